@@ -1,0 +1,1 @@
+//! Enum dispatch from a version to its codec.

@@ -1,0 +1,1 @@
+//! Incremental reader for unidirectional streams.

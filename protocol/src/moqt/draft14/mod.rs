@@ -1,0 +1,1 @@
+//! draft-ietf-moq-transport-14: the only place with its codepoints.

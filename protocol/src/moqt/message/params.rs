@@ -1,0 +1,36 @@
+//! Parameters of control messages. MOQT-14 §9.2.
+
+use bytes::Bytes;
+
+/// The value of a key-value pair: a number for even types, bytes for odd ones. MOQT-14 §1.4.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Value of an even type.
+    Number(u64),
+    /// Value of an odd type.
+    Bytes(Bytes),
+}
+
+/// One key-value pair. Whether `value` fits the parity of `key` is checked when encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyValue {
+    /// Type.
+    pub key: u64,
+    /// Value.
+    pub value: Value,
+}
+
+/// Parameters of requests and their answers. Absent means the draft's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageParams {
+    /// DELIVERY_TIMEOUT in milliseconds. MOQT-14 §9.2.1.2.
+    pub delivery_timeout_ms: Option<u64>,
+    /// MAX_CACHE_DURATION in milliseconds. MOQT-14 §9.2.1.3.
+    pub max_cache_duration_ms: Option<u64>,
+    /// AUTHORIZATION_TOKEN, repeatable, each the undecoded token structure. MOQT-14 §9.2.1.1.
+    pub authorization_tokens: Vec<Bytes>,
+    /// Parameters this build does not know, in order of arrival.
+    ///
+    /// MOQT-14 §9.2 [D14-PARAM-1]: ignored; kept so that a message can be shown whole.
+    pub unknown: Vec<KeyValue>,
+}

@@ -1,0 +1,4 @@
+//! What a relay decides, without any draft's bytes: what is kept and read of a track, and who announced what.
+
+pub mod namespace_tree;
+pub mod track_log;

@@ -1,0 +1,1 @@
+//! Who announced what.

@@ -1,0 +1,1 @@
+//! What is kept of a track, and how it is read.

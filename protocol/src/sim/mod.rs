@@ -1,0 +1,1 @@
+//! Two sessions on a simulated wire.

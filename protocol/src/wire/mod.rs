@@ -1,0 +1,1 @@
+//! Bytes of every draft: integers, cursors, key-value pairs.
