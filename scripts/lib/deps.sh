@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# What a build needs from the system, and how to get it. Sourced after common.sh.
+#
+# Rust itself comes from rustup and is never installed here. aws-lc-rs, the TLS library, compiles C; it needs a C
+# compiler and the C library's headers, and neither CMake nor NASM on Linux and macOS.
+
+# compiles_c: a compiler without the C library's headers is as bad as none, so the question is asked by compiling.
+compiles_c() {
+    have cc || return 1
+    local dir code=0
+    dir=$(mktemp -d) || return 1
+    printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' >"$dir/probe.c"
+    cc -o "$dir/probe" "$dir/probe.c" >/dev/null 2>&1 || code=1
+    rm -rf "$dir"
+    return "$code"
+}
+
+has_ffmpeg() { have ffmpeg; }
+
+# ensure_rust: cargo is there and new enough for the workspace.
+ensure_rust() {
+    # A shell that has not read rustup's profile lines yet still finds what rustup installed.
+    if ! have cargo && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+        PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+        export PATH
+    fi
+    have cargo || die "no cargo found. Install Rust with rustup (https://rustup.rs), then run this again."
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$LAPS_ROOT/Cargo.toml" | head -n 1)
+    found=$(cd "$LAPS_ROOT" && rustc --version | awk '{ print $2 }')
+    version_at_least "${found%%-*}" "$wanted" ||
+        die "rustc $found is older than $wanted. Run: rustup update stable"
+}
+
+# ensure PROBE PACKAGES WHY [BREW_FORMULA]: when PROBE fails, installs the Debian PACKAGES (a space-separated list).
+# Without root and without sudo that needs no password it prints the line to run and ends with 1.
+ensure() {
+    local probe=$1 packages=$2 why=$3 formula=${4:-}
+    "$probe" && return 0
+    case $(uname -s) in
+        Linux) install_debian "$packages" "$why" ;;
+        Darwin) install_macos "$formula" "$why" ;;
+        *) die "missing: $why. On Debian the packages are: $packages" ;;
+    esac
+    "$probe" || die "installed $packages, and still there is no $why"
+}
+
+install_debian() {
+    local packages=$1 why=$2 prefix=""
+    have apt-get || die "missing: $why. No apt-get here; on Debian the packages are: $packages"
+    if [ "$(id -u)" -ne 0 ]; then
+        if have sudo && sudo -n true 2>/dev/null; then
+            prefix="sudo -n"
+        else
+            printf '%s\n' "missing: $why. Installing it needs root. Run this line, then start again:" >&2
+            if have sudo; then
+                printf '\n    %s\n\n' "sudo apt-get update && sudo apt-get install -y --no-install-recommends $packages" >&2
+            else
+                printf '\n    %s\n\n' "su -c 'apt-get update && apt-get install -y --no-install-recommends $packages'" >&2
+            fi
+            exit 1
+        fi
+    fi
+    say "installing from Debian: $packages ($why)"
+    # The word splitting is wanted: a list of packages, and a prefix that may be empty.
+    # shellcheck disable=SC2086
+    $prefix apt-get update -qq </dev/null >&2 || warn "apt-get update failed; trying with the lists at hand"
+    # shellcheck disable=SC2086
+    $prefix env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages </dev/null >&2 ||
+        die "apt-get could not install: $packages"
+}
+
+# UNVERIFIED: nobody has run this branch on a Mac.
+install_macos() {
+    local formula=$1 why=$2
+    if [ -z "$formula" ]; then
+        printf '%s\n' "missing: $why. Run this line, finish the dialogue it opens, then start again:" >&2
+        printf '\n    %s\n\n' "xcode-select --install" >&2
+        exit 1
+    fi
+    have brew || die "missing: $why. Install Homebrew, then run: brew install $formula"
+    say "installing from Homebrew: $formula ($why)"
+    brew install "$formula" >&2 || die "brew could not install: $formula"
+}
+
+# What each kind of work needs.
+ensure_build_deps() {
+    ensure_rust
+    ensure compiles_c "gcc libc6-dev" "C compiler, for the TLS library aws-lc-rs and for linking"
+}
+ensure_media_deps() {
+    ensure has_ffmpeg "ffmpeg" "ffmpeg, makes the fragmented MP4 of the media tests" ffmpeg
+}
