@@ -1,5 +1,7 @@
 //! Errors by fault: the bytes, the peer, nobody (no overlap), or us.
 
+use crate::wire::kvp::WriteError;
+use crate::wire::varint::TooLarge;
 use std::borrow::Cow;
 
 /// The bytes cannot be what they claim to be; the peer that sent them is at fault.
@@ -51,12 +53,38 @@ pub enum EncodeError {
     /// A reason phrase has at most 1024 bytes. MOQT-14 §1.4.3.
     #[error("a reason phrase has at most 1024 bytes, this one has {0}")]
     PhraseTooLong(usize),
+    /// The URI of a GOAWAY has at most 8192 bytes. MOQT-14 §9.4 [D14-VAL-11].
+    #[error("a GOAWAY URI has at most 8192 bytes, this one has {0}")]
+    UriTooLong(usize),
+    /// The ids of objects on one stream only rise. MOQT-14 §10.4.2 [D14-DATA-3].
+    #[error("object {next} cannot follow object {previous} on one stream")]
+    ObjectIdNotRising {
+        /// The object before.
+        previous: u64,
+        /// The object that was to follow.
+        next: u64,
+    },
     /// A key-value pair whose value does not fit the parity of its type. MOQT-14 §1.4.2.
     #[error("parameter type {0:#x} does not go with this kind of value")]
     KeyValueMismatch(u64),
-    /// A value that the draft has no code for.
+    /// A value, or a mix of values, that the draft has no code for.
     #[error("{0} cannot be said in this draft")]
     NoCodepoint(&'static str),
+}
+
+impl From<TooLarge> for EncodeError {
+    fn from(error: TooLarge) -> Self {
+        Self::NumberTooLarge(error.0)
+    }
+}
+
+impl From<WriteError> for EncodeError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::TooLarge(number) => Self::NumberTooLarge(number),
+            WriteError::Mismatch(key) => Self::KeyValueMismatch(key),
+        }
+    }
 }
 
 /// Why a session is closed; each draft maps it to a code. MOQT-14 §3.4 [D14-TERM-1].

@@ -1,1 +1,10 @@
 //! draft-ietf-moq-transport-14: the only place with its codepoints.
+//!
+//! Everything here is reached through [`crate::moqt::codec::Codec`].
+
+pub(crate) mod codepoints;
+pub(crate) mod control;
+mod fields;
+mod params;
+pub(crate) mod reasons;
+pub(crate) mod token;

@@ -7,6 +7,7 @@ pub mod publish;
 pub mod request;
 pub mod setup;
 pub mod subscribe;
+pub mod token;
 
 pub use announce::{Namespace, NamespaceCancel, NamespaceRequest};
 pub use fetch::{Fetch, FetchOk, FetchRange};
@@ -17,6 +18,7 @@ pub use setup::{ClientSetup, ServerSetup, SetupParams};
 pub use subscribe::{
     FilterType, GroupOrder, GroupOrderRequest, Subscribe, SubscribeFilter, SubscribeOk, SubscribeUpdate,
 };
+pub use token::AuthToken;
 
 use bytes::Bytes;
 
@@ -72,6 +74,9 @@ pub enum ControlMessage {
     SubscribeNamespaceOk(RequestId),
     /// Names the prefix, not the request, in draft 14. MOQT-14 §9.31.
     UnsubscribeNamespace(Namespace),
+    /// UNSUBSCRIBE_NAMESPACE with the id of the request instead of the prefix, as some draft-14 peers send it.
+    /// Received only: draft 14 has no such form. MOQT-14 §9.31 [D14-MSG-30].
+    UnsubscribeNamespaceById(RequestId),
     /// The error answer to a request of the named kind: SUBSCRIBE_ERROR, PUBLISH_ERROR, FETCH_ERROR,
     /// TRACK_STATUS_ERROR, PUBLISH_NAMESPACE_ERROR or SUBSCRIBE_NAMESPACE_ERROR in draft 14 (§9.9, §9.15, §9.18,
     /// §9.22, §9.25, §9.30), one REQUEST_ERROR from draft 15 on.

@@ -2,23 +2,7 @@
 
 use bytes::Bytes;
 
-/// The value of a key-value pair: a number for even types, bytes for odd ones. MOQT-14 §1.4.2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Value of an even type.
-    Number(u64),
-    /// Value of an odd type.
-    Bytes(Bytes),
-}
-
-/// One key-value pair. Whether `value` fits the parity of `key` is checked when encoding.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyValue {
-    /// Type.
-    pub key: u64,
-    /// Value.
-    pub value: Value,
-}
+pub use crate::wire::kvp::{KeyValue, Value};
 
 /// Parameters of requests and their answers. Absent means the draft's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +15,7 @@ pub struct MessageParams {
     pub authorization_tokens: Vec<Bytes>,
     /// Parameters this build does not know, in order of arrival.
     ///
-    /// MOQT-14 §9.2 [D14-PARAM-1]: ignored; kept so that a message can be shown whole.
+    /// MOQT-14 §9.2 [D14-PARAM-1]: ignored; kept so that a message can be shown whole. Writing a parameter that the
+    /// draft knows from here is an error.
     pub unknown: Vec<KeyValue>,
 }
