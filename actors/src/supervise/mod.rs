@@ -7,6 +7,8 @@
 //! | [`mailbox`] | the four delivery verbs `ask`, `offer`, `wake`, `notify`; nothing else touches a mailbox |
 //! | [`counters`] | how often each verb delivered, refused or gave up |
 //! | [`guard`] | [`ChildGuard`]: a field of every child, tells the parent how the child ended |
+//! | [`policy`] | whether and when a child that ended is started again |
+//! | [`inject`] | panics on demand, for tests of a whole relay |
 //!
 //! What `actix` does when an actor fails, which every actor here is written for:
 //!
@@ -23,10 +25,14 @@
 
 pub mod counters;
 pub mod guard;
+pub mod inject;
 pub mod mailbox;
+pub mod policy;
 
 pub use guard::{ChildDown, ChildGuard, ChildId, Exit};
+pub use inject::{FaultPlan, Faults, Trigger};
 pub use mailbox::{AskError, Credit, Notify, OfferError, Wake, Woken, ask, offer};
+pub use policy::{Backoff, Decision, Intensity, Restart, Supervisor};
 
 #[cfg(test)]
 mod tests;

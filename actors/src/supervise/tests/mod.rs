@@ -2,4 +2,6 @@
 //! `tokio`, which jumps to the next timer as soon as nothing else can run.
 
 mod guard;
+mod inject;
 mod mailbox;
+mod policy;

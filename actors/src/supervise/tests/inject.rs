@@ -1,0 +1,82 @@
+//! The panic injector: fires when told, where told, and never by itself.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::super::inject::{FaultPlan, Faults};
+
+fn fails(check: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(check)).is_err()
+}
+
+#[test]
+fn nothing_fires_by_default() {
+    let faults = Faults::default();
+    faults.check("subscription");
+    faults.check_named("subscription", &"ns/track");
+    // A point that is set up but not armed is as silent.
+    let mut plan = FaultPlan::new();
+    let trigger = plan.point("subscription");
+    let faults = plan.faults();
+    faults.check("subscription");
+    assert_eq!((trigger.armed(), trigger.fired()), (0, 0));
+}
+
+#[test]
+fn an_armed_point_fires_as_often_as_told() {
+    let mut plan = FaultPlan::new();
+    let trigger = plan.point("subscription");
+    let faults = plan.faults();
+    trigger.arm(2);
+    faults.check("track");
+    assert!(fails(|| faults.check("subscription")));
+    assert!(fails(|| faults.check_named("subscription", &"any")));
+    faults.check("subscription");
+    assert_eq!((trigger.armed(), trigger.fired()), (0, 2));
+}
+
+#[test]
+fn a_named_point_fires_for_its_name_only() {
+    let mut plan = FaultPlan::new();
+    let trigger = plan.point_named("track", "ns/video");
+    let faults = plan.faults().clone();
+    trigger.arm(1);
+    faults.check("track");
+    faults.check_named("track", &"ns/audio");
+    assert!(fails(|| faults.check_named("track", &"ns/video")));
+    faults.check_named("track", &"ns/video");
+    assert_eq!(trigger.fired(), 1);
+}
+
+#[test]
+fn nothing_fires_while_a_thread_unwinds() {
+    struct ChecksInDrop(Faults);
+    impl Drop for ChecksInDrop {
+        fn drop(&mut self) {
+            self.0.check("track");
+        }
+    }
+    let mut plan = FaultPlan::new();
+    let trigger = plan.point("track");
+    let faults = plan.faults();
+    trigger.arm(2);
+    let checks = ChecksInDrop(faults.clone());
+    assert!(fails(move || {
+        let _checks = checks;
+        faults.check("track");
+    }));
+    assert_eq!((trigger.armed(), trigger.fired()), (1, 1));
+}
+
+#[actix_rt::test]
+async fn a_test_can_wait_for_the_panic() {
+    let mut plan = FaultPlan::new();
+    let trigger = plan.point("track");
+    let faults = plan.faults();
+    trigger.arm(1);
+    let waits = trigger.clone();
+    let waiter = actix_rt::spawn(async move { waits.wait_fired(1).await });
+    tokio::task::yield_now().await;
+    assert!(!waiter.is_finished());
+    assert!(fails(|| faults.check("track")));
+    waiter.await.unwrap();
+}
