@@ -1,1 +1,0 @@
-//! What is kept of a track, and how it is read.

@@ -1,0 +1,474 @@
+//! What is accepted, ignored or malformed.
+
+use super::chunk::{Append, Appended, Ignored, LogDatagram, Malformed, StreamEnd, StreamKey};
+use super::evict::{CHUNK_OVERHEAD, GROUP_OVERHEAD, OBJECT_OVERHEAD, RANGE_OVERHEAD, SUBGROUP_OVERHEAD};
+use super::group::{Arrival, Group, Record};
+use super::subgroup::{Subgroup, SubgroupInfo};
+use super::{Ingress, Preference, SubgroupSeq, TrackLog};
+use crate::moqt::error::ResetCode;
+use crate::moqt::location::{GroupId, Location, ObjectId};
+use crate::moqt::object::{ObjectHeader, ObjectStatus};
+use bytes::Bytes;
+use std::time::Instant;
+
+/// Why a chunk was not stored.
+enum Refusal {
+    Ignored(Ignored),
+    Malformed(Malformed),
+}
+
+impl From<Ignored> for Refusal {
+    fn from(why: Ignored) -> Self {
+        Self::Ignored(why)
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(why: Malformed) -> Self {
+        Self::Malformed(why)
+    }
+}
+
+impl TrackLog {
+    /// Takes one chunk in. Costs O(log n), and what has to be evicted to make room.
+    ///
+    /// The budget is enforced before the chunk is stored, so that [`TrackLog::bytes`] exceeds it by one chunk at most
+    /// and readers get to see what was just appended.
+    pub fn append(&mut self, now: Instant, chunk: Append) -> Appended {
+        self.shrink();
+        let stream = chunk.stream();
+        let outcome = match chunk {
+            Append::SubgroupOpened {
+                stream,
+                group,
+                subgroup,
+                priority,
+                has_extensions,
+                end_of_group,
+            } => {
+                let info = SubgroupInfo {
+                    group,
+                    subgroup,
+                    priority,
+                    has_extensions,
+                    end_of_group,
+                };
+                self.opened(stream, info)
+            }
+            Append::ObjectStarted { stream, header } => self.object_started(now, stream, header),
+            Append::Payload { stream, bytes } => self.payload(stream, bytes),
+            Append::Missing { stream, bytes } => self.missing(stream, bytes),
+            Append::SubgroupClosed { stream, end } => self.closed(stream, end),
+            Append::Datagram(datagram) => self.datagram(now, datagram),
+        };
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(Refusal::Ignored(why)) => {
+                match why {
+                    Ignored::UnknownStream => self.stats.unknown_stream += 1,
+                    Ignored::Evicted => self.stats.after_eviction += 1,
+                    Ignored::Duplicate | Ignored::Empty | Ignored::StreamKeyInUse => {}
+                }
+                Appended::Ignored(why)
+            }
+            Err(Refusal::Malformed(why)) => {
+                self.stats.malformed += 1;
+                if let Some(ingress) = stream.and_then(|stream| self.streams.remove(&stream)) {
+                    // Something of this stream was not stored, so no reader may see a FIN. MOQT-14 §10.4.3 [D14-CLOSE-1].
+                    self.end_entry(ingress, StreamEnd::Reset(ResetCode::InternalError));
+                }
+                Appended::Malformed(why)
+            }
+        }
+    }
+
+    fn opened(&mut self, stream: StreamKey, info: SubgroupInfo) -> Result<Appended, Refusal> {
+        if self.streams.contains_key(&stream) {
+            return Err(Ignored::StreamKeyInUse.into());
+        }
+        self.prefer(Preference::Subgroup)?;
+        // An entry comes with the first object that is new: a second source of a known subgroup may bring none.
+        self.streams.insert(
+            stream,
+            Ingress {
+                info,
+                seq: None,
+                ignoring: false,
+            },
+        );
+        Ok(Appended::Noted)
+    }
+
+    fn object_started(
+        &mut self,
+        now: Instant,
+        stream: StreamKey,
+        header: ObjectHeader,
+    ) -> Result<Appended, Refusal> {
+        let ingress = *self.streams.get(&stream).ok_or(Ignored::UnknownStream)?;
+        if header.status != ObjectStatus::Normal && header.payload_len > 0 {
+            // MOQT-14 §10.2.1.1 [D14-DATA-7].
+            return Err(Malformed::PayloadWithStatus.into());
+        }
+        let location = Location::new(ingress.info.group, header.id);
+        let known = match ingress.seq {
+            Some(seq) => {
+                let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;
+                if entry.in_progress().is_some() {
+                    return Err(Malformed::ObjectUnfinished.into());
+                }
+                if entry.last_id.is_some_and(|last| header.id <= last) {
+                    return Err(Malformed::NotAscending.into());
+                }
+                self.knows(location)
+            }
+            None => self.is_duplicate(&ingress.info, &header)?,
+        };
+        if known {
+            // MOQT-14 §8.2 [D14-PUB-1] [D14-CACHE-6]: the first copy stands, whoever brings the second.
+            self.stats.duplicate_objects += 1;
+            if let Some(ingress) = self.streams.get_mut(&stream) {
+                ingress.ignoring = true;
+            }
+            return Err(Ignored::Duplicate.into());
+        }
+        self.check_ends(location, header.status)?;
+        self.ensure_group(now, location.group)?;
+
+        let seq = ingress
+            .seq
+            .unwrap_or_else(|| self.add_entry(stream, ingress.info));
+        if let Some(kept) = self.streams.get_mut(&stream) {
+            kept.seq = Some(seq);
+            kept.ignoring = false;
+        }
+        self.object_is_known(location, header.status);
+        self.bytes += OBJECT_OVERHEAD + header.extensions.len();
+        if let Some(group) = self.groups.get_mut(&location.group) {
+            group.touched = group.touched.max(now);
+            let number = self.entries.get(&seq).map_or(0, Subgroup::end_object);
+            group.arrivals.push_back(Arrival::Object(seq, number));
+        }
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.start(header);
+        }
+        self.note_complete(seq);
+        Ok(Appended::Advanced)
+    }
+
+    /// Whether an object on a stream that feeds no entry is known already; malformed when it is known otherwise.
+    fn is_duplicate(&self, info: &SubgroupInfo, header: &ObjectHeader) -> Result<bool, Refusal> {
+        let Some(record) = self.record(info.group, info.subgroup) else {
+            return Ok(self.knows(Location::new(info.group, header.id)));
+        };
+        if let Some(kept) = self
+            .entries
+            .get(&record.seq)
+            .and_then(|entry| entry.find(header.id))
+        {
+            let same = kept.header.status == header.status && kept.header.payload_len == header.payload_len;
+            // MOQT-14 §8.1 [D14-CACHE-2] [D14-CACHE-3]: an object may turn into one that does not exist, and one
+            // that does not exist stays so; both are left as they are here. [D14-MAL-3]: lengths are at hand.
+            let absent = kept.header.status == ObjectStatus::DoesNotExist
+                || header.status == ObjectStatus::DoesNotExist;
+            if !same && !absent {
+                return Err(Malformed::Conflict.into());
+            }
+        }
+        if record.active.is_some() || record.last.is_some_and(|last| header.id <= last) {
+            return Ok(true);
+        }
+        if record.finished {
+            // MOQT-14 §2.5 [D14-MAL-2].
+            return Err(Malformed::AfterEndOfSubgroup.into());
+        }
+        Ok(self.knows(Location::new(info.group, header.id)))
+    }
+
+    fn knows(&self, location: Location) -> bool {
+        self.groups
+            .get(&location.group)
+            .is_some_and(|group| group.known.contains(location.object))
+    }
+
+    /// Malformed when `location` lies at or after an end, or is itself an end that comes too late. [D14-MAL-2]
+    fn check_ends(&self, location: Location, status: ObjectStatus) -> Result<(), Refusal> {
+        if self.end.is_some_and(|end| location >= end)
+            || (status == ObjectStatus::EndOfTrack && self.top.is_some_and(|top| top >= location))
+        {
+            return Err(Malformed::AfterEndOfTrack.into());
+        }
+        let Some(group) = self.groups.get(&location.group) else {
+            return Ok(());
+        };
+        let ends_group = status == ObjectStatus::EndOfGroup;
+        // The end may be said twice: by the bit of a subgroup and by an object that stands right after the last.
+        let after = group
+            .end
+            .is_some_and(|end| location.object > end || (location.object == end && !ends_group));
+        let contradicts = ends_group
+            && (group.end.is_some_and(|end| end != location.object)
+                || group.largest.is_some_and(|largest| largest >= location.object));
+        if after || contradicts {
+            return Err(Malformed::AfterEndOfGroup.into());
+        }
+        Ok(())
+    }
+
+    /// Makes the group unless it is there; too old when the log is full of newer ones.
+    fn ensure_group(&mut self, now: Instant, id: GroupId) -> Result<(), Refusal> {
+        if self.groups.contains_key(&id) {
+            return Ok(());
+        }
+        if self.groups.len() >= self.limits.max_groups {
+            let lowest = self.groups.keys().next().copied();
+            if lowest.is_some_and(|lowest| id < lowest) {
+                return Err(Ignored::Evicted.into());
+            }
+            if let Some(lowest) = lowest {
+                self.drop_group(lowest);
+            }
+        }
+        self.groups.insert(id, Group::new(now));
+        self.ages.insert((now, id));
+        self.bytes += GROUP_OVERHEAD;
+        Ok(())
+    }
+
+    fn add_entry(&mut self, stream: StreamKey, info: SubgroupInfo) -> SubgroupSeq {
+        let seq = SubgroupSeq(self.next_seq);
+        self.next_seq += 1;
+        self.entries.insert(seq, Subgroup::new(info, stream));
+        self.open.insert(seq);
+        self.bytes += SUBGROUP_OVERHEAD;
+        if let Some(group) = self.groups.get_mut(&info.group) {
+            group.seqs.insert(seq);
+            group.open += 1;
+            let last = group.subgroups.get(&info.subgroup).and_then(|record| record.last);
+            let record = Record {
+                seq,
+                active: Some(stream),
+                last,
+                finished: false,
+            };
+            group.subgroups.insert(info.subgroup, record);
+        }
+        seq
+    }
+
+    /// Everything that follows from an object having begun.
+    fn object_is_known(&mut self, location: Location, status: ObjectStatus) {
+        let exists = status != ObjectStatus::DoesNotExist;
+        // MOQT-14 §9.7 [D14-SUB-4].
+        self.largest = self.largest.max(Some(location));
+        if exists {
+            self.top = self.top.max(Some(location));
+        }
+        if status == ObjectStatus::EndOfTrack {
+            self.end = Some(location);
+        }
+        let Some(group) = self.groups.get_mut(&location.group) else {
+            return;
+        };
+        if exists {
+            group.largest = group.largest.max(Some(location.object));
+        }
+        if status == ObjectStatus::EndOfGroup {
+            group.end = Some(location.object);
+        }
+        self.bytes -= group.known.len() * RANGE_OVERHEAD;
+        group.known.insert(location.object);
+        self.bytes += group.known.len() * RANGE_OVERHEAD;
+    }
+
+    /// Remembers the last object of `seq` in the subgroup's record, if it is complete.
+    fn note_complete(&mut self, seq: SubgroupSeq) {
+        let Some(entry) = self.entries.get(&seq) else {
+            return;
+        };
+        let Some(object) = entry.objects.back().filter(|object| object.is_complete()) else {
+            return;
+        };
+        if let Some(group) = self.groups.get_mut(&entry.info.group)
+            && let Some(record) = group.subgroups.get_mut(&entry.info.subgroup)
+        {
+            record.last = Some(object.header.id);
+        }
+    }
+
+    fn payload(&mut self, stream: StreamKey, bytes: Bytes) -> Result<Appended, Refusal> {
+        if bytes.is_empty() {
+            return Err(Ignored::Empty.into());
+        }
+        let len = bytes.len();
+        let seq = self.receive(stream, len as u64)?;
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return Err(Ignored::Evicted.into());
+        };
+        let number = entry.end_object().saturating_sub(1);
+        entry.chunks.push_back(bytes);
+        self.bytes += CHUNK_OVERHEAD + len;
+        if let Some(object) = entry.objects.back_mut() {
+            object.chunks += 1;
+            if !object.listed
+                && let Some(group) = self.groups.get_mut(&entry.info.group)
+            {
+                object.listed = true;
+                group.arrivals.push_back(Arrival::Object(seq, number));
+            }
+        }
+        self.note_complete(seq);
+        Ok(Appended::Advanced)
+    }
+
+    fn missing(&mut self, stream: StreamKey, bytes: u64) -> Result<Appended, Refusal> {
+        let seq = self.receive(stream, bytes)?;
+        if let Some(object) = self
+            .entries
+            .get_mut(&seq)
+            .and_then(|entry| entry.objects.back_mut())
+        {
+            object.lost += bytes;
+        }
+        self.note_complete(seq);
+        Ok(Appended::Noted)
+    }
+
+    /// Counts `len` bytes into the object in progress on `stream` and says which entry that is.
+    fn receive(&mut self, stream: StreamKey, len: u64) -> Result<SubgroupSeq, Refusal> {
+        let ingress = self.streams.get(&stream).ok_or(Ignored::UnknownStream)?;
+        if ingress.ignoring {
+            return Err(Ignored::Duplicate.into());
+        }
+        let seq = ingress.seq.ok_or(Malformed::PayloadTooLong)?;
+        let entry = self.entries.get_mut(&seq).ok_or(Ignored::Evicted)?;
+        let object = entry.objects.back_mut().ok_or(Malformed::PayloadTooLong)?;
+        // An object without a byte to come (complete ones) has no room either.
+        if len > object.header.payload_len - object.received {
+            return Err(Malformed::PayloadTooLong.into());
+        }
+        object.received += len;
+        Ok(seq)
+    }
+
+    fn closed(&mut self, stream: StreamKey, end: StreamEnd) -> Result<Appended, Refusal> {
+        let ingress = self.streams.remove(&stream).ok_or(Ignored::UnknownStream)?;
+        let Some(seq) = ingress.seq else {
+            return Ok(Appended::Noted);
+        };
+        let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;
+        let mut end = end;
+        if end == StreamEnd::Fin && entry.in_progress().is_some() {
+            // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18]: an object that is not whole ends in a reset.
+            end = StreamEnd::Reset(ResetCode::InternalError);
+        }
+        let mut verdict = Ok(Appended::Advanced);
+        if end == StreamEnd::Fin
+            && ingress.info.end_of_group
+            && let Some(last) = entry.last_id
+            && let Err(why) = self.end_group(ingress.info.group, last)
+        {
+            end = StreamEnd::Reset(ResetCode::InternalError);
+            verdict = Err(why.into());
+        }
+        self.end_entry(ingress, end);
+        verdict
+    }
+
+    /// `last` is the last object of its group. MOQT-14 §10.4.2 [D14-DATA-6].
+    fn end_group(&mut self, group: GroupId, last: ObjectId) -> Result<(), Malformed> {
+        let Some(group) = self.groups.get_mut(&group) else {
+            return Ok(());
+        };
+        let after = last.checked_add(1);
+        match group.end {
+            // Said already by an object of its own, which may be that last object.
+            Some(end) if end == last || Some(end) == after => Ok(()),
+            Some(_) => Err(Malformed::AfterEndOfGroup),
+            None if group.largest.is_some_and(|largest| largest > last) => Err(Malformed::AfterEndOfGroup),
+            None => {
+                group.end = after;
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the entry that `ingress` feeds, unless there is none any more.
+    fn end_entry(&mut self, ingress: Ingress, end: StreamEnd) {
+        let Some(seq) = ingress.seq else { return };
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return;
+        };
+        entry.end = Some(end);
+        self.open.remove(&seq);
+        let Some(group) = self.groups.get_mut(&ingress.info.group) else {
+            return;
+        };
+        group.open = group.open.saturating_sub(1);
+        let number = entry.end_object().saturating_sub(1);
+        if let Some(object) = entry.objects.back_mut().filter(|object| !object.is_complete()) {
+            // Cut short: another stream may bring it whole.
+            self.bytes -= group.known.len() * RANGE_OVERHEAD;
+            group.known.remove(object.header.id);
+            self.bytes += group.known.len() * RANGE_OVERHEAD;
+            if !object.listed {
+                object.listed = true;
+                group.arrivals.push_back(Arrival::Object(seq, number));
+            }
+        }
+        group.arrivals.push_back(Arrival::Closed(seq));
+        if let Some(record) = group.subgroups.get_mut(&ingress.info.subgroup) {
+            record.active = None;
+            record.finished = end == StreamEnd::Fin;
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, datagram: LogDatagram) -> Result<Appended, Refusal> {
+        self.prefer(Preference::Datagram)?;
+        if datagram.status != ObjectStatus::Normal && !datagram.payload.is_empty() {
+            return Err(Malformed::PayloadWithStatus.into());
+        }
+        let location = datagram.location;
+        if self.knows(location) {
+            self.stats.duplicate_objects += 1;
+            return Err(Ignored::Duplicate.into());
+        }
+        self.check_ends(location, datagram.status)?;
+        if datagram.end_of_group {
+            let beyond = |group: &Group| group.largest.is_some_and(|largest| largest > location.object);
+            if self.groups.get(&location.group).is_some_and(beyond) {
+                return Err(Malformed::AfterEndOfGroup.into());
+            }
+        }
+        self.ensure_group(now, location.group)?;
+        self.object_is_known(location, datagram.status);
+        self.bytes += datagram_cost(&datagram);
+        let number = self.next_datagram;
+        self.next_datagram += 1;
+        if let Some(group) = self.groups.get_mut(&location.group) {
+            group.touched = group.touched.max(now);
+            group.arrivals.push_back(Arrival::Datagram(number));
+            if datagram.end_of_group && group.end.is_none() {
+                group.end = location.object.checked_add(1);
+            }
+        }
+        self.datagrams.insert(number, datagram);
+        Ok(Appended::Advanced)
+    }
+
+    /// MOQT-14 §10 [D14-DATA-15]: a track uses streams or datagrams, not both.
+    fn prefer(&mut self, preference: Preference) -> Result<(), Refusal> {
+        match self.preference.replace(preference) {
+            Some(first) if first != preference => {
+                self.preference = Some(first);
+                Err(Malformed::MixedPreference.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a datagram counts.
+pub(super) fn datagram_cost(datagram: &LogDatagram) -> usize {
+    OBJECT_OVERHEAD + datagram.extensions.len() + datagram.payload.len()
+}

@@ -1,0 +1,200 @@
+//! What is kept of a track, and how it is read.
+//!
+//! One [`TrackLog`] per track and shard, with one owner. Writers append [`Append`] chunks; whoever reads holds only
+//! positions: a [`Cursor`] into the order in which subgroups and datagrams arrived, and one [`Position`] per subgroup
+//! that it is in the middle of. The log is thereby cache and send queue in one: a slow reader costs nothing but its
+//! positions, and when eviction passes one of them the reader is told ([`Next::Lagged`], [`Read::Evicted`]).
+//!
+//! ```text
+//!  entries   seq 0: group 7 subgroup 0   [obj 0][obj 1][obj 2 ..            <- Position (object, chunk)
+//!            seq 1: group 7 subgroup 1   [obj 3][obj 5] Fin
+//!            seq 2: group 8 subgroup 0   [obj 0 ..                          <- Cursor.subgroup = 3: all seen
+//!  datagrams seq 0, 1, 2, ...                                               <- Cursor.datagram
+//! ```
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `chunk` | what goes in, and what the log answers |
+//! | `subgroup` | one subgroup as it came over one stream: objects and their payload chunks |
+//! | `group` | what is known of a group: its subgroups, its end, the object ids seen (`ranges`) |
+//! | `append` | what is accepted, ignored or malformed |
+//! | `read` | cursors, positions, the live edge, the snapshot for replicas |
+//! | `evict` | the budget: what counts, and what goes first |
+
+mod append;
+mod chunk;
+mod evict;
+mod group;
+mod ranges;
+mod read;
+mod subgroup;
+#[cfg(test)]
+mod tests;
+
+pub use chunk::{Append, Appended, COPY_BELOW_BYTES, Ignored, LogDatagram, Malformed, StreamEnd, StreamKey};
+pub use evict::{
+    CHUNK_OVERHEAD, Evicted, GROUP_OVERHEAD, OBJECT_OVERHEAD, RANGE_OVERHEAD, SUBGROUP_OVERHEAD,
+};
+pub use read::{Cursor, LiveEdge, Next, ObjectView, Position, Read};
+pub use subgroup::{EncodedHead, MAX_CACHED_HEAD_BYTES, SubgroupInfo};
+
+use crate::moqt::location::{GroupId, Location, SubgroupId};
+use group::Group;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+use subgroup::Subgroup;
+
+/// How much a log keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes kept, as [`TrackLog::bytes`] counts them; one chunk more for a moment.
+    pub max_bytes: usize,
+    /// How long a group is kept after its last object began.
+    pub max_age: Duration,
+    /// Most groups kept; at least one always is.
+    pub max_groups: usize,
+}
+
+impl Default for Limits {
+    /// 32 MiB: ten seconds of 25 Mbit/s video. 60 s. 4096 groups: a minute of audio with a group per 20 ms frame.
+    fn default() -> Self {
+        Self {
+            max_bytes: 32 << 20,
+            max_age: Duration::from_secs(60),
+            max_groups: 4096,
+        }
+    }
+}
+
+/// The place of a subgroup in the order of arrival. A subgroup that is continued on another stream gets another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubgroupSeq(u64);
+
+/// What happened in a log since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Objects ignored because they were known. MOQT-14 §8.2 [D14-PUB-1].
+    pub duplicate_objects: u64,
+    /// Chunks for a stream that was never opened here, or is closed.
+    pub unknown_stream: u64,
+    /// Chunks that came for something already evicted.
+    pub after_eviction: u64,
+    /// Chunks that broke a rule for tracks.
+    pub malformed: u64,
+    /// Groups evicted whole.
+    pub evicted_groups: u64,
+    /// Objects and datagrams evicted, alone or with their group.
+    pub evicted_objects: u64,
+}
+
+/// What is kept of one track: see the module.
+#[derive(Debug)]
+pub struct TrackLog {
+    limits: Limits,
+    /// Ingress streams that are open.
+    streams: HashMap<StreamKey, Ingress>,
+    groups: BTreeMap<GroupId, Group>,
+    entries: BTreeMap<SubgroupSeq, Subgroup>,
+    next_seq: u64,
+    /// Entries whose stream is open.
+    open: BTreeSet<SubgroupSeq>,
+    datagrams: BTreeMap<u64, LogDatagram>,
+    next_datagram: u64,
+    /// When each group is next looked at for its age; at or before its last activity.
+    ages: BTreeSet<(Instant, GroupId)>,
+    /// What subscribers are told; may come from upstream.
+    largest: Option<Location>,
+    /// The largest object stored that exists.
+    top: Option<Location>,
+    /// First place at which nothing may stand any more.
+    end: Option<Location>,
+    /// Streams or datagrams, whichever came first. MOQT-14 §10 [D14-DATA-15].
+    preference: Option<Preference>,
+    bytes: usize,
+    stats: Stats,
+}
+
+/// How the objects of a track travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preference {
+    Subgroup,
+    Datagram,
+}
+
+/// One open ingress stream.
+#[derive(Clone, Copy, Debug)]
+struct Ingress {
+    info: SubgroupInfo,
+    /// The entry that the stream feeds; none while all its objects were duplicates.
+    seq: Option<SubgroupSeq>,
+    /// The payload that comes next belongs to an object that was ignored.
+    ignoring: bool,
+}
+
+impl TrackLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits: Limits {
+                max_groups: limits.max_groups.max(1),
+                ..limits
+            },
+            streams: HashMap::new(),
+            groups: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            next_seq: 0,
+            open: BTreeSet::new(),
+            datagrams: BTreeMap::new(),
+            next_datagram: 0,
+            ages: BTreeSet::new(),
+            largest: None,
+            top: None,
+            end: None,
+            preference: None,
+            bytes: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// The largest place published so far, as far as this log knows.
+    ///
+    /// MOQT-14 §9.7 [D14-SUB-4]: moves with the header of a larger object, not with its last byte.
+    #[must_use]
+    pub const fn largest(&self) -> Option<Location> {
+        self.largest
+    }
+
+    /// Takes note of what an upstream says is published; the larger of both counts. MOQT-14 §8.3 [D14-PUB-3].
+    pub fn seed_largest(&mut self, largest: Location) {
+        self.largest = self.largest.max(Some(largest));
+    }
+
+    /// The place of END_OF_TRACK, once it came: nothing stands there or later.
+    #[must_use]
+    pub const fn end_of_track(&self) -> Option<Location> {
+        self.end
+    }
+
+    /// True when some ingress stream is open, whether or not it brought anything new yet.
+    #[must_use]
+    pub fn has_open_streams(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
+    /// Counters since the log was made.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// What is said of the subgroup at `seq`; none when it is evicted.
+    #[must_use]
+    pub fn subgroup(&self, seq: SubgroupSeq) -> Option<&SubgroupInfo> {
+        self.entries.get(&seq).map(|entry| &entry.info)
+    }
+
+    fn record(&self, group: GroupId, subgroup: SubgroupId) -> Option<&group::Record> {
+        self.groups.get(&group)?.subgroups.get(&subgroup)
+    }
+}

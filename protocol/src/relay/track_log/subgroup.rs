@@ -1,0 +1,190 @@
+//! One subgroup as it came over one stream.
+
+use super::chunk::{StreamEnd, StreamKey};
+use crate::moqt::location::{GroupId, ObjectId, SubgroupId};
+use crate::moqt::object::ObjectHeader;
+use bytes::Bytes;
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+
+/// What the header of a subgroup's stream says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubgroupInfo {
+    /// Its group.
+    pub group: GroupId,
+    /// Its number in the group.
+    pub subgroup: SubgroupId,
+    /// Publisher priority, 0 the most urgent.
+    pub priority: u8,
+    /// Every object carries an extension block, which may be empty.
+    pub has_extensions: bool,
+    /// The last object before FIN is the last of the group.
+    pub end_of_group: bool,
+}
+
+/// The head of one object as bytes, kept so that it is encoded once and not once per subscriber.
+///
+/// The bytes depend on the object before it on the stream (ids are deltas), so only a reader that also sent the
+/// previous object of this subgroup may use them.
+#[derive(Debug, Default)]
+pub struct EncodedHead(OnceCell<(u8, Bytes)>);
+
+/// Longer heads (with long extension blocks) are encoded anew each time, so that the cache stays inside the fixed
+/// cost of an object.
+pub const MAX_CACHED_HEAD_BYTES: usize = 64;
+
+impl EncodedHead {
+    /// The head for the wire `family`, encoded by `encode` unless that was done before. One family is remembered:
+    /// the first.
+    pub fn get_or_encode(&self, family: u8, encode: impl FnOnce() -> Bytes) -> Bytes {
+        match self.0.get() {
+            Some((kept, head)) if *kept == family => head.clone(),
+            Some(_) => encode(),
+            None => {
+                let head = encode();
+                if head.len() <= MAX_CACHED_HEAD_BYTES {
+                    // The cell is empty: nobody else runs between the look and this line.
+                    drop(self.0.set((family, head.clone())));
+                }
+                head
+            }
+        }
+    }
+}
+
+/// One object.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) header: ObjectHeader,
+    /// The object before it in this subgroup, even if that is evicted.
+    pub(super) previous: Option<ObjectId>,
+    pub(super) encoded: EncodedHead,
+    /// Number, in its subgroup, of its first chunk of payload.
+    pub(super) first_chunk: u64,
+    /// Chunks that came.
+    pub(super) chunks: u64,
+    /// Bytes of payload that came, evicted ones included.
+    pub(super) received: u64,
+    /// Bytes of payload that came and are gone.
+    pub(super) lost: u64,
+    /// Stands in its group's order of eviction.
+    pub(super) listed: bool,
+}
+
+impl Object {
+    pub(super) const fn is_complete(&self) -> bool {
+        self.received == self.header.payload_len
+    }
+
+    pub(super) const fn end_chunk(&self) -> u64 {
+        self.first_chunk + self.chunks
+    }
+}
+
+/// The objects of one subgroup that came over one stream, oldest first. Objects and chunks are numbered from 0 in
+/// the order of arrival and keep their number when older ones are evicted.
+#[derive(Debug)]
+pub(super) struct Subgroup {
+    pub(super) info: SubgroupInfo,
+    pub(super) stream: StreamKey,
+    pub(super) objects: VecDeque<Object>,
+    /// Number of the front of `objects`.
+    pub(super) first_object: u64,
+    pub(super) chunks: VecDeque<Bytes>,
+    /// Number of the front of `chunks`.
+    pub(super) first_chunk: u64,
+    /// The object that was started last.
+    pub(super) last_id: Option<ObjectId>,
+    pub(super) end: Option<StreamEnd>,
+}
+
+impl Subgroup {
+    pub(super) const fn new(info: SubgroupInfo, stream: StreamKey) -> Self {
+        Self {
+            info,
+            stream,
+            objects: VecDeque::new(),
+            first_object: 0,
+            chunks: VecDeque::new(),
+            first_chunk: 0,
+            last_id: None,
+            end: None,
+        }
+    }
+
+    /// Number that the next object gets.
+    pub(super) fn end_object(&self) -> u64 {
+        self.first_object + self.objects.len() as u64
+    }
+
+    /// Number that the next chunk gets.
+    pub(super) fn end_chunk(&self) -> u64 {
+        self.first_chunk + self.chunks.len() as u64
+    }
+
+    pub(super) fn object(&self, number: u64) -> Option<&Object> {
+        let index = number.checked_sub(self.first_object)?;
+        self.objects.get(usize::try_from(index).ok()?)
+    }
+
+    pub(super) fn chunk(&self, number: u64) -> Option<&Bytes> {
+        let index = number.checked_sub(self.first_chunk)?;
+        self.chunks.get(usize::try_from(index).ok()?)
+    }
+
+    /// The object with this id, if it is kept.
+    pub(super) fn find(&self, id: ObjectId) -> Option<&Object> {
+        let index = self
+            .objects
+            .binary_search_by_key(&id, |object| object.header.id)
+            .ok()?;
+        self.objects.get(index)
+    }
+
+    pub(super) fn in_progress(&self) -> Option<&Object> {
+        self.objects.back().filter(|object| !object.is_complete())
+    }
+
+    pub(super) fn start(&mut self, header: ObjectHeader) {
+        let object = Object {
+            previous: self.last_id.replace(header.id),
+            header,
+            encoded: EncodedHead::default(),
+            first_chunk: self.end_chunk(),
+            chunks: 0,
+            received: 0,
+            lost: 0,
+            listed: true,
+        };
+        self.objects.push_back(object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_head_is_encoded_once_per_family() {
+        let head = EncodedHead::default();
+        let calls = Cell::new(0);
+        let encode = |text: &'static [u8]| {
+            calls.set(calls.get() + 1);
+            Bytes::from_static(text)
+        };
+        assert_eq!(head.get_or_encode(14, || encode(b"a")), "a");
+        assert_eq!(head.get_or_encode(14, || encode(b"b")), "a");
+        assert_eq!(calls.get(), 1);
+        assert_eq!(head.get_or_encode(18, || encode(b"c")), "c");
+        assert_eq!(head.get_or_encode(14, || encode(b"d")), "a");
+    }
+
+    #[test]
+    fn long_heads_are_not_kept() {
+        let head = EncodedHead::default();
+        let long = || Bytes::from(vec![0; MAX_CACHED_HEAD_BYTES + 1]);
+        assert_eq!(head.get_or_encode(14, long).len(), 65);
+        assert_eq!(head.get_or_encode(14, || Bytes::from_static(b"x")), "x");
+    }
+}
