@@ -1,5 +1,12 @@
 //! Byte vectors of draft 14: each decodes to what it means and encodes to itself; each wrong one ends as it must.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test file: the helpers beside the tests fail them"
+)]
+
 #[path = "vectors/control.rs"]
 mod control;
 #[path = "vectors/table.rs"]

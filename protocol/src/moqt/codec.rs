@@ -1,8 +1,11 @@
 //! From a version to its bytes and back.
 
+use super::data::DataLimits;
 use super::draft14::{self, codepoints, reasons};
 use super::error::{CloseCode, DecodeError, EncodeError, ResetCode};
-use super::message::{AuthToken, ControlMessage};
+use super::location::ObjectId;
+use super::message::{AuthToken, ControlMessage, RequestId};
+use super::object::{DatagramObject, FetchObjectHeader, ObjectHeader, SubgroupHeader};
 use super::version::Version;
 use bytes::{Bytes, BytesMut};
 
@@ -44,8 +47,89 @@ impl Codec {
     /// # Errors
     /// When the draft cannot say it; `out` is unchanged then.
     pub fn encode(self, message: &ControlMessage, out: &mut BytesMut) -> Result<(), EncodeError> {
-        match self {
+        whole_or_nothing(out, |out| match self {
             Self::Draft14 => draft14::control::put(message, out),
+        })
+    }
+
+    /// Appends the header of a subgroup stream.
+    ///
+    /// # Errors
+    /// When a number does not fit a varint; `out` is unchanged then.
+    pub fn encode_subgroup_header(
+        self,
+        header: &SubgroupHeader,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        whole_or_nothing(out, |out| match self {
+            Self::Draft14 => draft14::data::put_subgroup_header(header, out),
+        })
+    }
+
+    /// Appends what stands before the payload of one object on a subgroup stream. `has_extensions` is the stream's,
+    /// `previous` the object before it on this stream.
+    ///
+    /// # Errors
+    /// When the id is not above `previous`, when there are extensions on a stream without them or on an object that
+    /// does not exist, or a payload beside a status; `out` is unchanged then.
+    pub fn encode_object_header(
+        self,
+        has_extensions: bool,
+        previous: Option<ObjectId>,
+        header: &ObjectHeader,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        whole_or_nothing(out, |out| match self {
+            Self::Draft14 => draft14::data::put_object_header(has_extensions, previous, header, out),
+        })
+    }
+
+    /// Appends the header of a fetch stream.
+    ///
+    /// # Errors
+    /// When the id does not fit a varint; `out` is unchanged then.
+    pub fn encode_fetch_header(self, request: RequestId, out: &mut BytesMut) -> Result<(), EncodeError> {
+        whole_or_nothing(out, |out| match self {
+            Self::Draft14 => draft14::data::put_fetch_header(request, out),
+        })
+    }
+
+    /// Appends what stands before the payload of one object on a fetch stream.
+    ///
+    /// # Errors
+    /// When a number does not fit a varint, an object that does not exist has extensions, or a payload stands beside
+    /// a status; `out` is unchanged then.
+    pub fn encode_fetch_object_header(
+        self,
+        header: &FetchObjectHeader,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        whole_or_nothing(out, |out| match self {
+            Self::Draft14 => draft14::data::put_fetch_object_header(header, out),
+        })
+    }
+
+    /// Appends everything of a datagram that stands before its payload, which is thus never copied here.
+    ///
+    /// # Errors
+    /// When the draft has no type for this mix of payload, status and end of group; `out` is unchanged then.
+    pub fn encode_datagram_header(
+        self,
+        object: &DatagramObject,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        whole_or_nothing(out, |out| match self {
+            Self::Draft14 => draft14::datagram::put_header(object, out),
+        })
+    }
+
+    /// Reads one datagram; payload and extensions are slices of it.
+    ///
+    /// # Errors
+    /// When it is none of the draft's, or its extensions are above the limit.
+    pub fn decode_datagram(self, bytes: Bytes, limits: &DataLimits) -> Result<DatagramObject, DecodeError> {
+        match self {
+            Self::Draft14 => draft14::datagram::read(&bytes, limits),
         }
     }
 
@@ -102,6 +186,19 @@ impl Codec {
             Self::Draft14 => reasons::reset_code_from(code),
         }
     }
+}
+
+/// Lets `put` append, and takes back what it appended before an error.
+fn whole_or_nothing(
+    out: &mut BytesMut,
+    put: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    let start = out.len();
+    let result = put(out);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
 }
 
 /// Control messages out of the bytes of one control stream, however they are split.
@@ -165,7 +262,6 @@ impl ControlDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moqt::message::RequestId;
 
     fn decode(hex: &[u8]) -> Result<Option<ControlMessage>, DecodeError> {
         let mut decoder = ControlDecoder::new(Codec::Draft14);

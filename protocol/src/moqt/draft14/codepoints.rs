@@ -88,3 +88,42 @@ pub(crate) mod fetch {
 
 /// The stream count of PUBLISH_DONE that means "not known". MOQT-14 §9.12 [D14-SUB-20].
 pub(crate) const UNKNOWN_STREAM_COUNT: u64 = (1 << 62) - 1;
+
+/// Types of unidirectional streams. MOQT-14 §10 [D14-DATA-1].
+pub(crate) mod stream {
+    pub(crate) const FETCH_HEADER: u64 = 0x05;
+    /// SUBGROUP_HEADER without any of the bits below. MOQT-14 §10.4.2 [D14-DATA-2].
+    pub(crate) const SUBGROUP_HEADER: u64 = 0x10;
+    /// Bit: every object has an extension length.
+    pub(crate) const EXTENSIONS: u64 = 0x01;
+    /// Two bits that say how the subgroup is named.
+    pub(crate) const SUBGROUP_ID_MASK: u64 = 0x06;
+    /// Value of the two bits: subgroup 0.
+    pub(crate) const SUBGROUP_ID_ZERO: u64 = 0x00;
+    /// Value of the two bits: id of the first object.
+    pub(crate) const SUBGROUP_ID_FIRST_OBJECT: u64 = 0x02;
+    /// Value of the two bits: a field.
+    pub(crate) const SUBGROUP_ID_EXPLICIT: u64 = 0x04;
+    /// Bit: the stream holds the last object of the group.
+    pub(crate) const END_OF_GROUP: u64 = 0x08;
+}
+
+/// Types of datagrams, as bits. MOQT-14 §10.3.1 [D14-DATA-12].
+pub(crate) mod datagram {
+    /// Bit: an extension block is there.
+    pub(crate) const EXTENSIONS: u64 = 0x01;
+    /// Bit: last object of its group.
+    pub(crate) const END_OF_GROUP: u64 = 0x02;
+    /// Bit: no object id, which means 0.
+    pub(crate) const NO_OBJECT_ID: u64 = 0x04;
+    /// Bit: a status instead of a payload; goes with [`EXTENSIONS`] only.
+    pub(crate) const STATUS: u64 = 0x20;
+}
+
+/// Object status. MOQT-14 §10.2.1.1 [D14-DATA-7].
+pub(crate) mod object_status {
+    pub(crate) const NORMAL: u64 = 0x0;
+    pub(crate) const DOES_NOT_EXIST: u64 = 0x1;
+    pub(crate) const END_OF_GROUP: u64 = 0x3;
+    pub(crate) const END_OF_TRACK: u64 = 0x4;
+}

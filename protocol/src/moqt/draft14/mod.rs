@@ -4,6 +4,8 @@
 
 pub(crate) mod codepoints;
 pub(crate) mod control;
+pub(crate) mod data;
+pub(crate) mod datagram;
 mod fields;
 mod params;
 pub(crate) mod reasons;

@@ -45,17 +45,8 @@ pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<ControlMessage>, Deco
     decode(message_type, &payload, section).map(Some)
 }
 
-/// Appends `message`; on an error `out` is as it was.
+/// Appends `message` with its type and length; on an error a part of it.
 pub(crate) fn put(message: &ControlMessage, out: &mut BytesMut) -> Result<(), EncodeError> {
-    let start = out.len();
-    let result = put_framed(message, out);
-    if result.is_err() {
-        out.truncate(start);
-    }
-    result
-}
-
-fn put_framed(message: &ControlMessage, out: &mut BytesMut) -> Result<(), EncodeError> {
     varint::write(type_of(message)?, out)?;
     let length_at = out.len();
     out.put_bytes(0, LENGTH_BYTES);
