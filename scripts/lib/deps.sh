@@ -64,9 +64,9 @@ install_debian() {
     say "installing from Debian: $packages ($why)"
     # The word splitting is wanted: a list of packages, and a prefix that may be empty.
     # shellcheck disable=SC2086
-    $prefix apt-get update -qq </dev/null >&2 || warn "apt-get update failed; trying with the lists at hand"
+    $prefix apt-get -o DPkg::Lock::Timeout=300 update -qq </dev/null >&2 || warn "apt-get update failed; trying with the lists at hand"
     # shellcheck disable=SC2086
-    $prefix env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages </dev/null >&2 ||
+    $prefix env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $packages </dev/null >&2 ||
         die "apt-get could not install: $packages"
 }
 
