@@ -1,3 +1,4 @@
 //! x
 
+pub mod root;
 pub mod supervise;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix::dev::{MessageResponse, RecipientRequest, Request, SendError, ToEnvelope};
+use actix::dev::{RecipientRequest, Request, SendError, ToEnvelope};
 use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient};
 use tokio::time::{Instant, timeout_at};
 
@@ -107,7 +107,7 @@ where
     A: Actor + Handler<M>,
     A::Context: ToEnvelope<A, M>,
     M: Message + Send + 'static,
-    M::Result: MessageResponse<A, M> + Send,
+    M::Result: Send,
 {
     type Request = Request<A, M>;
 

@@ -1,0 +1,91 @@
+//! What the composition gives the root and what it keeps of it.
+
+use std::time::Duration;
+
+use actix::Addr;
+use slog::Logger;
+use tokio::sync::watch;
+
+use super::RootActor;
+use super::messages::{Drain, Outcome, RootStatus};
+use crate::supervise::{OfferError, offer};
+
+/// What the root itself is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a child may take to be up, each time it is started.
+    pub start_deadline: Duration,
+    /// Time each child gets to stop when the relay ends because of a failure.
+    pub failure_deadline: Duration,
+    /// Seed of the jitter in restarts.
+    pub seed: u64,
+    /// Where the root logs.
+    pub log: Logger,
+}
+
+impl Options {
+    /// Ten seconds to start, two to stop after a failure.
+    #[must_use]
+    pub const fn new(log: Logger, seed: u64) -> Self {
+        Self {
+            start_deadline: Duration::from_secs(10),
+            failure_deadline: Duration::from_secs(2),
+            seed,
+            log,
+        }
+    }
+}
+
+/// What the composition keeps of a root it started.
+#[derive(Clone, Debug)]
+pub struct RootHandle {
+    pub(super) addr: Addr<RootActor>,
+    pub(super) status: watch::Receiver<RootStatus>,
+}
+
+impl RootHandle {
+    /// Where `Drain` and `Health` go.
+    #[must_use]
+    pub const fn addr(&self) -> &Addr<RootActor> {
+        &self.addr
+    }
+
+    /// Asks the relay to end; see [`Drain`].
+    ///
+    /// # Errors
+    /// [`OfferError::Closed`] when it has already ended.
+    pub fn drain(&self, deadline: Duration) -> Result<(), OfferError<Drain>> {
+        offer(&self.addr, Drain { deadline })
+    }
+
+    /// Waits until every child has been started.
+    ///
+    /// # Errors
+    /// How the relay ended, if it did first.
+    pub async fn running(&mut self) -> Result<(), Outcome> {
+        loop {
+            match &*self.status.borrow_and_update() {
+                RootStatus::Running => return Ok(()),
+                RootStatus::Ended(outcome) => return Err(outcome.clone()),
+                RootStatus::Starting | RootStatus::Draining => {}
+            }
+            self.changed().await?;
+        }
+    }
+
+    /// Waits for the end of the relay, which is then the exit code of the process.
+    pub async fn ended(mut self) -> Outcome {
+        loop {
+            if let RootStatus::Ended(outcome) = &*self.status.borrow_and_update() {
+                return outcome.clone();
+            }
+            if let Err(outcome) = self.changed().await {
+                return outcome;
+            }
+        }
+    }
+
+    async fn changed(&mut self) -> Result<(), Outcome> {
+        self.status.changed().await.map_err(|_| Outcome::RootLost)
+    }
+}

@@ -1,0 +1,67 @@
+//! What the root does with each message.
+
+use actix::{AsyncContext, Handler, MessageResult};
+
+use super::messages::{Drain, Health, HealthReport, Outcome};
+use super::{Life, Phase, RootActor};
+use crate::supervise::ChildDown;
+
+impl Handler<ChildDown> for RootActor {
+    type Result = ();
+
+    fn handle(&mut self, down: ChildDown, ctx: &mut Self::Context) {
+        for (index, child) in self.children.iter_mut().enumerate() {
+            match &mut child.life {
+                Life::Starting { id, died, .. } if *id == down.id => {
+                    // The start closure still holds what the child left behind; it resolves soon or is cut off.
+                    *died = Some(down.exit);
+                    return;
+                }
+                Life::Up { id, .. } if *id == down.id => {
+                    child.life = Life::Idle;
+                    return self.child_ended(index, down.exit, ctx);
+                }
+                Life::Stopping { id, timer, .. } if *id == down.id => {
+                    ctx.cancel_future(*timer);
+                    child.life = Life::Idle;
+                    return self.stop_next(ctx);
+                }
+                Life::Idle
+                | Life::Starting { .. }
+                | Life::Up { .. }
+                | Life::BackingOff { .. }
+                | Life::Stopping { .. }
+                | Life::Done
+                | Life::Lost => {}
+            }
+        }
+    }
+}
+
+impl Handler<Drain> for RootActor {
+    type Result = ();
+
+    fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Running => {
+                self.begin_drain(Outcome::Drained, drain.deadline, ctx);
+            }
+            // Asked again: whoever asks has lost patience.
+            Phase::Draining { .. } => self.finish(ctx),
+            Phase::Ended => {}
+        }
+    }
+}
+
+impl Handler<Health> for RootActor {
+    type Result = MessageResult<Health>;
+
+    fn handle(&mut self, _: Health, _: &mut Self::Context) -> Self::Result {
+        let up = |life: &Life| matches!(life, Life::Up { .. } | Life::Done);
+        let down = self.children.iter().filter(|child| !up(&child.life));
+        MessageResult(HealthReport {
+            status: self.status.borrow().clone(),
+            down: down.map(|child| child.spec.name.clone()).collect(),
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! What the root accepts, what it tells its children, and what is left of it at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Message;
+
+use super::spec::StartError;
+
+/// Ends the relay: the children are asked to stop, last started first, then the system stops.
+///
+/// A second one ends the relay at once, whoever is still stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Drain {
+    /// Time each child gets; a child that takes longer is left behind.
+    pub deadline: Duration,
+}
+
+/// Root to child: finish what you do and stop. Sent at most once in a child's life.
+///
+/// The child answers by stopping; its guard tells the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct StopChild {
+    /// Time the root will wait.
+    pub deadline: Duration,
+}
+
+/// Asks how the relay is, for a health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "HealthReport")]
+pub struct Health;
+
+/// The answer to [`Health`].
+#[derive(Clone, Debug)]
+pub struct HealthReport {
+    /// Where the relay is in its life.
+    pub status: RootStatus,
+    /// Names of the children that should be up and are not, in starting order.
+    pub down: Vec<String>,
+}
+
+impl HealthReport {
+    /// Whether the relay takes new work and has all it needs.
+    #[must_use]
+    pub const fn is_healthy(&self) -> bool {
+        matches!(self.status, RootStatus::Running) && self.down.is_empty()
+    }
+}
+
+/// Where the relay is in its life.
+#[derive(Clone, Debug)]
+pub enum RootStatus {
+    /// Some child has not been started yet.
+    Starting,
+    /// Every child has been started.
+    Running,
+    /// The children are being stopped.
+    Draining,
+    /// The root is gone.
+    Ended(Outcome),
+}
+
+/// Why the relay ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was asked to.
+    Drained,
+    /// A child that it cannot do without failed more often than allowed.
+    Escalated {
+        /// Name of the child.
+        child: String,
+    },
+    /// A child that it cannot do without did not start in the first place.
+    StartFailed {
+        /// Name of the child.
+        child: String,
+        /// What it said.
+        reason: Arc<StartError>,
+    },
+    /// The root itself failed, or its system ended under it.
+    RootLost,
+}
+
+impl Outcome {
+    /// Exit code for the process: 0 after a drain, 1 when a child did not start, 70 (EX_SOFTWARE) after a failure.
+    /// A container or a service manager restarts the relay on what is not 0.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::Drained => 0,
+            Self::StartFailed { .. } => 1,
+            Self::Escalated { .. } | Self::RootLost => 70,
+        }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Drained => f.write_str("drained"),
+            Self::Escalated { child } => write!(f, "{child} failed more often than allowed"),
+            Self::StartFailed { child, reason } => write!(f, "{child} did not start: {reason}"),
+            Self::RootLost => f.write_str("the root failed"),
+        }
+    }
+}
