@@ -2,3 +2,4 @@
 
 pub mod root;
 pub mod supervise;
+pub mod transport;

@@ -1,0 +1,410 @@
+//! A connection as sessions see it: a handle to open, send and close with, and one acceptor per kind of arrival.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::poll_fn;
+use s2n_quic::{
+    connection::{BidirectionalStreamAcceptor, Connection, Handle, ReceiveStreamAcceptor},
+    stream::BidirectionalStream,
+};
+
+use super::{
+    datagrams::{DatagramCounts, DatagramError, Incoming, Outgoing},
+    error::ConnError,
+    events::{self, ConnStats, PeerClose},
+    streams::{RecvGuard, SendGuard, wire_code},
+};
+
+/// An established connection, whatever carries the streams.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Conn {
+    /// MOQT directly over QUIC.
+    Raw(RawConn),
+}
+
+impl Conn {
+    /// A handle to this connection; it may outlive it.
+    #[must_use]
+    pub fn handle(&self) -> ConnHandle {
+        match self {
+            Self::Raw(raw) => raw.handle.clone(),
+        }
+    }
+
+    /// Takes the connection apart. It lives as long as any of the parts or streams does, then ends without an error.
+    #[must_use]
+    pub fn split(self) -> ConnParts {
+        match self {
+            Self::Raw(RawConn { handle, connection }) => {
+                let (_, streams) = connection.split();
+                let (bidi, uni) = streams.split();
+                let datagrams = DatagramReceiver {
+                    handle: handle.quic.clone(),
+                };
+                ConnParts {
+                    handle,
+                    uni: UniAcceptor(uni),
+                    bidi: BidiAcceptor(bidi),
+                    datagrams,
+                }
+            }
+        }
+    }
+}
+
+/// The parts of a [`Conn`].
+#[derive(Debug)]
+pub struct ConnParts {
+    /// Opens, sends and closes.
+    pub handle: ConnHandle,
+    /// The peer's unidirectional streams.
+    pub uni: UniAcceptor,
+    /// The peer's bidirectional streams.
+    pub bidi: BidiAcceptor,
+    /// The peer's datagrams.
+    pub datagrams: DatagramReceiver,
+}
+
+/// A raw QUIC connection.
+#[derive(Debug)]
+pub struct RawConn {
+    handle: ConnHandle,
+    connection: Connection,
+}
+
+impl RawConn {
+    /// Adopts a connection whose handshake is done; none when it ended meanwhile.
+    pub(super) fn adopt(mut connection: Connection, keep_alive: bool) -> Result<Self, ConnError> {
+        if keep_alive {
+            connection.keep_alive(true)?;
+        }
+        let quic = connection.handle();
+        let lost = |_| ConnError::Stack {
+            reason: "connection state is gone",
+        };
+        let stats = quic
+            .query_event_context(|context: &events::Context| Arc::clone(&context.stats))
+            .map_err(lost)?;
+        let (peer_limit, datagrams) = quic
+            .datagram_mut(|out: &mut Outgoing| (out.peer_limit(), out.counts()))
+            .map_err(lost)?;
+        let facts = Facts {
+            id: quic.id(),
+            alpn: quic.application_protocol()?,
+            server_name: quic.server_name()?.map(|name| name.to_string()),
+            peer_datagram_limit: usize::try_from(peer_limit).unwrap_or(usize::MAX),
+            stats,
+            datagrams,
+        };
+        Ok(Self {
+            handle: ConnHandle {
+                quic,
+                facts: Arc::new(facts),
+            },
+            connection,
+        })
+    }
+}
+
+/// What stays the same for the life of a connection.
+#[derive(Debug)]
+struct Facts {
+    id: u64,
+    alpn: Bytes,
+    server_name: Option<String>,
+    peer_datagram_limit: usize,
+    stats: Arc<ConnStats>,
+    datagrams: Arc<DatagramCounts>,
+}
+
+/// Opens streams, sends datagrams and closes. Each clone waits for stream credit on its own.
+#[derive(Clone, Debug)]
+pub struct ConnHandle {
+    quic: Handle,
+    facts: Arc<Facts>,
+}
+
+impl ConnHandle {
+    /// Opens a unidirectional stream, waiting while the peer grants none.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub fn poll_open_uni(&mut self, cx: &mut Context<'_>) -> Poll<Result<SendGuard, ConnError>> {
+        Poll::Ready(Ok(SendGuard::new(ready!(self.quic.poll_open_send_stream(cx))?)))
+    }
+
+    /// [`poll_open_uni`](Self::poll_open_uni) as a future.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub async fn open_uni(&mut self) -> Result<SendGuard, ConnError> {
+        poll_fn(|cx| self.poll_open_uni(cx)).await
+    }
+
+    /// Opens a bidirectional stream, waiting while the peer grants none.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub fn poll_open_bidi(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(SendGuard, RecvGuard), ConnError>> {
+        Poll::Ready(Ok(guard_both(ready!(
+            self.quic.poll_open_bidirectional_stream(cx)
+        )?)))
+    }
+
+    /// [`poll_open_bidi`](Self::poll_open_bidi) as a future.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub async fn open_bidi(&mut self) -> Result<(SendGuard, RecvGuard), ConnError> {
+        poll_fn(|cx| self.poll_open_bidi(cx)).await
+    }
+
+    /// Largest datagram that may be sent now (bytes): the path's limit or the peer's, whichever is less. Zero when the
+    /// peer takes none. It grows in the first round trips, as the stack probes the path.
+    #[must_use]
+    pub fn max_datagram(&self) -> usize {
+        self.facts
+            .stats
+            .max_datagram()
+            .min(self.facts.peer_datagram_limit)
+    }
+
+    /// Queues a datagram. It is never sent again when it is lost.
+    ///
+    /// # Errors
+    /// [`DatagramError::TooLarge`], [`DatagramError::Unsupported`], [`DatagramError::Full`] or the end of the
+    /// connection.
+    pub fn send_datagram(&self, payload: Bytes) -> Result<(), DatagramError> {
+        if self.facts.peer_datagram_limit == 0 {
+            return Err(DatagramError::Unsupported);
+        }
+        let (size, max) = (payload.len(), self.max_datagram());
+        if size > max {
+            return Err(DatagramError::TooLarge { size, max });
+        }
+        self.quic
+            .datagram_mut(|out: &mut Outgoing| out.push(payload))
+            .unwrap_or(Err(DatagramError::Connection(ConnError::Ended)))
+    }
+
+    /// Datagrams lost on this side.
+    #[must_use]
+    pub fn datagram_counts(&self) -> &DatagramCounts {
+        &self.facts.datagrams
+    }
+
+    /// Ends the connection and all its streams at once, telling the peer `code` and `reason`. The reason travels when
+    /// this is called on the thread of the endpoint; it is at most about 1000 bytes of text. Later calls do nothing.
+    pub fn close(&self, code: u64, reason: &'static str) {
+        if self.facts.stats.is_closed() {
+            return;
+        }
+        if let Ok(remote) = self.quic.remote_addr() {
+            remember_reason(canonical(remote), code, reason);
+        }
+        self.quic.close(wire_code(code));
+    }
+
+    /// Where the peer is now; it may move.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub fn remote_addr(&self) -> Result<SocketAddr, ConnError> {
+        Ok(canonical(self.quic.remote_addr()?))
+    }
+
+    /// Our own address, as the peer reaches it.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub fn local_addr(&self) -> Result<SocketAddr, ConnError> {
+        Ok(canonical(self.quic.local_addr()?))
+    }
+
+    /// A number that names this connection within its endpoint, for logs.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.facts.id
+    }
+
+    /// The ALPN token the two ends agreed on.
+    #[must_use]
+    pub fn alpn(&self) -> &[u8] {
+        &self.facts.alpn
+    }
+
+    /// The server name the client asked for, if it named one.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        self.facts.server_name.as_deref()
+    }
+
+    /// Live figures of the path.
+    #[must_use]
+    pub fn stats(&self) -> &ConnStats {
+        &self.facts.stats
+    }
+
+    /// Smoothed round trip, or none before the first measurement.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.facts.stats.rtt()
+    }
+
+    /// What the peer said when it closed the connection.
+    #[must_use]
+    pub fn peer_close(&self) -> Option<&PeerClose> {
+        self.facts.stats.peer_close()
+    }
+}
+
+/// The peer's unidirectional streams, in the order of their arrival. Also a `Stream`, for an actor's context.
+#[derive(Debug)]
+pub struct UniAcceptor(ReceiveStreamAcceptor);
+
+impl UniAcceptor {
+    /// The next stream; none when the connection ended without an error or fell silent.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RecvGuard>, ConnError>> {
+        Poll::Ready(Ok(
+            ready!(self.0.poll_accept_receive_stream(cx))?.map(RecvGuard::new)
+        ))
+    }
+
+    /// [`poll_accept`](Self::poll_accept) as a future.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub async fn accept(&mut self) -> Result<Option<RecvGuard>, ConnError> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+}
+
+/// The peer's bidirectional streams, in the order of their arrival. Also a `Stream`, for an actor's context.
+#[derive(Debug)]
+pub struct BidiAcceptor(BidirectionalStreamAcceptor);
+
+impl BidiAcceptor {
+    /// The next stream; none when the connection ended without an error or fell silent.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<(SendGuard, RecvGuard)>, ConnError>> {
+        Poll::Ready(Ok(
+            ready!(self.0.poll_accept_bidirectional_stream(cx))?.map(guard_both)
+        ))
+    }
+
+    /// [`poll_accept`](Self::poll_accept) as a future.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub async fn accept(&mut self) -> Result<Option<(SendGuard, RecvGuard)>, ConnError> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+}
+
+/// The peer's datagrams. Also a `Stream`, for an actor's context.
+#[derive(Debug)]
+pub struct DatagramReceiver {
+    handle: Handle,
+}
+
+impl DatagramReceiver {
+    /// The next datagram. One task at a time may wait.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ConnError>> {
+        self.handle
+            .datagram_mut(|queue: &mut Incoming| queue.poll_recv(cx))
+            .unwrap_or(Poll::Ready(Err(ConnError::Ended)))
+    }
+
+    /// [`poll_recv`](Self::poll_recv) as a future.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub async fn recv(&mut self) -> Result<Bytes, ConnError> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+}
+
+macro_rules! stream_of {
+    ($acceptor:ty => $item:ty) => {
+        impl futures::Stream for $acceptor {
+            type Item = Result<$item, ConnError>;
+
+            fn poll_next(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<Option<Self::Item>> {
+                self.poll_accept(cx).map(Result::transpose)
+            }
+        }
+    };
+}
+
+stream_of!(UniAcceptor => RecvGuard);
+stream_of!(BidiAcceptor => (SendGuard, RecvGuard));
+
+impl futures::Stream for DatagramReceiver {
+    type Item = Result<Bytes, ConnError>;
+
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx).map(Some)
+    }
+}
+
+fn guard_both(stream: BidirectionalStream) -> (SendGuard, RecvGuard) {
+    let (recv, send) = stream.split();
+    (SendGuard::new(send), RecvGuard::new(recv))
+}
+
+/// A dual-stack socket reports IPv4 peers as mapped IPv6 addresses; nobody outside wants to see those.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// Close reasons on their way from [`ConnHandle::close`] to the frame, which the endpoint's task writes a moment later
+/// on the same thread, knowing no more of the connection than this key.
+type Reasons = HashMap<(SocketAddr, u64), &'static str>;
+
+/// Reasons that may wait at once. Each is taken by the next run of the endpoint's task; a connection that died in
+/// between leaves its reason behind, and those are thrown away when this many have gathered.
+const MAX_REASONS: usize = 4096;
+
+thread_local! {
+    static REASONS: RefCell<Reasons> = RefCell::default();
+}
+
+fn remember_reason(remote: SocketAddr, code: u64, reason: &'static str) {
+    REASONS.with_borrow_mut(|reasons| {
+        if reasons.len() >= MAX_REASONS {
+            reasons.clear();
+        }
+        reasons.insert((remote, code), reason);
+    });
+}
+
+/// Takes the reason that was given for closing a connection to `remote` with `code`.
+pub(super) fn take_reason(remote: SocketAddr, code: u64) -> Option<&'static str> {
+    REASONS.with_borrow_mut(|reasons| reasons.remove(&(canonical(remote), code)))
+}

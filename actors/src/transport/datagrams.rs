@@ -1,0 +1,301 @@
+//! Datagram queues of a connection: bounded, and every loss counted.
+//!
+//! The stack's own queues drop in silence, and drop a datagram that happens to meet a packet already half full. These
+//! give such a datagram one more packet, and keep count.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use s2n_quic::{
+    connection,
+    provider::datagram::{
+        ConnectionInfo, Endpoint, Packet, PreConnectionInfo, ReceiveContext, Receiver, Sender,
+    },
+};
+
+use super::error::ConnError;
+
+/// Largest DATAGRAM frame we say we accept (bytes): the largest a UDP packet can hold. RFC 9221 §3.
+const MAX_FRAME: u64 = 65_535;
+
+/// Datagrams of one connection that were lost on this side (counts).
+#[derive(Debug, Default)]
+pub struct DatagramCounts {
+    overflowed: AtomicU64,
+    refused: AtomicU64,
+    discarded: AtomicU64,
+}
+
+impl DatagramCounts {
+    /// Received, then dropped because the session did not take them in time.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed.load(Relaxed)
+    }
+
+    /// Refused to the session because the send queue was full.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Taken from the session but never sent, because they fitted no packet.
+    #[must_use]
+    pub fn discarded(&self) -> u64 {
+        self.discarded.load(Relaxed)
+    }
+}
+
+/// Makes the queues of each new connection.
+#[derive(Debug)]
+pub(super) struct Queues {
+    pub(super) recv_capacity: usize,
+    pub(super) send_capacity: usize,
+}
+
+impl Endpoint for Queues {
+    type Sender = Outgoing;
+    type Receiver = Incoming;
+
+    fn create_connection(&mut self, info: &ConnectionInfo) -> (Outgoing, Incoming) {
+        let counts = Arc::new(DatagramCounts::default());
+        let outgoing = Outgoing {
+            queue: VecDeque::new(),
+            capacity: self.send_capacity,
+            peer_limit: info.max_datagram_payload,
+            front_missed: false,
+            counts: Arc::clone(&counts),
+            error: None,
+        };
+        let incoming = Incoming {
+            queue: VecDeque::new(),
+            capacity: self.recv_capacity,
+            waker: None,
+            counts,
+            error: None,
+        };
+        (outgoing, incoming)
+    }
+
+    fn max_datagram_frame_size(&self, _: &PreConnectionInfo) -> u64 {
+        MAX_FRAME
+    }
+}
+
+/// Datagrams that wait for the session.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    queue: VecDeque<Bytes>,
+    capacity: usize,
+    waker: Option<Waker>,
+    counts: Arc<DatagramCounts>,
+    error: Option<ConnError>,
+}
+
+impl Incoming {
+    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ConnError>> {
+        if let Some(datagram) = self.queue.pop_front() {
+            return Poll::Ready(Ok(datagram));
+        }
+        if let Some(error) = self.error {
+            return Poll::Ready(Err(error));
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Receiver for Incoming {
+    fn on_datagram(&mut self, _: &ReceiveContext<'_>, datagram: &[u8]) {
+        // The newest media is worth the most, so the oldest gives way.
+        if self.queue.len() >= self.capacity {
+            self.queue.pop_front();
+            self.counts.overflowed.fetch_add(1, Relaxed);
+        }
+        self.queue.push_back(Bytes::copy_from_slice(datagram));
+        self.wake();
+    }
+
+    fn on_connection_error(&mut self, error: connection::Error) {
+        self.error = Some(error.into());
+        self.wake();
+    }
+}
+
+/// Datagrams that wait for a packet.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    queue: VecDeque<Bytes>,
+    capacity: usize,
+    peer_limit: u64,
+    front_missed: bool,
+    counts: Arc<DatagramCounts>,
+    error: Option<ConnError>,
+}
+
+/// Why a datagram did not enter the send queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatagramError {
+    /// It fits no packet of the path, or is larger than the peer takes.
+    #[error("datagram of {size} bytes is above the limit of {max}")]
+    TooLarge {
+        /// Its size (bytes).
+        size: usize,
+        /// The largest size that may be sent now (bytes).
+        max: usize,
+    },
+    /// The peer takes no datagrams at all.
+    #[error("the peer takes no datagrams")]
+    Unsupported,
+    /// The send queue is full.
+    #[error("datagram send queue is full")]
+    Full,
+    /// The connection is gone.
+    #[error(transparent)]
+    Connection(#[from] ConnError),
+}
+
+impl Outgoing {
+    pub(super) const fn peer_limit(&self) -> u64 {
+        self.peer_limit
+    }
+
+    pub(super) fn counts(&self) -> Arc<DatagramCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    pub(super) fn push(&mut self, datagram: Bytes) -> Result<(), DatagramError> {
+        if let Some(error) = self.error {
+            return Err(error.into());
+        }
+        if self.queue.len() >= self.capacity {
+            self.counts.refused.fetch_add(1, Relaxed);
+            return Err(DatagramError::Full);
+        }
+        self.queue.push_back(datagram);
+        Ok(())
+    }
+}
+
+impl Sender for Outgoing {
+    fn on_transmit<P: Packet>(&mut self, packet: &mut P) {
+        // The stack alternates between streams and datagrams; a packet that is the streams' turn is theirs.
+        if packet.has_pending_streams() && !packet.datagrams_prioritized() {
+            return;
+        }
+        let mut written = false;
+        while let Some(datagram) = self.queue.front() {
+            if datagram.len() <= packet.remaining_capacity() && packet.write_datagram(datagram).is_ok() {
+                written = true;
+            } else if written || !self.front_missed {
+                // Other frames took the room: the next packet is tried, once, before the datagram is given up.
+                self.front_missed = !written;
+                return;
+            } else {
+                self.counts.discarded.fetch_add(1, Relaxed);
+            }
+            self.front_missed = false;
+            self.queue.pop_front();
+        }
+    }
+
+    fn has_transmission_interest(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn on_connection_error(&mut self, error: connection::Error) {
+        self.error = Some(error.into());
+        self.queue.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use s2n_quic::provider::datagram::WriteError;
+
+    use super::*;
+
+    struct Room {
+        left: usize,
+        sent: usize,
+    }
+
+    impl Packet for Room {
+        fn remaining_capacity(&self) -> usize {
+            self.left
+        }
+        fn write_datagram(&mut self, data: &[u8]) -> Result<(), WriteError> {
+            self.left -= data.len();
+            self.sent += 1;
+            Ok(())
+        }
+        fn write_datagram_vectored(&mut self, _: &[&[u8]]) -> Result<(), WriteError> {
+            unreachable!("one slice per datagram")
+        }
+        fn has_pending_streams(&self) -> bool {
+            false
+        }
+        fn datagrams_prioritized(&self) -> bool {
+            true
+        }
+    }
+
+    fn outgoing(capacity: usize) -> Outgoing {
+        Outgoing {
+            queue: VecDeque::new(),
+            capacity,
+            peer_limit: 1200,
+            front_missed: false,
+            counts: Arc::default(),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_crowded_packet_costs_no_datagram_and_an_impossible_one_is_counted() {
+        let mut queue = outgoing(8);
+        queue.push(Bytes::from(vec![0; 100])).unwrap();
+        queue.push(Bytes::from(vec![0; 2000])).unwrap();
+        queue.push(Bytes::from(vec![0; 100])).unwrap();
+
+        let mut crowded = Room { left: 50, sent: 0 };
+        queue.on_transmit(&mut crowded);
+        assert_eq!((crowded.sent, queue.queue.len()), (0, 3));
+
+        let mut packet = Room { left: 1200, sent: 0 };
+        queue.on_transmit(&mut packet);
+        assert_eq!(
+            (packet.sent, queue.queue.len()),
+            (1, 2),
+            "the large one waits for a packet of its own"
+        );
+        let mut packet = Room { left: 1200, sent: 0 };
+        queue.on_transmit(&mut packet);
+        let mut packet = Room { left: 1200, sent: 0 };
+        queue.on_transmit(&mut packet);
+        assert_eq!((packet.sent, queue.queue.len()), (1, 0));
+        assert_eq!(queue.counts.discarded(), 1);
+    }
+
+    #[test]
+    fn a_full_send_queue_refuses_and_counts() {
+        let mut queue = outgoing(1);
+        queue.push(Bytes::from_static(b"a")).unwrap();
+        assert_eq!(queue.push(Bytes::from_static(b"b")), Err(DatagramError::Full));
+        assert_eq!(queue.counts.refused(), 1);
+    }
+}

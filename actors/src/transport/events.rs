@@ -1,0 +1,282 @@
+//! The endpoint's event subscriber: what the QUIC stack measures, kept in atomics that the session side reads.
+//!
+//! The callbacks run inside the endpoint's own task. A panic there ends every connection of the shard, so they store
+//! numbers and do nothing else.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
+
+/// Live figures of one connection. Written by the endpoint, read by anybody; values may lag by one packet.
+#[derive(Debug)]
+pub struct ConnStats {
+    mtu: AtomicU64,
+    smoothed_rtt_us: AtomicU64,
+    min_rtt_us: AtomicU64,
+    congestion_window: AtomicU64,
+    bytes_in_flight: AtomicU64,
+    lost_packets: AtomicU64,
+    stream_bytes_sent: AtomicU64,
+    closed: AtomicBool,
+    peer_close: OnceLock<PeerClose>,
+}
+
+/// What the peer said when it closed the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerClose {
+    /// Application code, or RFC 9000 §20.1 code when `by_application` is false.
+    pub code: u64,
+    /// Whether the peer's application closed it, and not its QUIC stack.
+    pub by_application: bool,
+    /// The peer's words, at most [`MAX_REASON`] bytes of them, invalid UTF-8 replaced.
+    pub reason: String,
+}
+
+/// Bytes of a peer's close reason that are kept; the rest is of no use in a log line.
+pub const MAX_REASON: usize = 256;
+
+/// Bytes around the payload of a DATAGRAM frame that fills a packet: short header with the longest connection id
+/// (1 + 20), packet number (4), AEAD tag (16), frame type and length (1 + 2). RFC 9000 §17.3.1, RFC 9221 §4.
+const DATAGRAM_OVERHEAD: u64 = 44;
+
+/// Smallest UDP payload that every QUIC path carries. RFC 9000 §14.
+const MIN_UDP_PAYLOAD: u64 = 1200;
+
+impl ConnStats {
+    fn new() -> Self {
+        Self {
+            mtu: AtomicU64::new(MIN_UDP_PAYLOAD),
+            smoothed_rtt_us: AtomicU64::new(0),
+            min_rtt_us: AtomicU64::new(0),
+            congestion_window: AtomicU64::new(0),
+            bytes_in_flight: AtomicU64::new(0),
+            lost_packets: AtomicU64::new(0),
+            stream_bytes_sent: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            peer_close: OnceLock::new(),
+        }
+    }
+
+    /// Largest UDP payload the path is known to carry (bytes); grows as the stack probes the path.
+    #[must_use]
+    pub fn mtu(&self) -> u64 {
+        self.mtu.load(Relaxed)
+    }
+
+    /// Largest datagram payload that fits a packet of this path (bytes), whatever the peer's limit is.
+    #[must_use]
+    pub fn max_datagram(&self) -> usize {
+        usize::try_from(self.mtu().saturating_sub(DATAGRAM_OVERHEAD)).unwrap_or(usize::MAX)
+    }
+
+    /// Smoothed round trip, or none before the first measurement.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        micros(&self.smoothed_rtt_us)
+    }
+
+    /// Smallest round trip seen, or none before the first measurement.
+    #[must_use]
+    pub fn min_rtt(&self) -> Option<Duration> {
+        micros(&self.min_rtt_us)
+    }
+
+    /// Congestion window (bytes); zero before the first acknowledgement.
+    #[must_use]
+    pub fn congestion_window(&self) -> u64 {
+        self.congestion_window.load(Relaxed)
+    }
+
+    /// Bytes sent and not yet acknowledged or lost.
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> u64 {
+        self.bytes_in_flight.load(Relaxed)
+    }
+
+    /// Packets declared lost, path probes excluded (count).
+    #[must_use]
+    pub fn lost_packets(&self) -> u64 {
+        self.lost_packets.load(Relaxed)
+    }
+
+    /// Stream bytes that left for the first time (bytes since the start). With what was written it tells how much
+    /// still waits in the stack.
+    #[must_use]
+    pub fn stream_bytes_sent(&self) -> u64 {
+        self.stream_bytes_sent.load(Relaxed)
+    }
+
+    /// Whether the connection has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// What the peer said when it closed, if it did.
+    #[must_use]
+    pub fn peer_close(&self) -> Option<&PeerClose> {
+        self.peer_close.get()
+    }
+}
+
+fn micros(cell: &AtomicU64) -> Option<Duration> {
+    Some(cell.load(Relaxed))
+        .filter(|us| *us != 0)
+        .map(Duration::from_micros)
+}
+
+/// Live figures of one endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointStats {
+    dropped_packets: AtomicU64,
+    failed_handshakes: AtomicU64,
+    connections: AtomicU64,
+    open_connections: AtomicU64,
+}
+
+impl EndpointStats {
+    /// UDP packets that belonged to no connection (count). A rise on a real network card speaks against GRO.
+    #[must_use]
+    pub fn dropped_packets(&self) -> u64 {
+        self.dropped_packets.load(Relaxed)
+    }
+
+    /// Connections that ended before their handshake was done, in the first packet (count).
+    #[must_use]
+    pub fn failed_handshakes(&self) -> u64 {
+        self.failed_handshakes.load(Relaxed)
+    }
+
+    /// Connections begun, handshakes included (count).
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Relaxed)
+    }
+
+    /// Connections begun and not yet ended (count).
+    #[must_use]
+    pub fn open_connections(&self) -> u64 {
+        self.open_connections.load(Relaxed)
+    }
+}
+
+/// The subscriber of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    endpoint: Arc<EndpointStats>,
+}
+
+impl Events {
+    pub(super) fn stats(&self) -> Arc<EndpointStats> {
+        Arc::clone(&self.endpoint)
+    }
+}
+
+/// What the stack keeps per connection for us; its drop counts the connection out.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) stats: Arc<ConnStats>,
+    endpoint: Arc<EndpointStats>,
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.stats.closed.store(true, Relaxed);
+        self.endpoint.open_connections.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Subscriber for Events {
+    type ConnectionContext = Context;
+
+    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo<'_>) -> Context {
+        self.endpoint.connections.fetch_add(1, Relaxed);
+        self.endpoint.open_connections.fetch_add(1, Relaxed);
+        Context {
+            stats: Arc::new(ConnStats::new()),
+            endpoint: self.stats(),
+        }
+    }
+
+    fn on_mtu_updated(&mut self, context: &mut Context, _: &ConnectionMeta, event: &events::MtuUpdated) {
+        context.stats.mtu.store(event.mtu.into(), Relaxed);
+    }
+
+    fn on_recovery_metrics(
+        &mut self,
+        context: &mut Context,
+        _: &ConnectionMeta,
+        event: &events::RecoveryMetrics<'_>,
+    ) {
+        let stats = &context.stats;
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        stats.smoothed_rtt_us.store(us(event.smoothed_rtt), Relaxed);
+        stats.min_rtt_us.store(us(event.min_rtt), Relaxed);
+        stats
+            .congestion_window
+            .store(event.congestion_window.into(), Relaxed);
+        stats.bytes_in_flight.store(event.bytes_in_flight.into(), Relaxed);
+    }
+
+    fn on_packet_lost(&mut self, context: &mut Context, _: &ConnectionMeta, event: &events::PacketLost<'_>) {
+        if !event.is_mtu_probe {
+            context.stats.lost_packets.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn on_tx_stream_progress(
+        &mut self,
+        context: &mut Context,
+        _: &ConnectionMeta,
+        event: &events::TxStreamProgress,
+    ) {
+        let bytes = u64::try_from(event.bytes).unwrap_or(u64::MAX);
+        context.stats.stream_bytes_sent.fetch_add(bytes, Relaxed);
+    }
+
+    fn on_connection_close_frame_received(
+        &mut self,
+        context: &mut Context,
+        _: &ConnectionMeta,
+        event: &events::ConnectionCloseFrameReceived<'_>,
+    ) {
+        let reason = event.frame.reason.unwrap_or_default();
+        let kept = reason.get(..MAX_REASON).unwrap_or(reason);
+        context.stats.peer_close.get_or_init(|| PeerClose {
+            code: event.frame.error_code,
+            by_application: event.frame.frame_type.is_none(),
+            reason: String::from_utf8_lossy(kept).into_owned(),
+        });
+    }
+
+    fn on_connection_closed(
+        &mut self,
+        context: &mut Context,
+        _: &ConnectionMeta,
+        _: &events::ConnectionClosed,
+    ) {
+        context.stats.closed.store(true, Relaxed);
+    }
+
+    fn on_endpoint_datagram_dropped(
+        &mut self,
+        _: &events::EndpointMeta,
+        _: &events::EndpointDatagramDropped,
+    ) {
+        self.endpoint.dropped_packets.fetch_add(1, Relaxed);
+    }
+
+    fn on_endpoint_connection_attempt_failed(
+        &mut self,
+        _: &events::EndpointMeta,
+        _: &events::EndpointConnectionAttemptFailed,
+    ) {
+        self.endpoint.failed_handshakes.fetch_add(1, Relaxed);
+    }
+}

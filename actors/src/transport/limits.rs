@@ -1,0 +1,207 @@
+//! What one endpoint grants its peers: stream counts, windows, buffers and timers.
+
+use std::time::Duration;
+
+use s2n_quic::provider::{
+    endpoint_limits::{self, ConnectionAttempt, Limiter, Outcome},
+    limits::Limits,
+};
+
+use super::error::StartError;
+
+/// Transport settings of one endpoint, server or client. Plain data; every field has a unit in its documentation.
+///
+/// The defaults are those a relay needs: the stack's own ones (100 streams, 4 MiB of unacknowledged data per stream,
+/// no keep-alive, CUBIC) starve a relay of streams and let one peer that never reads hold megabytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransportConfig {
+    /// Unidirectional streams the peer may have open towards us, and we towards the peer (count).
+    pub max_uni_streams: u64,
+    /// Bidirectional streams the peer may have open towards us, and we towards the peer (count).
+    pub max_bidi_streams: u64,
+    /// Bytes in flight towards us over all streams of a connection (at most 4 GiB - 1).
+    pub connection_window: u64,
+    /// Bytes in flight towards us on one unidirectional stream.
+    pub uni_stream_window: u64,
+    /// Bytes in flight towards us on one bidirectional stream.
+    pub bidi_stream_window: u64,
+    /// Bytes we hold per stream until the peer acknowledges them. It bounds what a reader that never reads costs.
+    pub send_buffer: u32,
+    /// Period of our keep-alive pings, or none. Must be shorter than `idle_timeout` to have an effect.
+    pub keep_alive: Option<Duration>,
+    /// Silence after which a connection is given up. The smaller of the two ends' values counts.
+    pub idle_timeout: Duration,
+    /// How long a handshake may take before its state is dropped.
+    pub handshake_timeout: Duration,
+    /// Round trip assumed before the first measurement.
+    pub initial_rtt: Duration,
+    /// The congestion controller of every connection.
+    pub congestion: Congestion,
+    /// Datagrams kept per connection until the session takes them (count); the oldest is dropped when it is full.
+    pub datagram_recv_queue: usize,
+    /// Datagrams kept per connection until they are sent (count); a full queue refuses the next one.
+    pub datagram_send_queue: usize,
+    /// Handshakes in progress from which on a server asks newcomers to prove their address with Retry (count).
+    pub retry_above_handshakes: usize,
+    /// Connections of one endpoint, handshakes included, above which newcomers are refused (count).
+    pub max_connections: usize,
+    /// Whether the kernel may merge received packets (UDP GRO). It can merge packets of several connections.
+    pub gro: bool,
+    /// Bytes of the endpoint's own receive ring. It is allocated at start.
+    pub recv_ring: usize,
+}
+
+/// Which congestion controller a connection uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Congestion {
+    /// BBR: keeps the queue at the sender, where the relay can still order it.
+    Bbr,
+    /// CUBIC: fills the bottleneck's queue.
+    Cubic,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            max_uni_streams: 10_000,
+            max_bidi_streams: 1_000,
+            connection_window: 8 * MIB,
+            uni_stream_window: MIB,
+            bidi_stream_window: MIB,
+            send_buffer: 256 * 1024,
+            keep_alive: Some(Duration::from_secs(10)),
+            idle_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(5),
+            initial_rtt: Duration::from_millis(100),
+            congestion: Congestion::Bbr,
+            datagram_recv_queue: 256,
+            datagram_send_queue: 256,
+            retry_above_handshakes: 256,
+            max_connections: 100_000,
+            gro: true,
+            recv_ring: 8 << 20,
+        }
+    }
+}
+
+impl TransportConfig {
+    /// The stack's form of these settings.
+    ///
+    /// # Errors
+    /// [`StartError::Limits`] names the field whose value the stack refuses.
+    pub(super) fn limits(&self) -> Result<Limits, StartError> {
+        fn named<T, E: std::fmt::Display>(field: &'static str, value: Result<T, E>) -> Result<T, StartError> {
+            value.map_err(|error| StartError::Limits {
+                field,
+                reason: error.to_string(),
+            })
+        }
+        let mut limits = Limits::new();
+        limits = named(
+            "max_uni_streams",
+            limits.with_max_open_remote_unidirectional_streams(self.max_uni_streams),
+        )?;
+        limits = named(
+            "max_uni_streams",
+            limits.with_max_open_local_unidirectional_streams(self.max_uni_streams),
+        )?;
+        limits = named(
+            "max_bidi_streams",
+            limits.with_max_open_remote_bidirectional_streams(self.max_bidi_streams),
+        )?;
+        limits = named(
+            "max_bidi_streams",
+            limits.with_max_open_local_bidirectional_streams(self.max_bidi_streams),
+        )?;
+        limits = named(
+            "connection_window",
+            limits.with_data_window(self.connection_window),
+        )?;
+        limits = named(
+            "uni_stream_window",
+            limits.with_unidirectional_data_window(self.uni_stream_window),
+        )?;
+        limits = named(
+            "bidi_stream_window",
+            limits.with_bidirectional_local_data_window(self.bidi_stream_window),
+        )?;
+        limits = named(
+            "bidi_stream_window",
+            limits.with_bidirectional_remote_data_window(self.bidi_stream_window),
+        )?;
+        limits = named("send_buffer", limits.with_max_send_buffer_size(self.send_buffer))?;
+        if let Some(period) = self.keep_alive {
+            limits = named("keep_alive", limits.with_max_keep_alive_period(period))?;
+        }
+        limits = named("idle_timeout", limits.with_max_idle_timeout(self.idle_timeout))?;
+        limits = named(
+            "handshake_timeout",
+            limits.with_max_handshake_duration(self.handshake_timeout),
+        )?;
+        limits = named(
+            "initial_rtt",
+            limits.with_initial_round_trip_time(self.initial_rtt),
+        )?;
+        Ok(limits)
+    }
+}
+
+/// Who may begin a handshake with a server.
+#[derive(Debug)]
+pub(super) struct Admission {
+    max_connections: usize,
+    retry_above_handshakes: usize,
+    ports: endpoint_limits::Default,
+}
+
+impl Admission {
+    pub(super) fn new(config: &TransportConfig) -> Self {
+        Self {
+            max_connections: config.max_connections,
+            retry_above_handshakes: config.retry_above_handshakes,
+            ports: endpoint_limits::Default::default(),
+        }
+    }
+}
+
+impl Limiter for Admission {
+    fn on_connection_attempt(&mut self, attempt: &ConnectionAttempt<'_>) -> Outcome {
+        // The stack's own list of ports that reflect packets (DNS, NTP and the like) stays in force.
+        let outcome = self.ports.on_connection_attempt(attempt);
+        if outcome != Outcome::allow() {
+            return outcome;
+        }
+        if attempt.connection_count >= self.max_connections {
+            return Outcome::close();
+        }
+        // RFC 9000 §8.1.2: Retry costs no state, so forged addresses cannot fill the handshake table.
+        if attempt.inflight_handshakes >= self.retry_above_handshakes {
+            return Outcome::retry();
+        }
+        Outcome::allow()
+    }
+}
+
+const MIB: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_accepted_by_the_stack() {
+        TransportConfig::default().limits().unwrap();
+    }
+
+    #[test]
+    fn a_refused_value_is_named() {
+        let config = TransportConfig {
+            connection_window: 1 << 40,
+            ..TransportConfig::default()
+        };
+        let error = config.limits().unwrap_err();
+        assert!(error.to_string().contains("connection_window"), "{error}");
+    }
+}

@@ -1,0 +1,44 @@
+//! QUIC for sessions: endpoints per shard, connections, streams and datagrams. The only module that names the stack.
+//!
+//! ```text
+//!  root    bind(listen, port, shards) ──▶ [ShardSocket; n]        one port, SO_REUSEPORT, steered by connection id
+//!  shard i ServerEndpoint::start(socket i, tls, config, reset key) ──▶ Stream of Conn
+//!  client  ClientEndpoint::for_remote(addr, tls, config).connect(addr, name) ──▶ Conn
+//!
+//!  Conn::split() ──▶ ConnHandle (open, send, close; cloneable)  UniAcceptor  BidiAcceptor  DatagramReceiver
+//!                        │                                          │             │
+//!                     SendGuard: dropped unfinished = reset      RecvGuard: dropped unread = stop sending
+//! ```
+//!
+//! Everything of one endpoint runs on the runtime it was started on: an actix arbiter, or a current-thread runtime with
+//! a `LocalSet`. Data streams are read and written by local tasks; only the acceptors suit `ctx.add_stream`.
+
+pub mod cert;
+mod close;
+mod conn;
+mod datagrams;
+mod endpoint;
+mod error;
+mod events;
+mod limits;
+mod socket;
+mod steering;
+mod streams;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    cert::SelfSigned,
+    conn::{BidiAcceptor, Conn, ConnHandle, ConnParts, DatagramReceiver, RawConn, UniAcceptor},
+    datagrams::{DatagramCounts, DatagramError},
+    endpoint::{ClientEndpoint, ServerEndpoint},
+    error::{BindError, ConnError, ConnectError, StartError, StreamError, TlsError},
+    events::{ConnStats, EndpointStats, MAX_REASON, PeerClose},
+    limits::{Congestion, TransportConfig},
+    socket::{Listen, ShardSocket, bind},
+    steering::{MAX_SHARDS, ResetKey, ShardIndex},
+    streams::{ABANDONED, Received, RecvGuard, SendGuard},
+    tls::{ClientTls, Pem, ServerTls, Verify, moqt_alpn},
+};

@@ -1,0 +1,252 @@
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn both_ends_know_protocol_name_and_addresses() {
+    run(async {
+        let pair = pair().await;
+        let (server, client) = (&pair.server.handle, &pair.client.handle);
+        assert_eq!((server.alpn(), client.alpn()), (&b"moq-00"[..], &b"moq-00"[..]));
+        assert_eq!(server.server_name(), Some("localhost"));
+        assert_eq!(
+            server.remote_addr().unwrap().port(),
+            client.local_addr().unwrap().port()
+        );
+        assert!(client.rtt().is_some());
+        assert!(server.stats().mtu() >= 1200);
+    });
+}
+
+#[test]
+fn a_close_carries_its_code_and_its_words() {
+    run(async {
+        let mut pair = pair().await;
+        pair.server
+            .handle
+            .close(0x3, "the SETUP was not the first message");
+        pair.server.handle.close(0x4, "said twice");
+        let error = pair.client.uni.accept().await.unwrap_err();
+        assert_eq!(error, ConnError::Peer { code: 3 });
+        let close = pair.client.handle.peer_close().unwrap();
+        assert_eq!(close.code, 3);
+        assert!(close.by_application);
+        assert_eq!(close.reason, "the SETUP was not the first message");
+        assert_eq!(
+            pair.server.uni.accept().await.unwrap_err(),
+            ConnError::Local { code: 3 }
+        );
+        assert_eq!(
+            pair.client.datagrams.recv().await.unwrap_err(),
+            ConnError::Peer { code: 3 }
+        );
+    });
+}
+
+#[test]
+fn dropping_every_part_ends_the_connection_without_an_error() {
+    run(async {
+        let mut pair = pair().await;
+        drop(pair.server);
+        assert!(pair.client.uni.accept().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_server_counts_its_connections_in_and_out() {
+    run(async {
+        let made = cert::generate::<&str>(&[]).unwrap();
+        let mut server = start_server(&made);
+        let to = server.local_addr();
+        let mut client = start_client(&Verify::Insecure);
+        let (accepted, connected) = futures::join!(server.accept(), client.connect(to, "localhost"));
+        assert_eq!(server.stats().open_connections(), 1);
+        connected.unwrap().handle().close(0, "");
+        drop(accepted);
+        client.wait_idle().await;
+        while server.stats().open_connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(server.stats().connections(), 1);
+    });
+}
+
+#[test]
+fn dual_stack_serves_both_families_and_shows_plain_ipv4() {
+    run(async {
+        let made = cert::generate::<&str>(&[]).unwrap();
+        let socket = bind(Listen::All, 0, 1).unwrap().remove(0);
+        let mut server =
+            ServerEndpoint::start(socket, &server_tls(&made), &config(), ResetKey::random()).unwrap();
+        let port = server.local_addr().port();
+        let mut targets = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+        if server.local_addr().is_ipv6() {
+            targets.push(SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)));
+        }
+        for to in targets {
+            let tls = ClientTls::new(&Verify::CertSha256(made.sha256), &moqt_alpn()).unwrap();
+            let client = ClientEndpoint::for_remote(to, &tls, &config()).unwrap();
+            let (accepted, connected) = futures::join!(server.accept(), client.connect(to, "localhost"));
+            connected.unwrap();
+            assert_eq!(accepted.unwrap().handle().remote_addr().unwrap().ip(), to.ip());
+        }
+    });
+}
+
+#[test]
+fn a_pinned_certificate_is_accepted_and_another_is_not() {
+    run(async {
+        let made = cert::generate::<&str>(&[]).unwrap();
+        let mut server = start_server(&made);
+        let to = server.local_addr();
+        let right = start_client(&Verify::CertSha256(made.sha256));
+        let (_, connected) = futures::join!(server.accept(), right.connect(to, "localhost"));
+        connected.unwrap();
+
+        let wrong = start_client(&Verify::CertSha256([0; 32]));
+        let error = wrong.connect(to, "localhost").await.unwrap_err();
+        assert!(matches!(error, ConnectError::Untrusted { .. }), "{error}");
+        assert!(error.to_string().contains("fingerprint"), "{error}");
+    });
+}
+
+#[test]
+fn a_named_authority_decides_trust_and_name() {
+    run(async {
+        let made = cert::generate(&["relay.example"]).unwrap();
+        let mut server = start_server(&made);
+        let to = server.local_addr();
+        let trusting = start_client(&Verify::Ca(Pem::Text(made.cert_pem.clone())));
+        let (_, connected) = futures::join!(server.accept(), trusting.connect(to, "relay.example"));
+        connected.unwrap();
+        let (_, connected) = futures::join!(server.accept(), trusting.connect(to, "127.0.0.1"));
+        connected.unwrap();
+
+        let error = trusting.connect(to, "other.example").await.unwrap_err();
+        assert!(matches!(error, ConnectError::Untrusted { .. }), "{error}");
+        assert!(error.to_string().contains("not for this name"), "{error}");
+
+        let stranger = cert::generate::<&str>(&[]).unwrap();
+        let distrusting = start_client(&Verify::Ca(Pem::Text(stranger.cert_pem)));
+        let error = distrusting.connect(to, "localhost").await.unwrap_err();
+        assert!(matches!(error, ConnectError::Untrusted { .. }), "{error}");
+    });
+}
+
+#[test]
+fn silence_is_reported_with_the_address() {
+    run(async {
+        let nobody = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let tls = ClientTls::new(&Verify::Insecure, &moqt_alpn()).unwrap();
+        let config = TransportConfig {
+            handshake_timeout: Duration::from_millis(300),
+            ..config()
+        };
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let client = ClientEndpoint::bind(local, &tls, &config).unwrap();
+        let to = nobody.local_addr().unwrap();
+        let error = client.connect(to, "localhost").await.unwrap_err();
+        assert!(
+            matches!(error, ConnectError::Timeout { addr } if addr == to),
+            "{error}"
+        );
+        assert!(matches!(
+            client.connect(to, "a b").await,
+            Err(ConnectError::ServerName { .. })
+        ));
+    });
+}
+
+#[test]
+fn a_full_server_refuses() {
+    run(async {
+        let made = cert::generate::<&str>(&[]).unwrap();
+        let socket = bind(LOOPBACK, 0, 1).unwrap().remove(0);
+        let config = TransportConfig {
+            max_connections: 0,
+            ..config()
+        };
+        let server = ServerEndpoint::start(socket, &server_tls(&made), &config, ResetKey::random()).unwrap();
+        let error = start_client(&Verify::Insecure)
+            .connect(server.local_addr(), "localhost")
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+    });
+}
+
+#[test]
+fn retry_lets_an_honest_client_in() {
+    run(async {
+        let made = cert::generate::<&str>(&[]).unwrap();
+        let socket = bind(LOOPBACK, 0, 1).unwrap().remove(0);
+        let config = TransportConfig {
+            retry_above_handshakes: 0,
+            ..config()
+        };
+        let mut server =
+            ServerEndpoint::start(socket, &server_tls(&made), &config, ResetKey::random()).unwrap();
+        let (to, client) = (server.local_addr(), start_client(&Verify::Insecure));
+        let (_, connected) = futures::join!(server.accept(), client.connect(to, "localhost"));
+        connected.unwrap();
+    });
+}
+
+#[test]
+fn certificate_faults_are_named() {
+    let (one, two) = (
+        cert::generate::<&str>(&[]).unwrap(),
+        cert::generate::<&str>(&[]).unwrap(),
+    );
+    let load = |cert: Pem, key: Pem| ServerTls::load(&cert, &key, &moqt_alpn()).unwrap_err();
+    let text = |text: &str| Pem::Text(text.to_owned());
+
+    let error = load(text(&one.cert_pem), text(&two.key_pem));
+    assert!(matches!(error, TlsError::Mismatch { .. }), "{error}");
+    let error = load(Pem::File("no/such/cert.pem".into()), text(&one.key_pem));
+    assert!(
+        matches!(
+            error,
+            TlsError::Read {
+                what: "certificate",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("no/such/cert.pem"), "{error}");
+    let error = load(text(&one.cert_pem), Pem::File("no/such/key.pem".into()));
+    assert!(
+        matches!(
+            error,
+            TlsError::Read {
+                what: "private key",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let error = load(text(&one.key_pem), text(&one.key_pem));
+    assert!(
+        matches!(
+            error,
+            TlsError::Missing {
+                what: "certificate",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let error = load(text(&one.cert_pem), text(&one.cert_pem));
+    assert!(
+        matches!(
+            error,
+            TlsError::Missing {
+                what: "private key",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(!format!("{:?}", text(&one.key_pem)).contains("PRIVATE"));
+}

@@ -1,0 +1,132 @@
+use std::thread;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+
+/// What a connection needs to be told which shard serves it.
+async fn answer_with_index(conn: Conn, index: u8) {
+    let mut parts = conn.split();
+    while let Ok(Some((mut send, mut recv))) = parts.bidi.accept().await {
+        while let Ok(Some(_)) = recv.receive().await {}
+        if send.send(&mut [Bytes::from(vec![index])]).await.is_ok() {
+            send.finish().ok();
+        }
+    }
+}
+
+async fn ask(handle: &mut ConnHandle) -> u8 {
+    let (mut send, mut recv) = handle.open_bidi().await.unwrap();
+    send.send(&mut [Bytes::from_static(b"who?")]).await.unwrap();
+    send.finish().unwrap();
+    recv.receive().await.unwrap().unwrap()[0]
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn connections_of_one_client_socket_spread_over_two_shards_and_stay_there() {
+    let made = cert::generate::<&str>(&[]).unwrap();
+    let key = ResetKey::random();
+    let sockets = bind(LOOPBACK, 0, 2).unwrap();
+    let to = sockets[0].local_addr();
+    let (accepted, mut arrivals) = mpsc::unbounded_channel();
+    let mut stops = Vec::new();
+    let mut shards = Vec::new();
+    for socket in sockets {
+        let (tls, key, accepted) = (server_tls(&made), key.clone(), accepted.clone());
+        let (stop, stopped) = oneshot::channel::<()>();
+        stops.push(stop);
+        shards.push(thread::spawn(move || {
+            run(async move {
+                let index = u8::try_from(socket.shard().index()).unwrap();
+                let mut server = ServerEndpoint::start(socket, &tls, &config(), key).unwrap();
+                let serving = async {
+                    while let Some(conn) = server.accept().await {
+                        accepted.send(index).unwrap();
+                        tokio::task::spawn_local(answer_with_index(conn, index));
+                    }
+                };
+                futures::future::select(Box::pin(serving), stopped).await;
+            });
+        }));
+    }
+
+    run(async {
+        let client = start_client(&Verify::CertSha256(made.sha256));
+        let mut connections = Vec::new();
+        for _ in 0..40 {
+            connections.push(client.connect(to, "localhost").await.unwrap().handle());
+        }
+        let mut homes = Vec::new();
+        for connection in &mut connections {
+            homes.push(ask(connection).await);
+        }
+        let second = homes.iter().filter(|index| **index == 1).count();
+        // Forty fair coins fall this unevenly once in ten million runs.
+        assert!((4..=36).contains(&second), "{second} of 40 on the second shard");
+        for _ in 0..3 {
+            for (connection, home) in connections.iter_mut().zip(&homes) {
+                assert_eq!(ask(connection).await, *home);
+            }
+        }
+        let mut counted = [0; 2];
+        for _ in 0..40 {
+            counted[usize::from(arrivals.recv().await.unwrap())] += 1;
+        }
+        assert_eq!(counted[1], second);
+    });
+    drop(stops);
+    for shard in shards {
+        shard.join().unwrap();
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_restarted_shard_takes_its_old_place() {
+    let made = cert::generate::<&str>(&[]).unwrap();
+    let key = ResetKey::random();
+    let sockets = bind(LOOPBACK, 0, 2).unwrap();
+    let to = sockets[0].local_addr();
+    run(async {
+        let serve = |socket: &ShardSocket| {
+            let mut server = ServerEndpoint::start(
+                socket.try_clone().unwrap(),
+                &server_tls(&made),
+                &config(),
+                key.clone(),
+            )
+            .unwrap();
+            let index = u8::try_from(server.shard().index()).unwrap();
+            tokio::task::spawn_local(async move {
+                while let Some(conn) = server.accept().await {
+                    tokio::task::spawn_local(answer_with_index(conn, index));
+                }
+            })
+        };
+        let _first = serve(&sockets[0]);
+        let before = {
+            // The shard's own runtime dies with it, sockets included, as an arbiter's does.
+            let socket = sockets[1].try_clone().unwrap();
+            let (tls, key) = (server_tls(&made), key.clone());
+            thread::spawn(move || {
+                run(async {
+                    ServerEndpoint::start(socket, &tls, &config(), key)
+                        .unwrap()
+                        .shard()
+                })
+            })
+        };
+        assert_eq!(before.join().unwrap().index(), 1);
+        let _again = serve(&sockets[1]);
+        let client = start_client(&Verify::Insecure);
+        let mut seen = [false; 2];
+        while seen != [true; 2] {
+            let mut connection = client.connect(to, "localhost").await.unwrap().handle();
+            let home = ask(&mut connection).await;
+            assert_eq!(ask(&mut connection).await, home);
+            seen[usize::from(home)] = true;
+        }
+    });
+}

@@ -1,0 +1,235 @@
+use std::{panic::AssertUnwindSafe, task::Poll};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::poll_fn, poll};
+
+use super::*;
+
+async fn read_all(stream: &mut RecvGuard) -> Result<Vec<u8>, StreamError> {
+    let mut all = Vec::new();
+    while let Some(chunk) = stream.receive().await? {
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
+}
+
+#[test]
+fn a_finished_unidirectional_stream_arrives_whole() {
+    run(async {
+        let mut pair = pair().await;
+        let mut send = pair.client.handle.open_uni().await.unwrap();
+        let payload = Bytes::from(vec![7; 100_000]);
+        let sending = async {
+            send.send(&mut [Bytes::from_static(b"head"), Bytes::new(), payload.clone()])
+                .await
+                .unwrap();
+            send.finish().unwrap();
+            send.delivered().await.unwrap();
+        };
+        let receiving = async {
+            let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
+            let all = read_all(&mut recv).await.unwrap();
+            assert_eq!((&all[..4], all.len()), (&b"head"[..], 100_004));
+            assert_eq!(recv.receive().await, Ok(None), "the end stays the end");
+        };
+        futures::join!(sending, receiving);
+    });
+}
+
+#[test]
+fn a_bidirectional_stream_echoes() {
+    run(async {
+        let mut pair = pair().await;
+        let (mut send, mut recv) = pair.client.handle.open_bidi().await.unwrap();
+        let asking = async {
+            send.send(&mut [Bytes::from_static(b"ping")]).await.unwrap();
+            send.finish().unwrap();
+            read_all(&mut recv).await.unwrap()
+        };
+        let answering = async {
+            let (mut send, mut recv) = pair.server.bidi.accept().await.unwrap().unwrap();
+            let heard = read_all(&mut recv).await.unwrap();
+            send.send(&mut [Bytes::from(heard)]).await.unwrap();
+            send.finish().unwrap();
+        };
+        let (heard, ()) = futures::join!(asking, answering);
+        assert_eq!(heard, b"ping");
+    });
+}
+
+#[test]
+fn a_dropped_send_stream_is_reset_and_not_finished() {
+    run(async {
+        let mut pair = pair().await;
+        let mut send = pair.client.handle.open_uni().await.unwrap();
+        send.set_abandon_code(0x31);
+        send.send(&mut [Bytes::from_static(b"half an obj")])
+            .await
+            .unwrap();
+        let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
+        assert_eq!(recv.receive().await.unwrap().unwrap(), "half an obj");
+        drop(send);
+        assert_eq!(recv.receive().await, Err(StreamError::Reset { code: 0x31 }));
+    });
+}
+
+#[test]
+fn a_panic_in_the_task_that_sends_resets_the_stream() {
+    run(async {
+        let mut pair = pair().await;
+        let mut send = pair.client.handle.open_uni().await.unwrap();
+        let task = AssertUnwindSafe(async move {
+            send.send(&mut [Bytes::from_static(b"half an obj")])
+                .await
+                .unwrap();
+            panic!("injected");
+        });
+        assert!(task.catch_unwind().await.is_err());
+        let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
+        assert_eq!(
+            read_all(&mut recv).await,
+            Err(StreamError::Reset { code: ABANDONED })
+        );
+    });
+}
+
+#[test]
+fn a_chosen_reset_code_arrives() {
+    run(async {
+        let mut pair = pair().await;
+        let mut send = pair.client.handle.open_uni().await.unwrap();
+        send.send(&mut [Bytes::from_static(b"x")]).await.unwrap();
+        let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
+        assert_eq!(recv.receive().await.unwrap().unwrap(), "x");
+        send.reset(2);
+        assert_eq!(recv.receive().await, Err(StreamError::Reset { code: 2 }));
+        assert_eq!(
+            send.send(&mut [Bytes::from_static(b"y")]).await,
+            Err(StreamError::Ended)
+        );
+        assert_eq!(send.finish(), Err(StreamError::Ended));
+    });
+}
+
+#[test]
+fn a_dropped_receive_stream_stops_its_sender() {
+    run(async {
+        let mut pair = pair().await;
+        let mut send = pair.client.handle.open_uni().await.unwrap();
+        send.send(&mut [Bytes::from_static(b"x")]).await.unwrap();
+        let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
+        recv.set_abandon_code(0x21);
+        drop(recv);
+        // An idle sender learns of it at its next write; one that waits for room is woken.
+        let stopped = loop {
+            if let Err(error) = send.send(&mut [Bytes::from(vec![0; 1000])]).await {
+                break error;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(stopped, StreamError::Stopped { code: 0x21 });
+    });
+}
+
+#[test]
+fn a_reader_that_never_reads_bounds_what_is_taken() {
+    run(async {
+        let mut pair = pair().await;
+        let mut send = pair.client.handle.open_uni().await.unwrap();
+        send.send(&mut [Bytes::from_static(b"x")]).await.unwrap();
+        let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
+        let limit = usize::try_from(config().uni_stream_window).unwrap()
+            + usize::try_from(config().send_buffer).unwrap();
+        let mut taken = 0;
+        let blocked = poll_fn(|cx| {
+            loop {
+                let mut chunk = [Bytes::from(vec![0; 10_000])];
+                match send.poll_send_vectored(&mut chunk, cx) {
+                    Poll::Ready(result) => taken += result.unwrap() * 10_000,
+                    Poll::Pending if taken >= limit - 20_000 => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        blocked.await;
+        assert!(taken <= limit + 20_000, "{taken} bytes taken");
+        assert!(poll!(Box::pin(poll_fn(|cx| send.poll_ready(cx)))).is_pending());
+        recv.stop(9);
+        assert_eq!(
+            poll_fn(|cx| send.poll_ready(cx)).await,
+            Err(StreamError::Stopped { code: 9 })
+        );
+    });
+}
+
+#[test]
+fn vectored_reads_fill_several_places_and_tell_the_end() {
+    run(async {
+        let mut pair = pair().await;
+        let mut send = pair.client.handle.open_uni().await.unwrap();
+        send.send(&mut [Bytes::from(vec![1; 50_000])]).await.unwrap();
+        send.finish().unwrap();
+        let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
+        let (mut total, mut ended) = (0, false);
+        while !ended {
+            let mut places = [const { Bytes::new() }; 8];
+            let got = recv.receive_vectored(&mut places).await.unwrap();
+            total += places[..got.chunks].iter().map(Bytes::len).sum::<usize>();
+            ended = got.fin;
+        }
+        assert_eq!(total, 50_000);
+    });
+}
+
+#[test]
+fn datagrams_travel_and_oversized_ones_are_refused() {
+    run(async {
+        let mut pair = pair().await;
+        pair.client
+            .handle
+            .send_datagram(Bytes::from_static(b"hello"))
+            .unwrap();
+        assert_eq!(pair.server.datagrams.recv().await.unwrap(), "hello");
+
+        let max = pair.client.handle.max_datagram();
+        assert!(max >= 1100, "{max}");
+        let error = pair
+            .client
+            .handle
+            .send_datagram(Bytes::from(vec![0; 1600]))
+            .unwrap_err();
+        assert!(
+            matches!(error, DatagramError::TooLarge { size: 1600, .. }),
+            "{error}"
+        );
+        let largest = Bytes::from(vec![5; max]);
+        pair.client.handle.send_datagram(largest.clone()).unwrap();
+        assert_eq!(
+            pair.server.datagrams.recv().await.unwrap(),
+            largest,
+            "the limit itself fits"
+        );
+        assert_eq!(pair.client.handle.datagram_counts().discarded(), 0);
+    });
+}
+
+#[test]
+fn a_session_that_takes_no_datagrams_loses_the_oldest_and_counts() {
+    run(async {
+        let mut pair = pair().await;
+        let sent = config().datagram_recv_queue + 10;
+        for number in 0..sent {
+            let payload = Bytes::from(u64::try_from(number).unwrap().to_be_bytes().to_vec());
+            while pair.client.handle.send_datagram(payload.clone()).is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+        while pair.server.handle.datagram_counts().overflowed() < 10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            pair.server.datagrams.recv().await.unwrap()[..],
+            10_u64.to_be_bytes()
+        );
+    });
+}

@@ -1,0 +1,327 @@
+//! Certificates, keys and trust, turned into what the QUIC stack takes.
+
+use std::{fmt, fs, path::PathBuf, sync::Arc};
+
+use laps_protocol::moqt::version::Version;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer, ServerName, UnixTime,
+    pem::{self, PemObject},
+};
+
+use super::{cert, error::TlsError};
+
+/// Where PEM text comes from.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pem {
+    /// A file, read when the configuration is made.
+    File(PathBuf),
+    /// The text itself.
+    Text(String),
+}
+
+impl Pem {
+    fn origin(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Text(_) => "the given text".to_owned(),
+        }
+    }
+
+    fn read(&self, what: &'static str) -> Result<Vec<u8>, TlsError> {
+        match self {
+            Self::File(path) => fs::read(path).map_err(|source| TlsError::Read {
+                what,
+                path: path.clone(),
+                source,
+            }),
+            Self::Text(text) => Ok(text.clone().into_bytes()),
+        }
+    }
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text may be a private key.
+        f.write_str(&self.origin())
+    }
+}
+
+/// TLS of a server. Cheap to clone; all shards of a relay share one.
+#[derive(Clone)]
+pub struct ServerTls {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) leaf_sha256: [u8; 32],
+}
+
+impl ServerTls {
+    /// Loads a certificate chain (the server's own one first) and its private key, and offers `alpn` (most wanted
+    /// first; see [`moqt_alpn`]).
+    ///
+    /// # Errors
+    /// [`TlsError`] says which file cannot be read, lacks what it should hold, or does not belong to the other.
+    pub fn load(cert: &Pem, key: &Pem, alpn: &[Vec<u8>]) -> Result<Self, TlsError> {
+        let chain = certificates(cert)?;
+        let leaf_sha256 = chain.first().map(|leaf| cert::sha256(leaf)).unwrap_or_default();
+        let secret = private_key(key)?;
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
+            .map_err(|error| server_error(error, cert, key))?;
+        config.alpn_protocols = alpn.to_vec();
+        // Nothing here resumes sessions, so tickets would only cost the handshake time.
+        config.send_tls13_tickets = 0;
+        Ok(Self {
+            config: Arc::new(config),
+            leaf_sha256,
+        })
+    }
+
+    /// SHA-256 of the server's own certificate.
+    #[must_use]
+    pub const fn fingerprint(&self) -> [u8; 32] {
+        self.leaf_sha256
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
+
+/// How a client decides that a server is the right one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verify {
+    /// The name must match and the chain must end in a root of the operating system.
+    SystemRoots,
+    /// The name must match and the chain must end in one of these certificates.
+    Ca(Pem),
+    /// The server's own certificate must have this SHA-256; name and dates are not looked at.
+    CertSha256([u8; 32]),
+    /// Any certificate. Whoever sits on the path can pose as the server.
+    Insecure,
+}
+
+/// TLS of a client. Cheap to clone.
+#[derive(Clone)]
+pub struct ClientTls {
+    pub(super) config: Arc<ClientConfig>,
+}
+
+impl ClientTls {
+    /// Prepares to verify servers as `verify` says, offering `alpn` (most wanted first; see [`moqt_alpn`]).
+    ///
+    /// # Errors
+    /// [`TlsError`] when the trust anchors cannot be read or there are none.
+    pub fn new(verify: &Verify, alpn: &[Vec<u8>]) -> Result<Self, TlsError> {
+        let provider = provider();
+        let verifier: Arc<dyn ServerCertVerifier> = match verify {
+            Verify::SystemRoots => web_pki(system_roots()?, &provider, "the system's trusted certificates")?,
+            Verify::Ca(pem) => {
+                let origin = pem.origin();
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(pem)? {
+                    roots.add(certificate).map_err(|error| TlsError::Unusable {
+                        origin: origin.clone(),
+                        detail: error.to_string(),
+                    })?;
+                }
+                web_pki(roots, &provider, &origin)?
+            }
+            Verify::CertSha256(hash) => Arc::new(Pinned {
+                hash: Some(*hash),
+                provider: Arc::clone(&provider),
+            }),
+            Verify::Insecure => Arc::new(Pinned {
+                hash: None,
+                provider: Arc::clone(&provider),
+            }),
+        };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| TlsError::Unusable {
+                origin: "TLS 1.3".to_owned(),
+                detail: error.to_string(),
+            })?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.to_vec();
+        // A resumed session would skip the verifier.
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(Self {
+            config: Arc::new(config),
+        })
+    }
+
+    /// The ALPN tokens on offer, as one line of text.
+    pub(super) fn offered(&self) -> String {
+        let tokens: Vec<_> = self
+            .config
+            .alpn_protocols
+            .iter()
+            .map(|token| String::from_utf8_lossy(token))
+            .collect();
+        tokens.join(", ")
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("alpn", &self.offered())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ALPN tokens of every MOQT draft of this build, the preferred one first.
+#[must_use]
+pub fn moqt_alpn() -> Vec<Vec<u8>> {
+    let mut tokens: Vec<Vec<u8>> = Vec::new();
+    for token in Version::ALL.iter().map(|version| version.alpn().to_vec()) {
+        if !tokens.contains(&token) {
+            tokens.push(token);
+        }
+    }
+    tokens
+}
+
+/// Checks that the server holds the key of its certificate, and that the certificate is the expected one, if any is.
+#[derive(Debug)]
+struct Pinned {
+    hash: Option<[u8; 32]>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.hash {
+            Some(hash) if hash != cert::sha256(end_entity) => {
+                Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+            }
+            Some(_) | None => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+fn web_pki(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+    origin: &str,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| TlsError::Unusable {
+            origin: origin.to_owned(),
+            detail: error.to_string(),
+        })?;
+    Ok(verifier)
+}
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // A system store may hold certificates that are too old to parse; they are of no use to anybody.
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        return Err(TlsError::NoSystemRoots {
+            detail: found.errors.first().map(ToString::to_string),
+        });
+    }
+    Ok(roots)
+}
+
+fn certificates(from: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let what = "certificate";
+    let missing = |detail| TlsError::Missing {
+        what,
+        origin: from.origin(),
+        detail,
+    };
+    let bytes = from.read(what)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, pem::Error>>()
+        .map_err(|error| missing(Some(error.to_string())))?;
+    if chain.is_empty() {
+        return Err(missing(None));
+    }
+    Ok(chain)
+}
+
+fn private_key(from: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let what = "private key";
+    let bytes = from.read(what)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| TlsError::Missing {
+        what,
+        origin: from.origin(),
+        detail: (!matches!(error, pem::Error::NoItemsFound)).then(|| error.to_string()),
+    })
+}
+
+fn server_error(error: rustls::Error, cert: &Pem, key: &Pem) -> TlsError {
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        return TlsError::Mismatch {
+            cert: cert.origin(),
+            key: key.origin(),
+        };
+    }
+    TlsError::Unusable {
+        origin: format!("{} with {}", cert.origin(), key.origin()),
+        detail: error.to_string(),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
