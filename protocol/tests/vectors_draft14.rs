@@ -9,13 +9,20 @@
 
 #[path = "vectors/control.rs"]
 mod control;
+#[path = "vectors/data.rs"]
+mod data;
 #[path = "vectors/table.rs"]
 mod table;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use laps_protocol::moqt::codec::{Codec, ControlDecoder};
+use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
 use laps_protocol::moqt::error::{CloseCode, DecodeError};
-use laps_protocol::moqt::message::{ControlMessage, PublishOk};
+use laps_protocol::moqt::message::{AuthToken, ClientSetup, ControlMessage, NamespaceRequest, PublishOk};
+use laps_protocol::moqt::message::{KeyValue, RequestId, SetupParams, Value};
+use laps_protocol::moqt::name::TrackNamespace;
+use laps_protocol::wire::cursor::Reader;
+use laps_protocol::wire::{kvp, varint};
 
 const CODEC: Codec = Codec::Draft14;
 
@@ -77,6 +84,276 @@ fn an_empty_path_is_decoded() {
         panic!("not a CLIENT_SETUP");
     };
     assert_eq!(setup.params.path, Some(Bytes::new()));
+}
+
+/// All items of a stream, and the reader after them.
+fn read_stream(bytes: Bytes) -> (Vec<StreamItem>, Result<(), DecodeError>) {
+    let mut reader = StreamReader::new(CODEC, DataLimits::default());
+    let mut items = Vec::new();
+    reader.push(bytes);
+    loop {
+        match reader.next() {
+            Ok(Some(item)) => items.push(item),
+            Ok(None) => return (items, reader.fin()),
+            Err(error) => return (items, Err(error)),
+        }
+    }
+}
+
+/// The bytes that say these items.
+fn write_stream(items: &[StreamItem]) -> BytesMut {
+    let mut out = BytesMut::new();
+    let mut has_extensions = false;
+    let mut previous = None;
+    for item in items {
+        match item {
+            StreamItem::SubgroupHeader(header) => {
+                has_extensions = header.has_extensions;
+                CODEC.encode_subgroup_header(header, &mut out).unwrap();
+            }
+            StreamItem::FetchHeader(request) => CODEC.encode_fetch_header(*request, &mut out).unwrap(),
+            StreamItem::Object(header) => {
+                CODEC
+                    .encode_object_header(has_extensions, previous, header, &mut out)
+                    .unwrap();
+                previous = Some(header.id);
+            }
+            StreamItem::FetchObject(header) => CODEC.encode_fetch_object_header(header, &mut out).unwrap(),
+            StreamItem::Payload(payload) => out.extend_from_slice(payload),
+        }
+    }
+    out
+}
+
+/// D14-DATA-1, D14-DATA-2.
+#[test]
+fn subgroup_headers() {
+    let expected = data::subgroup_headers();
+    assert_eq!(expected.len(), 12);
+    for (id, header) in expected {
+        let (items, _) = read_stream(table::bytes(id));
+        assert_eq!(items, [StreamItem::SubgroupHeader(header)], "{id}");
+        assert_eq!(write_stream(&items), table::bytes(id), "{id}");
+    }
+}
+
+/// D14-DATA-3, -4, -7, -9, -18, -19: subgroups and fetches with their objects.
+#[test]
+fn whole_streams() {
+    let expected = data::streams();
+    assert_eq!(expected.len(), 7 + 5);
+    for (id, meaning) in expected {
+        let (items, end) = read_stream(table::bytes(id));
+        assert_eq!(items, meaning, "{id}");
+        assert_eq!(end, Ok(()), "{id}");
+        assert_eq!(write_stream(&items), table::bytes(id), "{id}");
+    }
+}
+
+/// D14-DATA-12.
+#[test]
+fn datagrams() {
+    let expected = data::datagrams();
+    assert_eq!(expected.len(), 10);
+    for (id, object) in expected {
+        let bytes = table::bytes(id);
+        let decoded = CODEC.decode_datagram(bytes.clone(), &DataLimits::default());
+        assert_eq!(decoded.as_ref(), Ok(&object), "{id}");
+        let mut out = BytesMut::new();
+        CODEC.encode_datagram_header(&object, &mut out).unwrap();
+        out.extend_from_slice(&object.payload);
+        assert_eq!(out, bytes, "{id}");
+    }
+}
+
+/// V14-N15 to V14-N17 (D14-DATA-1), V14-N22 (D14-DATA-7), V14-N23 (D14-DATA-8), V14-N24 (D14-DATA-18).
+#[test]
+fn wrong_streams() {
+    for id in ["N15", "N16", "N17", "N22", "N23", "N24"] {
+        let id = format!("V14-{id}");
+        let error = read_stream(table::bytes(&id)).1.expect_err(&id);
+        assert_eq!(error.code, CloseCode::ProtocolViolation, "{id}: {error}");
+    }
+}
+
+/// V14-N24: every byte of it is fine, only the end is not.
+#[test]
+fn an_early_end_is_seen_at_the_end() {
+    let (items, end) = read_stream(table::bytes("V14-N24"));
+    assert_eq!(items.len(), 3);
+    assert!(end.is_err());
+}
+
+/// V14-N21: the one in this list that is right.
+#[test]
+fn an_object_that_does_not_exist() {
+    let (items, end) = read_stream(table::bytes("V14-N21"));
+    assert_eq!((items.len(), end), (2, Ok(())));
+}
+
+/// V14-N18, V14-N19 (D14-DATA-12), V14-N20 (D14-DATA-13).
+#[test]
+fn wrong_datagrams() {
+    for id in ["N18", "N19", "N20"] {
+        let id = format!("V14-{id}");
+        let error = CODEC
+            .decode_datagram(table::bytes(&id), &DataLimits::default())
+            .expect_err(&id);
+        assert_eq!(error.code, CloseCode::ProtocolViolation, "{id}: {error}");
+    }
+}
+
+/// V14-P1, V14-P2: numbers and a pair of them. D14-ENC-1, D14-ENC-2.
+#[test]
+fn numbers() {
+    for (id, numbers) in [
+        ("V14-P1", &[37, 15_293, 494_878_333, 151_288_809_941_952_652][..]),
+        ("V14-P2", &[12_345, 67_890]),
+    ] {
+        let bytes = table::bytes(id);
+        let mut reader = Reader::new(&bytes);
+        let mut out = BytesMut::new();
+        for &number in numbers {
+            assert_eq!(reader.varint(), Ok(number), "{id}");
+            varint::write(number, &mut out).unwrap();
+        }
+        assert_eq!(reader.remaining(), 0);
+        assert_eq!(out, bytes);
+    }
+}
+
+/// V14-P3, V14-P4: a namespace and a reason phrase, inside the smallest messages that have one.
+#[test]
+fn namespace_and_phrase() {
+    let namespace = table::bytes("V14-P3");
+    let mut bytes = BytesMut::from(&[0x06, 0, u8::try_from(namespace.len() + 2).unwrap(), 0][..]);
+    bytes.extend_from_slice(&namespace);
+    bytes.extend_from_slice(&[0]);
+    let fields = ["test", "path", "to", "resource"].map(|field| Bytes::from_static(field.as_bytes()));
+    let message = ControlMessage::PublishNamespace(
+        RequestId(0),
+        NamespaceRequest {
+            namespace: TrackNamespace::new(fields).unwrap(),
+            params: Default::default(),
+        },
+    );
+    check_both_ways(bytes.freeze(), &message);
+
+    let phrase = table::bytes("V14-P4");
+    let mut bytes = BytesMut::from(&[0x19, 0, u8::try_from(phrase.len() + 2).unwrap(), 0, 0][..]);
+    bytes.extend_from_slice(&phrase);
+    let ControlMessage::RequestError(.., error) = decode_control(bytes.freeze()).unwrap() else {
+        panic!("not an error answer");
+    };
+    assert_eq!(error.phrase, &b"testreason"[..]);
+}
+
+/// V14-P5, V14-P6: key-value pairs. D14-ENC-3.
+#[test]
+fn pairs() {
+    let number = Value::Number(100);
+    let bytes = Value::Bytes(Bytes::from_static(&[1, 2, 3, 4, 5]));
+    for (id, key, value) in [("V14-P5", 100, number), ("V14-P6", 1, bytes)] {
+        let pair = KeyValue { key, value };
+        let hex = table::bytes(id);
+        assert_eq!(kvp::read(&mut Reader::new(&hex)).as_ref(), Ok(&pair), "{id}");
+        let mut out = BytesMut::new();
+        kvp::write(&pair, &mut out).unwrap();
+        assert_eq!(out, hex, "{id}");
+    }
+}
+
+/// V14-P7: an extension block, length in bytes. D14-DATA-4.
+#[test]
+fn extension_block() {
+    let block = table::bytes("V14-P7");
+    let mut bytes = BytesMut::from(&[0x11, 2, 0, 0x80, 0][..]);
+    bytes.extend_from_slice(&block);
+    bytes.extend_from_slice(&[0, 0]);
+    let (items, end) = read_stream(bytes.clone().freeze());
+    assert_eq!(end, Ok(()));
+    let StreamItem::Object(header) = &items[1] else {
+        panic!("no object");
+    };
+    let mut inner = block.clone();
+    inner.advance(1);
+    assert_eq!(header.extensions, inner);
+    assert_eq!(write_stream(&items), bytes);
+}
+
+/// V14-P8 to V14-P11. D14-AUTH-1.
+#[test]
+fn tokens() {
+    let value = Bytes::from_static(b"tok");
+    for (id, token) in [
+        (
+            "V14-P8",
+            AuthToken::UseValue {
+                token_type: 0,
+                value: value.clone(),
+            },
+        ),
+        (
+            "V14-P9",
+            AuthToken::Register {
+                alias: 1,
+                token_type: 0,
+                value,
+            },
+        ),
+        ("V14-P10", AuthToken::UseAlias { alias: 1 }),
+        ("V14-P11", AuthToken::Delete { alias: 1 }),
+    ] {
+        let bytes = table::bytes(id);
+        assert_eq!(CODEC.decode_token(&bytes).as_ref(), Ok(&token), "{id}");
+        assert_eq!(CODEC.encode_token(&token).unwrap(), bytes, "{id}");
+    }
+}
+
+/// D14-AUTH-1: a token that cannot be read ends the session with a code of its own, wherever it stands.
+#[test]
+fn a_token_that_is_none() {
+    for token in [&[][..], &[4], &[1, 1], &[2, 1, 0]] {
+        let setup = ControlMessage::ClientSetup(ClientSetup {
+            versions: vec![CODEC.version_number()],
+            params: SetupParams {
+                authorization_tokens: vec![Bytes::copy_from_slice(token)],
+                ..SetupParams::default()
+            },
+        });
+        let mut out = BytesMut::new();
+        CODEC.encode(&setup, &mut out).unwrap();
+        let error = decode_control(out.freeze()).unwrap_err();
+        assert_eq!(error.code, CloseCode::KeyValueFormatting, "{token:?}");
+    }
+}
+
+/// D14-PARAM-1, D14-PARAM-2, D14-SETUP-12: seen in FETCH_OK, where only MAX_CACHE_DURATION belongs.
+#[test]
+fn parameters_known_unknown_and_misplaced() {
+    let fetch_ok = |params: &[u8]| {
+        let mut bytes = BytesMut::from(&[0x18, 0, u8::try_from(5 + params.len()).unwrap()][..]);
+        bytes.extend_from_slice(&[12, 1, 0, 5, 0]);
+        bytes.extend_from_slice(params);
+        decode_control(bytes.freeze())
+    };
+    // Two unknown ones of the same type, a misplaced DELIVERY_TIMEOUT twice and a misplaced token that is none.
+    let message = fetch_ok(&[6, 0x20, 1, 0x20, 2, 2, 5, 2, 5, 3, 0, 4, 9]).unwrap();
+    let ControlMessage::FetchOk(_, body) = message else {
+        panic!("not a FETCH_OK");
+    };
+    assert_eq!(body.params.max_cache_duration_ms, Some(9));
+    assert_eq!(body.params.delivery_timeout_ms, None);
+    assert_eq!(body.params.unknown.len(), 2);
+    let twice = fetch_ok(&[2, 4, 9, 4, 9]).unwrap_err();
+    assert_eq!(twice.code, CloseCode::ProtocolViolation);
+}
+
+fn check_both_ways(bytes: Bytes, message: &ControlMessage) {
+    assert_eq!(decode_control(bytes.clone()).as_ref(), Ok(message));
+    let mut out = BytesMut::new();
+    CODEC.encode(message, &mut out).unwrap();
+    assert_eq!(out, bytes);
 }
 
 /// The table is whole: 91 vectors that decode, 25 wrong or doubtful ones, in the groups of their kinds.

@@ -69,7 +69,7 @@ pub fn write(pair: &KeyValue, out: &mut BytesMut) -> Result<(), WriteError> {
 /// Appends a pair of an even type.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_number(key: u64, number: u64, out: &mut BytesMut) -> Result<(), WriteError> {
     if !key.is_multiple_of(2) {
         return Err(WriteError::Mismatch(key));
@@ -82,7 +82,7 @@ pub fn write_number(key: u64, number: u64, out: &mut BytesMut) -> Result<(), Wri
 /// Appends a pair of an odd type.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_bytes(key: u64, bytes: &[u8], out: &mut BytesMut) -> Result<(), WriteError> {
     if key.is_multiple_of(2) || bytes.len() as u64 > MAX_VALUE_BYTES {
         return Err(WriteError::Mismatch(key));
