@@ -93,6 +93,7 @@ impl TrackLog {
             Ingress {
                 info,
                 seq: None,
+                ignored: None,
                 ignoring: false,
             },
         );
@@ -129,19 +130,23 @@ impl TrackLog {
             self.stats.duplicate_objects += 1;
             if let Some(ingress) = self.streams.get_mut(&stream) {
                 ingress.ignoring = true;
+                ingress.ignored = Some(header.id);
             }
             return Err(Ignored::Duplicate.into());
         }
         self.check_ends(location, header.status)?;
-        self.ensure_group(now, location.group)?;
-
-        let seq = ingress
-            .seq
-            .unwrap_or_else(|| self.add_entry(stream, ingress.info));
+        let too_old = self.ensure_group(now, location.group);
+        let seq = match (ingress.seq, &too_old) {
+            (Some(seq), _) => seq,
+            (None, Ok(())) => self.add_entry(stream, &ingress),
+            // The stream goes on as if its entry had been evicted; no reader is told, since none misses it.
+            (None, Err(_)) => NOWHERE,
+        };
         if let Some(kept) = self.streams.get_mut(&stream) {
             kept.seq = Some(seq);
             kept.ignoring = false;
         }
+        too_old?;
         self.object_is_known(location, header.status);
         self.bytes += OBJECT_OVERHEAD + header.extensions.len();
         if let Some(group) = self.groups.get_mut(&location.group) {
@@ -235,16 +240,17 @@ impl TrackLog {
         Ok(())
     }
 
-    fn add_entry(&mut self, stream: StreamKey, info: SubgroupInfo) -> SubgroupSeq {
+    fn add_entry(&mut self, stream: StreamKey, ingress: &Ingress) -> SubgroupSeq {
         let seq = SubgroupSeq(self.next_seq);
         self.next_seq += 1;
-        self.entries.insert(seq, Subgroup::new(info, stream));
-        self.open.insert(seq);
-        self.bytes += SUBGROUP_OVERHEAD;
+        let info = ingress.info;
+        let mut entry = Subgroup::new(info, stream);
         if let Some(group) = self.groups.get_mut(&info.group) {
             group.seqs.insert(seq);
             group.open += 1;
             let last = group.subgroups.get(&info.subgroup).and_then(|record| record.last);
+            // What this stream brought while another was active is lost unless the other one completed it.
+            entry.gapped = ingress.ignored > last;
             let record = Record {
                 seq,
                 active: Some(stream),
@@ -253,6 +259,9 @@ impl TrackLog {
             };
             group.subgroups.insert(info.subgroup, record);
         }
+        self.entries.insert(seq, entry);
+        self.open.insert(seq);
+        self.bytes += SUBGROUP_OVERHEAD;
         seq
     }
 
@@ -358,21 +367,21 @@ impl TrackLog {
         };
         let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;
         let mut end = end;
-        if end == StreamEnd::Fin && entry.in_progress().is_some() {
-            // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18]: an object that is not whole ends in a reset.
+        if end == StreamEnd::Fin && (entry.gapped || entry.in_progress().is_some()) {
+            // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18]: what is not whole ends in a reset.
             end = StreamEnd::Reset(ResetCode::InternalError);
         }
-        let mut verdict = Ok(Appended::Advanced);
+        let mut malformed = None;
         if end == StreamEnd::Fin
             && ingress.info.end_of_group
             && let Some(last) = entry.last_id
             && let Err(why) = self.end_group(ingress.info.group, last)
         {
             end = StreamEnd::Reset(ResetCode::InternalError);
-            verdict = Err(why.into());
+            malformed = Some(why);
         }
         self.end_entry(ingress, end);
-        verdict
+        malformed.map_or(Ok(Appended::Closed(end)), |why| Err(why.into()))
     }
 
     /// `last` is the last object of its group. MOQT-14 §10.4.2 [D14-DATA-6].
@@ -467,6 +476,9 @@ impl TrackLog {
         }
     }
 }
+
+/// The entry of streams that are too old to get one. The order of arrival never comes this far.
+const NOWHERE: SubgroupSeq = SubgroupSeq(u64::MAX);
 
 /// What a datagram counts.
 pub(super) fn datagram_cost(datagram: &LogDatagram) -> usize {

@@ -137,6 +137,9 @@ pub enum Appended {
     Advanced,
     /// Taken note of; nothing to read yet.
     Noted,
+    /// The subgroup ended, and this is how its readers see it: not with FIN unless all of it was stored.
+    /// MOQT-14 §10.4.3 [D14-CLOSE-1].
+    Closed(StreamEnd),
     /// Not stored.
     Ignored(Ignored),
     /// Not stored: the track breaks the rules for tracks. MOQT-14 §2.5 [D14-MAL-1]. The stream that said so, if it is
@@ -148,16 +151,20 @@ impl Appended {
     /// What a replica must be given in place of `chunk`, which this is the answer to.
     ///
     /// What this log evicted may still be whole in a replica, so a replica hears how it goes on. Duplicates must not
-    /// reach a replica, because it does not know all that this log knows. A stream that was malformed is cut short
-    /// there as it was here.
+    /// reach a replica, because it does not know all that this log knows. A stream ends there as it ended here.
     #[must_use]
     pub fn for_replica(self, chunk: Append) -> Option<Append> {
         match self {
             Self::Advanced | Self::Noted | Self::Ignored(Ignored::Evicted) => Some(chunk),
-            Self::Malformed(_) => chunk.stream().map(|stream| Append::SubgroupClosed {
-                stream,
-                end: StreamEnd::Reset(ResetCode::InternalError),
-            }),
+            Self::Closed(end) => chunk
+                .stream()
+                .map(|stream| Append::SubgroupClosed { stream, end }),
+            Self::Malformed(_) => {
+                let end = StreamEnd::Reset(ResetCode::InternalError);
+                chunk
+                    .stream()
+                    .map(|stream| Append::SubgroupClosed { stream, end })
+            }
             Self::Ignored(_) => None,
         }
     }
@@ -165,7 +172,7 @@ impl Appended {
     /// True when readers should be woken.
     #[must_use]
     pub const fn wakes(self) -> bool {
-        matches!(self, Self::Advanced | Self::Malformed(_))
+        matches!(self, Self::Advanced | Self::Closed(_) | Self::Malformed(_))
     }
 }
 

@@ -38,7 +38,7 @@ pub use evict::{
 pub use read::{Cursor, LiveEdge, Next, ObjectView, Position, Read};
 pub use subgroup::{EncodedHead, MAX_CACHED_HEAD_BYTES, SubgroupInfo};
 
-use crate::moqt::location::{GroupId, Location, SubgroupId};
+use crate::moqt::location::{GroupId, Location, ObjectId, SubgroupId};
 use group::Group;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -125,8 +125,10 @@ enum Preference {
 #[derive(Clone, Copy, Debug)]
 struct Ingress {
     info: SubgroupInfo,
-    /// The entry that the stream feeds; none while all its objects were duplicates.
+    /// The entry that the stream feeds, which may be evicted; none while all its objects were duplicates.
     seq: Option<SubgroupSeq>,
+    /// The last object on it that was ignored.
+    ignored: Option<ObjectId>,
     /// The payload that comes next belongs to an object that was ignored.
     ignoring: bool,
 }

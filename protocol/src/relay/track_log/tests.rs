@@ -282,8 +282,12 @@ fn one_source_at_a_time_and_the_second_takes_over() {
     assert_eq!(feed(&mut log, [pay(2, "a"), obj(2, 1, 1)]), DUPLICATE);
     feed(&mut log, [pay(2, "b"), reset(1)]);
     assert_eq!(feed(&mut log, [obj(2, 2, 1)]), Appended::Advanced);
+    // MOQT-14 §10.4.3 [D14-CLOSE-1]: object 1 is lost, so the subgroup does not end in FIN.
     feed(&mut log, [pay(2, "c"), fin(2)]);
-    assert_eq!(contents(&log), ["0/1 a RESET Cancelled", "2/1 c FIN"]);
+    assert_eq!(
+        contents(&log),
+        ["0/1 a RESET Cancelled", "2/1 c RESET InternalError"]
+    );
 }
 
 #[test]
@@ -384,7 +388,7 @@ fn tracks_that_break_the_rules() {
             "the bit behind the object that says the same",
             vec![open_with(1, 0, 0, true), obj_with(1, 3, EndOfGroup, 0)],
             fin(1),
-            Appended::Advanced,
+            Appended::Closed(StreamEnd::Fin),
         ),
         (
             "the bit before an object [D14-MAL-2]",
@@ -723,8 +727,8 @@ fn a_snapshot_tells_what_is_missing() {
     let LiveEdge { open, .. } = replica.live_edge();
     // Two more chunks finish the object in both.
     let rest = [chunk(), chunk(), obj(1, 1, 0), fin(1)];
-    assert_eq!(feed(&mut log, rest.clone()), Appended::Advanced);
-    assert_eq!(feed(&mut replica, rest), Appended::Advanced);
+    assert_eq!(feed(&mut log, rest.clone()), Appended::Closed(StreamEnd::Fin));
+    assert_eq!(feed(&mut replica, rest), Appended::Closed(StreamEnd::Fin));
     let (seq, mut pos) = open[0];
     assert_eq!(read_all(&replica, seq, &mut pos), "1/0 FIN");
 }
