@@ -16,6 +16,7 @@ compiles_c() {
 }
 
 has_ffmpeg() { have ffmpeg; }
+has_git() { have git; }
 
 # ensure_rust: cargo is there and new enough for the workspace.
 ensure_rust() {
@@ -87,6 +88,9 @@ install_macos() {
 ensure_build_deps() {
     ensure_rust
     ensure compiles_c "gcc libc6-dev" "C compiler, for the TLS library aws-lc-rs and for linking"
+}
+ensure_history_deps() {
+    ensure has_git "git" "git, for the check of the version and its self-test"
 }
 ensure_media_deps() {
     ensure has_ffmpeg "ffmpeg" "ffmpeg, makes the fragmented MP4 of the media tests" ffmpeg
