@@ -18,9 +18,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use laps_protocol::moqt::codec::{Codec, ControlDecoder};
 use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
 use laps_protocol::moqt::error::{CloseCode, DecodeError};
-use laps_protocol::moqt::message::{AuthToken, ClientSetup, ControlMessage, NamespaceRequest, PublishOk};
-use laps_protocol::moqt::message::{KeyValue, RequestId, SetupParams, Value};
-use laps_protocol::moqt::name::TrackNamespace;
+use laps_protocol::moqt::message::{AuthToken, ClientSetup, ControlMessage, GroupOrderRequest, KeyValue};
+use laps_protocol::moqt::message::{MessageParams, NamespaceRequest, PublishOk, RequestId, SetupParams};
+use laps_protocol::moqt::message::{Subscribe, SubscribeFilter, Value};
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::wire::cursor::Reader;
 use laps_protocol::wire::{kvp, varint};
 
@@ -48,7 +49,8 @@ fn control_messages() {
     }
 }
 
-/// D14-ENC-6, -7, -11, -12; D14-VAL-1 to -7, -11.
+/// In the order of the vectors: D14-ENC-12, D14-VAL-1, D14-VAL-3, D14-VAL-5, D14-ENC-7 twice, D14-VAL-2, D14-VAL-4,
+/// D14-ENC-11 twice, D14-VAL-7, D14-ENC-6, D14-VAL-11.
 #[test]
 fn wrong_control_messages() {
     for id in [
@@ -137,7 +139,7 @@ fn subgroup_headers() {
     }
 }
 
-/// D14-DATA-3, -4, -7, -9, -18, -19: subgroups and fetches with their objects.
+/// Subgroups and fetches with their objects. D14-DATA-3, D14-DATA-4, D14-DATA-7, D14-DATA-9, D14-DATA-18, D14-DATA-19.
 #[test]
 fn whole_streams() {
     let expected = data::streams();
@@ -310,7 +312,7 @@ fn tokens() {
     }
 }
 
-/// D14-AUTH-1: a token that cannot be read ends the session with a code of its own, wherever it stands.
+/// D14-AUTH-1, D14-ENC-5: a token that cannot be read ends the session with a code of its own, wherever it stands.
 #[test]
 fn a_token_that_is_none() {
     for token in [&[][..], &[4], &[1, 1], &[2, 1, 0]] {
@@ -347,6 +349,94 @@ fn parameters_known_unknown_and_misplaced() {
     assert_eq!(body.params.unknown.len(), 2);
     let twice = fetch_ok(&[2, 4, 9, 4, 9]).unwrap_err();
     assert_eq!(twice.code, CloseCode::ProtocolViolation);
+}
+
+/// D14-ENC-9, D14-ENC-10: names are bytes, may be empty, and come back as they are.
+#[test]
+fn names_are_bytes() {
+    let fields = [&b""[..], b"\xff\xfe/\x00", "e\u{301}".as_bytes()].map(Bytes::copy_from_slice);
+    let subscribe = |name: Bytes| {
+        let namespace = TrackNamespace::new(fields.clone()).unwrap();
+        ControlMessage::Subscribe(
+            RequestId(0),
+            Subscribe {
+                track: FullTrackName::new(namespace, name).unwrap(),
+                priority: 128,
+                group_order: GroupOrderRequest::Publisher,
+                forward: true,
+                filter: SubscribeFilter::LargestObject,
+                params: MessageParams::default(),
+            },
+        )
+    };
+    for name in [&b""[..], b"\x80"] {
+        let message = subscribe(Bytes::copy_from_slice(name));
+        let mut out = BytesMut::new();
+        CODEC.encode(&message, &mut out).unwrap();
+        assert_eq!(decode_control(out.freeze()), Ok(message));
+    }
+}
+
+/// D14-ENC-8: 4096 bytes of namespace and name together, not one more.
+#[test]
+fn the_longest_name() {
+    let subscribe = |name_len: u16| {
+        let mut bytes = BytesMut::from(&[3][..]);
+        // Request id, one field of 96 bytes, the name, four bytes of fields, no parameters.
+        bytes.extend_from_slice(&(1 + 1 + 2 + 96 + 2 + name_len + 5).to_be_bytes());
+        bytes.extend_from_slice(&[0, 1, 0x40, 96]);
+        bytes.extend_from_slice(&[b'n'; 96]);
+        bytes.extend_from_slice(&(0x4000 | name_len).to_be_bytes());
+        bytes.extend(std::iter::repeat_n(b't', usize::from(name_len)));
+        bytes.extend_from_slice(&[128, 0, 1, 2, 0]);
+        decode_control(bytes.freeze())
+    };
+    assert!(subscribe(4000).is_ok());
+    assert_eq!(subscribe(4001).unwrap_err().code, CloseCode::ProtocolViolation);
+}
+
+/// D14-PARAM-3, D14-PARAM-4, D14-PARAM-5: what a message may not have is not written either.
+#[test]
+fn a_misplaced_parameter_is_not_written() {
+    let message = ControlMessage::PublishNamespace(
+        RequestId(0),
+        NamespaceRequest {
+            namespace: TrackNamespace::new([Bytes::from_static(b"live")]).unwrap(),
+            params: MessageParams {
+                delivery_timeout_ms: Some(1),
+                ..MessageParams::default()
+            },
+        },
+    );
+    let mut out = BytesMut::new();
+    assert!(CODEC.encode(&message, &mut out).is_err());
+    assert!(out.is_empty());
+}
+
+/// D14-SETUP-13: the same number is one thing in SETUP and another elsewhere.
+#[test]
+fn setup_parameters_have_numbers_of_their_own() {
+    let setup = decode_control(table::bytes("V14-C5")).unwrap();
+    let ok = decode_control(table::bytes("V14-C16")).unwrap();
+    assert!(matches!(
+        setup,
+        ControlMessage::ServerSetup(setup) if setup.params.max_auth_token_cache_size == Some(4096)
+    ));
+    assert!(matches!(
+        ok,
+        ControlMessage::SubscribeOk(_, ok) if ok.params.max_cache_duration_ms == Some(60_000)
+    ));
+}
+
+/// D14-AUTH-10: a token shown in a log, alone or in its message, does not show its value.
+#[test]
+fn a_token_keeps_its_secret() {
+    let token = format!("{:?}", CODEC.decode_token(&table::bytes("V14-P9")).unwrap());
+    let setup = format!("{:?}", decode_control(table::bytes("V14-C6")).unwrap());
+    let subscribe = format!("{:?}", decode_control(table::bytes("V14-C12")).unwrap());
+    for shown in [token, setup, subscribe] {
+        assert!(!shown.replace("token", "").contains("tok"), "{shown}");
+    }
 }
 
 fn check_both_ways(bytes: Bytes, message: &ControlMessage) {

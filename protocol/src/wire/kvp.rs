@@ -46,6 +46,7 @@ impl From<varint::TooLarge> for WriteError {
 /// When the pair is not whole, or its value declares more than [`MAX_VALUE_BYTES`].
 pub fn read(reader: &mut Reader<'_>) -> Result<KeyValue, Stop> {
     let key = reader.varint()?;
+    // MOQT-14 §1.4.2 [D14-ENC-3]
     let value = if key.is_multiple_of(2) {
         Value::Number(reader.varint()?)
     } else {

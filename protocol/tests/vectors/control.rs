@@ -80,6 +80,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
     use GroupOrder::{Ascending, Descending};
     use GroupOrderRequest::{Fixed, Publisher};
     vec![
+        // D14-MSG-1.
         ("V14-C1", client(&[DRAFT_14], max_requests(100))),
         (
             "V14-C2",
@@ -104,6 +105,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
                 },
             ),
         ),
+        // D14-MSG-2.
         ("V14-C4", server(max_requests(1000))),
         (
             "V14-C5",
@@ -122,11 +124,15 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
                 },
             ),
         ),
+        // D14-MSG-3.
         ("V14-C7", ControlMessage::Goaway(Bytes::new())),
         ("V14-C8", ControlMessage::Goaway(text("moqt://relay2.example"))),
+        // D14-MSG-4.
         ("V14-C9", ControlMessage::MaxRequestId(256)),
+        // D14-MSG-5.
         ("V14-C10", ControlMessage::RequestsBlocked(100)),
         (
+            // D14-MSG-6.
             "V14-C11",
             ControlMessage::Subscribe(
                 RequestId(0),
@@ -134,6 +140,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-PARAM-3, D14-PARAM-4.
             "V14-C12",
             ControlMessage::Subscribe(
                 RequestId(2),
@@ -174,6 +181,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-7.
             "V14-C15",
             ControlMessage::SubscribeOk(
                 RequestId(0),
@@ -187,6 +195,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-PARAM-5.
             "V14-C16",
             ControlMessage::SubscribeOk(
                 RequestId(2),
@@ -200,6 +209,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-8.
             "V14-C17",
             error(
                 0,
@@ -209,6 +219,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-9.
             "V14-C18",
             ControlMessage::SubscribeUpdate(
                 RequestId(8),
@@ -237,8 +248,10 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
                 },
             ),
         ),
+        // D14-MSG-10.
         ("V14-C20", ControlMessage::Unsubscribe(RequestId(6))),
         (
+            // D14-MSG-11.
             "V14-C21",
             ControlMessage::PublishDone(
                 RequestId(0),
@@ -261,6 +274,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-12, D14-ENC-13.
             "V14-C23",
             ControlMessage::Publish(
                 RequestId(1),
@@ -289,6 +303,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-13.
             "V14-C25",
             ControlMessage::PublishOk(
                 RequestId(1),
@@ -318,6 +333,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-14.
             "V14-C27",
             error(
                 1,
@@ -328,6 +344,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
         ),
         (
             // D14-FETCH-3: object 0 at the end is the whole group.
+            // D14-MSG-15.
             "V14-C28",
             ControlMessage::Fetch(
                 RequestId(12),
@@ -374,6 +391,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-16.
             "V14-C31",
             ControlMessage::FetchOk(
                 RequestId(14),
@@ -398,11 +416,14 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-17.
             "V14-C33",
             error(12, RequestKind::Fetch, RequestErrorReason::NoObjects, ""),
         ),
+        // D14-MSG-18.
         ("V14-C34", ControlMessage::FetchCancel(RequestId(14))),
         (
+            // D14-MSG-19.
             "V14-C35",
             ControlMessage::TrackStatus(
                 RequestId(18),
@@ -410,6 +431,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-20.
             "V14-C36",
             ControlMessage::TrackStatusOk(
                 RequestId(18),
@@ -423,10 +445,12 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-21.
             "V14-C37",
             error(18, RequestKind::TrackStatus, RequestErrorReason::Unauthorized, ""),
         ),
         (
+            // D14-MSG-22.
             "V14-C38",
             ControlMessage::PublishNamespace(
                 RequestId(0),
@@ -436,8 +460,10 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
                 },
             ),
         ),
+        // D14-MSG-23.
         ("V14-C39", ControlMessage::PublishNamespaceOk(RequestId(0))),
         (
+            // D14-MSG-24.
             "V14-C40",
             error(
                 0,
@@ -447,10 +473,12 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-25.
             "V14-C41",
             ControlMessage::PublishNamespaceDone(Namespace { namespace: cam1() }),
         ),
         (
+            // D14-MSG-26.
             "V14-C42",
             ControlMessage::PublishNamespaceCancel(NamespaceCancel {
                 namespace: cam1(),
@@ -459,6 +487,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             }),
         ),
         (
+            // D14-MSG-27.
             "V14-C43",
             ControlMessage::SubscribeNamespace(
                 RequestId(0),
@@ -468,8 +497,10 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
                 },
             ),
         ),
+        // D14-MSG-28.
         ("V14-C44", ControlMessage::SubscribeNamespaceOk(RequestId(0))),
         (
+            // D14-MSG-29.
             "V14-C45",
             error(
                 2,
@@ -479,6 +510,7 @@ pub(crate) fn expected() -> Vec<(&'static str, ControlMessage)> {
             ),
         ),
         (
+            // D14-MSG-30.
             "V14-C46",
             ControlMessage::UnsubscribeNamespace(Namespace {
                 namespace: namespace(&["live"]),

@@ -5,35 +5,65 @@ pub(crate) const VERSION: u64 = 0xff00_000e;
 
 /// Control message types. MOQT-14 §9, Table 1.
 pub(crate) mod control {
+    /// MOQT-14 §9.10 [D14-MSG-9]
     pub(crate) const SUBSCRIBE_UPDATE: u64 = 0x02;
+    /// MOQT-14 §9.7 [D14-MSG-6]
     pub(crate) const SUBSCRIBE: u64 = 0x03;
+    /// MOQT-14 §9.8 [D14-MSG-7]
     pub(crate) const SUBSCRIBE_OK: u64 = 0x04;
+    /// MOQT-14 §9.9 [D14-MSG-8]
     pub(crate) const SUBSCRIBE_ERROR: u64 = 0x05;
+    /// MOQT-14 §9.23 [D14-MSG-22]
     pub(crate) const PUBLISH_NAMESPACE: u64 = 0x06;
+    /// MOQT-14 §9.24 [D14-MSG-23]
     pub(crate) const PUBLISH_NAMESPACE_OK: u64 = 0x07;
+    /// MOQT-14 §9.25 [D14-MSG-24]
     pub(crate) const PUBLISH_NAMESPACE_ERROR: u64 = 0x08;
+    /// MOQT-14 §9.26 [D14-MSG-25]
     pub(crate) const PUBLISH_NAMESPACE_DONE: u64 = 0x09;
+    /// MOQT-14 §9.11 [D14-MSG-10]
     pub(crate) const UNSUBSCRIBE: u64 = 0x0a;
+    /// MOQT-14 §9.12 [D14-MSG-11]
     pub(crate) const PUBLISH_DONE: u64 = 0x0b;
+    /// MOQT-14 §9.27 [D14-MSG-26]
     pub(crate) const PUBLISH_NAMESPACE_CANCEL: u64 = 0x0c;
+    /// MOQT-14 §9.20 [D14-MSG-19]
     pub(crate) const TRACK_STATUS: u64 = 0x0d;
+    /// MOQT-14 §9.21 [D14-MSG-20]
     pub(crate) const TRACK_STATUS_OK: u64 = 0x0e;
+    /// MOQT-14 §9.22 [D14-MSG-21]
     pub(crate) const TRACK_STATUS_ERROR: u64 = 0x0f;
+    /// MOQT-14 §9.4 [D14-MSG-3]
     pub(crate) const GOAWAY: u64 = 0x10;
+    /// MOQT-14 §9.28 [D14-MSG-27]
     pub(crate) const SUBSCRIBE_NAMESPACE: u64 = 0x11;
+    /// MOQT-14 §9.29 [D14-MSG-28]
     pub(crate) const SUBSCRIBE_NAMESPACE_OK: u64 = 0x12;
+    /// MOQT-14 §9.30 [D14-MSG-29]
     pub(crate) const SUBSCRIBE_NAMESPACE_ERROR: u64 = 0x13;
+    /// MOQT-14 §9.31 [D14-MSG-30]
     pub(crate) const UNSUBSCRIBE_NAMESPACE: u64 = 0x14;
+    /// MOQT-14 §9.5 [D14-MSG-4]
     pub(crate) const MAX_REQUEST_ID: u64 = 0x15;
+    /// MOQT-14 §9.16 [D14-MSG-15]
     pub(crate) const FETCH: u64 = 0x16;
+    /// MOQT-14 §9.19 [D14-MSG-18]
     pub(crate) const FETCH_CANCEL: u64 = 0x17;
+    /// MOQT-14 §9.17 [D14-MSG-16]
     pub(crate) const FETCH_OK: u64 = 0x18;
+    /// MOQT-14 §9.18 [D14-MSG-17]
     pub(crate) const FETCH_ERROR: u64 = 0x19;
+    /// MOQT-14 §9.6 [D14-MSG-5]
     pub(crate) const REQUESTS_BLOCKED: u64 = 0x1a;
+    /// MOQT-14 §9.13 [D14-MSG-12]
     pub(crate) const PUBLISH: u64 = 0x1d;
+    /// MOQT-14 §9.14 [D14-MSG-13]
     pub(crate) const PUBLISH_OK: u64 = 0x1e;
+    /// MOQT-14 §9.15 [D14-MSG-14]
     pub(crate) const PUBLISH_ERROR: u64 = 0x1f;
+    /// MOQT-14 §9.3 [D14-MSG-1]
     pub(crate) const CLIENT_SETUP: u64 = 0x20;
+    /// MOQT-14 §9.3 [D14-MSG-2]
     pub(crate) const SERVER_SETUP: u64 = 0x21;
 }
 

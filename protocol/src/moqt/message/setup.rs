@@ -2,9 +2,10 @@
 
 use super::params::KeyValue;
 use bytes::Bytes;
+use std::fmt;
 
 /// Parameters of CLIENT_SETUP and SERVER_SETUP. MOQT-14 §9.3.2.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SetupParams {
     /// PATH, raw QUIC clients only.
     pub path: Option<Bytes>,
@@ -20,6 +21,21 @@ pub struct SetupParams {
     pub implementation: Option<Bytes>,
     /// Parameters this build does not know, in order of arrival. Ignored (MOQT-14 §9.3 [D14-SETUP-12]).
     pub unknown: Vec<KeyValue>,
+}
+
+impl fmt::Debug for SetupParams {
+    /// Shows that there are tokens, never what they are: messages are logged. [D14-AUTH-10]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetupParams")
+            .field("path", &self.path)
+            .field("max_request_id", &self.max_request_id)
+            .field("max_auth_token_cache_size", &self.max_auth_token_cache_size)
+            .field("authorization_tokens", &self.authorization_tokens.len())
+            .field("authority", &self.authority)
+            .field("implementation", &self.implementation)
+            .field("unknown", &self.unknown)
+            .finish()
+    }
 }
 
 /// CLIENT_SETUP. MOQT-14 §9.3.
