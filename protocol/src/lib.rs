@@ -13,6 +13,7 @@
 
 pub mod moqt;
 pub mod relay;
+mod state;
 pub mod wire;
 
 #[cfg(any(test, feature = "sim"))]

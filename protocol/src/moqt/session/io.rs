@@ -29,8 +29,10 @@ pub struct ControlStream(pub u64);
 /// One thing that happened on the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A bidirectional stream exists: the peer opened it, or we did as an [`Action::OpenControl`] asked.
+    /// A bidirectional stream of ours exists, as an [`Action::OpenControl`] asked.
     StreamOpened(ControlStream),
+    /// The peer opened a bidirectional stream.
+    StreamAccepted(ControlStream),
     /// Bytes arrived on a bidirectional stream, in order.
     StreamBytes(ControlStream, Bytes),
     /// The peer finished a bidirectional stream.
@@ -95,7 +97,8 @@ pub enum Event {
     PublishDone(RequestId, PublishDone),
     /// The peer announces a namespace. Answer with `accept_namespace` or `reject`.
     PeerPublishNamespace(RequestId, NamespaceRequest),
-    /// The peer withdraws a namespace it announced under this request.
+    /// A namespace that the peer announced under this request is withdrawn, or was announced again under a newer
+    /// one (whose event came first, so that the namespace is never gone in between). [D14-NS-14]
     PeerPublishNamespaceDone(RequestId),
     /// The peer watches a prefix. Answer with `accept_namespace` or `reject`.
     PeerSubscribeNamespace(RequestId, NamespaceRequest),
@@ -167,6 +170,9 @@ pub enum Command {
     Fetch(Fetch),
     /// Cancel a fetch of ours.
     FetchCancel(RequestId),
+    /// The data stream of a fetch, ours or the peer's, has ended. Nothing is sent; the request can be forgotten once
+    /// it is answered too. MOQT-14 §5.1 [D14-FETCH-16].
+    FetchDone(RequestId),
     /// Ask for the status of a track.
     TrackStatus(Subscribe),
     /// Accept the peer's SUBSCRIBE.
@@ -179,9 +185,10 @@ pub enum Command {
     AcceptTrackStatus(RequestId, SubscribeOk),
     /// Accept the peer's PUBLISH_NAMESPACE or SUBSCRIBE_NAMESPACE.
     AcceptNamespace(RequestId),
-    /// Refuse a request of the peer, of whatever kind.
+    /// Refuse a request of the peer, of whatever kind. The alias of a refused PUBLISH is forgotten.
     Reject(RequestId, RequestError),
-    /// End a subscription of the peer. All its streams are closed already. MOQT-14 §9.12 [D14-SUB-19].
+    /// End a subscription that the peer has, by its SUBSCRIBE (accepted) or by our PUBLISH. All its streams are
+    /// closed already. MOQT-14 §9.12 [D14-SUB-19].
     PublishDone(RequestId, PublishDone),
     /// Ask the peer to leave, for this URI if it is not empty.
     Goaway(Bytes),
@@ -196,6 +203,9 @@ pub enum Output {
     Action(Action),
     /// For the relay or client.
     Event(Box<Event>),
+    /// For the log, when `Config::trace` asks for it. A message of ours is traced when it is made, which is before
+    /// it is written when it has to wait for the peer's MAX_REQUEST_ID.
+    Trace(Box<Traced>),
 }
 
 /// Why a command was not carried out; nothing was sent.
@@ -214,6 +224,13 @@ pub enum CommandError {
     /// The peer asked us to leave; new requests are not for this session. MOQT-14 §9.4 [D14-GOAWAY-1].
     #[error("the peer sent GOAWAY")]
     GoingAway,
+    /// The same was asked before, and that request is still open: a subscription to this track, this namespace, or
+    /// an overlapping prefix.
+    #[error("request {0} asks for this already")]
+    Duplicate(RequestId),
+    /// The draft does not allow this, and the peer would close the session for it.
+    #[error("{0}")]
+    NotAllowed(&'static str),
     /// The message cannot be written.
     #[error(transparent)]
     Encode(#[from] crate::moqt::error::EncodeError),
