@@ -1,8 +1,9 @@
-//! What is accepted, ignored or malformed.
+//! How chunks become part of the log.
 
 use super::chunk::{Append, Appended, Ignored, LogDatagram, Malformed, StreamEnd, StreamKey};
 use super::evict::{CHUNK_OVERHEAD, GROUP_OVERHEAD, OBJECT_OVERHEAD, RANGE_OVERHEAD, SUBGROUP_OVERHEAD};
 use super::group::{Arrival, Group, Record};
+use super::rules::Refusal;
 use super::subgroup::{Subgroup, SubgroupInfo};
 use super::{Ingress, Preference, SubgroupSeq, TrackLog};
 use crate::moqt::error::ResetCode;
@@ -10,24 +11,6 @@ use crate::moqt::location::{GroupId, Location, ObjectId};
 use crate::moqt::object::{ObjectHeader, ObjectStatus};
 use bytes::Bytes;
 use std::time::Instant;
-
-/// Why a chunk was not stored.
-enum Refusal {
-    Ignored(Ignored),
-    Malformed(Malformed),
-}
-
-impl From<Ignored> for Refusal {
-    fn from(why: Ignored) -> Self {
-        Self::Ignored(why)
-    }
-}
-
-impl From<Malformed> for Refusal {
-    fn from(why: Malformed) -> Self {
-        Self::Malformed(why)
-    }
-}
 
 impl TrackLog {
     /// Takes one chunk in. Costs O(log n), and what has to be evicted to make room.
@@ -114,7 +97,11 @@ impl TrackLog {
         let location = Location::new(ingress.info.group, header.id);
         let known = match ingress.seq {
             Some(seq) => {
-                let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;
+                let Some(entry) = self.entries.get(&seq) else {
+                    // MOQT-14 §9.7 [D14-SUB-4]: published all the same.
+                    self.seed_largest(location);
+                    return Err(Ignored::Evicted.into());
+                };
                 if entry.in_progress().is_some() {
                     return Err(Malformed::ObjectUnfinished.into());
                 }
@@ -138,7 +125,7 @@ impl TrackLog {
         let too_old = self.ensure_group(now, location.group);
         let seq = match (ingress.seq, &too_old) {
             (Some(seq), _) => seq,
-            (None, Ok(())) => self.add_entry(stream, &ingress),
+            (None, Ok(())) => self.add_entry(stream, &ingress, header.id),
             // The stream goes on as if its entry had been evicted; no reader is told, since none misses it.
             (None, Err(_)) => NOWHERE,
         };
@@ -161,65 +148,6 @@ impl TrackLog {
         Ok(Appended::Advanced)
     }
 
-    /// Whether an object on a stream that feeds no entry is known already; malformed when it is known otherwise.
-    fn is_duplicate(&self, info: &SubgroupInfo, header: &ObjectHeader) -> Result<bool, Refusal> {
-        let Some(record) = self.record(info.group, info.subgroup) else {
-            return Ok(self.knows(Location::new(info.group, header.id)));
-        };
-        if let Some(kept) = self
-            .entries
-            .get(&record.seq)
-            .and_then(|entry| entry.find(header.id))
-        {
-            let same = kept.header.status == header.status && kept.header.payload_len == header.payload_len;
-            // MOQT-14 §8.1 [D14-CACHE-2] [D14-CACHE-3]: an object may turn into one that does not exist, and one
-            // that does not exist stays so; both are left as they are here. [D14-MAL-3]: lengths are at hand.
-            let absent = kept.header.status == ObjectStatus::DoesNotExist
-                || header.status == ObjectStatus::DoesNotExist;
-            if !same && !absent {
-                return Err(Malformed::Conflict.into());
-            }
-        }
-        if record.active.is_some() || record.last.is_some_and(|last| header.id <= last) {
-            return Ok(true);
-        }
-        if record.finished {
-            // MOQT-14 §2.5 [D14-MAL-2].
-            return Err(Malformed::AfterEndOfSubgroup.into());
-        }
-        Ok(self.knows(Location::new(info.group, header.id)))
-    }
-
-    fn knows(&self, location: Location) -> bool {
-        self.groups
-            .get(&location.group)
-            .is_some_and(|group| group.known.contains(location.object))
-    }
-
-    /// Malformed when `location` lies at or after an end, or is itself an end that comes too late. [D14-MAL-2]
-    fn check_ends(&self, location: Location, status: ObjectStatus) -> Result<(), Refusal> {
-        if self.end.is_some_and(|end| location >= end)
-            || (status == ObjectStatus::EndOfTrack && self.top.is_some_and(|top| top >= location))
-        {
-            return Err(Malformed::AfterEndOfTrack.into());
-        }
-        let Some(group) = self.groups.get(&location.group) else {
-            return Ok(());
-        };
-        let ends_group = status == ObjectStatus::EndOfGroup;
-        // The end may be said twice: by the bit of a subgroup and by an object that stands right after the last.
-        let after = group
-            .end
-            .is_some_and(|end| location.object > end || (location.object == end && !ends_group));
-        let contradicts = ends_group
-            && (group.end.is_some_and(|end| end != location.object)
-                || group.largest.is_some_and(|largest| largest >= location.object));
-        if after || contradicts {
-            return Err(Malformed::AfterEndOfGroup.into());
-        }
-        Ok(())
-    }
-
     /// Makes the group unless it is there; too old when the log is full of newer ones.
     fn ensure_group(&mut self, now: Instant, id: GroupId) -> Result<(), Refusal> {
         if self.groups.contains_key(&id) {
@@ -240,21 +168,21 @@ impl TrackLog {
         Ok(())
     }
 
-    fn add_entry(&mut self, stream: StreamKey, ingress: &Ingress) -> SubgroupSeq {
+    fn add_entry(&mut self, stream: StreamKey, ingress: &Ingress, first: ObjectId) -> SubgroupSeq {
         let seq = SubgroupSeq(self.next_seq);
         self.next_seq += 1;
         let info = ingress.info;
-        let mut entry = Subgroup::new(info, stream);
+        let gapped = self.leaves_gap(ingress, first);
+        let entry = Subgroup::new(info, stream);
         if let Some(group) = self.groups.get_mut(&info.group) {
             group.seqs.insert(seq);
             group.open += 1;
             let last = group.subgroups.get(&info.subgroup).and_then(|record| record.last);
-            // What this stream brought while another was active is lost unless the other one completed it.
-            entry.gapped = ingress.ignored > last;
             let record = Record {
                 seq,
                 active: Some(stream),
                 last,
+                gapped,
                 finished: false,
             };
             group.subgroups.insert(info.subgroup, record);
@@ -366,8 +294,11 @@ impl TrackLog {
             return Ok(Appended::Noted);
         };
         let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;
+        let gapped = self
+            .record(ingress.info.group, ingress.info.subgroup)
+            .is_some_and(|record| record.gapped);
         let mut end = end;
-        if end == StreamEnd::Fin && (entry.gapped || entry.in_progress().is_some()) {
+        if end == StreamEnd::Fin && (gapped || entry.in_progress().is_some()) {
             // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18]: what is not whole ends in a reset.
             end = StreamEnd::Reset(ResetCode::InternalError);
         }
@@ -382,24 +313,6 @@ impl TrackLog {
         }
         self.end_entry(ingress, end);
         malformed.map_or(Ok(Appended::Closed(end)), |why| Err(why.into()))
-    }
-
-    /// `last` is the last object of its group. MOQT-14 §10.4.2 [D14-DATA-6].
-    fn end_group(&mut self, group: GroupId, last: ObjectId) -> Result<(), Malformed> {
-        let Some(group) = self.groups.get_mut(&group) else {
-            return Ok(());
-        };
-        let after = last.checked_add(1);
-        match group.end {
-            // Said already by an object of its own, which may be that last object.
-            Some(end) if end == last || Some(end) == after => Ok(()),
-            Some(_) => Err(Malformed::AfterEndOfGroup),
-            None if group.largest.is_some_and(|largest| largest > last) => Err(Malformed::AfterEndOfGroup),
-            None => {
-                group.end = after;
-                Ok(())
-            }
-        }
     }
 
     /// Ends the entry that `ingress` feeds, unless there is none any more.
@@ -463,17 +376,6 @@ impl TrackLog {
         }
         self.datagrams.insert(number, datagram);
         Ok(Appended::Advanced)
-    }
-
-    /// MOQT-14 §10 [D14-DATA-15]: a track uses streams or datagrams, not both.
-    fn prefer(&mut self, preference: Preference) -> Result<(), Refusal> {
-        match self.preference.replace(preference) {
-            Some(first) if first != preference => {
-                self.preference = Some(first);
-                Err(Malformed::MixedPreference.into())
-            }
-            _ => Ok(()),
-        }
     }
 }
 

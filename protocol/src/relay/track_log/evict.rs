@@ -127,16 +127,11 @@ impl TrackLog {
             Some(Arrival::Object(seq, number)) => self.shrink_object(id, seq, number),
             Some(Arrival::Closed(seq)) => self.drop_entry(id, seq),
             Some(Arrival::Datagram(number)) => self.drop_datagram(number),
-            None => {
-                // Only objects in progress without payload are left, each in an open subgroup.
-                if let Some(&seq) = group.seqs.first() {
-                    self.drop_entry(id, seq);
-                } else if group.known.fill_lowest_gap() {
-                    self.bytes -= RANGE_OVERHEAD;
-                } else {
-                    return false;
-                }
-            }
+            // Only objects in progress without payload are left, each in an open subgroup.
+            None => match group.seqs.first() {
+                Some(&seq) => self.drop_entry(id, seq),
+                None => return false,
+            },
         }
         true
     }

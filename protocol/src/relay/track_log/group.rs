@@ -49,6 +49,8 @@ pub(super) struct Record {
     pub(super) active: Option<StreamKey>,
     /// The last object that was complete.
     pub(super) last: Option<ObjectId>,
+    /// An object before `last` may be missing, and can no longer come.
+    pub(super) gapped: bool,
     /// It was finished: nothing comes after `last`.
     pub(super) finished: bool,
 }

@@ -17,7 +17,8 @@
 //! | `chunk` | what goes in, and what the log answers |
 //! | `subgroup` | one subgroup as it came over one stream: objects and their payload chunks |
 //! | `group` | what is known of a group: its subgroups, its end, the object ids seen (`ranges`) |
-//! | `append` | what is accepted, ignored or malformed |
+//! | `append` | how chunks become part of the log |
+//! | `rules` | what is accepted, ignored or malformed |
 //! | `read` | cursors, positions, the live edge, the snapshot for replicas |
 //! | `evict` | the budget: what counts, and what goes first |
 
@@ -27,6 +28,7 @@ mod evict;
 mod group;
 mod ranges;
 mod read;
+mod rules;
 mod subgroup;
 #[cfg(test)]
 mod tests;
@@ -47,7 +49,8 @@ use subgroup::Subgroup;
 /// How much a log keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes kept, as [`TrackLog::bytes`] counts them; one chunk more for a moment.
+    /// Most bytes kept, as [`TrackLog::bytes`] counts them; one chunk more for a moment. The bare state of the
+    /// newest group stays in any case: [`GROUP_OVERHEAD`], and what it knows of object ids, at most 128 KiB.
     pub max_bytes: usize,
     /// How long a group is kept after its last object began.
     pub max_age: Duration,
@@ -91,6 +94,8 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct TrackLog {
     limits: Limits,
+    /// Another log, which knows more, has judged how subgroups end.
+    is_replica: bool,
     /// Ingress streams that are open.
     streams: HashMap<StreamKey, Ingress>,
     groups: BTreeMap<GroupId, Group>,
@@ -156,6 +161,17 @@ impl TrackLog {
             preference: None,
             bytes: 0,
             stats: Stats::default(),
+            is_replica: false,
+        }
+    }
+
+    /// An empty log that is to be fed another log's [`TrackLog::snapshot`], its [`TrackLog::largest`], and then what
+    /// [`Appended::for_replica`] lets through. What it cannot know, such as what the other ignored, it leaves to the other's judgement.
+    #[must_use]
+    pub fn replica(limits: Limits) -> Self {
+        Self {
+            is_replica: true,
+            ..Self::new(limits)
         }
     }
 

@@ -61,16 +61,15 @@ impl IdRanges {
         }
     }
 
-    /// Joins the two lowest ranges; false when there are fewer.
-    pub(super) fn fill_lowest_gap(&mut self) -> bool {
+    /// Joins the two lowest ranges.
+    fn fill_lowest_gap(&mut self) {
         let mut starts = self.0.keys();
         let (Some(&first), Some(&second)) = (starts.next(), starts.next()) else {
-            return false;
+            return;
         };
         if let Some(last) = self.0.remove(&second) {
             self.0.insert(first, last);
         }
-        true
     }
 }
 
@@ -94,7 +93,7 @@ mod tests {
         r.remove(4);
         r.remove(100);
         assert_eq!(shape(&r), [(3, 3), (5, 5), (9, 9), (u64::MAX - 1, u64::MAX)]);
-        assert!(r.fill_lowest_gap());
+        r.fill_lowest_gap();
         assert_eq!(shape(&r)[0], (3, 5));
     }
 

@@ -175,10 +175,11 @@ impl TrackLog {
         }
     }
 
-    /// Chunks that rebuild every open subgroup, and nothing that is closed, in an empty log. Payload is shared.
+    /// Chunks that rebuild every open subgroup, and nothing that is closed or evicted, in an empty log. Payload is
+    /// shared.
     ///
-    /// A log that is fed these, [`TrackLog::largest`] and what [`super::Appended::for_replica`] lets through
-    /// afterwards shows its readers the same from then on as this one.
+    /// A [`TrackLog::replica`] that is fed these, [`TrackLog::largest`] (by [`TrackLog::seed_largest`]) and what
+    /// [`super::Appended::for_replica`] lets through afterwards shows its readers the same from then on as this one.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Append> {
         let mut chunks = Vec::new();

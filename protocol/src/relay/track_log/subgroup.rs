@@ -96,8 +96,6 @@ pub(super) struct Subgroup {
     /// The object that was started last.
     pub(super) last_id: Option<ObjectId>,
     pub(super) end: Option<StreamEnd>,
-    /// Its stream had objects before it that no entry holds whole.
-    pub(super) gapped: bool,
 }
 
 impl Subgroup {
@@ -111,7 +109,6 @@ impl Subgroup {
             first_chunk: 0,
             last_id: None,
             end: None,
-            gapped: false,
         }
     }
 

@@ -722,7 +722,7 @@ fn a_snapshot_tells_what_is_missing() {
         &mut log,
         [open(1, 0, 0), obj(1, 0, 3600), chunk(), chunk(), chunk(), chunk()],
     );
-    let mut replica = TrackLog::new(Limits::default());
+    let mut replica = TrackLog::replica(Limits::default());
     feed(&mut replica, log.snapshot());
     let LiveEdge { open, .. } = replica.live_edge();
     // Two more chunks finish the object in both.

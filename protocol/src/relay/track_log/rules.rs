@@ -1,0 +1,133 @@
+//! What is accepted, ignored or malformed.
+
+use super::chunk::{Ignored, Malformed};
+use super::subgroup::SubgroupInfo;
+use super::{Ingress, Preference, TrackLog};
+use crate::moqt::location::{GroupId, Location, ObjectId};
+use crate::moqt::object::{ObjectHeader, ObjectStatus};
+
+/// Why a chunk was not stored.
+pub(super) enum Refusal {
+    Ignored(Ignored),
+    Malformed(Malformed),
+}
+
+impl From<Ignored> for Refusal {
+    fn from(why: Ignored) -> Self {
+        Self::Ignored(why)
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(why: Malformed) -> Self {
+        Self::Malformed(why)
+    }
+}
+
+impl TrackLog {
+    /// Whether an object on a stream that feeds no entry is known already; malformed when it is known otherwise.
+    pub(super) fn is_duplicate(&self, info: &SubgroupInfo, header: &ObjectHeader) -> Result<bool, Refusal> {
+        let Some(record) = self.record(info.group, info.subgroup) else {
+            return Ok(self.knows(Location::new(info.group, header.id)));
+        };
+        if let Some(kept) = self
+            .entries
+            .get(&record.seq)
+            .and_then(|entry| entry.find(header.id))
+        {
+            let same = kept.header.status == header.status && kept.header.payload_len == header.payload_len;
+            // MOQT-14 §8.1 [D14-CACHE-2] [D14-CACHE-3]: an object may turn into one that does not exist, and one
+            // that does not exist stays so; both are left as they are here. [D14-MAL-3]: lengths are at hand.
+            let absent = kept.header.status == ObjectStatus::DoesNotExist
+                || header.status == ObjectStatus::DoesNotExist;
+            if !same && !absent {
+                return Err(Malformed::Conflict.into());
+            }
+        }
+        if record.active.is_some() || record.last.is_some_and(|last| header.id <= last) {
+            return Ok(true);
+        }
+        if record.finished {
+            // MOQT-14 §2.5 [D14-MAL-2].
+            return Err(Malformed::AfterEndOfSubgroup.into());
+        }
+        Ok(self.knows(Location::new(info.group, header.id)))
+    }
+
+    pub(super) fn knows(&self, location: Location) -> bool {
+        self.groups
+            .get(&location.group)
+            .is_some_and(|group| group.known.contains(location.object))
+    }
+
+    /// Malformed when `location` lies at or after an end, or is itself an end that comes too late. [D14-MAL-2]
+    pub(super) fn check_ends(&self, location: Location, status: ObjectStatus) -> Result<(), Refusal> {
+        if self.end.is_some_and(|end| location >= end)
+            || (status == ObjectStatus::EndOfTrack && self.top.is_some_and(|top| top >= location))
+        {
+            return Err(Malformed::AfterEndOfTrack.into());
+        }
+        let Some(group) = self.groups.get(&location.group) else {
+            return Ok(());
+        };
+        let ends_group = status == ObjectStatus::EndOfGroup;
+        // The end may be said twice: by the bit of a subgroup and by an object that stands right after the last.
+        let after = group
+            .end
+            .is_some_and(|end| location.object > end || (location.object == end && !ends_group));
+        let contradicts = ends_group
+            && (group.end.is_some_and(|end| end != location.object)
+                || group.largest.is_some_and(|largest| largest >= location.object));
+        if after || contradicts {
+            return Err(Malformed::AfterEndOfGroup.into());
+        }
+        Ok(())
+    }
+
+    /// Whether something may be missing between what is complete of a subgroup and `first`, with which the stream
+    /// `ingress` begins or takes over. MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-CLOSE-3].
+    pub(super) fn leaves_gap(&self, ingress: &Ingress, first: ObjectId) -> bool {
+        let old = self.record(ingress.info.group, ingress.info.subgroup);
+        let last = old.and_then(|record| record.last);
+        match (last, ingress.ignored) {
+            _ if self.is_replica => false,
+            _ if old.is_some_and(|record| record.gapped) => true,
+            (None, None) => false,
+            // What this stream brought while another was active is lost unless the other one completed it.
+            (_, Some(_)) => ingress.ignored > last,
+            (Some(last), None) => {
+                let cut_short = old.and_then(|record| self.entries.get(&record.seq)?.last_id);
+                last.checked_add(1) != Some(first) && cut_short != Some(first)
+            }
+        }
+    }
+
+    /// `last` is the last object of its group. MOQT-14 §10.4.2 [D14-DATA-6].
+    pub(super) fn end_group(&mut self, group: GroupId, last: ObjectId) -> Result<(), Malformed> {
+        let Some(group) = self.groups.get_mut(&group) else {
+            return Ok(());
+        };
+        let after = last.checked_add(1);
+        match group.end {
+            // Said already by an object of its own, which may be that last object.
+            Some(end) if end == last || Some(end) == after => Ok(()),
+            Some(_) => Err(Malformed::AfterEndOfGroup),
+            None if group.largest.is_some_and(|largest| largest > last) => Err(Malformed::AfterEndOfGroup),
+            None => {
+                group.end = after;
+                Ok(())
+            }
+        }
+    }
+
+    /// MOQT-14 §10 [D14-DATA-15]: a track uses streams or datagrams, not both.
+    pub(super) fn prefer(&mut self, preference: Preference) -> Result<(), Refusal> {
+        match self.preference.replace(preference) {
+            Some(first) if first != preference => {
+                self.preference = Some(first);
+                Err(Malformed::MixedPreference.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What every reader of a track log may rely on, for any order of chunks and any pattern of reading.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod eviction;
+mod live_edge;
+mod reader;
+mod replica;
+mod script;
