@@ -3,10 +3,10 @@
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::watch;
 
-use super::relay::{Relay, binary, collect};
+use super::relay::{Relay, collect, command};
 use super::within;
 
 /// A running client: lines go in at stdin, objects come out at stdout.
@@ -47,7 +47,7 @@ impl Tool {
     }
 
     fn spawn(args: &[&str]) -> Self {
-        let mut child = Command::new(binary())
+        let mut child = command()
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

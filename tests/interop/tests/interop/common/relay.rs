@@ -13,15 +13,13 @@ use super::within;
 
 /// Milliseconds for CLIENT_SETUP to arrive ([D14-SETUP-23]).
 pub(crate) const SETUP_TIMEOUT_MS: &str = "LAPS_SESSION__SETUP_TIMEOUT_MS";
-/// Milliseconds for a data stream's header to become complete ([D14-DATA-23]).
-pub(crate) const DATA_STREAM_TIMEOUT_MS: &str = "LAPS_SESSION__DATA_STREAM_TIMEOUT_MS";
 
 /// Relays that may run at once: each test has one, and two cores carry them all.
 const SLOTS: u32 = 4;
 static SLOT: Semaphore = Semaphore::const_new(SLOTS as usize);
 
 /// Where the binary is: `LAPS_BIN`, else beside this test's own target directory.
-pub(crate) fn binary() -> PathBuf {
+fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os("LAPS_BIN") {
         return named.into();
     }
@@ -35,6 +33,17 @@ pub(crate) fn binary() -> PathBuf {
         found.display()
     );
     found
+}
+
+/// The binary, to be configured by a test alone: no `LAPS_` variable of the caller reaches it.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"LAPS_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Lines a process wrote so far, for readiness and for the report of a failed test.
@@ -88,7 +97,7 @@ impl Options {
         let permits = if self.alone { SLOTS } else { 1 };
         let slot = SLOT.acquire_many(permits).await.expect("an open semaphore");
         let port = free_port();
-        let mut child = Command::new(binary())
+        let mut child = command()
             .arg("relay")
             .args(["-b", "127.0.0.1", "-p", &port.to_string()])
             .args(self.args)
@@ -104,7 +113,7 @@ impl Options {
         collect(child.stderr.take(), &sender);
         drop(sender);
         let ready = async {
-            log.wait_for(|lines| lines.iter().any(|line| line.to_lowercase().contains("listening")))
+            log.wait_for(|lines| lines.iter().any(|line| says_ready(line)))
                 .await
                 .is_ok()
         };
@@ -122,6 +131,13 @@ impl Options {
             _slot: slot,
         }
     }
+}
+
+/// True for the line a relay writes once it serves packets; `scripts/run` waits for the same words.
+fn says_ready(line: &str) -> bool {
+    let line = line.to_lowercase();
+    line.split(|c: char| !c.is_ascii_lowercase())
+        .any(|word| word == "listening" || word == "ready")
 }
 
 /// A port nobody held a moment ago. The relay refuses to start if somebody took it since.
