@@ -1,0 +1,138 @@
+//! How a run of the command ends: its exit code, and the one line on standard error that explains it.
+//!
+//! | code | name | meaning |
+//! |---|---|---|
+//! | 0 | [`Exit::Ok`] | everything that was asked for was done, or a signal asked for the end |
+//! | 1 | [`Exit::Failure`] | the attempt failed: port in use, unreadable certificate, connection refused |
+//! | 2 | [`Exit::Usage`] | the command line is wrong, or asks for something that this version does not have |
+//! | 3 | [`Exit::Config`] | the configuration file or the environment is wrong |
+//! | 4 | [`Exit::Incomplete`] | a client ran, but less came than was asked for |
+//!
+//! Every line has the form `laps: <thing>: <reason>; <what to do>`.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Exit code of the process; the table is in the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// The attempt failed.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The configuration file or the environment is wrong.
+    Config = 3,
+    /// Less was received, or sent, than was asked for.
+    Incomplete = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ends without success: what is concerned, what is wrong with it, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    exit: Exit,
+    thing: String,
+    reason: String,
+    remedy: String,
+}
+
+impl Failure {
+    /// A failure of the given kind. `remedy` may be empty where `reason` says it all.
+    pub fn new(
+        exit: Exit,
+        thing: impl Into<String>,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            exit,
+            thing: thing.into(),
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// A failure while running ([`Exit::Failure`]).
+    pub fn run(thing: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Exit::Failure, thing, reason, remedy)
+    }
+
+    /// A fault of the command line ([`Exit::Usage`]).
+    pub fn usage(thing: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, thing, reason, remedy)
+    }
+
+    /// A fault of the configuration ([`Exit::Config`]).
+    pub fn config(thing: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Exit::Config, thing, reason, remedy)
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Writes the line to standard error and returns the code to end with.
+    #[must_use]
+    pub fn report(&self) -> ExitCode {
+        // A closed standard error leaves the exit code as the only witness; there is nobody else to tell.
+        drop(writeln!(std::io::stderr(), "laps: {self}"));
+        self.exit.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", one_line(&self.thing), one_line(&self.reason))?;
+        if self.remedy.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; {}", one_line(&self.remedy))
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Texts of other crates may span lines; ours is one line whatever they say.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_of_three_parts() {
+        let failure = Failure::run("port 33435", "already\n  in use", "choose another with --port");
+        assert_eq!(
+            failure.to_string(),
+            "port 33435: already in use; choose another with --port"
+        );
+        assert_eq!(Failure::usage("x", "y", "").to_string(), "x: y");
+    }
+
+    #[test]
+    fn codes_are_the_documented_ones() {
+        let codes = [
+            Exit::Ok,
+            Exit::Failure,
+            Exit::Usage,
+            Exit::Config,
+            Exit::Incomplete,
+        ]
+        .map(|e| e as u8);
+        assert_eq!(codes, [0, 1, 2, 3, 4]);
+    }
+}
