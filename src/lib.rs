@@ -1,10 +1,29 @@
 //! The `laps` command: a Media over QUIC Transport relay, its clients and its tools.
 //!
-//! [`source`] makes what a publisher sends, [`url`] and [`names`] say where to, [`exit`] how a run ended.
+//! [`cli`] reads the command line, [`config`] the configuration, [`commands`] does what was asked, [`exit`] says how
+//! it ended. [`source`] makes what a publisher sends. The relay itself is `laps_actors`, what goes over the wire
+//! `laps_protocol`.
 
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod exit;
+pub mod logging;
 pub mod names;
 pub mod node_id;
+pub mod signals;
 pub mod source;
 pub mod stamp;
 pub mod url;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs one command line, the program's name first, and returns the code to end with.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match cli::parse(args).and_then(commands::dispatch) {
+        Ok(()) => exit::Exit::Ok.into(),
+        Err(failure) => failure.report(),
+    }
+}

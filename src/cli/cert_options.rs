@@ -1,0 +1,24 @@
+//! Options of `laps cert`.
+
+use std::path::PathBuf;
+use structopt::StructOpt;
+
+const AFTER_HELP: &str = "EXAMPLES:
+    laps cert                                    cert.pem and key.pem here, for localhost
+    laps cert --out tls --name relay.example     for one host
+    laps sub --cert-hash HEX ...                 a client that trusts just this certificate";
+
+/// Makes an ECDSA P-256 certificate, valid 13 days, and its private key; prints the SHA-256 of the certificate
+#[derive(Clone, Debug, PartialEq, Eq, StructOpt)]
+#[structopt(after_help = AFTER_HELP)]
+pub struct CertOptions {
+    /// Directory for cert.pem and key.pem; made if it does not exist
+    #[structopt(long = "out", value_name = "DIR", default_value = ".", parse(from_os_str))]
+    pub out: PathBuf,
+    /// Host name or IP address that the certificate is for; may be repeated; localhost, the loopback addresses and this machine's name are in any case
+    #[structopt(long = "name", value_name = "NAME", number_of_values = 1)]
+    pub name: Vec<String>,
+    /// Overwrite files that exist
+    #[structopt(long = "force")]
+    pub force: bool,
+}

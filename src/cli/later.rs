@@ -1,0 +1,107 @@
+//! Flags of laps that this version knows by name only.
+
+use crate::exit::Failure;
+use structopt::StructOpt;
+
+// No doc comment on the struct: the parser would show it in place of the command's own text.
+#[allow(
+    missing_docs,
+    reason = "a doc comment here would replace the command's help text"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, StructOpt)]
+pub struct LaterOptions {
+    #[structopt(short = "q", long = "qlog", value_name = "PATH", hidden = true)]
+    qlog: Option<String>,
+    #[structopt(
+        short = "s",
+        long = "sub_dampen_ms",
+        alias = "sub-dampen-ms",
+        value_name = "MS",
+        hidden = true
+    )]
+    sub_dampen_ms: Option<String>,
+    #[structopt(
+        short = "t",
+        long = "object_ttl",
+        alias = "object-ttl",
+        value_name = "MS",
+        hidden = true
+    )]
+    object_ttl: Option<String>,
+    #[structopt(
+        long = "cache_duration",
+        alias = "cache-duration",
+        value_name = "MS",
+        hidden = true
+    )]
+    cache_duration: Option<String>,
+    #[structopt(long = "cache_key", alias = "cache-key", value_name = "KEY", hidden = true)]
+    cache_key: Option<String>,
+    #[structopt(long = "disable_cache", alias = "disable-cache", hidden = true)]
+    disable_cache: bool,
+    #[structopt(long = "peer_port", alias = "peer-port", value_name = "PORT", hidden = true)]
+    peer_port: Option<String>,
+    #[structopt(long = "peer", value_name = "HOST:PORT", number_of_values = 1, hidden = true)]
+    peer: Vec<String>,
+    #[structopt(long = "node_type", alias = "node-type", value_name = "TYPE", hidden = true)]
+    node_type: Option<String>,
+}
+
+impl LaterOptions {
+    /// Refuses the first of them that was given: a relay that ignored it would not do what was asked.
+    ///
+    /// # Errors
+    /// [`crate::exit::Exit::Usage`], naming the flag and what it belongs to.
+    pub fn refuse(&self) -> Result<(), Failure> {
+        let given = [
+            ("--qlog", "QLOG traces", self.qlog.is_some()),
+            (
+                "--sub_dampen_ms",
+                "dampening of subscriptions between relays",
+                self.sub_dampen_ms.is_some(),
+            ),
+            (
+                "--object_ttl",
+                "a time to live for objects",
+                self.object_ttl.is_some(),
+            ),
+            (
+                "--cache_duration",
+                "caching beyond live forwarding",
+                self.cache_duration.is_some(),
+            ),
+            (
+                "--cache_key",
+                "caching beyond live forwarding",
+                self.cache_key.is_some(),
+            ),
+            (
+                "--disable_cache",
+                "caching beyond live forwarding",
+                self.disable_cache,
+            ),
+            (
+                "--peer_port",
+                "peering with other relays",
+                self.peer_port.is_some(),
+            ),
+            ("--peer", "peering with other relays", !self.peer.is_empty()),
+            (
+                "--node_type",
+                "peering with other relays",
+                self.node_type.is_some(),
+            ),
+        ];
+        match given.into_iter().find(|&(_, _, given)| given) {
+            None => Ok(()),
+            Some((flag, feature, _)) => Err(Failure::usage(
+                flag,
+                format!(
+                    "{feature} is not in this version ({}) and comes later",
+                    env!("CARGO_PKG_VERSION")
+                ),
+                "leave the flag out",
+            )),
+        }
+    }
+}

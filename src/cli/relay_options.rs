@@ -1,0 +1,163 @@
+//! Flags of the relay: those of laps, under laps' names and with dashes.
+
+use super::later::LaterOptions;
+use super::log_options::LogOptions;
+use crate::config::{Layers, Override};
+use crate::exit::Failure;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use structopt::StructOpt;
+
+// No doc comment on the struct: the parser would show it in place of the command's own text.
+#[allow(
+    missing_docs,
+    reason = "a doc comment here would replace the command's help text"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, StructOpt)]
+pub struct RelayOptions {
+    /// Configuration file (TOML); `laps config dump` writes one with every key explained
+    #[structopt(long = "config", value_name = "FILE", parse(from_os_str))]
+    pub config: Option<PathBuf>,
+    /// IP address to listen on [default: all, IPv4 and IPv6]
+    #[structopt(short = "b", long = "bind_ip", alias = "bind-ip", value_name = "IP", parse(try_from_str = address))]
+    pub bind_ip: Option<IpAddr>,
+    /// UDP port to listen on [default: 33435]
+    #[structopt(short = "p", long = "port", value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Who this relay is: free text, or a node id such as 1:2 or 1.2:1234 [default: the host name]
+    #[structopt(short = "e", long = "endpoint_id", alias = "endpoint-id", value_name = "ID")]
+    pub endpoint_id: Option<String>,
+    /// Certificate chain (PEM) [default: one made at start, ECDSA P-256, 13 days; its SHA-256 is printed]
+    #[structopt(short = "c", long = "cert", value_name = "FILE")]
+    pub cert: Option<String>,
+    /// Private key of the certificate (PEM)
+    #[structopt(short = "k", long = "key", value_name = "FILE")]
+    pub key: Option<String>,
+    /// Let subscribers wait for a publisher without limit [default: they wait 1000 ms]
+    #[structopt(short = "l", long = "detached_subs", alias = "detached-subs")]
+    pub detached_subs: bool,
+    /// Accepted for laps' sake: publishers may always subscribe to their own tracks
+    #[structopt(long = "allow_self", alias = "allow-self")]
+    pub allow_self: bool,
+    #[structopt(flatten)]
+    pub log: LogOptions,
+    #[structopt(flatten)]
+    pub later: LaterOptions,
+}
+
+impl RelayOptions {
+    /// What they set in the configuration: only what was typed.
+    #[must_use]
+    pub fn overrides(&self) -> Vec<Override> {
+        let mut set = Vec::new();
+        let mut put = |key, flag, value: Option<config::Value>| {
+            if let Some(value) = value {
+                set.push(Override { key, flag, value });
+            }
+        };
+        put(
+            "relay.bind",
+            "--bind_ip",
+            self.bind_ip.map(|ip| ip.to_string().into()),
+        );
+        put(
+            "relay.port",
+            "--port",
+            self.port.map(|port| i64::from(port).into()),
+        );
+        put(
+            "relay.endpoint_id",
+            "--endpoint_id",
+            self.endpoint_id.clone().map(Into::into),
+        );
+        put("tls.cert", "--cert", self.cert.clone().map(Into::into));
+        put("tls.key", "--key", self.key.clone().map(Into::into));
+        put(
+            "subscribe.detached",
+            "--detached_subs",
+            self.detached_subs.then(|| true.into()),
+        );
+        set.extend(self.log.overrides());
+        set
+    }
+
+    /// The layers of the configuration that these options make over the environment of this process.
+    ///
+    /// # Errors
+    /// When a flag was given whose feature comes later.
+    pub fn layers(&self) -> Result<Layers, Failure> {
+        self.later.refuse()?;
+        Ok(Layers::of_process(self.config.clone(), self.overrides()))
+    }
+}
+
+/// The standard parser's message does not say what it was given.
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not an IP address such as 127.0.0.1 or ::1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::options;
+    use crate::exit::Exit;
+
+    #[test]
+    fn laps_flags_are_read_under_every_name() {
+        let keys = |words: &[&str]| -> Vec<(&str, String)> {
+            let set = options::<RelayOptions>(words).unwrap().overrides();
+            set.into_iter()
+                .map(|o| (o.key, o.value.into_string().unwrap()))
+                .collect()
+        };
+        for (words, key, value) in [
+            (&["-b", "127.0.0.1"][..], "relay.bind", "127.0.0.1"),
+            (&["--bind_ip", "::1"], "relay.bind", "::1"),
+            (&["--bind-ip=::"], "relay.bind", "::"),
+            (&["-p", "1"], "relay.port", "1"),
+            (&["--port", "65535"], "relay.port", "65535"),
+            (&["-e", "1:2"], "relay.endpoint_id", "1:2"),
+            (&["--endpoint_id", "paris"], "relay.endpoint_id", "paris"),
+            (&["--endpoint-id", "x y"], "relay.endpoint_id", "x y"),
+            (&["-c", "a.pem"], "tls.cert", "a.pem"),
+            (&["--cert", "a.pem"], "tls.cert", "a.pem"),
+            (&["-k", "a.pem"], "tls.key", "a.pem"),
+            (&["--key", "a.pem"], "tls.key", "a.pem"),
+            (&["-l"], "subscribe.detached", "true"),
+            (&["--detached_subs"], "subscribe.detached", "true"),
+            (&["--detached-subs"], "subscribe.detached", "true"),
+            (&["-d"], "logging.level", "debug"),
+            (&["--debug"], "logging.level", "debug"),
+            (&["--log-level", "trace"], "logging.level", "trace"),
+            (&["--log-format", "json"], "logging.format", "json"),
+        ] {
+            assert_eq!(keys(words), [(key, value.to_owned())], "{words:?}");
+        }
+        assert_eq!(keys(&["--allow_self"]), []);
+        assert_eq!(keys(&["--allow-self"]), []);
+        assert_eq!(keys(&[]), []);
+    }
+
+    #[test]
+    fn flags_whose_feature_comes_later_are_refused() {
+        for (words, flag) in [
+            (&["-q", "dir"][..], "--qlog"),
+            (&["--qlog", "dir"], "--qlog"),
+            (&["-s", "5"], "--sub_dampen_ms"),
+            (&["--sub-dampen-ms", "5"], "--sub_dampen_ms"),
+            (&["-t", "5"], "--object_ttl"),
+            (&["--object_ttl", "5"], "--object_ttl"),
+            (&["--cache_duration", "5"], "--cache_duration"),
+            (&["--cache-key", "5"], "--cache_key"),
+            (&["--disable_cache"], "--disable_cache"),
+            (&["--peer_port", "33434"], "--peer_port"),
+            (&["--peer", "a:1", "--peer", "b:1"], "--peer"),
+            (&["--node_type", "via"], "--node_type"),
+        ] {
+            let failure = options::<RelayOptions>(words).unwrap().layers().unwrap_err();
+            assert_eq!(failure.exit(), Exit::Usage);
+            assert!(failure.to_string().starts_with(&format!("{flag}: ")), "{failure}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Which certificates a client accepts.
+
+use crate::exit::Failure;
+use laps_actors::transport::cert::parse_fingerprint;
+use std::path::PathBuf;
+use structopt::StructOpt;
+
+// No doc comment on the struct: the parser would show it in place of the command's own text.
+#[allow(
+    missing_docs,
+    reason = "a doc comment here would replace the command's help text"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, StructOpt)]
+pub struct TrustOptions {
+    /// Accept any certificate: for tests, an attacker can read and change everything
+    #[structopt(long = "insecure", conflicts_with_all = &["ca", "cert-hash"])]
+    pub insecure: bool,
+    /// Accept certificates issued by those in this file (PEM) [default: those the system trusts]
+    #[structopt(
+        long = "ca",
+        value_name = "FILE",
+        conflicts_with = "cert-hash",
+        parse(from_os_str)
+    )]
+    pub ca: Option<PathBuf>,
+    /// Accept only the certificate with this SHA-256, as the relay prints it (64 hexadecimal digits)
+    #[structopt(
+        name = "cert-hash",
+        long = "cert-hash",
+        alias = "cert_hash",
+        value_name = "HEX"
+    )]
+    pub cert_hash: Option<String>,
+}
+
+/// Which certificates a client accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that lead to a root the system trusts.
+    System,
+    /// Any.
+    Insecure,
+    /// Those that lead to a certificate of this PEM file.
+    CaFile(PathBuf),
+    /// The one with this SHA-256 over its DER form.
+    CertHash([u8; 32]),
+}
+
+impl TrustOptions {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// When the hash is not 64 hexadecimal digits; colons between them are passed over.
+    pub fn trust(&self) -> Result<Trust, Failure> {
+        if self.insecure {
+            return Ok(Trust::Insecure);
+        }
+        if let Some(ca) = &self.ca {
+            return Ok(Trust::CaFile(ca.clone()));
+        }
+        let Some(text) = &self.cert_hash else {
+            return Ok(Trust::System);
+        };
+        parse_fingerprint(text).map(Trust::CertHash).ok_or_else(|| {
+            let reason = format!("`{text}` is not a SHA-256 of 64 hexadecimal digits");
+            Failure::usage(
+                "--cert-hash",
+                reason,
+                "copy it from what the relay prints at start",
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::options;
+
+    #[test]
+    fn each_way_of_trust() {
+        let hash = "00ff".repeat(16);
+        let colons = "00:FF:".repeat(16);
+        let mut bytes = [0; 32];
+        bytes.iter_mut().skip(1).step_by(2).for_each(|b| *b = 0xff);
+        for (words, trust) in [
+            (&[][..], Trust::System),
+            (&["--insecure"], Trust::Insecure),
+            (&["--ca", "a.pem"], Trust::CaFile("a.pem".into())),
+            (&["--cert-hash", &hash], Trust::CertHash(bytes)),
+            (
+                &["--cert_hash", colons.trim_end_matches(':')],
+                Trust::CertHash(bytes),
+            ),
+        ] {
+            assert_eq!(
+                options::<TrustOptions>(words).unwrap().trust(),
+                Ok(trust),
+                "{words:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_ways_at_once_and_broken_hashes_are_refused() {
+        for words in [
+            &["--insecure", "--ca", "x"][..],
+            &["--ca", "x", "--cert-hash", "00"],
+            &["--insecure", "--cert-hash", "00"],
+        ] {
+            assert!(options::<TrustOptions>(words).is_err(), "{words:?}");
+        }
+        for hash in ["", "00", &"g".repeat(64), &"0".repeat(63), &"0".repeat(66)] {
+            let trust = options::<TrustOptions>(&["--cert-hash", hash]).unwrap().trust();
+            assert!(trust.is_err(), "{hash}");
+        }
+    }
+}

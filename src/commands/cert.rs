@@ -1,0 +1,71 @@
+//! `laps cert`: writes a certificate and its private key, and says how a client can trust just this one.
+
+use super::print;
+use crate::cli::CertOptions;
+use crate::exit::Failure;
+use laps_actors::transport::cert::generate;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Runs `laps cert`.
+///
+/// # Errors
+/// When a file exists already and `--force` was not given, when one cannot be written, or when a name cannot stand in
+/// a certificate. Nothing is left half done unless the disk fails in between.
+pub fn run(options: &CertOptions) -> Result<(), Failure> {
+    let made = generate(&options.name)
+        .map_err(|error| Failure::usage("--name", error.to_string(), "give host names or IP addresses"))?;
+    fs::create_dir_all(&options.out).map_err(|e| unwritable(&options.out, &e))?;
+    let cert = options.out.join("cert.pem");
+    let key = options.out.join("key.pem");
+    if options.force {
+        remove(&cert)?;
+        remove(&key)?;
+    }
+    // Both are claimed before either is written, so that a certificate never ends up beside a key of another.
+    let mut key_file = create(&key, 0o600)?;
+    let mut cert_file = create(&cert, 0o644).inspect_err(|_| drop(fs::remove_file(&key)))?;
+    key_file
+        .write_all(made.key_pem.as_bytes())
+        .map_err(|e| unwritable(&key, &e))?;
+    cert_file
+        .write_all(made.cert_pem.as_bytes())
+        .map_err(|e| unwritable(&cert, &e))?;
+    let (cert, key, sha256) = (cert.display(), key.display(), made.fingerprint());
+    print(&format!(
+        "certificate  {cert}\nprivate key  {key}\nSHA-256      {sha256}"
+    ))
+}
+
+/// A new file with these rights; what exists is never touched.
+fn create(path: &Path, mode: u32) -> Result<File, Failure> {
+    let opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    opened.map_err(|error| {
+        if error.kind() != ErrorKind::AlreadyExists {
+            return unwritable(path, &error);
+        }
+        let remedy = "add --force to replace it, or choose another --out";
+        Failure::run(path.display().to_string(), "exists already", remedy)
+    })
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(unwritable(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::run(
+        path.display().to_string(),
+        error.to_string(),
+        "choose a directory you can write to with --out",
+    )
+}

@@ -1,0 +1,38 @@
+//! The sub-commands, one a file, and which of them a parsed command line runs.
+
+pub mod cert;
+pub mod config;
+
+use crate::cli::{Command, Request};
+use crate::exit::Failure;
+use std::io::Write;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// When it could not be done; the failure says why and with which code to end.
+pub fn dispatch(request: Request) -> Result<(), Failure> {
+    match request {
+        Request::Print(text) => print(&text),
+        Request::Command(Command::Cert(options)) => cert::run(&options),
+        Request::Command(Command::Config(options)) => config::run(&options.command),
+        Request::Relay(options) => {
+            crate::config::load(&options.layers()?)?;
+            Err(Failure::usage(
+                "command line",
+                "no sub-command was given",
+                "see `laps --help`",
+            ))
+        }
+    }
+}
+
+/// Writes a text with its newline to standard output. A reader that went away early, as `head` does, is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::run("standard output", error.to_string(), ""))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,174 @@
+//! Values that parse and yet make no sense.
+
+use super::sections::Config;
+
+/// Most shards: the number of a shard is read from one byte of a connection id.
+pub const MAX_THREADS: u16 = 256;
+
+/// A key whose value is refused, why, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub reason: String,
+    /// What to write instead.
+    pub remedy: &'static str,
+}
+
+/// The first value that makes no sense, in the order of the file.
+#[must_use]
+pub fn first_refused(config: &Config) -> Option<Refused> {
+    if let Err(error) = config.relay.node_id() {
+        return Some(Refused {
+            key: "relay.endpoint_id",
+            reason: error.to_string(),
+            remedy: "write a node id such as 1:2 or 1.2:1234, or free text that does not begin with digits and a colon",
+        });
+    }
+    if config.tls.cert.is_empty() != config.tls.key.is_empty() {
+        let (missing, given) = if config.tls.cert.is_empty() {
+            ("tls.cert", "tls.key")
+        } else {
+            ("tls.key", "tls.cert")
+        };
+        return Some(Refused {
+            key: missing,
+            reason: format!("not given, and {given} is"),
+            remedy: "give both, or neither to have a certificate made",
+        });
+    }
+    let transport = &config.transport;
+    let ranges: [(&'static str, u64, u64, u64); 18] = [
+        (
+            "workers.threads",
+            config.workers.threads.into(),
+            0,
+            MAX_THREADS.into(),
+        ),
+        ("subscribe.wait", config.subscribe.wait, 0, DAY_MS),
+        // MOQT-14 §9.3.2.3 [D14-SETUP-18]: with a maximum of 0 a peer could never make a request.
+        (
+            "session.max_requests",
+            config.session.max_requests,
+            1,
+            VARINT_MAX / 2,
+        ),
+        (
+            "session.setup_timeout_ms",
+            config.session.setup_timeout_ms,
+            1,
+            DAY_MS,
+        ),
+        (
+            "session.control_backlog_bytes",
+            config.session.control_backlog_bytes,
+            1 << 16,
+            GIB,
+        ),
+        (
+            "transport.idle_timeout_ms",
+            transport.idle_timeout_ms,
+            100,
+            DAY_MS,
+        ),
+        (
+            "transport.handshake_timeout_ms",
+            transport.handshake_timeout_ms,
+            100,
+            DAY_MS,
+        ),
+        (
+            "transport.keep_alive_ms",
+            transport.keep_alive_ms,
+            10,
+            transport.idle_timeout_ms.saturating_sub(1),
+        ),
+        ("transport.initial_rtt_ms", transport.initial_rtt_ms, 1, 10_000),
+        // RFC 9000 §4.6: a stream limit is at most 2^60.
+        ("transport.max_uni_streams", transport.max_uni_streams, 1, 1 << 60),
+        (
+            "transport.max_bidi_streams",
+            transport.max_bidi_streams,
+            1,
+            1 << 60,
+        ),
+        (
+            "transport.connection_window_bytes",
+            transport.connection_window_bytes,
+            1 << 14,
+            GIB,
+        ),
+        (
+            "transport.stream_window_bytes",
+            transport.stream_window_bytes,
+            1 << 12,
+            GIB,
+        ),
+        (
+            "transport.send_buffer_bytes",
+            transport.send_buffer_bytes.into(),
+            1 << 12,
+            GIB,
+        ),
+        ("transport.max_connections", transport.max_connections, 1, 1 << 32),
+        (
+            "transport.retry_above_handshakes",
+            transport.retry_above_handshakes,
+            0,
+            1 << 32,
+        ),
+        ("cache.duration_s", config.cache.duration_s, 1, DAY_MS / 1000),
+        ("cache.max_mb", config.cache.max_mb, 1, 1 << 20),
+    ];
+    let outside = ranges
+        .into_iter()
+        .find(|&(_, value, low, high)| value < low || value > high);
+    outside.map(|(key, value, low, high)| Refused {
+        key,
+        reason: format!("{value} is not from {low} to {high}"),
+        remedy: "choose a number within",
+    })
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const GIB: u64 = 1 << 30;
+/// RFC 9000 §16.
+const VARINT_MAX: u64 = (1 << 62) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_make_sense() {
+        assert_eq!(first_refused(&Config::default()), None);
+    }
+
+    #[test]
+    fn nonsense_names_its_key() {
+        type Spoil = fn(&mut Config);
+        let table: &[(&str, Spoil)] = &[
+            ("relay.endpoint_id", |c| c.relay.endpoint_id = "1:x".into()),
+            ("tls.key", |c| c.tls.cert = "a".into()),
+            ("tls.cert", |c| c.tls.key = "a".into()),
+            ("workers.threads", |c| c.workers.threads = 257),
+            ("session.max_requests", |c| c.session.max_requests = 0),
+            ("transport.idle_timeout_ms", |c| c.transport.idle_timeout_ms = 0),
+            ("transport.keep_alive_ms", |c| c.transport.keep_alive_ms = 30_000),
+            ("transport.max_uni_streams", |c| {
+                c.transport.max_uni_streams = 1 << 61
+            }),
+            ("transport.send_buffer_bytes", |c| {
+                c.transport.send_buffer_bytes = 1
+            }),
+            ("cache.duration_s", |c| c.cache.duration_s = 0),
+            ("cache.max_mb", |c| c.cache.max_mb = u64::MAX),
+        ];
+        for (key, spoil) in table {
+            let mut config = Config::default();
+            spoil(&mut config);
+            assert_eq!(first_refused(&config).map(|r| r.key), Some(*key));
+        }
+    }
+}

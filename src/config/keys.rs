@@ -1,0 +1,198 @@
+//! Every key with its explanation, in the order in which a dump shows them; and the search for the nearest one.
+
+/// A key and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// `section.name`, as in the file.
+    pub name: &'static str,
+    /// What it sets, with units. Lines are wrapped by hand.
+    pub doc: &'static [&'static str],
+}
+
+/// All keys. A test compares them with the fields of [`super::Config`].
+pub const KEYS: &[Key] = &[
+    key(
+        "relay.bind",
+        &[
+            "IP address to listen on. \"::\" is every address of this machine, IPv6 and IPv4;",
+            "\"0.0.0.0\" every IPv4 address; \"127.0.0.1\" only this machine.",
+        ],
+    ),
+    key(
+        "relay.port",
+        &["UDP port to listen on. 0 lets the system choose one."],
+    ),
+    key(
+        "relay.endpoint_id",
+        &[
+            "Who this relay is: free text, or a node id such as \"1:2\" or \"1.2:1234\".",
+            "Text is hashed to a node id. Empty is the host name.",
+        ],
+    ),
+    key(
+        "tls.cert",
+        &[
+            "Path of the certificate chain in PEM. Empty makes a certificate at each start,",
+            "ECDSA P-256 and valid 13 days, and prints its SHA-256.",
+        ],
+    ),
+    key(
+        "tls.key",
+        &["Path of the private key in PEM. Set both or neither of cert and key."],
+    ),
+    key(
+        "workers.threads",
+        &["Threads that carry traffic, each with its own socket. 0 is one per core."],
+    ),
+    key(
+        "subscribe.wait",
+        &["Milliseconds that a SUBSCRIBE waits for a publisher before it is answered \"no such track\"."],
+    ),
+    key(
+        "subscribe.detached",
+        &[
+            "true: a SUBSCRIBE waits for a publisher as long as the subscriber stays; subscribe.wait has no effect.",
+        ],
+    ),
+    key(
+        "session.max_requests",
+        &["Requests that a peer may have made before it needs new credit."],
+    ),
+    key(
+        "session.setup_timeout_ms",
+        &["Milliseconds that a peer has to send its SETUP."],
+    ),
+    key(
+        "session.control_backlog_bytes",
+        &["Bytes of control messages that may wait for a peer that does not read them."],
+    ),
+    key(
+        "transport.idle_timeout_ms",
+        &["Milliseconds of silence that end a connection."],
+    ),
+    key(
+        "transport.handshake_timeout_ms",
+        &["Milliseconds that a QUIC handshake may take."],
+    ),
+    key(
+        "transport.keep_alive_ms",
+        &["Milliseconds between keep-alive packets; less than the idle timeout."],
+    ),
+    key(
+        "transport.initial_rtt_ms",
+        &["Milliseconds assumed as the round trip until it is measured."],
+    ),
+    key(
+        "transport.max_uni_streams",
+        &["Unidirectional streams that a peer may have open."],
+    ),
+    key(
+        "transport.max_bidi_streams",
+        &["Bidirectional streams that a peer may have open."],
+    ),
+    key(
+        "transport.connection_window_bytes",
+        &["Bytes that a peer may have in flight to us on a connection."],
+    ),
+    key(
+        "transport.stream_window_bytes",
+        &["Bytes that a peer may have in flight to us on a stream."],
+    ),
+    key(
+        "transport.send_buffer_bytes",
+        &["Bytes that may wait to be sent on a stream."],
+    ),
+    key(
+        "transport.max_connections",
+        &["Connections, handshakes included, that one worker has at most."],
+    ),
+    key(
+        "transport.retry_above_handshakes",
+        &[
+            "Handshakes in progress on one worker from which on newcomers must prove their address first (Retry).",
+        ],
+    ),
+    key(
+        "cache.duration_s",
+        &["Seconds that an object is kept after its first byte arrived."],
+    ),
+    key(
+        "cache.max_mb",
+        &["Mebibytes of objects that this process keeps in all."],
+    ),
+    key(
+        "logging.level",
+        &["critical, error, warning, info, debug or trace. SIGUSR1 changes it while the relay runs."],
+    ),
+    key(
+        "logging.format",
+        &["terminal (a line for people) or json (an object a line). Both on standard error."],
+    ),
+];
+
+const fn key(name: &'static str, doc: &'static [&'static str]) -> Key {
+    Key { name, doc }
+}
+
+/// True when `text` is a key.
+#[must_use]
+pub fn is_key(text: &str) -> bool {
+    KEYS.iter().any(|key| key.name == text)
+}
+
+/// True when `text` is the name of a section.
+#[must_use]
+pub fn is_section(text: &str) -> bool {
+    KEYS.iter().any(|key| {
+        key.name
+            .split_once('.')
+            .is_some_and(|(section, _)| section == text)
+    })
+}
+
+/// The key that `text` was most likely meant to be.
+///
+/// A name that is right but stands in the wrong section, or in none, counts as nearer than a misspelt one.
+#[must_use]
+pub fn nearest(text: &str) -> &'static str {
+    let text = text.to_ascii_lowercase().replace('-', "_");
+    let name = text.rsplit_once('.').map_or(text.as_str(), |(_, name)| name);
+    let distance = |key: &&Key| {
+        let key_name = key.name.rsplit_once('.').map_or(key.name, |(_, name)| name);
+        let whole = strsim::damerau_levenshtein(&text, key.name);
+        let elsewhere = 3 * strsim::damerau_levenshtein(name, key_name) + 1;
+        whole.min(elsewhere)
+    };
+    KEYS.iter().min_by_key(distance).map_or("", |key| key.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_what_was_meant() {
+        for (typed, meant) in [
+            ("relay.prot", "relay.port"),
+            ("relay.Port", "relay.port"),
+            ("port", "relay.port"),
+            ("subscribe.detatched", "subscribe.detached"),
+            ("worker.threads", "workers.threads"),
+            ("threads", "workers.threads"),
+            ("relay.endpoint-id", "relay.endpoint_id"),
+            ("relay.threads", "workers.threads"),
+            ("cache.duration", "cache.duration_s"),
+            ("log.level", "logging.level"),
+            ("tls.certificate", "tls.cert"),
+            ("relay_port", "relay.port"),
+        ] {
+            assert_eq!(nearest(typed), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn keys_and_sections_are_told_apart() {
+        assert!(is_key("relay.port") && !is_key("relay") && !is_key("port"));
+        assert!(is_section("relay") && !is_section("relay.port") && !is_section("port"));
+    }
+}

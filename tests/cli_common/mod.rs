@@ -1,0 +1,46 @@
+//! Runs the built command, with no `LAPS_` variable but those of the test.
+
+#![allow(dead_code, reason = "each test file uses its part of this one")]
+#![allow(clippy::expect_used, reason = "a helper that cannot go on fails its test")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How a run ended.
+pub(crate) struct Ran {
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// Its standard output.
+    pub(crate) out: String,
+    /// Its standard error.
+    pub(crate) err: String,
+}
+
+/// Runs `laps` with these variables and words.
+pub(crate) fn laps(env: &[(&str, &str)], words: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_laps"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LAPS_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .envs(env.iter().copied())
+        .args(words)
+        .output()
+        .expect("laps starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Ran {
+        code: output.status.code().expect("an exit code"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+/// A directory for one test, empty at its start.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    drop(std::fs::remove_dir_all(&dir));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    dir
+}
