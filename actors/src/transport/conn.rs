@@ -92,7 +92,7 @@ impl RawConn {
             reason: "connection state is gone",
         };
         let stats = quic
-            .query_event_context(|context: &events::Context| Arc::clone(&context.stats))
+            .query_event_context(|context: &events::Tally| Arc::clone(&context.stats))
             .map_err(lost)?;
         let (peer_limit, datagrams) = quic
             .datagram_mut(|out: &mut Outgoing| (out.peer_limit(), out.counts()))

@@ -17,6 +17,7 @@ use s2n_quic::{
         tls::rustls as quic_tls,
     },
 };
+use socket2::SockRef;
 
 use super::{
     close::CloseText,
@@ -25,6 +26,7 @@ use super::{
     error::{ConnError, ConnectError, StartError},
     events::{EndpointStats, Events},
     limits::{Admission, Congestion, TransportConfig},
+    refusal::Aloud,
     socket::ShardSocket,
     steering::{ResetKey, ShardIds, ShardIndex},
     tls::{ClientTls, ServerTls},
@@ -58,7 +60,7 @@ impl ServerEndpoint {
         macro_rules! start {
             ($congestion:expr) => {
                 Server::builder()
-                    .with_tls(quic_tls::Server::from(Arc::clone(&tls.config)))
+                    .with_tls(Aloud(quic_tls::Server::from(Arc::clone(&tls.config))))
                     .map_err(stack)?
                     .with_io(io(socket.into_udp(), config)?)
                     .map_err(stack)?
@@ -111,6 +113,13 @@ impl ServerEndpoint {
     /// [`poll_accept`](Self::poll_accept) as a future.
     pub async fn accept(&mut self) -> Option<Conn> {
         poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Waits until every connection of this endpoint has told its peer that it ended and is gone, which takes a few
+    /// round trips after their close. Call it before the runtime stops, under a deadline, or the last close frames are
+    /// lost.
+    pub async fn wait_idle(&self) {
+        poll_fn(|cx| self.stats.poll_idle(cx)).await;
     }
 
     /// The address it serves.
@@ -309,6 +318,10 @@ fn queues(config: &TransportConfig) -> Queues {
 }
 
 fn io(socket: UdpSocket, config: &TransportConfig) -> Result<quic_io::Provider, StartError> {
+    // The system caps what it grants; less than asked for only costs packets in bursts.
+    let kernel = SockRef::from(&socket);
+    kernel.set_recv_buffer_size(config.kernel_buffer).ok();
+    kernel.set_send_buffer_size(config.kernel_buffer).ok();
     let io = quic_io::Provider::builder()
         .with_rx_socket(socket)?
         .with_internal_recv_buffer_size(config.recv_ring)?

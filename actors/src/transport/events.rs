@@ -1,16 +1,21 @@
 //! The endpoint's event subscriber: what the QUIC stack measures, kept in atomics that the session side reads.
 //!
 //! The callbacks run inside the endpoint's own task. A panic there ends every connection of the shard, so they store
-//! numbers and do nothing else.
+//! numbers, wake a task, and do nothing else.
 
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use futures::task::AtomicWaker;
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
 
 /// Live figures of one connection. Written by the endpoint, read by anybody; values may lag by one packet.
@@ -23,6 +28,8 @@ pub struct ConnStats {
     bytes_in_flight: AtomicU64,
     lost_packets: AtomicU64,
     stream_bytes_sent: AtomicU64,
+    stops: AtomicU64,
+    stop_waker: AtomicWaker,
     closed: AtomicBool,
     peer_close: OnceLock<PeerClose>,
 }
@@ -58,6 +65,8 @@ impl ConnStats {
             bytes_in_flight: AtomicU64::new(0),
             lost_packets: AtomicU64::new(0),
             stream_bytes_sent: AtomicU64::new(0),
+            stops: AtomicU64::new(0),
+            stop_waker: AtomicWaker::new(),
             closed: AtomicBool::new(false),
             peer_close: OnceLock::new(),
         }
@@ -112,10 +121,33 @@ impl ConnStats {
         self.stream_bytes_sent.load(Relaxed)
     }
 
+    /// Waits until the peer has stopped more than `seen` of our streams (count since the start) or the connection
+    /// ended; the value is the new count. It wakes one task, the last that asked. An idle stream does not learn of a
+    /// stop by itself: look at the idle ones with [`SendGuard::check`](super::SendGuard::check) when this is ready.
+    pub fn poll_stops(&self, seen: u64, cx: &mut Context<'_>) -> Poll<u64> {
+        self.stop_waker.register(cx.waker());
+        let stops = self.stops.load(Acquire);
+        if stops > seen || self.is_closed() {
+            Poll::Ready(stops)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn count_stop(&self) {
+        self.stops.fetch_add(1, Release);
+        self.stop_waker.wake();
+    }
+
+    fn end(&self) {
+        self.closed.store(true, Release);
+        self.stop_waker.wake();
+    }
+
     /// Whether the connection has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Relaxed)
+        self.closed.load(Acquire)
     }
 
     /// What the peer said when it closed, if it did.
@@ -138,6 +170,7 @@ pub struct EndpointStats {
     failed_handshakes: AtomicU64,
     connections: AtomicU64,
     open_connections: AtomicU64,
+    idle_waker: AtomicWaker,
 }
 
 impl EndpointStats {
@@ -162,7 +195,18 @@ impl EndpointStats {
     /// Connections begun and not yet ended (count).
     #[must_use]
     pub fn open_connections(&self) -> u64 {
-        self.open_connections.load(Relaxed)
+        self.open_connections.load(Acquire)
+    }
+
+    /// Waits until no connection is left, those included that still repeat their close frame. It wakes one task, the
+    /// last that asked.
+    pub fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.idle_waker.register(cx.waker());
+        if self.open_connections() == 0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -180,37 +224,39 @@ impl Events {
 
 /// What the stack keeps per connection for us; its drop counts the connection out.
 #[derive(Debug)]
-pub(super) struct Context {
+pub(super) struct Tally {
     pub(super) stats: Arc<ConnStats>,
     endpoint: Arc<EndpointStats>,
 }
 
-impl Drop for Context {
+impl Drop for Tally {
     fn drop(&mut self) {
-        self.stats.closed.store(true, Relaxed);
-        self.endpoint.open_connections.fetch_sub(1, Relaxed);
+        self.stats.end();
+        if self.endpoint.open_connections.fetch_sub(1, AcqRel) == 1 {
+            self.endpoint.idle_waker.wake();
+        }
     }
 }
 
 impl Subscriber for Events {
-    type ConnectionContext = Context;
+    type ConnectionContext = Tally;
 
-    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo<'_>) -> Context {
+    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo<'_>) -> Tally {
         self.endpoint.connections.fetch_add(1, Relaxed);
         self.endpoint.open_connections.fetch_add(1, Relaxed);
-        Context {
+        Tally {
             stats: Arc::new(ConnStats::new()),
             endpoint: self.stats(),
         }
     }
 
-    fn on_mtu_updated(&mut self, context: &mut Context, _: &ConnectionMeta, event: &events::MtuUpdated) {
+    fn on_mtu_updated(&mut self, context: &mut Tally, _: &ConnectionMeta, event: &events::MtuUpdated) {
         context.stats.mtu.store(event.mtu.into(), Relaxed);
     }
 
     fn on_recovery_metrics(
         &mut self,
-        context: &mut Context,
+        context: &mut Tally,
         _: &ConnectionMeta,
         event: &events::RecoveryMetrics<'_>,
     ) {
@@ -224,7 +270,18 @@ impl Subscriber for Events {
         stats.bytes_in_flight.store(event.bytes_in_flight.into(), Relaxed);
     }
 
-    fn on_packet_lost(&mut self, context: &mut Context, _: &ConnectionMeta, event: &events::PacketLost<'_>) {
+    fn on_frame_received(
+        &mut self,
+        context: &mut Tally,
+        _: &ConnectionMeta,
+        event: &events::FrameReceived<'_>,
+    ) {
+        if matches!(event.frame, events::Frame::StopSending { .. }) {
+            context.stats.count_stop();
+        }
+    }
+
+    fn on_packet_lost(&mut self, context: &mut Tally, _: &ConnectionMeta, event: &events::PacketLost<'_>) {
         if !event.is_mtu_probe {
             context.stats.lost_packets.fetch_add(1, Relaxed);
         }
@@ -232,7 +289,7 @@ impl Subscriber for Events {
 
     fn on_tx_stream_progress(
         &mut self,
-        context: &mut Context,
+        context: &mut Tally,
         _: &ConnectionMeta,
         event: &events::TxStreamProgress,
     ) {
@@ -242,7 +299,7 @@ impl Subscriber for Events {
 
     fn on_connection_close_frame_received(
         &mut self,
-        context: &mut Context,
+        context: &mut Tally,
         _: &ConnectionMeta,
         event: &events::ConnectionCloseFrameReceived<'_>,
     ) {
@@ -257,11 +314,11 @@ impl Subscriber for Events {
 
     fn on_connection_closed(
         &mut self,
-        context: &mut Context,
+        context: &mut Tally,
         _: &ConnectionMeta,
         _: &events::ConnectionClosed,
     ) {
-        context.stats.closed.store(true, Relaxed);
+        context.stats.end();
     }
 
     fn on_endpoint_datagram_dropped(

@@ -14,7 +14,6 @@ use super::error::StartError;
 /// The defaults are those a relay needs: the stack's own ones (100 streams, 4 MiB of unacknowledged data per stream,
 /// no keep-alive, CUBIC) starve a relay of streams and let one peer that never reads hold megabytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct TransportConfig {
     /// Unidirectional streams the peer may have open towards us, and we towards the peer (count).
     pub max_uni_streams: u64,
@@ -50,6 +49,8 @@ pub struct TransportConfig {
     pub gro: bool,
     /// Bytes of the endpoint's own receive ring. It is allocated at start.
     pub recv_ring: usize,
+    /// Bytes of socket buffer asked of the kernel in each direction; its own limits (`net.core.rmem_max`) cap it.
+    pub kernel_buffer: usize,
 }
 
 /// Which congestion controller a connection uses.
@@ -82,6 +83,7 @@ impl Default for TransportConfig {
             max_connections: 100_000,
             gro: true,
             recv_ring: 8 << 20,
+            kernel_buffer: 4 << 20,
         }
     }
 }

@@ -21,6 +21,7 @@ mod endpoint;
 mod error;
 mod events;
 mod limits;
+mod refusal;
 mod socket;
 mod steering;
 mod streams;

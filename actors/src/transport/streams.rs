@@ -3,7 +3,7 @@
 //! The stack finishes a send stream when it is dropped, also while a panic unwinds: the peer would take a truncated
 //! object for a whole one. The guards here turn a drop into what it means, a reset.
 
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures::future::poll_fn;
@@ -15,7 +15,7 @@ use s2n_quic::{
 use super::error::StreamError;
 
 /// Code of a reset or stop that nobody chose: the guard was dropped, as by a panic.
-// MOQT-14 §13.4.4: INTERNAL_ERROR is 0x0 in every stream code table of the drafts.
+// MOQT-14 §10.4.3: INTERNAL_ERROR of the data stream reset codes.
 pub const ABANDONED: u64 = 0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,20 @@ impl SendGuard {
         poll_fn(|cx| self.poll_delivered(cx)).await
     }
 
+    /// Whether the stream still takes bytes, without waiting and without being woken later.
+    ///
+    /// # Errors
+    /// As [`poll_ready`](Self::poll_ready).
+    pub fn check(&mut self) -> Result<(), StreamError> {
+        self.still_open()?;
+        // An empty chunk is always taken, unless the stream has ended, and leaves the waiting task alone.
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.stream.poll_send_vectored(&mut [Bytes::new()], &mut cx) {
+            Poll::Ready(Err(error)) => Err(StreamError::sending(error)),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
+    }
+
     fn still_open(&self) -> Result<(), StreamError> {
         if self.state == SendState::Open {
             Ok(())
@@ -147,6 +161,7 @@ impl SendGuard {
 
 impl Drop for SendGuard {
     fn drop(&mut self) {
+        // MOQT-14 §10.4.3 [D14-CLOSE-1]: a FIN says that every object of the subgroup was delivered.
         if self.state == SendState::Open {
             self.reset(self.abandon_code);
         }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -64,9 +64,8 @@ fn a_server_counts_its_connections_in_and_out() {
         connected.unwrap().handle().close(0, "");
         drop(accepted);
         client.wait_idle().await;
-        while server.stats().open_connections() > 0 {
-            tokio::task::yield_now().await;
-        }
+        server.wait_idle().await;
+        assert_eq!(server.stats().open_connections(), 0);
         assert_eq!(server.stats().connections(), 1);
     });
 }
@@ -249,4 +248,26 @@ fn certificate_faults_are_named() {
         "{error}"
     );
     assert!(!format!("{:?}", text(&one.key_pem)).contains("PRIVATE"));
+}
+#[test]
+fn an_unknown_protocol_is_refused_at_once() {
+    run(async {
+        let made = cert::generate::<&str>(&[]).unwrap();
+        let server = start_server(&made);
+        let tls = ClientTls::new(&Verify::Insecure, &[b"no-such".to_vec()]).unwrap();
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let client = ClientEndpoint::bind(local, &tls, &config()).unwrap();
+        let begun = Instant::now();
+        let error = client
+            .connect(server.local_addr(), "localhost")
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ConnectError::NoCommonProtocol { .. }), "{error}");
+        assert!(error.to_string().contains("no-such"), "{error}");
+        assert!(
+            begun.elapsed() < config().handshake_timeout / 2,
+            "after {:?}",
+            begun.elapsed()
+        );
+    });
 }

@@ -1,7 +1,10 @@
 use std::thread;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, oneshot},
+};
 
 use super::*;
 
@@ -23,21 +26,25 @@ async fn ask(handle: &mut ConnHandle) -> u8 {
     recv.receive().await.unwrap().unwrap()[0]
 }
 
-#[test]
-#[cfg(target_os = "linux")]
-fn connections_of_one_client_socket_spread_over_two_shards_and_stay_there() {
-    let made = cert::generate::<&str>(&[]).unwrap();
+/// Two shards on threads of their own; each answers with its index.
+struct Shards {
+    to: SocketAddr,
+    arrivals: mpsc::UnboundedReceiver<u8>,
+    stops: Vec<oneshot::Sender<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+fn two_shards(made: &SelfSigned) -> Shards {
     let key = ResetKey::random();
     let sockets = bind(LOOPBACK, 0, 2).unwrap();
     let to = sockets[0].local_addr();
-    let (accepted, mut arrivals) = mpsc::unbounded_channel();
-    let mut stops = Vec::new();
-    let mut shards = Vec::new();
+    let (accepted, arrivals) = mpsc::unbounded_channel();
+    let (mut stops, mut threads) = (Vec::new(), Vec::new());
     for socket in sockets {
-        let (tls, key, accepted) = (server_tls(&made), key.clone(), accepted.clone());
+        let (tls, key, accepted) = (server_tls(made), key.clone(), accepted.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         stops.push(stop);
-        shards.push(thread::spawn(move || {
+        threads.push(thread::spawn(move || {
             run(async move {
                 let index = u8::try_from(socket.shard().index()).unwrap();
                 let mut server = ServerEndpoint::start(socket, &tls, &config(), key).unwrap();
@@ -51,7 +58,80 @@ fn connections_of_one_client_socket_spread_over_two_shards_and_stay_there() {
             });
         }));
     }
+    Shards {
+        to,
+        arrivals,
+        stops,
+        threads,
+    }
+}
 
+impl Shards {
+    fn stop(self) {
+        drop(self.stops);
+        for shard in self.threads {
+            shard.join().unwrap();
+        }
+    }
+}
+
+/// A NAT between one client and the relay, which sends from another port once it is told to.
+async fn rebinding_nat(inside: UdpSocket, relay: SocketAddr, mut rebind: oneshot::Receiver<()>) {
+    let mut outside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let mut client = None;
+    let (mut from_client, mut from_relay) = (vec![0; 2000], vec![0; 2000]);
+    let mut pending = true;
+    loop {
+        tokio::select! {
+            got = inside.recv_from(&mut from_client) => {
+                let (len, from) = got.unwrap();
+                client = Some(from);
+                outside.send_to(&from_client[..len], relay).await.unwrap();
+            }
+            got = outside.recv_from(&mut from_relay) => {
+                let (len, _) = got.unwrap();
+                inside.send_to(&from_relay[..len], client.unwrap()).await.unwrap();
+            }
+            _ = &mut rebind, if pending => {
+                pending = false;
+                outside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_whose_nat_moves_it_stays_on_its_shard() {
+    let made = cert::generate::<&str>(&[]).unwrap();
+    let shards = two_shards(&made);
+    let relay = shards.to;
+    run(async {
+        // Without steering each move has an even chance to land on the wrong shard.
+        for _ in 0..8 {
+            let inside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let door = inside.local_addr().unwrap();
+            let (rebind, rebound) = oneshot::channel();
+            let nat = tokio::task::spawn_local(rebinding_nat(inside, relay, rebound));
+            let client = start_client(&Verify::CertSha256(made.sha256));
+            let mut connection = client.connect(door, "localhost").await.unwrap().handle();
+            let home = ask(&mut connection).await;
+            rebind.send(()).unwrap();
+            for _ in 0..3 {
+                assert_eq!(ask(&mut connection).await, home);
+            }
+            nat.abort();
+        }
+    });
+    shards.stop();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn connections_of_one_client_socket_spread_over_two_shards_and_stay_there() {
+    let made = cert::generate::<&str>(&[]).unwrap();
+    let mut shards = two_shards(&made);
+    let to = shards.to;
     run(async {
         let client = start_client(&Verify::CertSha256(made.sha256));
         let mut connections = Vec::new();
@@ -72,14 +152,11 @@ fn connections_of_one_client_socket_spread_over_two_shards_and_stay_there() {
         }
         let mut counted = [0; 2];
         for _ in 0..40 {
-            counted[usize::from(arrivals.recv().await.unwrap())] += 1;
+            counted[usize::from(shards.arrivals.recv().await.unwrap())] += 1;
         }
         assert_eq!(counted[1], second);
     });
-    drop(stops);
-    for shard in shards {
-        shard.join().unwrap();
-    }
+    shards.stop();
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn a_bidirectional_stream_echoes() {
     });
 }
 
+// [D14-CLOSE-1]
 #[test]
 fn a_dropped_send_stream_is_reset_and_not_finished() {
     run(async {
@@ -73,6 +74,7 @@ fn a_dropped_send_stream_is_reset_and_not_finished() {
     });
 }
 
+// [D14-CLOSE-1]
 #[test]
 fn a_panic_in_the_task_that_sends_resets_the_stream() {
     run(async {
@@ -128,6 +130,28 @@ fn a_dropped_receive_stream_stops_its_sender() {
             tokio::task::yield_now().await;
         };
         assert_eq!(stopped, StreamError::Stopped { code: 0x21 });
+    });
+}
+
+#[test]
+fn a_stop_of_an_idle_stream_is_noticed() {
+    run(async {
+        let mut pair = pair().await;
+        let mut send = pair.client.handle.open_uni().await.unwrap();
+        send.send(&mut [Bytes::from_static(b"x")]).await.unwrap();
+        let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
+        let stats = pair.client.handle.stats();
+        assert!(poll!(Box::pin(poll_fn(|cx| stats.poll_stops(0, cx)))).is_pending());
+        assert_eq!(send.check(), Ok(()));
+        recv.stop(4);
+        assert_eq!(poll_fn(|cx| stats.poll_stops(0, cx)).await, 1);
+        assert_eq!(send.check(), Err(StreamError::Stopped { code: 4 }));
+        pair.server.handle.close(0, "");
+        assert_eq!(
+            poll_fn(|cx| stats.poll_stops(1, cx)).await,
+            1,
+            "the end of the connection wakes, too"
+        );
     });
 }
 
