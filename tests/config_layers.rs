@@ -136,7 +136,7 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.workers.threads = 9;
     config.subscribe.wait = 9;
     config.subscribe.detached = true;
-    config.session.max_requests = 9;
+    config.session.max_request_id = 9;
     config.session.setup_timeout_ms = 9;
     config.session.control_backlog_bytes = 99_999;
     config.transport.idle_timeout_ms = 999;

@@ -20,7 +20,7 @@ pub use log_options::LogOptions;
 pub use pub_options::{Flow, MAX_DATAGRAM_PAYLOAD, PayloadFormat, PubOptions, SourceKind};
 pub use relay_options::RelayOptions;
 pub use sub_options::{OutputFormat, SubOptions};
-pub use trust::{Trust, TrustOptions};
+pub use trust::TrustOptions;
 pub use values::{Filter, Seconds};
 
 use crate::exit::{Failure, one_line};

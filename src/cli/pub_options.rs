@@ -30,7 +30,7 @@ pub const MAX_DATAGRAM_PAYLOAD: usize = 1_100;
 #[derive(Clone, Debug, PartialEq, Eq, StructOpt)]
 #[structopt(after_help = AFTER_HELP)]
 pub struct PubOptions {
-    /// The relay: moqt://host[:port][/path], port 443 when none is given; moq:// means the same
+    /// The relay: `moqt://host[:port][/path]`, port 443 when none is given; moq:// means the same
     #[structopt(value_name = "URL")]
     pub url: MoqtUrl,
     /// The namespace, its fields separated by `/`
@@ -166,7 +166,7 @@ impl PubOptions {
     /// # Errors
     /// [`crate::exit::Exit::Usage`], naming the option.
     pub fn check(&self) -> Result<(), Failure> {
-        self.trust.trust()?;
+        self.trust.verify()?;
         self.track_names()?;
         let synth = self.source == SourceKind::Synth;
         let bytes = matches!(self.source, SourceKind::File(_) | SourceKind::Stdin);
@@ -358,5 +358,20 @@ mod tests {
                 .is_err()
         );
         assert!(with(&["--flow", "push"]).is_err());
+    }
+
+    #[test]
+    fn help_says_what_it_does_and_how() {
+        let help = with(&["--help"]).unwrap_err().to_string();
+        for part in [
+            "Publishes a track",
+            "EXAMPLES",
+            "%2f is a slash",
+            "--cert-hash",
+            "--log-level",
+            "--interval",
+        ] {
+            assert!(help.contains(part), "{part}: {help}");
+        }
     }
 }

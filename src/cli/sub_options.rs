@@ -28,7 +28,7 @@ EXAMPLES:
 #[derive(Clone, Debug, PartialEq, Eq, StructOpt)]
 #[structopt(after_help = AFTER_HELP)]
 pub struct SubOptions {
-    /// The relay: moqt://host[:port][/path], port 443 when none is given; moq:// means the same
+    /// The relay: `moqt://host[:port][/path]`, port 443 when none is given; moq:// means the same
     #[structopt(value_name = "URL")]
     pub url: MoqtUrl,
     /// The namespace, its fields separated by `/`
@@ -99,7 +99,7 @@ impl SubOptions {
     /// # Errors
     /// [`crate::exit::Exit::Usage`], naming the option.
     pub fn check(&self) -> Result<(), Failure> {
-        self.trust.trust()?;
+        self.trust.verify()?;
         self.track_name()?;
         let misplaced = [
             (
@@ -195,6 +195,21 @@ mod tests {
         ] {
             let failure = with(words).unwrap_err().to_string();
             assert!(failure.starts_with(&format!("{flag}: ")), "{words:?}: {failure}");
+        }
+    }
+
+    #[test]
+    fn help_says_what_it_does_and_how() {
+        let help = with(&["--help"]).unwrap_err().to_string();
+        for part in [
+            "Subscribes to a track and writes",
+            "EXAMPLES",
+            "%2f is a slash",
+            "--cert-hash",
+            "--log-level",
+            "--interval",
+        ] {
+            assert!(help.contains(part), "{part}: {help}");
         }
     }
 }

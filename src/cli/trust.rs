@@ -2,6 +2,7 @@
 
 use crate::exit::Failure;
 use laps_actors::transport::cert::parse_fingerprint;
+use laps_actors::transport::{Pem, Verify};
 use std::path::PathBuf;
 use structopt::StructOpt;
 
@@ -33,35 +34,22 @@ pub struct TrustOptions {
     pub cert_hash: Option<String>,
 }
 
-/// Which certificates a client accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Those that lead to a root the system trusts.
-    System,
-    /// Any.
-    Insecure,
-    /// Those that lead to a certificate of this PEM file.
-    CaFile(PathBuf),
-    /// The one with this SHA-256 over its DER form.
-    CertHash([u8; 32]),
-}
-
 impl TrustOptions {
     /// What was asked for.
     ///
     /// # Errors
     /// When the hash is not 64 hexadecimal digits; colons between them are passed over.
-    pub fn trust(&self) -> Result<Trust, Failure> {
+    pub fn verify(&self) -> Result<Verify, Failure> {
         if self.insecure {
-            return Ok(Trust::Insecure);
+            return Ok(Verify::Insecure);
         }
         if let Some(ca) = &self.ca {
-            return Ok(Trust::CaFile(ca.clone()));
+            return Ok(Verify::Ca(Pem::File(ca.clone())));
         }
         let Some(text) = &self.cert_hash else {
-            return Ok(Trust::System);
+            return Ok(Verify::SystemRoots);
         };
-        parse_fingerprint(text).map(Trust::CertHash).ok_or_else(|| {
+        parse_fingerprint(text).map(Verify::CertSha256).ok_or_else(|| {
             let reason = format!("`{text}` is not a SHA-256 of 64 hexadecimal digits");
             Failure::usage(
                 "--cert-hash",
@@ -83,19 +71,19 @@ mod tests {
         let colons = "00:FF:".repeat(16);
         let mut bytes = [0; 32];
         bytes.iter_mut().skip(1).step_by(2).for_each(|b| *b = 0xff);
-        for (words, trust) in [
-            (&[][..], Trust::System),
-            (&["--insecure"], Trust::Insecure),
-            (&["--ca", "a.pem"], Trust::CaFile("a.pem".into())),
-            (&["--cert-hash", &hash], Trust::CertHash(bytes)),
+        for (words, verify) in [
+            (&[][..], Verify::SystemRoots),
+            (&["--insecure"], Verify::Insecure),
+            (&["--ca", "a.pem"], Verify::Ca(Pem::File("a.pem".into()))),
+            (&["--cert-hash", &hash], Verify::CertSha256(bytes)),
             (
                 &["--cert_hash", colons.trim_end_matches(':')],
-                Trust::CertHash(bytes),
+                Verify::CertSha256(bytes),
             ),
         ] {
             assert_eq!(
-                options::<TrustOptions>(words).unwrap().trust(),
-                Ok(trust),
+                options::<TrustOptions>(words).unwrap().verify(),
+                Ok(verify),
                 "{words:?}"
             );
         }
@@ -111,8 +99,8 @@ mod tests {
             assert!(options::<TrustOptions>(words).is_err(), "{words:?}");
         }
         for hash in ["", "00", &"g".repeat(64), &"0".repeat(63), &"0".repeat(66)] {
-            let trust = options::<TrustOptions>(&["--cert-hash", hash]).unwrap().trust();
-            assert!(trust.is_err(), "{hash}");
+            let verify = options::<TrustOptions>(&["--cert-hash", hash]).unwrap().verify();
+            assert!(verify.is_err(), "{hash}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod cert;
 pub mod config;
+pub mod open_source;
 
 use crate::cli::{Command, Request};
 use crate::exit::Failure;

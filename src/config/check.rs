@@ -49,8 +49,8 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         ("subscribe.wait", config.subscribe.wait, 0, DAY_MS),
         // MOQT-14 §9.3.2.3 [D14-SETUP-18]: with a maximum of 0 a peer could never make a request.
         (
-            "session.max_requests",
-            config.session.max_requests,
+            "session.max_request_id",
+            config.session.max_request_id,
             1,
             VARINT_MAX / 2,
         ),
@@ -153,7 +153,7 @@ mod tests {
             ("tls.key", |c| c.tls.cert = "a".into()),
             ("tls.cert", |c| c.tls.key = "a".into()),
             ("workers.threads", |c| c.workers.threads = 257),
-            ("session.max_requests", |c| c.session.max_requests = 0),
+            ("session.max_request_id", |c| c.session.max_request_id = 0),
             ("transport.idle_timeout_ms", |c| c.transport.idle_timeout_ms = 0),
             ("transport.keep_alive_ms", |c| c.transport.keep_alive_ms = 30_000),
             ("transport.max_uni_streams", |c| {

@@ -55,8 +55,8 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
-        "session.max_requests",
-        &["Requests that a peer may have made before it needs new credit."],
+        "session.max_request_id",
+        &["Window of request ids that a peer has; half as many of its requests may be open."],
     ),
     key(
         "session.setup_timeout_ms",
@@ -114,11 +114,11 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "cache.duration_s",
-        &["Seconds that an object is kept after its first byte arrived."],
+        &["Seconds that a group is kept after its last object began."],
     ),
     key(
         "cache.max_mb",
-        &["Mebibytes of objects that this process keeps in all."],
+        &["Mebibytes kept of one track, on each worker that carries it."],
     ),
     key(
         "logging.level",

@@ -2,14 +2,17 @@
 //!
 //! [`sections`] holds the values, one struct per subsystem; [`keys`] the text that explains each key; [`load()`] puts
 //! the layers on top of each other (command line over environment over file over default); [`check`] refuses values
-//! that parse but make no sense; [`dump()`] writes what is in force as a file that loads back.
+//! that parse but make no sense; [`dump()`] writes what is in force as a file that loads back. The sections
+//! turn themselves into the settings of the crates below.
 
 pub mod check;
 mod dump;
 pub mod keys;
 mod load;
 pub mod sections;
+mod settings;
 
 pub use dump::dump;
 pub use load::{Layers, Origin, Override, load};
 pub use sections::{Config, LogFormat, LogLevel};
+pub use settings::IMPLEMENTATION;

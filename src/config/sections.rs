@@ -144,8 +144,8 @@ impl Subscribe {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Session {
-    /// Requests that a peer may make before it needs new credit.
-    pub max_requests: u64,
+    /// The window of request ids that a peer has; half as many of its requests may be open.
+    pub max_request_id: u64,
     /// Milliseconds that a peer has for its SETUP.
     pub setup_timeout_ms: u64,
     /// Bytes of control messages that may wait for a peer that does not read.
@@ -155,7 +155,7 @@ pub struct Session {
 impl Default for Session {
     fn default() -> Self {
         Self {
-            max_requests: 10_000,
+            max_request_id: 10_000,
             setup_timeout_ms: 5_000,
             control_backlog_bytes: 1 << 20,
         }
@@ -212,9 +212,9 @@ impl Default for Transport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// Seconds that an object is kept after its first byte arrived.
+    /// Seconds that a group is kept after its last object began.
     pub duration_s: u64,
-    /// Mebibytes of objects that this process keeps in all.
+    /// Mebibytes kept of one track, on each worker that carries it.
     pub max_mb: u64,
 }
 
@@ -222,7 +222,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             duration_s: 60,
-            max_mb: 512,
+            max_mb: 32,
         }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! A [`Source`] is asked again and again what comes next. [`clock`] and [`synth`] answer from the time that they are
 //! given; [`raw`], [`lines`] and [`fmp4`] cut bytes, which [`bytes`] reads from a file or standard input.
+//! [`feed`] runs a source on a thread of its own, for a caller that must not block.
 
 pub mod bytes;
 pub mod clock;
+pub mod feed;
 pub mod fmp4;
 mod iso_bmff;
 pub mod lines;
@@ -13,6 +15,7 @@ pub mod synth;
 
 pub use self::bytes::{Cutter, ReadSource};
 pub use clock::Clock;
+pub use feed::Feed;
 pub use fmp4::Fmp4;
 pub use lines::Lines;
 pub use raw::Raw;
@@ -59,6 +62,12 @@ pub trait Source {
     /// # Errors
     /// When the input cannot be read or is not what it should be; the source is finished then.
     fn next(&mut self, now_unix_nanos: u64) -> Result<Step, SourceError>;
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn next(&mut self, now_unix_nanos: u64) -> Result<Step, SourceError> {
+        (**self).next(now_unix_nanos)
+    }
 }
 
 /// Why a source cannot go on.

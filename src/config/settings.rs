@@ -1,0 +1,107 @@
+//! Sections as the settings of the crates that obey them.
+
+use super::sections::{Cache, Session, Tls, Transport};
+use bytes::Bytes;
+use laps_actors::transport::{Pem, TransportConfig};
+use laps_protocol::moqt::session;
+use laps_protocol::relay::track_log::Limits;
+use std::time::Duration;
+
+/// Our name and version in SETUP's MOQT_IMPLEMENTATION.
+pub const IMPLEMENTATION: &str = concat!("laps/", env!("CARGO_PKG_VERSION"));
+
+impl Transport {
+    /// Settings of a QUIC endpoint; what has no key keeps its default.
+    #[must_use]
+    pub fn settings(&self) -> TransportConfig {
+        let mut config = TransportConfig::default();
+        config.max_uni_streams = self.max_uni_streams;
+        config.max_bidi_streams = self.max_bidi_streams;
+        config.connection_window = self.connection_window_bytes;
+        config.uni_stream_window = self.stream_window_bytes;
+        config.bidi_stream_window = self.stream_window_bytes;
+        config.send_buffer = self.send_buffer_bytes;
+        config.keep_alive = Some(Duration::from_millis(self.keep_alive_ms));
+        config.idle_timeout = Duration::from_millis(self.idle_timeout_ms);
+        config.handshake_timeout = Duration::from_millis(self.handshake_timeout_ms);
+        config.initial_rtt = Duration::from_millis(self.initial_rtt_ms);
+        config.retry_above_handshakes = count(self.retry_above_handshakes);
+        config.max_connections = count(self.max_connections);
+        config
+    }
+}
+
+impl Session {
+    /// Settings of the protocol's part of a session.
+    #[must_use]
+    pub fn settings(&self) -> session::Config {
+        session::Config {
+            implementation: Bytes::from_static(IMPLEMENTATION.as_bytes()),
+            max_request_id: self.max_request_id,
+            setup_timeout: Duration::from_millis(self.setup_timeout_ms),
+            ..session::Config::default()
+        }
+    }
+}
+
+impl Cache {
+    /// How much of a track is kept.
+    #[must_use]
+    pub fn settings(&self) -> Limits {
+        Limits {
+            max_bytes: count(self.max_mb).saturating_mul(1 << 20),
+            max_age: Duration::from_secs(self.duration_s),
+            ..Limits::default()
+        }
+    }
+}
+
+impl Tls {
+    /// Certificate and key, if they are configured; [`super::load`] has seen to it that both or neither are.
+    #[must_use]
+    pub fn pair(&self) -> Option<(Pem, Pem)> {
+        let given = !self.cert.is_empty() && !self.key.is_empty();
+        given.then(|| (Pem::File((&self.cert).into()), Pem::File((&self.key).into())))
+    }
+}
+
+/// Numbers larger than this machine can count are as good as no limit.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_crates_below() {
+        assert_eq!(Transport::default().settings(), TransportConfig::default());
+        assert_eq!(Cache::default().settings(), Limits::default());
+        let session = Session::default().settings();
+        assert_eq!(session.implementation, IMPLEMENTATION);
+        assert_eq!(
+            session::Config {
+                implementation: Bytes::new(),
+                ..session
+            },
+            session::Config::default()
+        );
+    }
+
+    #[test]
+    fn a_pair_needs_both() {
+        let tls = |cert: &str, key: &str| {
+            Tls {
+                cert: cert.into(),
+                key: key.into(),
+            }
+            .pair()
+        };
+        assert!(tls("", "").is_none() && tls("c", "").is_none());
+        assert_eq!(
+            tls("c", "k"),
+            Some((Pem::File("c".into()), Pem::File("k".into())))
+        );
+    }
+}
