@@ -35,14 +35,8 @@ impl Logging {
                 let format = slog_term::FullFormat::new(decorator).use_utc_timestamp().build();
                 Self::over(format.ignore_res(), config.level)
             }
-            LogFormat::Json => {
-                let json = slog_json::Json::new(io::stderr())
-                    .add_default_keys()
-                    .set_flush(true)
-                    .build();
-                // Nobody is left to tell when standard error is gone.
-                Self::over(json.ignore_res(), config.level)
-            }
+            // Nobody is left to tell when standard error is gone.
+            LogFormat::Json => Self::over(json(io::stderr()).ignore_res(), config.level),
         }
     }
 
@@ -82,6 +76,13 @@ impl Logging {
     pub fn dropped(&self) -> u64 {
         self.dropped.total.load(Ordering::Relaxed)
     }
+}
+
+fn json<W: io::Write>(writer: W) -> slog_json::Json<W> {
+    slog_json::Json::new(writer)
+        .add_default_keys()
+        .set_flush(true)
+        .build()
 }
 
 /// Which levels pass. Clones share one setting.
@@ -226,6 +227,37 @@ mod tests {
         assert_eq!(logging.level.cycle(), LogLevel::Info);
         drop(logging);
         assert_eq!(got.iter().collect::<Vec<_>>(), ["2", "3"]);
+    }
+
+    #[test]
+    fn json_is_an_object_a_line() {
+        #[derive(Clone, Default)]
+        struct Written(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Written {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Written::default();
+        let logging = Logging::over(json(written.clone()).ignore_res(), LogLevel::Info);
+        slog::info!(logging.logger.new(o!("shard" => 1)), "one"; "session" => "a\nb");
+        slog::warn!(logging.logger, "two");
+        drop(logging);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(
+            (&lines[0]["msg"], &lines[0]["shard"], &lines[0]["session"]),
+            (&"one".into(), &1.into(), &"a\nb".into())
+        );
+        assert_eq!(
+            (&lines[1]["msg"], &lines[1]["level"]),
+            (&"two".into(), &"WARN".into())
+        );
+        assert!(lines.len() == 2 && lines[1]["ts"].is_string());
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Fmp4 {
                 self.places.next_group();
             }
             (b"moof" | b"mdat", None) => {
-                return Err(self.not_fmp4("media before the moov box, or none", at));
+                return Err(self.not_fmp4(MEDIA_FIRST, at));
             }
             (b"moof", Some(movie)) => {
                 self.starts_group |= movie.is_sync(body);
@@ -154,6 +154,7 @@ impl Cutter for Fmp4 {
     }
 }
 
+const MEDIA_FIRST: &str = "media before the moov box (ffmpeg -movflags +frag_keyframe+empty_moov+default_base_moof makes fragments)";
 const NOT_FRAGMENTED: &str =
     "its moov has no mvex box (ffmpeg -movflags +frag_keyframe+empty_moov+default_base_moof makes fragments)";
 /// What a file may begin with; anything else is most likely no MP4 at all.
