@@ -2,7 +2,10 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -39,6 +42,7 @@ pub struct ServerEndpoint {
     stats: Arc<EndpointStats>,
     shard: ShardIndex,
     local: SocketAddr,
+    refusing: Arc<AtomicBool>,
     keep_alive: bool,
 }
 
@@ -57,6 +61,8 @@ impl ServerEndpoint {
         let (shard, local) = (socket.shard(), socket.local_addr());
         let events = Events::default();
         let stats = events.stats();
+        let admission = Admission::new(config);
+        let refusing = admission.refusing();
         macro_rules! start {
             ($congestion:expr) => {
                 Server::builder()
@@ -70,7 +76,7 @@ impl ServerEndpoint {
                     .map_err(stack)?
                     .with_limits(config.limits()?)
                     .map_err(stack)?
-                    .with_endpoint_limits(Admission::new(config))
+                    .with_endpoint_limits(admission)
                     .map_err(stack)?
                     .with_datagram(queues(config))
                     .map_err(stack)?
@@ -93,6 +99,7 @@ impl ServerEndpoint {
             stats,
             shard,
             local,
+            refusing,
             keep_alive: config.keep_alive.is_some(),
         })
     }
@@ -113,6 +120,12 @@ impl ServerEndpoint {
     /// [`poll_accept`](Self::poll_accept) as a future.
     pub async fn accept(&mut self) -> Option<Conn> {
         poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Turns newcomers away (CONNECTION_REFUSED), or lets them in again; connections that exist go on. Handshakes that
+    /// have begun may still arrive in [`poll_accept`](Self::poll_accept).
+    pub fn refuse_newcomers(&self, refuse: bool) {
+        self.refusing.store(refuse, Relaxed);
     }
 
     /// Waits until every connection of this endpoint has told its peer that it ended and is gone, which takes a few

@@ -1,6 +1,12 @@
 //! What one endpoint grants its peers: stream counts, windows, buffers and timers.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use s2n_quic::provider::{
     endpoint_limits::{self, ConnectionAttempt, Limiter, Outcome},
@@ -155,6 +161,7 @@ impl TransportConfig {
 pub(super) struct Admission {
     max_connections: usize,
     retry_above_handshakes: usize,
+    refusing: Arc<AtomicBool>,
     ports: endpoint_limits::Default,
 }
 
@@ -163,8 +170,14 @@ impl Admission {
         Self {
             max_connections: config.max_connections,
             retry_above_handshakes: config.retry_above_handshakes,
+            refusing: Arc::default(),
             ports: endpoint_limits::Default::default(),
         }
+    }
+
+    /// The switch that turns every newcomer away while it is set.
+    pub(super) fn refusing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.refusing)
     }
 }
 
@@ -175,7 +188,7 @@ impl Limiter for Admission {
         if outcome != Outcome::allow() {
             return outcome;
         }
-        if attempt.connection_count >= self.max_connections {
+        if self.refusing.load(Relaxed) || attempt.connection_count >= self.max_connections {
             return Outcome::close();
         }
         // RFC 9000 §8.1.2: Retry costs no state, so forged addresses cannot fill the handshake table.

@@ -28,6 +28,8 @@ mod streams;
 mod tls;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use self::{

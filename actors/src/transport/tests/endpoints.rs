@@ -175,6 +175,25 @@ fn a_full_server_refuses() {
 }
 
 #[test]
+fn a_draining_server_refuses_newcomers_and_keeps_its_guests() {
+    run(async {
+        let made = cert::generate::<&str>(&[]).unwrap();
+        let mut server = start_server(&made);
+        let (to, client) = (server.local_addr(), start_client(&Verify::Insecure));
+        let (accepted, connected) = futures::join!(server.accept(), client.connect(to, "localhost"));
+        let (mut guest, mut host) = (connected.unwrap().split(), accepted.unwrap().split());
+        server.refuse_newcomers(true);
+        let error = client.connect(to, "localhost").await.unwrap_err();
+        assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+        guest.handle.open_uni().await.unwrap().finish().unwrap();
+        assert!(host.uni.accept().await.unwrap().is_some());
+        server.refuse_newcomers(false);
+        let (_, connected) = futures::join!(server.accept(), client.connect(to, "localhost"));
+        connected.unwrap();
+    });
+}
+
+#[test]
 fn retry_lets_an_honest_client_in() {
     run(async {
         let made = cert::generate::<&str>(&[]).unwrap();

@@ -207,3 +207,36 @@ fn a_restarted_shard_takes_its_old_place() {
         }
     });
 }
+
+#[test]
+fn a_client_of_a_shard_that_lost_its_memory_is_told_at_once() {
+    let made = cert::generate::<&str>(&[]).unwrap();
+    let key = ResetKey::random();
+    let socket = bind(LOOPBACK, 0, 1).unwrap().remove(0);
+    let to = socket.local_addr();
+    let (crash, crashed) = oneshot::channel::<()>();
+    let first = {
+        let (socket, tls, key) = (socket.try_clone().unwrap(), server_tls(&made), key.clone());
+        thread::spawn(move || {
+            run(async move {
+                let mut server = ServerEndpoint::start(socket, &tls, &config(), key).unwrap();
+                let conn = server.accept().await.unwrap();
+                tokio::task::spawn_local(answer_with_index(conn, 0));
+                crashed.await.ok();
+            });
+        })
+    };
+    run(async move {
+        let client = start_client(&Verify::CertSha256(made.sha256));
+        let mut parts = client.connect(to, "localhost").await.unwrap().split();
+        assert_eq!(ask(&mut parts.handle).await, 0);
+        drop(crash);
+        first.join().unwrap();
+        let _restarted = ServerEndpoint::start(socket, &server_tls(&made), &config(), key).unwrap();
+        let mut send = parts.handle.open_uni().await.unwrap();
+        send.send(&mut [Bytes::from_static(b"still there?")])
+            .await
+            .unwrap();
+        assert_eq!(parts.uni.accept().await.unwrap_err(), ConnError::StatelessReset);
+    });
+}
