@@ -14,20 +14,21 @@ impl Transport {
     /// Settings of a QUIC endpoint; what has no key keeps its default.
     #[must_use]
     pub fn settings(&self) -> TransportConfig {
-        let mut config = TransportConfig::default();
-        config.max_uni_streams = self.max_uni_streams;
-        config.max_bidi_streams = self.max_bidi_streams;
-        config.connection_window = self.connection_window_bytes;
-        config.uni_stream_window = self.stream_window_bytes;
-        config.bidi_stream_window = self.stream_window_bytes;
-        config.send_buffer = self.send_buffer_bytes;
-        config.keep_alive = Some(Duration::from_millis(self.keep_alive_ms));
-        config.idle_timeout = Duration::from_millis(self.idle_timeout_ms);
-        config.handshake_timeout = Duration::from_millis(self.handshake_timeout_ms);
-        config.initial_rtt = Duration::from_millis(self.initial_rtt_ms);
-        config.retry_above_handshakes = count(self.retry_above_handshakes);
-        config.max_connections = count(self.max_connections);
-        config
+        TransportConfig {
+            max_uni_streams: self.max_uni_streams,
+            max_bidi_streams: self.max_bidi_streams,
+            connection_window: self.connection_window_bytes,
+            uni_stream_window: self.stream_window_bytes,
+            bidi_stream_window: self.stream_window_bytes,
+            send_buffer: self.send_buffer_bytes,
+            keep_alive: Some(Duration::from_millis(self.keep_alive_ms)),
+            idle_timeout: Duration::from_millis(self.idle_timeout_ms),
+            handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
+            initial_rtt: Duration::from_millis(self.initial_rtt_ms),
+            retry_above_handshakes: count(self.retry_above_handshakes),
+            max_connections: count(self.max_connections),
+            ..TransportConfig::default()
+        }
     }
 }
 
