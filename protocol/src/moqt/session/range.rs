@@ -56,6 +56,11 @@ impl Wanted {
         self.settle(filter);
     }
 
+    /// Whether the first place is known, so that a narrower one can be told from a wider one.
+    pub(super) const fn is_known(&self) -> bool {
+        self.range.is_some()
+    }
+
     /// The filter, once it is known.
     pub(super) const fn filter(&self) -> Option<SubscribeFilter> {
         self.filter

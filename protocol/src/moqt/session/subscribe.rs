@@ -105,6 +105,13 @@ impl Session {
         let Some(mut wanted) = self.our_subscription(id).map(|wanted| *wanted) else {
             return Err(CommandError::NoSuchRequest(id));
         };
+        // MOQT-14 §9.10 [D14-VAL-9]: the publisher may know the start of a relative filter already, and would close
+        // the session for one that lies before it.
+        if !wanted.is_known() {
+            return Err(CommandError::NotAllowed(
+                "the start is not known before the answer",
+            ));
+        }
         wanted.update(&update).map_err(CommandError::NotAllowed)?;
         self.place(Some(id), |id| ControlMessage::SubscribeUpdate(id, update))?;
         if let Some(known) = self.our_subscription(id) {

@@ -2,6 +2,7 @@
 
 mod endings;
 mod names;
+mod properties;
 mod publish;
 mod requests;
 mod setup;

@@ -195,6 +195,11 @@ fn an_update_names_a_subscription_that_existed_d14_val_9() {
 fn our_updates_narrow_too_d14_val_9_d14_req_1() {
     let mut bench = Bench::client();
     let id = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
+    let early = bench.command(Command::SubscribeUpdate(update(id, Location::new(9, 0), None)));
+    assert!(
+        matches!(early, Err(CommandError::NotAllowed(_))),
+        "the start is not known yet"
+    );
     bench.hear(&ControlMessage::SubscribeOk(
         id,
         subscribe_ok(9, Some(Location::new(7, 3))),
