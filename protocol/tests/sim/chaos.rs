@@ -203,8 +203,9 @@ fn end(pair: &mut SessionPair, id: RequestId, kind: RequestKind, start: Location
     }
 }
 
+/// D14-REQ-8, D14-SUB-18
 #[test]
-fn sessions_that_keep_the_rules_never_close_d14_req_8_d14_sub_18() {
+fn sessions_that_keep_the_rules_never_close() {
     let total = RefCell::new(BTreeMap::<String, u64>::new());
     seeds(400, |seed| {
         // Small windows, so that requests wait and cross refills too.

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 const LARGEST: SubscribeFilter = SubscribeFilter::LargestObject;
 
+/// D14-SETUP-6, D14-SETUP-9
 #[test]
-fn both_sides_establish_d14_setup_6_d14_setup_9() {
+fn both_sides_establish() {
     seeds(200, |seed| {
         let mut pair = SessionPair::new(seed, base(), config(), config());
         let mut seen = Vec::new();
@@ -33,8 +34,9 @@ fn both_sides_establish_d14_setup_6_d14_setup_9() {
     });
 }
 
+/// D14-SETUP-23
 #[test]
-fn a_silent_peer_is_given_up_d14_setup_23() {
+fn a_silent_peer_is_given_up() {
     seeds(200, |seed| {
         let mut pair = SessionPair::new(seed, base(), config(), config());
         for _ in 0..pair.rng().below(3) {
@@ -50,8 +52,9 @@ fn a_silent_peer_is_given_up_d14_setup_23() {
     });
 }
 
+/// D14-SUB-1, D14-NS-1
 #[test]
-fn an_announced_track_is_subscribed_and_ends_d14_sub_1_d14_ns_1() {
+fn an_announced_track_is_subscribed_and_ends() {
     seeds(200, |seed| {
         let mut pair = established(seed);
         pair.command(C, Command::PublishNamespace(announce(1))).unwrap();
@@ -111,8 +114,9 @@ fn an_announced_track_is_subscribed_and_ends_d14_sub_1_d14_ns_1() {
     });
 }
 
+/// D14-SUB-1, D14-SUB-24
 #[test]
-fn a_published_track_is_accepted_and_ends_d14_sub_1_d14_sub_24() {
+fn a_published_track_is_accepted_and_ends() {
     seeds(200, |seed| {
         let mut pair = established(seed);
         let alias = pair.with(C, |session| session.new_alias());
@@ -207,18 +211,21 @@ fn many_requests(seed: u64, total: u64, ids: u64) {
     assert_eq!(pair.session(S).open_requests(), (0, 0));
 }
 
+/// D14-REQ-3, D14-REQ-5, D14-REQ-6, D14-LIB-2
 #[test]
-fn a_small_window_is_refilled_d14_req_3_d14_req_5_d14_req_6_d14_lib_2() {
+fn a_small_window_is_refilled() {
     seeds(200, |seed| many_requests(seed, 300, 20 + seed % 7 * 2));
 }
 
+/// D14-REQ-5
 #[test]
-fn twenty_thousand_requests_pass_a_small_window_d14_req_5() {
+fn twenty_thousand_requests_pass_a_small_window() {
     seeds(10, |seed| many_requests(seed, 20_000, 64));
 }
 
+/// D14-SUB-18, D14-DATA-20
 #[test]
-fn unsubscribe_crosses_any_answer_d14_sub_18_d14_data_20() {
+fn unsubscribe_crosses_any_answer() {
     seeds(200, |seed| {
         let mut pair = established(seed);
         let id = pair
@@ -283,8 +290,9 @@ fn unsubscribe_crosses_any_answer_d14_sub_18_d14_data_20() {
     });
 }
 
+/// D14-GOAWAY-1
 #[test]
-fn goaway_stops_new_requests_and_keeps_old_ones_d14_goaway_1() {
+fn goaway_stops_new_requests_and_keeps_old_ones() {
     seeds(200, |seed| {
         let mut pair = established(seed);
         let mut open = 0;

@@ -125,8 +125,9 @@ mod tests {
         FullTrackName::new(namespace, Bytes::from_static(name.as_bytes())).unwrap()
     }
 
+    /// D14-DATA-20
     #[test]
-    fn our_aliases_never_repeat_d14_data_20() {
+    fn our_aliases_never_repeat() {
         let mut aliases = Aliases::new();
         let first = aliases.fresh();
         assert_ne!(first, 0, "0 is what TRACK_STATUS_OK carries");
@@ -135,8 +136,9 @@ mod tests {
         assert!(!aliases.is_ours(99));
     }
 
+    /// D14-VAL-14
     #[test]
-    fn one_alias_for_two_active_tracks_is_a_breach_d14_val_14() {
+    fn one_alias_for_two_active_tracks_is_a_breach() {
         let mut aliases = Aliases::new();
         aliases.register(7, RequestId(0), &track("a")).unwrap();
         let breach = aliases.register(7, RequestId(1), &track("b")).unwrap_err();
@@ -147,8 +149,9 @@ mod tests {
         assert_eq!(aliases.request(7), Some(RequestId(0)));
     }
 
+    /// D14-DATA-20
     #[test]
-    fn an_ended_alias_stays_known_until_forgotten_d14_data_20() {
+    fn an_ended_alias_stays_known_until_forgotten() {
         let mut aliases = Aliases::new();
         aliases.register(7, RequestId(0), &track("a")).unwrap();
         aliases.retire(RequestId(0));

@@ -243,8 +243,9 @@ impl Credit {
 mod tests {
     use super::*;
 
+    /// D14-REQ-2, D14-REQ-3
     #[test]
-    fn ids_follow_the_sequence_d14_req_2_d14_req_3() {
+    fn ids_follow_the_sequence() {
         // (peer, ids, code of the breach that the last id is)
         let cases: &[(Role, &[u64], Option<CloseCode>)] = &[
             (Role::Client, &[0, 2, 4], None),
@@ -268,8 +269,9 @@ mod tests {
         }
     }
 
+    /// D14-REQ-2
     #[test]
-    fn gaps_can_be_tolerated_and_do_not_eat_the_window_d14_req_2() {
+    fn gaps_can_be_tolerated_and_do_not_eat_the_window() {
         let mut grant = Grant::new(Role::Client, 6, true);
         grant.admit(RequestId(4)).unwrap();
         assert_eq!(
@@ -279,8 +281,9 @@ mod tests {
         assert_eq!(grant.refill(), Some(10));
     }
 
+    /// D14-REQ-5
     #[test]
-    fn the_maximum_is_raised_at_half_d14_req_5() {
+    fn the_maximum_is_raised_at_half() {
         let mut grant = Grant::new(Role::Client, 20, false);
         let mut raised = Vec::new();
         for n in 0..30 {
@@ -291,8 +294,9 @@ mod tests {
         assert_eq!(raised, [30, 40, 50, 60, 70, 80]);
     }
 
+    /// D14-REQ-5
     #[test]
-    fn open_requests_hold_their_part_of_the_window_d14_req_5() {
+    fn open_requests_hold_their_part_of_the_window() {
         let mut grant = Grant::new(Role::Client, 10, false);
         for id in [0, 2, 4] {
             grant.admit(RequestId(id)).unwrap();
@@ -316,8 +320,9 @@ mod tests {
         );
     }
 
+    /// D14-SETUP-18
     #[test]
-    fn a_closed_window_stays_closed_d14_setup_18() {
+    fn a_closed_window_stays_closed() {
         let mut grant = Grant::new(Role::Client, 0, false);
         assert_eq!(
             grant.admit(RequestId(0)).unwrap_err().code,
@@ -326,8 +331,9 @@ mod tests {
         assert_eq!(grant.refill(), None);
     }
 
+    /// D14-REQ-6
     #[test]
-    fn requests_wait_in_order_and_complain_once_d14_req_6() {
+    fn requests_wait_in_order_and_complain_once() {
         let mut credit = Credit::new(Role::Client);
         credit.start(2);
         assert_eq!(
@@ -350,8 +356,9 @@ mod tests {
         assert_eq!((credit.blocked(), credit.blocked()), (Some(4), None));
     }
 
+    /// D14-REQ-4
     #[test]
-    fn the_maximum_only_grows_d14_req_4() {
+    fn the_maximum_only_grows() {
         let mut credit = Credit::new(Role::Client);
         credit.start(10);
         for maximum in [10, 9, 0] {

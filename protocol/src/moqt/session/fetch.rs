@@ -152,8 +152,9 @@ fn is_inverted(start: Location, end: Location) -> bool {
 mod tests {
     use super::*;
 
+    /// D14-VAL-8
     #[test]
-    fn an_end_with_object_0_is_the_whole_group_d14_val_8() {
+    fn an_end_with_object_0_is_the_whole_group() {
         let cases = [
             ((3, 4), (3, 0), false),
             ((3, 4), (3, 5), false),

@@ -72,8 +72,9 @@ impl Session {
 mod tests {
     use super::*;
 
+    /// D14-VAL-11
     #[test]
-    fn goaway_moves_as_drawn_d14_val_11() {
+    fn goaway_moves_as_drawn() {
         assert_eq!(
             Notice::dot(),
             "digraph Notice {\n  start -> Quiet\n  Quiet -> Given [Give]\n}\n"

@@ -92,8 +92,9 @@ mod tests {
         TrackNamespace::new(fields.iter().map(|field| Bytes::from(vec![*field]))).unwrap()
     }
 
+    /// D14-NS-4
     #[test]
-    fn neighbours_tell_overlaps_d14_ns_4() {
+    fn neighbours_tell_overlaps() {
         let watched = BTreeMap::from([
             (namespace(b"ab"), RequestId(0)),
             (namespace(b"b"), RequestId(2)),
@@ -119,8 +120,9 @@ mod tests {
     }
 
     proptest! {
+        /// D14-NS-4
         #[test]
-        fn neighbours_agree_with_a_full_search_d14_ns_4(
+        fn neighbours_agree_with_a_full_search(
             prefixes in proptest::collection::vec(proptest::collection::vec(0u8..3, 1..4), 1..20),
         ) {
             let mut watched = BTreeMap::new();

@@ -173,8 +173,9 @@ mod tests {
         }
     }
 
+    /// D14-SUB-3
     #[test]
-    fn filters_resolve_as_the_draft_says_d14_sub_3() {
+    fn filters_resolve_as_the_draft_says() {
         let at = Some(Location::new(7, 3));
         let cases = [
             (SubscribeFilter::NextGroupStart, at, Location::new(8, 0), None),
@@ -211,8 +212,9 @@ mod tests {
         assert_eq!(edge.start.group, u64::MAX);
     }
 
+    /// D14-VAL-9
     #[test]
-    fn updates_only_narrow_d14_val_9() {
+    fn updates_only_narrow() {
         // (filter, largest, update, allowed)
         let range = SubscribeFilter::AbsoluteRange {
             start: Location::new(2, 5),
@@ -263,8 +265,9 @@ mod tests {
         }
     }
 
+    /// D14-VAL-9
     #[test]
-    fn an_update_before_the_answer_counts_afterwards_d14_val_9() {
+    fn an_update_before_the_answer_counts_afterwards() {
         let mut wanted = Wanted::asked(SubscribeFilter::LargestObject);
         wanted.update(&update(0, 0, Some(9))).unwrap();
         wanted.accepted(Some(Location::new(7, 3)));
@@ -281,8 +284,9 @@ mod tests {
         );
     }
 
+    /// D14-SUB-27
     #[test]
-    fn a_publication_takes_its_filter_from_the_answer_d14_sub_27() {
+    fn a_publication_takes_its_filter_from_the_answer() {
         let mut wanted = Wanted::offered(Some(Location::new(4, 4)));
         wanted.chosen(SubscribeFilter::LargestObject);
         assert!(wanted.update(&update(4, 4, None)).is_err());

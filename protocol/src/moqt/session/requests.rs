@@ -396,8 +396,9 @@ fn remove_if<K: std::hash::Hash + Eq>(names: &mut HashMap<K, RequestId>, name: &
 mod tests {
     use super::*;
 
+    /// D14-REQ-8
     #[test]
-    fn a_request_of_ours_moves_as_drawn_d14_req_8() {
+    fn a_request_of_ours_moves_as_drawn() {
         assert_eq!(
             Asking::dot(),
             "digraph Asking {\n  start -> Unanswered\n  Unanswered -> Open [Accept]\n  Owed -> Finished [Accept]\n  \
@@ -407,8 +408,9 @@ mod tests {
         );
     }
 
+    /// D14-REQ-8
     #[test]
-    fn a_request_of_the_peer_moves_as_drawn_d14_req_8() {
+    fn a_request_of_the_peer_moves_as_drawn() {
         assert_eq!(
             Answering::dot(),
             "digraph Answering {\n  start -> Unanswered\n  Unanswered -> Open [Accept]\n  \

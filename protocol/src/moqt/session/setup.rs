@@ -213,8 +213,9 @@ impl Session {
 mod tests {
     use super::*;
 
+    /// D14-SETUP-6
     #[test]
-    fn a_session_moves_as_drawn_d14_setup_6() {
+    fn a_session_moves_as_drawn() {
         assert_eq!(
             Phase::dot(),
             "digraph Phase {\n  start -> Connecting\n  Connecting -> Greeting [Open]\n  \

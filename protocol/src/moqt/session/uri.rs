@@ -61,8 +61,9 @@ fn is_encoded(bytes: &[u8], more: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// D14-SETUP-15
     #[test]
-    fn paths_follow_the_grammar_d14_setup_15() {
+    fn paths_follow_the_grammar() {
         for good in ["", "/", "/a/b", "/a?x=1&y=/?", "/%41", "//", "?q", "/a:b@c"] {
             assert!(is_path(good.as_bytes()), "{good}");
         }
@@ -71,8 +72,9 @@ mod tests {
         }
     }
 
+    /// D14-SETUP-16
     #[test]
-    fn authorities_follow_the_grammar_d14_setup_16() {
+    fn authorities_follow_the_grammar() {
         for good in [
             "a",
             "a.b:443",

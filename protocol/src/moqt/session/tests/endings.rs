@@ -4,8 +4,9 @@ use super::*;
 
 const LARGEST: SubscribeFilter = SubscribeFilter::LargestObject;
 
+/// D14-REQ-8, D14-SUB-18
 #[test]
-fn an_unanswered_subscription_given_up_gets_its_one_answer_d14_req_8_d14_sub_18() {
+fn an_unanswered_subscription_given_up_gets_its_one_answer() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::Subscribe(RequestId(0), subscribe("a", LARGEST)));
     bench.hear(&ControlMessage::Unsubscribe(RequestId(0)));
@@ -28,8 +29,9 @@ fn an_unanswered_subscription_given_up_gets_its_one_answer_d14_req_8_d14_sub_18(
     assert_eq!(bench.out(), Out::default());
 }
 
+/// D14-SUB-18
 #[test]
-fn unsubscribe_may_cross_every_end_d14_sub_18() {
+fn unsubscribe_may_cross_every_end() {
     let mut bench = Bench::server();
     for (id, accepted) in [(RequestId(0), true), (RequestId(2), false)] {
         bench.hear(&ControlMessage::Subscribe(id, subscribe("a", LARGEST)));
@@ -55,8 +57,9 @@ fn unsubscribe_may_cross_every_end_d14_sub_18() {
     );
 }
 
+/// D14-DATA-20
 #[test]
-fn an_ok_that_crosses_our_unsubscribe_leaves_the_alias_free_d14_data_20() {
+fn an_ok_that_crosses_our_unsubscribe_leaves_the_alias_free() {
     let mut bench = Bench::client();
     let a = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
     bench.command(Command::Unsubscribe(a)).unwrap();
@@ -72,8 +75,9 @@ fn an_ok_that_crosses_our_unsubscribe_leaves_the_alias_free_d14_data_20() {
     assert_eq!(twice, Err(CommandError::NoSuchRequest(a)));
 }
 
+/// D14-DATA-20
 #[test]
-fn the_alias_of_our_subscription_outlives_it_until_forgotten_d14_data_20() {
+fn the_alias_of_our_subscription_outlives_it_until_forgotten() {
     for unsubscribe in [true, false] {
         let mut bench = Bench::client();
         let a = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
@@ -117,8 +121,9 @@ fn an_update_that_waits_goes_before_the_unsubscribe() {
     );
 }
 
+/// D14-FETCH-16
 #[test]
-fn a_fetch_ends_with_its_stream_or_its_cancel_d14_fetch_16() {
+fn a_fetch_ends_with_its_stream_or_its_cancel() {
     let fetch = || standalone(Location::ZERO, Location::new(9, 0));
     let mut bench = Bench::server();
     // Accepted, then its stream ends.
@@ -159,8 +164,9 @@ fn a_fetch_ends_with_its_stream_or_its_cancel_d14_fetch_16() {
     assert_eq!(bench.session.open_requests(), (0, 0));
 }
 
+/// D14-FETCH-16
 #[test]
-fn our_fetch_ends_with_its_stream_or_its_cancel_d14_fetch_16() {
+fn our_fetch_ends_with_its_stream_or_its_cancel() {
     let fetch = || Command::Fetch(standalone(Location::new(5, 0), Location::new(9, 0)));
     let mut bench = Bench::client();
     // The stream ends first; the answer is still news.
@@ -179,8 +185,9 @@ fn our_fetch_ends_with_its_stream_or_its_cancel_d14_fetch_16() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation), "D14-VAL-12");
 }
 
+/// D14-VAL-8
 #[test]
-fn an_inverted_fetch_is_refused_by_itself_d14_val_8() {
+fn an_inverted_fetch_is_refused_by_itself() {
     let mut bench = Bench::server();
     let fetch = standalone(Location::new(5, 5), Location::new(5, 4));
     bench.hear(&ControlMessage::Fetch(RequestId(0), fetch.clone()));
@@ -198,8 +205,9 @@ fn an_inverted_fetch_is_refused_by_itself_d14_val_8() {
     ));
 }
 
+/// D14-FETCH-11
 #[test]
-fn a_joining_fetch_joins_a_fitting_subscription_d14_fetch_11() {
+fn a_joining_fetch_joins_a_fitting_subscription() {
     let joining = |subscription| Fetch {
         range: FetchRange::RelativeJoining {
             subscription: RequestId(subscription),
@@ -238,8 +246,9 @@ fn a_joining_fetch_joins_a_fitting_subscription_d14_fetch_11() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
 
+/// D14-VAL-11
 #[test]
-fn goaway_is_said_once_and_rightly_d14_val_11() {
+fn goaway_is_said_once_and_rightly() {
     let uri = Bytes::from_static(b"moqt://other");
     for (role, messages, closed) in [
         (Role::Client, vec![uri.clone()], false),
@@ -270,8 +279,9 @@ fn goaway_is_said_once_and_rightly_d14_val_11() {
     ));
 }
 
+/// D14-GOAWAY-1
 #[test]
-fn after_goaway_nothing_new_is_asked_d14_goaway_1() {
+fn after_goaway_nothing_new_is_asked() {
     let mut bench = Bench::client();
     let id = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
     bench.hear(&ControlMessage::Goaway(Bytes::new()));

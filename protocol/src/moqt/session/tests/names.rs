@@ -2,8 +2,9 @@
 
 use super::*;
 
+/// D14-NS-9, D14-MSG-25
 #[test]
-fn an_announcement_is_withdrawn_by_name_d14_ns_9_d14_msg_25() {
+fn an_announcement_is_withdrawn_by_name() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::PublishNamespace(
         RequestId(0),
@@ -24,8 +25,9 @@ fn an_announcement_is_withdrawn_by_name_d14_ns_9_d14_msg_25() {
     assert_eq!(late, Err(CommandError::NoSuchRequest(RequestId(0))));
 }
 
+/// D14-NS-14
 #[test]
-fn announcing_again_refreshes_d14_ns_14() {
+fn announcing_again_refreshes() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::PublishNamespace(RequestId(0), announce(&["a"])));
     bench.command(Command::AcceptNamespace(RequestId(0))).unwrap();
@@ -51,8 +53,9 @@ fn announcing_again_refreshes_d14_ns_14() {
     assert_eq!(bench.session.open_requests(), (0, 0));
 }
 
+/// D14-REQ-8
 #[test]
-fn a_withdrawn_announcement_still_gets_its_one_answer_d14_req_8() {
+fn a_withdrawn_announcement_still_gets_its_one_answer() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::PublishNamespace(RequestId(0), announce(&["a"])));
     bench.hear(&ControlMessage::PublishNamespaceDone(named(&["a"])));
@@ -68,8 +71,9 @@ fn a_withdrawn_announcement_still_gets_its_one_answer_d14_req_8() {
     assert_eq!(out.events[1..], [Event::PeerPublishNamespaceDone(RequestId(0))]);
 }
 
+/// D14-MSG-26
 #[test]
-fn we_cancel_an_announcement_by_name_d14_msg_26() {
+fn we_cancel_an_announcement_by_name() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::PublishNamespace(RequestId(0), announce(&["a"])));
     let early = bench.command(Command::PublishNamespaceCancel(RequestId(0), error()));
@@ -94,8 +98,9 @@ fn we_cancel_an_announcement_by_name_d14_msg_26() {
     assert_eq!(bench.events(), [Event::Note(Note::UnknownNamespace)]);
 }
 
+/// D14-NS-9
 #[test]
-fn our_announcement_ends_on_either_side_d14_ns_9() {
+fn our_announcement_ends_on_either_side() {
     let mut bench = Bench::client();
     let id = bench.ask(Command::PublishNamespace(announce(&["a"])));
     let again = bench.command(Command::PublishNamespace(announce(&["a"])));
@@ -131,8 +136,9 @@ fn our_announcement_ends_on_either_side_d14_ns_9() {
     bench.ask(Command::PublishNamespace(announce(&["a"])));
 }
 
+/// D14-NS-4
 #[test]
-fn overlapping_prefixes_are_refused_by_themselves_d14_ns_4() {
+fn overlapping_prefixes_are_refused_by_themselves() {
     let cases: &[(&[&'static str], bool)] = &[
         (&["a", "b"], true),
         (&["a"], true),
@@ -167,8 +173,9 @@ fn overlapping_prefixes_are_refused_by_themselves_d14_ns_4() {
     }
 }
 
+/// D14-MSG-30
 #[test]
-fn a_prefix_is_unwatched_by_name_or_by_id_d14_msg_30() {
+fn a_prefix_is_unwatched_by_name_or_by_id() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::SubscribeNamespace(
         RequestId(0),
@@ -208,8 +215,9 @@ fn a_prefix_is_unwatched_by_name_or_by_id_d14_msg_30() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
 
+/// D14-MSG-30
 #[test]
-fn we_stop_watching_by_name_d14_msg_30() {
+fn we_stop_watching_by_name() {
     let mut bench = Bench::client();
     let id = bench.ask(Command::SubscribeNamespace(announce(&["a"])));
     bench.command(Command::UnsubscribeNamespace(id)).unwrap();

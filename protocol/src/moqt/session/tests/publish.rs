@@ -2,8 +2,9 @@
 
 use super::*;
 
+/// D14-SUB-24
 #[test]
-fn the_alias_counts_from_publish_on_d14_sub_24() {
+fn the_alias_counts_from_publish_on() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::Publish(RequestId(0), publish("a", 9)));
     assert_eq!(
@@ -20,8 +21,9 @@ fn the_alias_counts_from_publish_on_d14_sub_24() {
     );
 }
 
+/// D14-DATA-20, D14-SUB-21
 #[test]
-fn the_alias_outlives_publish_done_until_forgotten_d14_data_20_d14_sub_21() {
+fn the_alias_outlives_publish_done_until_forgotten() {
     let config = Config {
         max_request_id: 4,
         ..config()
@@ -60,8 +62,9 @@ fn the_alias_outlives_publish_done_until_forgotten_d14_data_20_d14_sub_21() {
     assert_eq!(bench.out(), Out::default());
 }
 
+/// D14-VAL-14
 #[test]
-fn an_alias_is_free_for_another_track_after_the_end_d14_val_14() {
+fn an_alias_is_free_for_another_track_after_the_end() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::Publish(RequestId(0), publish("a", 9)));
     bench.hear(&ControlMessage::PublishDone(RequestId(0), done()));
@@ -70,8 +73,9 @@ fn an_alias_is_free_for_another_track_after_the_end_d14_val_14() {
     assert_eq!(bench.session.peer_alias(9), Some(RequestId(2)));
 }
 
+/// D14-REQ-8
 #[test]
-fn a_short_track_is_over_before_its_answer_d14_req_8() {
+fn a_short_track_is_over_before_its_answer() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::Publish(RequestId(0), publish("a", 9)));
     bench.hear(&ControlMessage::PublishDone(RequestId(0), done()));
@@ -88,8 +92,9 @@ fn a_short_track_is_over_before_its_answer_d14_req_8() {
     assert_eq!(bench.session.open_requests(), (0, 0));
 }
 
+/// D14-VAL-2
 #[test]
-fn an_answer_may_ask_for_no_change_of_order_d14_val_2() {
+fn an_answer_may_ask_for_no_change_of_order() {
     let mut bench = Bench::client();
     let alias = bench.session.new_alias();
     let id = bench.ask(Command::Publish(publish("a", alias)));
@@ -113,8 +118,9 @@ fn an_answer_may_ask_for_no_change_of_order_d14_val_2() {
     );
 }
 
+/// D14-VAL-6
 #[test]
-fn an_inverted_filter_in_the_answer_ends_the_session_d14_val_6() {
+fn an_inverted_filter_in_the_answer_ends_the_session() {
     let filter = SubscribeFilter::AbsoluteRange {
         start: Location::new(5, 0),
         end_group: 4,
@@ -132,8 +138,9 @@ fn an_inverted_filter_in_the_answer_ends_the_session_d14_val_6() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
 
+/// D14-SUB-1
 #[test]
-fn our_publish_ends_on_either_side_d14_sub_1() {
+fn our_publish_ends_on_either_side() {
     // We end it.
     let mut bench = Bench::client();
     let alias = bench.session.new_alias();
@@ -155,8 +162,9 @@ fn our_publish_ends_on_either_side_d14_sub_1() {
     assert_eq!(bench.session.open_requests(), (0, 0));
 }
 
+/// D14-SUB-18
 #[test]
-fn we_leave_a_subscription_that_the_peer_published_d14_sub_18() {
+fn we_leave_a_subscription_that_the_peer_published() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::Publish(RequestId(0), publish("a", 9)));
     let early = bench.command(Command::Unsubscribe(RequestId(0)));
@@ -186,8 +194,9 @@ fn we_leave_a_subscription_that_the_peer_published_d14_sub_18() {
     assert_eq!(bench.out(), Out::default(), "one that is over is not told apart");
 }
 
+/// D14-REQ-7, D14-REQ-8
 #[test]
-fn publish_done_comes_after_the_answer_and_for_a_subscription_d14_req_7_d14_req_8() {
+fn publish_done_comes_after_the_answer_and_for_a_subscription() {
     let mut bench = Bench::client();
     let id = bench.ask(Command::Subscribe(subscribe("a", SubscribeFilter::LargestObject)));
     bench.hear(&ControlMessage::PublishDone(id, done()));

@@ -49,8 +49,9 @@ const KINDS: [RequestKind; 6] = [
     RequestKind::SubscribeNamespace,
 ];
 
+/// D14-REQ-8
 #[test]
-fn every_request_takes_one_ok_d14_req_8() {
+fn every_request_takes_one_ok() {
     for kind in KINDS {
         let mut bench = Bench::client();
         let id = request(kind, &mut bench);
@@ -67,8 +68,9 @@ fn every_request_takes_one_ok_d14_req_8() {
     }
 }
 
+/// D14-REQ-8, D14-TERM-9
 #[test]
-fn every_request_takes_one_error_with_any_code_d14_req_8_d14_term_9() {
+fn every_request_takes_one_error_with_any_code() {
     for kind in KINDS {
         let mut bench = Bench::client();
         let id = request(kind, &mut bench);
@@ -89,8 +91,9 @@ fn every_request_takes_one_error_with_any_code_d14_req_8_d14_term_9() {
     }
 }
 
+/// D14-REQ-8
 #[test]
-fn an_error_after_ok_is_a_second_answer_d14_req_8() {
+fn an_error_after_ok_is_a_second_answer() {
     for kind in KINDS {
         let mut bench = Bench::client();
         let id = request(kind, &mut bench);
@@ -100,8 +103,9 @@ fn an_error_after_ok_is_a_second_answer_d14_req_8() {
     }
 }
 
+/// D14-REQ-7
 #[test]
-fn answers_fit_the_request_d14_req_7() {
+fn answers_fit_the_request() {
     for asked in KINDS {
         for answered in KINDS {
             let mut bench = Bench::client();
@@ -113,8 +117,9 @@ fn answers_fit_the_request_d14_req_7() {
     }
 }
 
+/// D14-REQ-7
 #[test]
-fn ids_of_the_wrong_side_or_never_used_d14_req_7() {
+fn ids_of_the_wrong_side_or_never_used() {
     let id = RequestId;
     let wrong = CloseCode::InvalidRequestId;
     let unknown = CloseCode::ProtocolViolation;
@@ -148,8 +153,9 @@ fn ids_of_the_wrong_side_or_never_used_d14_req_7() {
     }
 }
 
+/// D14-REQ-1, D14-REQ-2
 #[test]
-fn new_requests_follow_the_sequence_d14_req_1_d14_req_2() {
+fn new_requests_follow_the_sequence() {
     for kind in KINDS {
         for id in [0, 3, 5] {
             let mut bench = Bench::client();
@@ -176,8 +182,9 @@ fn new_requests_follow_the_sequence_d14_req_1_d14_req_2() {
     );
 }
 
+/// D14-REQ-3
 #[test]
-fn the_maximum_itself_may_not_be_used_d14_req_3() {
+fn the_maximum_itself_may_not_be_used() {
     let config = Config {
         max_request_id: 4,
         ..config()
@@ -190,8 +197,9 @@ fn the_maximum_itself_may_not_be_used_d14_req_3() {
     assert_eq!(bench.code(), Some(CloseCode::TooManyRequests));
 }
 
+/// D14-MSG-32
 #[test]
-fn the_relay_refuses_what_it_does_not_serve_d14_msg_32() {
+fn the_relay_refuses_what_it_does_not_serve() {
     for kind in KINDS {
         let mut bench = Bench::server();
         bench.hear(&peer_request(kind, RequestId(0)));
@@ -212,8 +220,9 @@ fn the_relay_refuses_what_it_does_not_serve_d14_msg_32() {
     }
 }
 
+/// D14-REQ-8
 #[test]
-fn commands_fit_the_request_d14_req_8() {
+fn commands_fit_the_request() {
     let accept = |kind, id| match kind {
         RequestKind::Subscribe => Command::AcceptSubscribe(id, subscribe_ok(1, None)),
         RequestKind::Publish => Command::AcceptPublish(id, publish_ok()),
@@ -253,8 +262,9 @@ fn ok_sent(kind: RequestKind) -> ControlMessage {
     }
 }
 
+/// D14-LIB-2, D14-REQ-6
 #[test]
-fn our_requests_wait_for_the_peer_d14_lib_2_d14_req_6() {
+fn our_requests_wait_for_the_peer() {
     let config = Config {
         max_queued_requests: 2,
         ..config()
@@ -290,8 +300,9 @@ fn our_requests_wait_for_the_peer_d14_lib_2_d14_req_6() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
 
+/// D14-LIB-2
 #[test]
-fn a_waiting_request_that_is_given_up_keeps_the_sequence_d14_lib_2() {
+fn a_waiting_request_that_is_given_up_keeps_the_sequence() {
     let mut bench = Bench::ready(Role::Client, config(), 0);
     let sub = bench.ask(Command::Subscribe(subscribe("a", SubscribeFilter::LargestObject)));
     let other = bench.ask(Command::PublishNamespace(announce(&["b"])));
@@ -308,8 +319,9 @@ fn a_waiting_request_that_is_given_up_keeps_the_sequence_d14_lib_2() {
     );
 }
 
+/// D14-REQ-4
 #[test]
-fn the_maximum_must_grow_d14_req_4() {
+fn the_maximum_must_grow() {
     for (maximum, code) in [(99, true), (100, true), (101, false)] {
         let mut bench = Bench::client();
         bench.hear(&ControlMessage::MaxRequestId(maximum));
@@ -321,15 +333,17 @@ fn the_maximum_must_grow_d14_req_4() {
     }
 }
 
+/// D14-REQ-6
 #[test]
-fn a_blocked_peer_is_noted_d14_req_6() {
+fn a_blocked_peer_is_noted() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::RequestsBlocked(5));
     assert_eq!(bench.out().events, [Event::Note(Note::PeerBlocked)]);
 }
 
+/// D14-REQ-5
 #[test]
-fn finished_requests_leave_nothing_and_refill_the_window_d14_req_5() {
+fn finished_requests_leave_nothing_and_refill_the_window() {
     let config = Config {
         max_request_id: 20,
         ..config()

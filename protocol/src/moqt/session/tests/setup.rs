@@ -29,8 +29,9 @@ fn server_setup(change: impl FnOnce(&mut ServerSetup)) -> ControlMessage {
     ControlMessage::ServerSetup(setup)
 }
 
+/// D14-SETUP-6, D14-SETUP-18
 #[test]
-fn a_client_opens_the_control_stream_and_speaks_first_d14_setup_6_d14_setup_18() {
+fn a_client_opens_the_control_stream_and_speaks_first() {
     let mut bench = Bench::new(Role::Client, config());
     assert_eq!(bench.out().opened, 1);
     bench.input(Input::StreamOpened(STREAM));
@@ -47,8 +48,9 @@ fn a_client_opens_the_control_stream_and_speaks_first_d14_setup_6_d14_setup_18()
     assert_eq!(bench.session.poll_timeout(), None);
 }
 
+/// D14-LIB-1
 #[test]
-fn path_and_authority_stay_out_of_webtransport_d14_lib_1() {
+fn path_and_authority_stay_out_of_webtransport() {
     let webtransport = Config {
         webtransport: true,
         ..config()
@@ -62,8 +64,9 @@ fn path_and_authority_stay_out_of_webtransport_d14_lib_1() {
     assert_eq!((&setup.params.path, &setup.params.authority), (&None, &None));
 }
 
+/// D14-SETUP-9, D14-SETUP-18
 #[test]
-fn a_server_answers_with_its_maximum_d14_setup_9_d14_setup_18() {
+fn a_server_answers_with_its_maximum() {
     let mut bench = Bench::new(
         Role::Server,
         Config {
@@ -189,8 +192,9 @@ fn breaches_of_server_setup_end_the_session() {
     }
 }
 
+/// D14-SETUP-17
 #[test]
-fn missing_path_and_authority_are_tolerated_d14_setup_17() {
+fn missing_path_and_authority_are_tolerated() {
     let mut bench = Bench::new(Role::Server, config());
     bench.input(Input::StreamAccepted(STREAM));
     bench.hear(&client_setup(|setup| {
@@ -203,8 +207,9 @@ fn missing_path_and_authority_are_tolerated_d14_setup_17() {
     ));
 }
 
+/// D14-SETUP-18
 #[test]
-fn no_maximum_means_no_requests_d14_setup_18() {
+fn no_maximum_means_no_requests() {
     let mut bench = Bench::new(Role::Client, config());
     bench.input(Input::StreamOpened(STREAM));
     bench.hear(&server_setup(|_| {}));
@@ -213,8 +218,9 @@ fn no_maximum_means_no_requests_d14_setup_18() {
     assert_eq!(bench.said(), [ControlMessage::RequestsBlocked(0)]);
 }
 
+/// D14-SETUP-7, D14-SETUP-8
 #[test]
-fn the_control_stream_lives_as_long_as_the_session_d14_setup_7_d14_setup_8() {
+fn the_control_stream_lives_as_long_as_the_session() {
     let cases: Vec<(Role, Input)> = vec![
         (Role::Server, Input::StreamAccepted(ControlStream(4))),
         (Role::Client, Input::StreamAccepted(ControlStream(1))),
@@ -236,8 +242,9 @@ fn the_control_stream_lives_as_long_as_the_session_d14_setup_7_d14_setup_8() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
 
+/// D14-SETUP-23
 #[test]
-fn setup_must_come_in_time_d14_setup_23() {
+fn setup_must_come_in_time() {
     for role in [Role::Client, Role::Server] {
         let mut bench = Bench::new(role, config());
         bench.out();
@@ -253,8 +260,9 @@ fn setup_must_come_in_time_d14_setup_23() {
     }
 }
 
+/// D14-SETUP-9
 #[test]
-fn setup_comes_once_d14_setup_9() {
+fn setup_comes_once() {
     let mut bench = Bench::server();
     bench.hear(&client_setup(|_| {}));
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
@@ -276,8 +284,9 @@ fn nothing_is_said_before_setup_or_after_close() {
     assert_eq!(late, Err(CommandError::NotEstablished));
 }
 
+/// D14-ENC-12
 #[test]
-fn a_message_that_cannot_be_read_ends_the_session_d14_enc_12() {
+fn a_message_that_cannot_be_read_ends_the_session() {
     let mut bench = Bench::server();
     bench.input(Input::StreamBytes(STREAM, Bytes::from_static(&[0x3f, 0, 0])));
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));

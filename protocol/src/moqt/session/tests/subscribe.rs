@@ -12,8 +12,9 @@ fn subscribed(bench: &mut Bench, filter: SubscribeFilter, largest: Option<Locati
     bench.out();
 }
 
+/// D14-VAL-15
 #[test]
-fn a_second_subscription_to_a_track_is_refused_by_itself_d14_val_15() {
+fn a_second_subscription_to_a_track_is_refused_by_itself() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::Subscribe(RequestId(0), subscribe("a", LARGEST)));
     assert_eq!(bench.events().len(), 1);
@@ -32,8 +33,9 @@ fn a_second_subscription_to_a_track_is_refused_by_itself_d14_val_15() {
     assert_eq!(events.len(), 3, "{events:?}");
 }
 
+/// D14-VAL-15
 #[test]
-fn a_subscription_beside_an_accepted_publish_is_refused_d14_val_15() {
+fn a_subscription_beside_an_accepted_publish_is_refused() {
     let mut bench = Bench::server();
     let alias = bench.session.new_alias();
     let id = bench.ask(Command::Publish(publish("a", alias)));
@@ -55,8 +57,9 @@ fn a_subscription_beside_an_accepted_publish_is_refused_d14_val_15() {
     assert_eq!(bench.events().len(), 1);
 }
 
+/// D14-VAL-15
 #[test]
-fn we_subscribe_once_to_a_track_d14_val_15() {
+fn we_subscribe_once_to_a_track() {
     let mut bench = Bench::client();
     let id = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
     let again = bench.command(Command::Subscribe(subscribe("a", LARGEST)));
@@ -69,8 +72,9 @@ fn we_subscribe_once_to_a_track_d14_val_15() {
     bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
 }
 
+/// D14-VAL-6
 #[test]
-fn an_inverted_range_is_refused_by_itself_d14_val_6() {
+fn an_inverted_range_is_refused_by_itself() {
     let filter = SubscribeFilter::AbsoluteRange {
         start: Location::new(5, 0),
         end_group: 4,
@@ -101,8 +105,9 @@ fn an_inverted_range_is_refused_by_itself_d14_val_6() {
     assert_eq!(bench.events().len(), 1);
 }
 
+/// D14-VAL-9
 #[test]
-fn updates_only_narrow_d14_val_9() {
+fn updates_only_narrow() {
     let at = Some(Location::new(7, 3));
     let range = SubscribeFilter::AbsoluteRange {
         start: Location::new(2, 0),
@@ -149,8 +154,9 @@ fn updates_only_narrow_d14_val_9() {
     }
 }
 
+/// D14-SUB-27, D14-VAL-9
 #[test]
-fn an_update_of_our_publish_is_measured_by_its_answer_d14_sub_27_d14_val_9() {
+fn an_update_of_our_publish_is_measured_by_its_answer() {
     let mut bench = Bench::server();
     let alias = bench.session.new_alias();
     let offer = Publish {
@@ -170,8 +176,9 @@ fn an_update_of_our_publish_is_measured_by_its_answer_d14_sub_27_d14_val_9() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
 
+/// D14-VAL-9
 #[test]
-fn an_update_names_a_subscription_that_existed_d14_val_9() {
+fn an_update_names_a_subscription_that_existed() {
     // One that is over may still be named: the update crossed its end.
     let mut bench = Bench::server();
     subscribed(&mut bench, LARGEST, None);
@@ -191,8 +198,9 @@ fn an_update_names_a_subscription_that_existed_d14_val_9() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
 
+/// D14-VAL-9, D14-REQ-1
 #[test]
-fn our_updates_narrow_too_d14_val_9_d14_req_1() {
+fn our_updates_narrow_too() {
     let mut bench = Bench::client();
     let id = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
     let early = bench.command(Command::SubscribeUpdate(update(id, Location::new(9, 0), None)));
@@ -220,8 +228,9 @@ fn our_updates_narrow_too_d14_val_9_d14_req_1() {
     );
 }
 
+/// D14-VAL-14
 #[test]
-fn aliases_map_to_requests_d14_val_14() {
+fn aliases_map_to_requests() {
     let mut bench = Bench::client();
     let a = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
     let b = bench.ask(Command::Subscribe(subscribe("b", LARGEST)));
@@ -232,8 +241,9 @@ fn aliases_map_to_requests_d14_val_14() {
     assert_eq!(bench.code(), Some(CloseCode::DuplicateTrackAlias));
 }
 
+/// D14-VAL-14
 #[test]
-fn subscribe_ok_and_publish_share_the_aliases_d14_val_14() {
+fn subscribe_ok_and_publish_share_the_aliases() {
     let mut bench = Bench::client();
     let a = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
     bench.hear(&ControlMessage::SubscribeOk(a, subscribe_ok(9, None)));
@@ -247,8 +257,9 @@ fn subscribe_ok_and_publish_share_the_aliases_d14_val_14() {
     assert_eq!(bench.code(), Some(CloseCode::DuplicateTrackAlias));
 }
 
+/// D14-VAL-14, D14-SUB-28
 #[test]
-fn the_alias_of_a_track_status_stands_for_nothing_d14_val_14_d14_sub_28() {
+fn the_alias_of_a_track_status_stands_for_nothing() {
     let mut bench = Bench::client();
     let a = bench.ask(Command::Subscribe(subscribe("a", LARGEST)));
     bench.hear(&ControlMessage::SubscribeOk(a, subscribe_ok(0, None)));
@@ -263,8 +274,9 @@ fn the_alias_of_a_track_status_stands_for_nothing_d14_val_14_d14_sub_28() {
     assert_eq!(bench.session.open_requests(), (1, 0));
 }
 
+/// D14-DATA-20
 #[test]
-fn our_aliases_come_from_the_session_d14_data_20() {
+fn our_aliases_come_from_the_session() {
     let mut bench = Bench::server();
     bench.hear(&ControlMessage::Subscribe(RequestId(0), subscribe("a", LARGEST)));
     let made_up = bench.command(Command::AcceptSubscribe(RequestId(0), subscribe_ok(5, None)));
