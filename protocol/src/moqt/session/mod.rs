@@ -69,7 +69,8 @@ pub struct Session {
     phase: Phase,
     control: Option<ControlStream>,
     decoder: ControlDecoder,
-    setup_deadline: Instant,
+    /// None when the timeout is too long to be told in time.
+    setup_deadline: Option<Instant>,
     peer: Option<PeerSetup>,
     goaway_sent: Notice,
     goaway_received: Notice,
@@ -98,7 +99,7 @@ impl Session {
             phase: Phase::default(),
             control: None,
             decoder: ControlDecoder::new(codec),
-            setup_deadline: now + config.setup_timeout,
+            setup_deadline: now.checked_add(config.setup_timeout),
             peer: None,
             goaway_sent: Notice::default(),
             goaway_received: Notice::default(),
@@ -147,7 +148,7 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Connecting | Phase::Greeting => Some(self.setup_deadline),
+            Phase::Connecting | Phase::Greeting => self.setup_deadline,
             Phase::Established | Phase::Closed => None,
         }
     }

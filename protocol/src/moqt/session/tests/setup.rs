@@ -291,3 +291,15 @@ fn a_message_that_cannot_be_read_ends_the_session() {
     bench.input(Input::StreamBytes(STREAM, Bytes::from_static(&[0x3f, 0, 0])));
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
+
+#[test]
+fn an_endless_timeout_never_comes() {
+    let config = Config {
+        setup_timeout: Duration::MAX,
+        ..config()
+    };
+    let mut bench = Bench::new(Role::Server, config);
+    assert_eq!(bench.session.poll_timeout(), None);
+    bench.input(Input::Timeout);
+    assert_eq!(bench.out(), Out::default());
+}
