@@ -1,8 +1,8 @@
 //! The `laps` command: a Media over QUIC Transport relay, its clients and its tools.
 //!
 //! [`cli`] reads the command line, [`config`] the configuration, [`commands`] does what was asked, [`exit`] says how
-//! it ended. [`source`] makes what a publisher sends. The relay itself is `laps_actors`, what goes over the wire
-//! `laps_protocol`.
+//! it ended. [`source`] makes what a publisher sends. [`relay`] puts the actors of `laps_actors` together; what
+//! goes over the wire is `laps_protocol`'s.
 
 pub mod cli;
 pub mod commands;
@@ -11,6 +11,7 @@ pub mod exit;
 pub mod logging;
 pub mod names;
 pub mod node_id;
+pub mod relay;
 pub mod signals;
 pub mod source;
 pub mod stamp;

@@ -1,5 +1,30 @@
-//! x
+//! The running part of laps: mailboxes, timers and sockets around the state machines of `laps_protocol`.
+//!
+//! ```text
+//! RootActor                         system arbiter
+//! ├── RegistryActor                 system arbiter      which track lives where, who announced what
+//! └── ShardActor[0..n]              an arbiter each     one UDP socket, one QUIC endpoint
+//!      ├── ConnectionActor*         one per QUIC connection
+//!      │    └── SessionActor*       one per MOQT session
+//!      │         ├── SubscriptionActor*   per downstream SUBSCRIBE, or PUBLISH of ours
+//!      │         ├── AnnounceActor*       per PUBLISH_NAMESPACE received
+//!      │         └── (tasks) one reader per inbound stream, one writer per session
+//!      ├── TrackActor*              home copy of a track, where its objects arrive
+//!      └── ReplicaActor*            the same track on another shard, made on demand
+//! ```
+//!
+//! Rules: a handler feeds a machine and turns its outputs into messages; nothing is sent but by the verbs of
+//! [`supervise::mailbox`]; children are owned through a [`supervise::ChildGuard`].
 
+pub mod announce;
+pub mod client;
+pub mod connection;
+pub mod registry;
+mod reply;
 pub mod root;
+pub mod session;
+pub mod shard;
+pub mod subscription;
 pub mod supervise;
+pub mod track;
 pub mod transport;

@@ -1,4 +1,4 @@
-//! The four ways to put a message into a mailbox.
+//! The five ways to put a message into a mailbox.
 //!
 //! | verb | for | bound of what it can queue |
 //! |---|---|---|
@@ -6,6 +6,7 @@
 //! | [`offer`] | a message its sender can do without | the mailbox's capacity |
 //! | [`Wake`] | "look at the state again" | one message per receiver's credit |
 //! | [`Notify`] | the end of something | one message per sender's life |
+//! | [`signal`] | a step in the life of a request | a handful per request |
 //!
 //! The capacity of an `actix` mailbox is a promise per sender, not a total: each clone of an address may place one
 //! message beyond it. Whoever offers keeps one address and offers through it; a fresh clone for each offer is never
@@ -89,6 +90,14 @@ where
     /// Places `message` if there is room.
     #[doc(hidden)]
     fn try_place(&self, message: M) -> Result<(), SendError<M>>;
+
+    /// Places `message` whatever the mailbox holds.
+    #[doc(hidden)]
+    fn place(&self, message: M);
+
+    /// The receiver still has a mailbox.
+    #[doc(hidden)]
+    fn is_open(&self) -> bool;
 }
 
 mod sealed {
@@ -118,6 +127,18 @@ where
     fn try_place(&self, message: M) -> Result<(), SendError<M>> {
         self.try_send(message)
     }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the one that may place without asking for room"
+    )]
+    fn place(&self, message: M) {
+        self.do_send(message);
+    }
+
+    fn is_open(&self) -> bool {
+        self.connected()
+    }
 }
 
 impl<M> Mailbox<M> for Recipient<M>
@@ -133,6 +154,18 @@ where
 
     fn try_place(&self, message: M) -> Result<(), SendError<M>> {
         self.try_send(message)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the one that may place without asking for room"
+    )]
+    fn place(&self, message: M) {
+        self.do_send(message);
+    }
+
+    fn is_open(&self) -> bool {
+        self.connected()
     }
 }
 
@@ -199,6 +232,28 @@ where
             Err(OfferError::Closed(message))
         }
     }
+}
+
+/// Tells `to` of one step in the life of something it knows: a request made, answered or ended.
+///
+/// Such a message may not be lost, and its sender may be dying, so it goes in whatever the mailbox holds. What bounds
+/// it is what it is about: a request takes a handful of such steps, and a session's requests are bounded by its
+/// request ids. Does not fail and does not panic, also while the thread unwinds. Answers whether the receiver was
+/// still there.
+pub fn signal<M, T>(to: &T, message: M) -> bool
+where
+    T: Mailbox<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    let open = to.is_open();
+    if open {
+        to.place(message);
+        COUNTERS.notified.add();
+    } else {
+        COUNTERS.notify_closed.add();
+    }
+    open
 }
 
 /// What [`Wake::wake`] did.

@@ -96,6 +96,14 @@ impl SendGuard {
         Ok(())
     }
 
+    /// Waits until the peer has everything handed over so far; the stream stays open.
+    ///
+    /// # Errors
+    /// As [`poll_ready`](Self::poll_ready).
+    pub async fn flush(&mut self) -> Result<(), StreamError> {
+        self.stream.flush().await.map_err(StreamError::sending)
+    }
+
     /// Ends the stream after everything handed over; the stack delivers the rest on its own, the guard may be dropped.
     ///
     /// # Errors

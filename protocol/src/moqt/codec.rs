@@ -34,6 +34,14 @@ impl Codec {
         }
     }
 
+    /// Which drafts write an object's header alike: the key under which an encoded header may be shared.
+    #[must_use]
+    pub const fn family(self) -> u8 {
+        match self {
+            Self::Draft14 => 0,
+        }
+    }
+
     /// The number of the version in a SETUP. MOQT-14 §9.3.1 [D14-SETUP-9].
     #[must_use]
     pub const fn version_number(self) -> u64 {

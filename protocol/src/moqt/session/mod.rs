@@ -122,7 +122,7 @@ impl Session {
             return;
         }
         if let Err(breach) = self.on_input(now, input) {
-            self.close(breach.code, breach.to_string());
+            self.close(breach.code, breach.what);
         }
         self.refill();
     }

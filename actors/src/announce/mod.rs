@@ -1,0 +1,121 @@
+//! Namespaces that a peer announced: one actor each; its end withdraws the namespace.
+
+use crate::registry::{AnnounceId, RegisterNamespace, UnregisterNamespace};
+use crate::session::{Say, SessionActor};
+use crate::shard::Env;
+use crate::supervise::guard::ChildGuard;
+use crate::supervise::mailbox;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId};
+use laps_protocol::moqt::name::TrackNamespace;
+use laps_protocol::moqt::session::Command;
+use slog::{Logger, debug};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long the registry may take to enter a namespace.
+const REGISTER_DEADLINE: Duration = Duration::from_secs(5);
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The peer withdrew the namespace.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// What an announcement's actor is made of.
+#[derive(Debug)]
+pub struct Birth {
+    /// The PUBLISH_NAMESPACE.
+    pub request: RequestId,
+    /// The namespace.
+    pub namespace: TrackNamespace,
+    /// The peer was told OK by an earlier actor that failed.
+    pub accepted: bool,
+    /// What the shard shares.
+    pub env: Env,
+    /// Its parent.
+    pub session: Addr<SessionActor>,
+    /// Where it logs.
+    pub log: Logger,
+    /// Tells the parent of its death.
+    pub guard: Option<ChildGuard>,
+}
+
+/// One announced namespace.
+///
+/// Parent: its session. Arbiter: the session's shard. Restart: transient; a new actor registers the namespace again.
+/// In: [`Stop`]. Out: `RegisterNamespace`, `UnregisterNamespace` to the registry, `Say` to the session. Lost on
+/// death: the registration, for the time until the new actor makes it again.
+#[derive(Debug)]
+pub struct AnnounceActor {
+    birth: Birth,
+    id: AnnounceId,
+}
+
+impl AnnounceActor {
+    /// An actor that registers its namespace when it starts.
+    #[must_use]
+    pub fn new(birth: Birth) -> Self {
+        Self {
+            birth,
+            id: AnnounceId(NEXT.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    fn say(&self, command: Command) {
+        mailbox::signal(&self.birth.session, Say(command));
+    }
+}
+
+impl Actor for AnnounceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.birth
+            .env
+            .faults
+            .check_named("announce", &self.birth.namespace);
+        let register = RegisterNamespace {
+            id: self.id,
+            namespace: self.birth.namespace.clone(),
+            session: self.birth.session.clone(),
+            shard: self.birth.env.shard.clone(),
+        };
+        let asked = mailbox::ask(&self.birth.env.registry, register, REGISTER_DEADLINE);
+        ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| {
+            if actor.birth.accepted {
+                return;
+            }
+            // MOQT-14 §6.2 [D14-NS-1]: exactly one answer.
+            match answer {
+                Ok(()) => actor.say(Command::AcceptNamespace(actor.birth.request)),
+                Err(error) => {
+                    debug!(actor.birth.log, "namespace not registered"; "error" => %error);
+                    let error =
+                        RequestError::new(RequestErrorReason::InternalError, "the relay is overloaded");
+                    actor.say(Command::Reject(actor.birth.request, error));
+                    ctx.stop();
+                }
+            }
+        }));
+    }
+}
+
+impl Drop for AnnounceActor {
+    fn drop(&mut self) {
+        // MOQT-14 §6.2 [D14-NS-13]: however it ends, the namespace is withdrawn with it.
+        let gone = UnregisterNamespace {
+            id: self.id,
+            namespace: self.birth.namespace.clone(),
+        };
+        mailbox::signal(&self.birth.env.registry, gone);
+    }
+}
+
+impl Handler<Stop> for AnnounceActor {
+    type Result = ();
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,147 @@
+//! Opening a client's connection and the actors around it.
+
+use crate::registry::{RegistryActor, ShardRef};
+use crate::session::incoming::Acceptors;
+use crate::session::{self, SessionActor, SessionNews};
+use crate::shard::{Env, ShardActor};
+use crate::supervise::Faults;
+use crate::track;
+use crate::transport::{
+    ClientEndpoint, ClientTls, ConnHandle, ConnectError, StartError, TlsError, TransportConfig, Verify,
+};
+use actix::{Actor, Addr, AsyncContext, Context, Recipient};
+use bytes::Bytes;
+use laps_protocol::moqt::message::RequestError;
+use laps_protocol::moqt::session::{CommandError, Role};
+use slog::Logger;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Where a client connects to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The relay's address.
+    pub addr: SocketAddr,
+    /// The name its certificate is for.
+    pub server_name: String,
+    /// AUTHORITY of the SETUP: host and port as the user wrote them. MOQT-14 §9.3.2.1 [D14-LIB-1]
+    pub authority: String,
+    /// PATH of the SETUP with its query; at least "/". MOQT-14 §9.3.2.2 [D14-LIB-1]
+    pub path: String,
+}
+
+/// How a client behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whose certificate is believed.
+    pub verify: Verify,
+    /// QUIC settings.
+    pub transport: TransportConfig,
+    /// Session settings.
+    pub session: session::Config,
+    /// Track settings.
+    pub track: track::Config,
+    /// Where it logs.
+    pub log: Logger,
+}
+
+/// Why a client cannot do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The certificate settings cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No socket.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The relay cannot be reached, or is not trusted.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The session ended.
+    #[error("the session ended: {0}")]
+    Closed(String),
+    /// The relay refused a request.
+    #[error("refused by the relay: {:?}, {}", .0.reason, String::from_utf8_lossy(&.0.phrase))]
+    Rejected(RequestError),
+    /// The request could not be made.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The relay did not answer in time.
+    #[error("no answer from the relay in time")]
+    Timeout,
+}
+
+/// A client's actors.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) env: Env,
+    pub(super) session: Addr<SessionActor>,
+    pub(super) conn: ConnHandle,
+    pub(super) endpoint: ClientEndpoint,
+}
+
+impl Node {
+    /// Connects and starts the session; its progress goes to `news`.
+    pub(super) async fn start(
+        target: &Target,
+        options: Options,
+        news: Recipient<SessionNews>,
+    ) -> Result<Self, ClientError> {
+        let tls = ClientTls::new(&options.verify, &crate::transport::moqt_alpn())?;
+        let endpoint = ClientEndpoint::for_remote(target.addr, &tls, &options.transport)?;
+        let parts = endpoint.connect(target.addr, &target.server_name).await?.split();
+        let conn = parts.handle.clone();
+        let env = Self::env(options);
+        let mut core = env.session.core.clone();
+        core.path = Some(Bytes::from(target.path.clone()));
+        core.authority = Some(Bytes::from(target.authority.clone()));
+        let session = SessionActor::new(session::Birth {
+            env: env.clone(),
+            role: Role::Client,
+            core,
+            conn: parts.handle,
+            incoming: Acceptors {
+                uni: parts.uni,
+                bidi: parts.bidi,
+                datagrams: parts.datagrams,
+            },
+            news: Some(news),
+            guard: None,
+        })
+        .start();
+        Ok(Self {
+            env,
+            session,
+            conn,
+            endpoint,
+        })
+    }
+
+    fn env(options: Options) -> Env {
+        let Options {
+            session, track, log, ..
+        } = options;
+        let registry = RegistryActor::new(log.clone(), 1024, None).start();
+        let session = Arc::new(session::Config {
+            accepts_publishers: false,
+            ..session
+        });
+        let track = Arc::new(track);
+        let context = Context::<ShardActor>::new();
+        let env = Env {
+            registry,
+            shard: ShardRef {
+                index: 0,
+                tracks: context.address().recipient(),
+            },
+            replicas: None,
+            session,
+            track,
+            log,
+            faults: Faults::default(),
+        };
+        context.run(ShardActor::new(env.clone(), None, 0, None));
+        env
+    }
+}

@@ -1,0 +1,378 @@
+//! Publishing: tracks of this process, offered to a relay.
+
+use super::connect::{ClientError, Node, Options, Target};
+use crate::registry::RegisterTrack;
+use crate::session::{PublishTrack, Request, SessionNews, Shutdown};
+use crate::supervise::mailbox;
+use crate::track::{self, Ingest, Source, SourceId, TrackActor, TrackRef, UpstreamDone, UpstreamTerms};
+use actix::{Actor, Addr, Context, Handler};
+use bytes::Bytes;
+use laps_protocol::moqt::location::{GroupId, Location, ObjectId};
+use laps_protocol::moqt::message::{
+    MessageParams, NamespaceRequest, PublishDone, PublishDoneStatus, RequestError, RequestId,
+};
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
+use laps_protocol::moqt::session::Command;
+use laps_protocol::relay::track_log::{Append, LogDatagram, StreamEnd, StreamKey};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long the relay may take to answer a request.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the last objects may take to reach the relay.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How a track is offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flow {
+    /// PUBLISH_NAMESPACE, and the relay subscribes.
+    #[default]
+    Announce,
+    /// PUBLISH.
+    Publish,
+}
+
+/// What a publisher knows of its session.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    established: bool,
+    accepted: HashMap<RequestId, Result<(), RequestError>>,
+    closed: Option<String>,
+}
+
+/// Hears what becomes of a publisher's session.
+///
+/// Parent: the command that started it. Arbiter: the client's. Restart: never. In: [`SessionNews`]. Out: nothing; its
+/// [`Publisher`] watches. Lost on death: the publisher is told that the session ended.
+#[derive(Debug)]
+pub struct PublisherActor {
+    progress: watch::Sender<Progress>,
+}
+
+impl Actor for PublisherActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<SessionNews> for PublisherActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: SessionNews, _: &mut Self::Context) {
+        self.progress.send_modify(|progress| match msg {
+            SessionNews::Established(_) => progress.established = true,
+            SessionNews::NamespaceOk(id) | SessionNews::PublishOk(id, _) => {
+                progress.accepted.insert(id, Ok(()));
+            }
+            SessionNews::Rejected(id, _, error) => {
+                progress.accepted.insert(id, Err(error));
+            }
+            SessionNews::Closed { why, .. } => progress.closed = Some(why),
+            SessionNews::Subscribed(_) | SessionNews::Goaway(_) => {}
+        });
+    }
+}
+
+/// A session that publishes.
+#[derive(Debug)]
+pub struct Publisher {
+    node: Node,
+    progress: watch::Receiver<Progress>,
+    announced: Vec<TrackNamespace>,
+    _actor: Addr<PublisherActor>,
+}
+
+impl Publisher {
+    /// Connects and completes SETUP.
+    ///
+    /// # Errors
+    /// [`ClientError`] says what stood in the way.
+    pub async fn connect(target: &Target, options: Options) -> Result<Self, ClientError> {
+        let (sender, progress) = watch::channel(Progress::default());
+        let actor = PublisherActor { progress: sender }.start();
+        let node = Node::start(target, options, actor.clone().recipient()).await?;
+        let mut publisher = Self {
+            node,
+            progress,
+            announced: Vec::new(),
+            _actor: actor,
+        };
+        publisher
+            .until(|progress| progress.established.then_some(Ok(())))
+            .await?;
+        Ok(publisher)
+    }
+
+    /// Offers a track; objects are written to what is returned.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the relay refuses.
+    pub async fn publish(&mut self, name: FullTrackName, flow: Flow) -> Result<TrackWriter, ClientError> {
+        let (wanted, wants) = watch::channel(false);
+        let source = SourceId::next();
+        let home = TrackActor::new(track::Birth {
+            name: name.clone(),
+            epoch: 0,
+            config: Arc::clone(&self.node.env.track),
+            registry: self.node.env.registry.clone(),
+            log: self.node.env.log.clone(),
+            faults: self.node.env.faults.clone(),
+            guard: None,
+            terms: UpstreamTerms::default(),
+            source: (source, Source::Local { wanted }),
+        })
+        .start();
+        let track = TrackRef {
+            name: name.clone(),
+            shard: 0,
+            home: home.clone(),
+            epoch: 0,
+        };
+        mailbox::signal(&self.node.env.registry, RegisterTrack(track.clone()));
+        let request = match flow {
+            Flow::Announce => {
+                let namespace = name.namespace().clone();
+                if self.announced.contains(&namespace) {
+                    None
+                } else {
+                    self.announced.push(namespace.clone());
+                    let request = NamespaceRequest {
+                        namespace,
+                        params: MessageParams::default(),
+                    };
+                    Some(self.request(Request(Command::PublishNamespace(request))).await?)
+                }
+            }
+            Flow::Publish => {
+                let asked = mailbox::ask(&self.node.session, PublishTrack { track }, ANSWER_DEADLINE).await;
+                Some(asked.map_err(|_| self.ended())??)
+            }
+        };
+        if let Some(request) = request {
+            self.until(|progress| {
+                progress
+                    .accepted
+                    .get(&request)
+                    .map(|answer| answer.clone().map_err(ClientError::Rejected))
+            })
+            .await?;
+        }
+        Ok(TrackWriter {
+            home,
+            source,
+            wants,
+            stream: None,
+            next_key: 0,
+            priority: 128,
+        })
+    }
+
+    async fn request(&self, request: Request) -> Result<RequestId, ClientError> {
+        let asked = mailbox::ask(&self.node.session, request, ANSWER_DEADLINE).await;
+        Ok(asked.map_err(|_| self.ended())??)
+    }
+
+    fn ended(&self) -> ClientError {
+        ClientError::Closed(self.progress.borrow().closed.clone().unwrap_or_default())
+    }
+
+    async fn until<T>(
+        &mut self,
+        mut done: impl FnMut(&Progress) -> Option<Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let wait = async {
+            loop {
+                {
+                    let progress = self.progress.borrow_and_update();
+                    if let Some(result) = done(&progress) {
+                        return result;
+                    }
+                    if let Some(why) = &progress.closed {
+                        return Err(ClientError::Closed(why.clone()));
+                    }
+                }
+                if self.progress.changed().await.is_err() {
+                    return Err(ClientError::Closed("the session failed".to_owned()));
+                }
+            }
+        };
+        tokio::time::timeout(ANSWER_DEADLINE, wait)
+            .await
+            .unwrap_or(Err(ClientError::Timeout))
+    }
+
+    /// Resolves when the session is over, with why.
+    pub async fn closed(&mut self) -> String {
+        loop {
+            if let Some(why) = &self.progress.borrow_and_update().closed {
+                return why.clone();
+            }
+            if self.progress.changed().await.is_err() {
+                return "the session failed".to_owned();
+            }
+        }
+    }
+
+    /// The connection, for its figures.
+    #[must_use]
+    pub const fn conn(&self) -> &crate::transport::ConnHandle {
+        &self.node.conn
+    }
+
+    /// Ends the session in an orderly way and waits until the relay was told.
+    pub async fn close(mut self) {
+        mailbox::signal(&self.node.session, Shutdown { reason: "done" });
+        drop(tokio::time::timeout(ANSWER_DEADLINE, self.closed()).await);
+        let mut endpoint = self.node.endpoint.clone();
+        drop(tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await);
+    }
+}
+
+/// Writes the objects of one track, group by group, one stream a group.
+#[derive(Debug)]
+pub struct TrackWriter {
+    home: Addr<TrackActor>,
+    source: SourceId,
+    wants: watch::Receiver<bool>,
+    stream: Option<(StreamKey, GroupId)>,
+    next_key: StreamKey,
+    priority: u8,
+}
+
+impl TrackWriter {
+    /// Waits until the relay wants objects.
+    ///
+    /// # Errors
+    /// When the track is over before that.
+    pub async fn wanted(&mut self) -> Result<(), ClientError> {
+        match self.wants.wait_for(|wanted| *wanted).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ClientError::Closed("the track ended".to_owned())),
+        }
+    }
+
+    /// Whether the relay wants objects right now.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        *self.wants.borrow()
+    }
+
+    /// Publisher priority of the streams and datagrams from here on, 0 the most urgent.
+    pub const fn set_priority(&mut self, priority: u8) {
+        self.priority = priority;
+    }
+
+    /// Writes one object on its group's stream; a new group ends the one before. The payload may come in pieces.
+    ///
+    /// # Errors
+    /// When the track is over.
+    pub async fn object(&mut self, place: Location, payload: Vec<Bytes>) -> Result<(), ClientError> {
+        let mut batch = Vec::with_capacity(payload.len() + 3);
+        let stream = match self.stream {
+            Some((stream, group)) if group == place.group => stream,
+            _ => {
+                self.end_stream(&mut batch);
+                let stream = self.next_key;
+                self.next_key += 1;
+                self.stream = Some((stream, place.group));
+                batch.push(Append::SubgroupOpened {
+                    stream,
+                    group: place.group,
+                    subgroup: 0,
+                    priority: self.priority,
+                    has_extensions: false,
+                    // MOQT-14 §10.4.2 [D14-DATA-6]: a group has one stream here, so its FIN ends the group.
+                    end_of_group: true,
+                });
+                stream
+            }
+        };
+        let header = ObjectHeader {
+            id: place.object,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: payload.iter().map(|piece| piece.len() as u64).sum(),
+        };
+        batch.push(Append::ObjectStarted { stream, header });
+        batch.extend(
+            payload
+                .into_iter()
+                .filter(|piece| !piece.is_empty())
+                .map(|bytes| Append::Payload { stream, bytes }),
+        );
+        self.ingest(batch).await
+    }
+
+    /// Sends one object as a datagram.
+    ///
+    /// # Errors
+    /// When the track is over.
+    pub async fn datagram(
+        &mut self,
+        group: GroupId,
+        object: ObjectId,
+        payload: Bytes,
+    ) -> Result<(), ClientError> {
+        let datagram = LogDatagram {
+            location: Location::new(group, object),
+            priority: self.priority,
+            extensions: Bytes::new(),
+            end_of_group: false,
+            status: ObjectStatus::Normal,
+            payload,
+        };
+        self.ingest(vec![Append::Datagram(datagram)]).await
+    }
+
+    /// Ends the track and waits until every subscriber has what was written.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub async fn finish(mut self) -> Result<(), ClientError> {
+        let mut batch = Vec::new();
+        self.end_stream(&mut batch);
+        if !batch.is_empty() {
+            self.ingest(batch).await?;
+        }
+        let done = PublishDone {
+            status: PublishDoneStatus::TrackEnded,
+            stream_count: None,
+            phrase: Bytes::from_static(b"done"),
+        };
+        mailbox::signal(
+            &self.home,
+            UpstreamDone {
+                source: self.source,
+                done,
+            },
+        );
+        // The sending half lives in the track's actor, which stops when its last reader is gone.
+        let drained = async { while self.wants.changed().await.is_ok() {} };
+        tokio::time::timeout(DRAIN_DEADLINE, drained)
+            .await
+            .map_err(|_| ClientError::Timeout)
+    }
+
+    fn end_stream(&mut self, batch: &mut Vec<Append>) {
+        if let Some((stream, _)) = self.stream.take() {
+            batch.push(Append::SubgroupClosed {
+                stream,
+                end: StreamEnd::Fin,
+            });
+        }
+    }
+
+    async fn ingest(&self, batch: Vec<Append>) -> Result<(), ClientError> {
+        let asked = mailbox::ask(
+            &self.home,
+            Ingest {
+                source: self.source,
+                batch,
+            },
+            ANSWER_DEADLINE,
+        )
+        .await;
+        asked.map_err(|_| ClientError::Closed("the track ended".to_owned()))
+    }
+}

@@ -1,0 +1,103 @@
+//! One QUIC connection and the session on it.
+
+use crate::session::incoming::Acceptors;
+use crate::session::{self, SessionActor, Shutdown};
+use crate::shard::Env;
+use crate::supervise::mailbox;
+use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
+use crate::transport::{Conn, ConnHandle, ConnParts};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use laps_protocol::moqt::session::Role;
+use slog::{Logger, error, info};
+
+/// End the connection in an orderly way.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// What the peer is told, for a person.
+    pub reason: &'static str,
+}
+
+/// One accepted QUIC connection.
+///
+/// Parent: the shard. Arbiter: the shard's. Restart: temporary. In: `ChildDown` of its session, [`Leave`]. Out:
+/// `Shutdown` to its session. Lost on death: the connection; its session hears of the end from the transport.
+#[derive(Debug)]
+pub struct ConnectionActor {
+    env: Env,
+    parts: Option<ConnParts>,
+    handle: ConnHandle,
+    session: Option<Addr<SessionActor>>,
+    log: Logger,
+    _guard: ChildGuard,
+}
+
+impl ConnectionActor {
+    /// An actor that starts the session of `conn` when it starts.
+    #[must_use]
+    pub fn new(env: Env, conn: Conn, guard: ChildGuard) -> Self {
+        let parts = conn.split();
+        let handle = parts.handle.clone();
+        let log = env.log.new(slog::o!("conn" => handle.id()));
+        Self {
+            env,
+            parts: Some(parts),
+            handle,
+            session: None,
+            log,
+            _guard: guard,
+        }
+    }
+}
+
+impl Actor for ConnectionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(parts) = self.parts.take() else {
+            ctx.stop();
+            return;
+        };
+        info!(self.log, "connection accepted"; "peer" => ?self.handle.remote_addr().ok());
+        let session = SessionActor::new(session::Birth {
+            env: self.env.clone(),
+            role: Role::Server,
+            core: self.env.session.core.clone(),
+            conn: parts.handle,
+            incoming: Acceptors {
+                uni: parts.uni,
+                bidi: parts.bidi,
+                datagrams: parts.datagrams,
+            },
+            news: None,
+            guard: Some(ChildGuard::new(
+                ctx.address().recipient(),
+                ChildId::fresh(),
+                "session",
+            )),
+        });
+        self.session = Some(session.start());
+    }
+}
+
+impl Handler<ChildDown> for ConnectionActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: ChildDown, ctx: &mut Self::Context) {
+        // A raw QUIC connection carries one session, so both end together.
+        if msg.exit == Exit::Panicked {
+            error!(self.log, "session failed, its connection is closed");
+        }
+        ctx.stop();
+    }
+}
+
+impl Handler<Leave> for ConnectionActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: Leave, _: &mut Self::Context) {
+        if let Some(session) = &self.session {
+            mailbox::signal(session, Shutdown { reason: msg.reason });
+        }
+    }
+}

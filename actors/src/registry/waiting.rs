@@ -1,0 +1,150 @@
+//! Questions for tracks that have no publisher yet.
+
+use crate::reply::ReplyTo;
+use crate::track::{ReaderId, TrackRef, Unavailable};
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use std::collections::HashMap;
+
+/// One question.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) reader: ReaderId,
+    pub(super) reply: ReplyTo<Result<TrackRef, Unavailable>>,
+}
+
+/// All of them, within a bound.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    by_name: HashMap<FullTrackName, Vec<Waiter>>,
+    count: usize,
+    max: usize,
+    refused: u64,
+}
+
+impl Waiting {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            by_name: HashMap::new(),
+            count: 0,
+            max,
+            refused: 0,
+        }
+    }
+
+    /// Lets a question wait, or hands it back when too many do.
+    pub(super) fn add(&mut self, name: FullTrackName, waiter: Waiter) -> Result<(), Waiter> {
+        if self.count >= self.max {
+            self.sweep();
+        }
+        if self.count >= self.max {
+            self.refused += 1;
+            return Err(waiter);
+        }
+        self.count += 1;
+        self.by_name.entry(name).or_default().push(waiter);
+        Ok(())
+    }
+
+    /// The questions for one track.
+    pub(super) fn take(&mut self, name: &FullTrackName) -> Vec<Waiter> {
+        let waiters = self.by_name.remove(name).unwrap_or_default();
+        self.count -= waiters.len();
+        waiters
+            .into_iter()
+            .filter(|waiter| !waiter.reply.is_abandoned())
+            .collect()
+    }
+
+    /// The questions for every track of a namespace.
+    pub(super) fn take_matching(&mut self, namespace: &TrackNamespace) -> Vec<(FullTrackName, Vec<Waiter>)> {
+        let names: Vec<_> = self
+            .by_name
+            .keys()
+            .filter(|name| namespace.is_prefix_of(name.namespace()))
+            .cloned()
+            .collect();
+        names
+            .into_iter()
+            .map(|name| {
+                let waiters = self.take(&name);
+                (name, waiters)
+            })
+            .filter(|(_, waiters)| !waiters.is_empty())
+            .collect()
+    }
+
+    /// Forgets questions that nobody waits for any more.
+    pub(super) fn sweep(&mut self) {
+        self.by_name.retain(|_, waiters| {
+            waiters.retain(|waiter| !waiter.reply.is_abandoned());
+            !waiters.is_empty()
+        });
+        self.count = self.by_name.values().map(Vec::len).sum();
+    }
+
+    #[cfg(test)]
+    pub(super) const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    #[cfg(test)]
+    pub(super) const fn len(&self) -> usize {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Reply;
+    use bytes::Bytes;
+
+    fn name(n: u8) -> FullTrackName {
+        let namespace = TrackNamespace::new([Bytes::from(vec![n])]).unwrap();
+        FullTrackName::new(namespace, Bytes::new()).unwrap()
+    }
+
+    #[test]
+    fn the_bound_refuses_and_counts_and_the_abandoned_make_room() {
+        let mut waiting = Waiting::new(2);
+        for n in 0..2 {
+            let (_, reply) = Reply::later();
+            waiting
+                .add(
+                    name(n),
+                    Waiter {
+                        reader: ReaderId::next(),
+                        reply,
+                    },
+                )
+                .unwrap();
+        }
+        assert_eq!(waiting.len(), 2);
+        // Nobody holds the asking half of the two above, so they count as abandoned and are swept out.
+        let (_, reply) = Reply::later();
+        waiting
+            .add(
+                name(3),
+                Waiter {
+                    reader: ReaderId::next(),
+                    reply,
+                },
+            )
+            .unwrap();
+        assert_eq!(waiting.len(), 1);
+        assert_eq!(waiting.refused(), 0);
+        let mut full = Waiting::new(0);
+        let (_, reply) = Reply::later();
+        assert!(
+            full.add(
+                name(4),
+                Waiter {
+                    reader: ReaderId::next(),
+                    reply
+                }
+            )
+            .is_err()
+        );
+        assert_eq!(full.refused(), 1);
+    }
+}

@@ -1,0 +1,72 @@
+//! The actors that serve a session's requests, and what the session keeps so that it can start them again.
+
+use super::egress::Streams;
+use crate::announce::AnnounceActor;
+use crate::subscription::{Spec, SubscriptionActor};
+use crate::supervise::guard::ChildId;
+use crate::supervise::policy::{Backoff, Intensity, Restart, Supervisor};
+use actix::Addr;
+use laps_protocol::moqt::message::{NamespaceRequest, RequestId};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A request that serves itself badly this often ends on the wire.
+const INTENSITY: Intensity = Intensity {
+    max: 10,
+    within: Duration::from_secs(10),
+};
+
+/// The policy of every request's actor: transient, ten restarts in ten seconds.
+pub(super) fn supervisor(id: RequestId) -> Supervisor {
+    let backoff = Backoff {
+        first: Duration::from_millis(10),
+        max: Duration::from_secs(1),
+        jitter_percent: 20,
+    };
+    Supervisor::new(Restart::Transient, INTENSITY, backoff, id.0)
+}
+
+/// A downstream subscription.
+#[derive(Debug)]
+pub(super) struct SubscriptionSlot {
+    pub(super) addr: Addr<SubscriptionActor>,
+    pub(super) child: ChildId,
+    pub(super) spec: Spec,
+    pub(super) streams: Rc<Streams>,
+    pub(super) supervisor: Supervisor,
+}
+
+/// A namespace that the peer announced.
+#[derive(Debug)]
+pub(super) struct AnnounceSlot {
+    pub(super) addr: Addr<AnnounceActor>,
+    pub(super) child: ChildId,
+    pub(super) request: NamespaceRequest,
+    pub(super) supervisor: Supervisor,
+}
+
+/// All of them, by request.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    pub(super) subscriptions: HashMap<RequestId, SubscriptionSlot>,
+    pub(super) announces: HashMap<RequestId, AnnounceSlot>,
+    /// Tracks that we offered by PUBLISH and that the peer has not answered.
+    pub(super) offers: HashMap<RequestId, Spec>,
+}
+
+impl Children {
+    pub(super) fn subscription_of(&self, child: ChildId) -> Option<RequestId> {
+        self.subscriptions
+            .iter()
+            .find(|(_, slot)| slot.child == child)
+            .map(|(id, _)| *id)
+    }
+
+    pub(super) fn announce_of(&self, child: ChildId) -> Option<RequestId> {
+        self.announces
+            .iter()
+            .find(|(_, slot)| slot.child == child)
+            .map(|(id, _)| *id)
+    }
+}

@@ -1,0 +1,104 @@
+//! The control stream's two tasks: one reads, one writes.
+
+use super::{ControlEvent, SessionActor};
+use crate::supervise::mailbox;
+use crate::transport::{RecvGuard, SendGuard};
+use actix::Addr;
+use bytes::Bytes;
+use laps_protocol::moqt::session::{ControlStream, Input};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long the session may take for one read of control bytes before its task gives up on it.
+const HANDLE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the writing task is given.
+enum Item {
+    Bytes(Bytes),
+    Flush(oneshot::Sender<()>),
+}
+
+/// The writing end of the control stream, as the session holds it.
+#[derive(Debug)]
+pub(super) struct ControlWriter {
+    queue: mpsc::UnboundedSender<Item>,
+    backlog: Rc<Cell<usize>>,
+    limit: usize,
+}
+
+impl ControlWriter {
+    /// Starts the task that writes `stream`.
+    pub(super) fn start(mut stream: SendGuard, limit: usize) -> (Self, actix_rt::task::JoinHandle<()>) {
+        let (queue, mut waiting) = mpsc::unbounded_channel();
+        let backlog = Rc::new(Cell::new(0));
+        let written = Rc::clone(&backlog);
+        let task = actix_rt::spawn(async move {
+            while let Some(item) = waiting.recv().await {
+                let done = match item {
+                    Item::Bytes(bytes) => {
+                        let len = bytes.len();
+                        let sent = stream.send(&mut [bytes]).await;
+                        written.set(written.get() - len);
+                        sent
+                    }
+                    Item::Flush(told) => {
+                        let flushed = stream.flush().await;
+                        // Whoever asked may have given up.
+                        let _given_up: bool = told.send(()).is_err();
+                        flushed
+                    }
+                };
+                if done.is_err() {
+                    break;
+                }
+            }
+        });
+        (
+            Self {
+                queue,
+                backlog,
+                limit,
+            },
+            task,
+        )
+    }
+
+    /// Queues bytes; false when the peer reads its control stream too slowly.
+    ///
+    /// The queue's bound is in bytes, kept here [D14-LIM-4]: a peer that reads nothing costs `limit` and its session.
+    pub(super) fn write(&self, bytes: Bytes) -> bool {
+        let backlog = self.backlog.get() + bytes.len();
+        if backlog > self.limit {
+            return false;
+        }
+        self.backlog.set(backlog);
+        // A closed queue means the connection is on its way out, which is reported elsewhere.
+        drop(self.queue.send(Item::Bytes(bytes)));
+        true
+    }
+
+    /// Resolves when the peer has everything that was written before, or never will.
+    pub(super) fn flushed(&self) -> impl Future<Output = ()> + use<> {
+        let (told, flushed) = oneshot::channel();
+        drop(self.queue.send(Item::Flush(told)));
+        async move { drop(flushed.await) }
+    }
+}
+
+/// Reads one bidirectional stream until it ends; one piece is with the session at a time.
+pub(super) async fn read(mut stream: RecvGuard, id: ControlStream, session: Addr<SessionActor>) {
+    loop {
+        let input = match stream.receive().await {
+            Ok(Some(bytes)) => Input::StreamBytes(id, bytes),
+            Ok(None) => Input::StreamFin(id),
+            Err(_) => Input::StreamReset(id),
+        };
+        let last = !matches!(input, Input::StreamBytes(..));
+        let handled = mailbox::ask(&session, ControlEvent(input), HANDLE_DEADLINE).await;
+        if last || handled.is_err() {
+            return;
+        }
+    }
+}

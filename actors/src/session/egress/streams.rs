@@ -1,0 +1,116 @@
+//! The open downstream streams of one subscription.
+//!
+//! Kept by the session, not by the subscription's actor, so that a restarted actor finds what its predecessor left
+//! open and the count for PUBLISH_DONE stays exact.
+
+use crate::supervise::mailbox::Wake;
+use actix::Message;
+use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::relay::track_log::SubgroupSeq;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::task::Waker;
+
+/// A downstream stream of the subscription was closed.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct LanesChanged;
+
+/// What the subscription can do to one of its lanes.
+#[derive(Debug, Default)]
+pub(super) struct LaneControl {
+    pub(super) reset: Cell<Option<ResetCode>>,
+    /// True while the lane waits for the log, and for nothing else.
+    pub(super) hungry: Cell<bool>,
+    pub(super) waker: RefCell<Option<Waker>>,
+}
+
+impl LaneControl {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// All lanes of one subscription, and how many streams it has opened since it began.
+#[derive(Debug, Default)]
+pub struct Streams {
+    opened: Cell<u64>,
+    lagged: Cell<u64>,
+    lanes: RefCell<BTreeMap<SubgroupSeq, Rc<LaneControl>>>,
+    changed: RefCell<Option<Wake<LanesChanged>>>,
+}
+
+impl Streams {
+    /// Streams opened for the subscription so far. MOQT-14 §9.12 [D14-SUB-20]
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened.get()
+    }
+
+    /// Lanes that ended because the log no longer had what they were to send.
+    #[must_use]
+    pub fn lagged(&self) -> u64 {
+        self.lagged.get()
+    }
+
+    /// Lanes that are not closed yet.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.lanes.borrow().len()
+    }
+
+    /// Who is told when a lane closes.
+    pub fn tell(&self, changed: Wake<LanesChanged>) {
+        *self.changed.borrow_mut() = Some(changed);
+    }
+
+    /// Wakes the lanes that wait for the log.
+    pub fn advance(&self) {
+        for lane in self.lanes.borrow().values() {
+            if lane.hungry.get() {
+                lane.wake();
+            }
+        }
+    }
+
+    /// Resets every open lane.
+    pub fn reset_all(&self, code: ResetCode) {
+        for lane in self.lanes.borrow().values() {
+            lane.reset.set(Some(code));
+            lane.wake();
+        }
+    }
+
+    pub(super) fn add(&self, seq: SubgroupSeq) -> Rc<LaneControl> {
+        let control = Rc::new(LaneControl::default());
+        self.lanes.borrow_mut().insert(seq, Rc::clone(&control));
+        control
+    }
+
+    pub(super) fn count_opened(&self) {
+        self.opened.set(self.opened.get() + 1);
+    }
+
+    /// Counts objects that were passed over because the log no longer had them.
+    pub fn count_lagged(&self) {
+        self.lagged.set(self.lagged.get() + 1);
+    }
+
+    /// Forgets a lane, unless another has taken its place.
+    pub(super) fn closed(&self, seq: SubgroupSeq, control: &Rc<LaneControl>) {
+        let mut lanes = self.lanes.borrow_mut();
+        if lanes
+            .get(&seq)
+            .is_some_and(|current| Rc::ptr_eq(current, control))
+        {
+            lanes.remove(&seq);
+        }
+        drop(lanes);
+        if let Some(changed) = &*self.changed.borrow() {
+            changed.wake(LanesChanged);
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! The session's message handlers, and how it starts and restarts its children.
+
+use super::children::{AnnounceSlot, SubscriptionSlot, supervisor};
+use super::control::{self, ControlWriter};
+use super::egress::Streams;
+use super::ingress::{self, Ingress};
+use super::messages::{
+    AcceptPublish, Binding, Breach, ForwardPublished, PublishTrack, ReleaseUpstream, Request, ResolveAlias,
+    Say, Shutdown, SubscribeUpstream, SubscriptionOver,
+};
+use super::{ControlEvent, Incoming, SessionActor};
+use crate::announce::{self, AnnounceActor};
+use crate::reply::Reply;
+use crate::subscription::{self, Origin, Spec, SubscriptionActor};
+use crate::supervise::guard::{ChildDown, ChildGuard, ChildId};
+use crate::supervise::mailbox;
+use crate::supervise::policy::Decision;
+use crate::transport::{ConnError, RecvGuard, SendGuard};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
+use bytes::Bytes;
+use laps_protocol::moqt::error::{CloseCode, ResetCode};
+use laps_protocol::moqt::message::{
+    GroupOrder, GroupOrderRequest, MessageParams, NamespaceRequest, Publish, PublishDone, PublishDoneStatus,
+    PublishOk, RequestErrorReason, RequestId, Subscribe, SubscribeFilter, SubscribeUpdate,
+};
+use laps_protocol::moqt::object::DatagramObject;
+use laps_protocol::moqt::session::{Command, CommandError, ControlStream, Input};
+use laps_protocol::relay::track_log::{Append, LogDatagram};
+use slog::{debug, info, warn};
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Subscriber priority of the relay's own subscriptions: the middle. MOQT-14 §7.3 [D14-SUB-13]
+const UPSTREAM_PRIORITY: u8 = 128;
+/// How long an ending session waits for its peer to take the last control bytes.
+const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
+
+impl SessionActor {
+    pub(super) fn open_control(&mut self, ctx: &mut Context<Self>) {
+        let mut conn = self.conn.clone();
+        let opened = async move { conn.open_bidi().await };
+        ctx.spawn(opened.into_actor(self).map(|opened, actor, ctx| match opened {
+            Ok((send, recv)) => actor.control_opened(ctx, send, recv, Input::StreamOpened),
+            Err(error) => actor.ended(ctx, error),
+        }));
+    }
+
+    fn control_opened(
+        &mut self,
+        ctx: &mut Context<Self>,
+        send: SendGuard,
+        recv: RecvGuard,
+        input: impl FnOnce(ControlStream) -> Input,
+    ) {
+        let id = ControlStream(self.next_control);
+        self.next_control += 1;
+        let (writer, task) = ControlWriter::start(send, self.env.session.max_control_backlog);
+        self.controls.push((id, writer));
+        self.tasks.push(task);
+        self.tasks
+            .push(actix_rt::spawn(control::read(recv, id, ctx.address())));
+        self.input(ctx, input(id));
+    }
+
+    /// The connection is gone.
+    fn ended(&mut self, ctx: &mut Context<Self>, error: ConnError) {
+        let peer = self.conn.peer_close();
+        let reason = peer.map(|close| close.reason.clone()).unwrap_or_default();
+        let clean = match error {
+            ConnError::Ended => true,
+            ConnError::Peer { code } | ConnError::Local { code } => code == 0,
+            ConnError::Transport { .. }
+            | ConnError::IdleTimeout
+            | ConnError::HandshakeTimeout
+            | ConnError::StatelessReset
+            | ConnError::Stack { .. } => false,
+        };
+        let why = if reason.is_empty() {
+            error.to_string()
+        } else {
+            format!("{error}: {reason}")
+        };
+        info!(self.log, "connection ended"; "why" => &why);
+        self.end(ctx, why, clean);
+    }
+
+    fn uni(&mut self, ctx: &mut Context<Self>, stream: RecvGuard) {
+        // MOQT-14 §3.3 [D14-SETUP-22]: a stream that overtakes SETUP waits, unread, like one that overtakes its alias.
+        let ingress = Ingress {
+            session: ctx.address(),
+            codec: self.codec,
+            limits: self.env.session.data,
+            header_timeout: self.env.session.header_timeout,
+            alias_wait: self.env.session.alias_wait,
+        };
+        while self.ingress_tasks.try_join_next().is_some() {}
+        self.ingress_tasks.spawn_local(ingress.run(stream));
+    }
+
+    fn datagram(&mut self, ctx: &mut Context<Self>, bytes: Bytes) {
+        let object = match self.codec.decode_datagram(bytes, &self.env.session.data) {
+            Ok(object) => object,
+            Err(error) => {
+                self.close(ctx, error.code, error.what);
+                return;
+            }
+        };
+        let request = self.core.peer_alias(object.alias);
+        match request.and_then(|request| self.bindings.get(request)).cloned() {
+            Some(binding) => self.forward_datagram(&binding, object),
+            None => self
+                .bindings
+                .keep(Instant::now(), self.env.session.alias_wait, object),
+        }
+    }
+
+    pub(super) fn forward_datagram(&mut self, binding: &Binding, object: DatagramObject) {
+        let chunk = Append::Datagram(LogDatagram {
+            location: object.location,
+            priority: object.priority,
+            extensions: object.extensions,
+            end_of_group: object.end_of_group,
+            status: object.status,
+            payload: object.payload,
+        });
+        if !ingress::datagram(&binding.track, binding.source, chunk) {
+            self.bindings.refused += 1;
+        }
+    }
+
+    pub(super) fn start_subscription(&mut self, ctx: &mut Context<Self>, id: RequestId, spec: Spec) {
+        let streams = Rc::new(Streams::default());
+        let child = ChildId::fresh();
+        let addr = self.spawn_subscription(ctx, child, &spec, &streams, false);
+        let slot = SubscriptionSlot {
+            addr,
+            child,
+            spec,
+            streams,
+            supervisor: supervisor(id),
+        };
+        self.children.subscriptions.insert(id, slot);
+    }
+
+    fn spawn_subscription(
+        &self,
+        ctx: &Context<Self>,
+        child: ChildId,
+        spec: &Spec,
+        streams: &Rc<Streams>,
+        resumed: bool,
+    ) -> actix::Addr<SubscriptionActor> {
+        subscription::Birth {
+            spec: spec.clone(),
+            resumed,
+            env: self.env.clone(),
+            session: ctx.address(),
+            conn: self.conn.clone(),
+            codec: self.codec,
+            egress: self.egress.clone(),
+            streams: Rc::clone(streams),
+            log: self
+                .log
+                .new(slog::o!("req" => spec.request.0, "track" => spec.subscribe.track.to_string())),
+            guard: Some(ChildGuard::new(ctx.address().recipient(), child, "subscription")),
+        }
+        .start()
+    }
+
+    pub(super) fn update_subscription(&self, id: RequestId, update: SubscribeUpdate) {
+        if let Some(slot) = self.children.subscriptions.get(&id) {
+            slot.spec.update(&update);
+            mailbox::signal(&slot.addr, subscription::Update(update));
+        }
+    }
+
+    pub(super) fn start_announce(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: RequestId,
+        request: NamespaceRequest,
+    ) {
+        let child = ChildId::fresh();
+        let addr = self.spawn_announce(ctx, child, id, &request, false);
+        self.children.announces.insert(
+            id,
+            AnnounceSlot {
+                addr,
+                child,
+                request,
+                supervisor: supervisor(id),
+            },
+        );
+    }
+
+    fn spawn_announce(
+        &self,
+        ctx: &Context<Self>,
+        child: ChildId,
+        id: RequestId,
+        request: &NamespaceRequest,
+        accepted: bool,
+    ) -> actix::Addr<AnnounceActor> {
+        AnnounceActor::new(announce::Birth {
+            request: id,
+            namespace: request.namespace.clone(),
+            accepted,
+            env: self.env.clone(),
+            session: ctx.address(),
+            log: self.log.clone(),
+            guard: Some(ChildGuard::new(ctx.address().recipient(), child, "announce")),
+        })
+        .start()
+    }
+
+    pub(super) fn end_announce(&mut self, id: RequestId) {
+        if let Some(slot) = self.children.announces.remove(&id) {
+            mailbox::signal(&slot.addr, announce::Stop);
+        }
+    }
+
+    /// Starts a subscription's actor again, or ends the request when that happened too often.
+    fn subscription_down(&mut self, ctx: &mut Context<Self>, id: RequestId, down: ChildDown) {
+        let Some(slot) = self.children.subscriptions.get_mut(&id) else {
+            return;
+        };
+        match slot.supervisor.child_down(Instant::now(), down.exit) {
+            Decision::Restart { after } => {
+                warn!(self.log, "subscription failed and is restarted"; "request" => id.0);
+                // What the failed actor left open has lost its place; the new one goes on at the next group.
+                slot.streams.reset_all(ResetCode::InternalError);
+                ctx.run_later(after, move |actor, ctx| {
+                    let Some((spec, streams)) = actor
+                        .children
+                        .subscriptions
+                        .get(&id)
+                        .filter(|slot| slot.child == down.id)
+                        .map(|slot| (slot.spec.clone(), Rc::clone(&slot.streams)))
+                    else {
+                        return;
+                    };
+                    let child = ChildId::fresh();
+                    let addr = actor.spawn_subscription(ctx, child, &spec, &streams, true);
+                    if let Some(slot) = actor.children.subscriptions.get_mut(&id) {
+                        (slot.addr, slot.child) = (addr, child);
+                    }
+                });
+            }
+            Decision::GiveUp => {
+                warn!(self.log, "subscription failed too often"; "request" => id.0);
+                slot.streams.reset_all(ResetCode::InternalError);
+                let phrase = "the subscription failed in the relay";
+                if slot.spec.is_accepted() {
+                    let done = PublishDone {
+                        status: PublishDoneStatus::InternalError,
+                        stream_count: Some(slot.streams.opened()),
+                        phrase: Bytes::from_static(phrase.as_bytes()),
+                    };
+                    drop(self.command(ctx, Command::PublishDone(id, done)));
+                } else {
+                    self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
+                }
+                self.children.subscriptions.remove(&id);
+            }
+            Decision::Forget => {}
+        }
+    }
+
+    fn announce_down(&mut self, ctx: &mut Context<Self>, id: RequestId, down: ChildDown) {
+        let Some(slot) = self.children.announces.get_mut(&id) else {
+            return;
+        };
+        match slot.supervisor.child_down(Instant::now(), down.exit) {
+            Decision::Restart { after } => {
+                warn!(self.log, "announcement failed and is restarted"; "request" => id.0);
+                ctx.run_later(after, move |actor, ctx| {
+                    let Some(request) = actor.children.announces.get(&id).map(|slot| slot.request.clone())
+                    else {
+                        return;
+                    };
+                    let child = ChildId::fresh();
+                    let addr = actor.spawn_announce(ctx, child, id, &request, true);
+                    if let Some(slot) = actor.children.announces.get_mut(&id) {
+                        (slot.addr, slot.child) = (addr, child);
+                    }
+                });
+            }
+            Decision::GiveUp => {
+                self.close(
+                    ctx,
+                    CloseCode::InternalError,
+                    Cow::Borrowed("an announcement keeps failing in the relay"),
+                );
+            }
+            Decision::Forget => {}
+        }
+    }
+}
+
+impl StreamHandler<Incoming> for SessionActor {
+    fn handle(&mut self, incoming: Incoming, ctx: &mut Context<Self>) {
+        self.env.faults.check("session");
+        match incoming {
+            Incoming::Uni(stream) => self.uni(ctx, stream),
+            Incoming::Bidi(send, recv) => self.control_opened(ctx, send, recv, Input::StreamAccepted),
+            Incoming::Datagram(bytes) => self.datagram(ctx, bytes),
+            Incoming::Ended(error) => self.ended(ctx, error),
+        }
+    }
+
+    // One acceptor's end is not the session's: the connection's end is reported as such.
+    fn finished(&mut self, _: &mut Context<Self>) {}
+}
+
+impl Handler<ControlEvent> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: ControlEvent, ctx: &mut Self::Context) {
+        self.input(ctx, msg.0);
+    }
+}
+
+impl Handler<Say> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: Say, ctx: &mut Self::Context) {
+        if let Err(error) = self.command(ctx, msg.0) {
+            debug!(self.log, "nobody to say it to"; "error" => %error);
+        }
+    }
+}
+
+impl Handler<Request> for SessionActor {
+    type Result = Result<RequestId, CommandError>;
+    fn handle(&mut self, msg: Request, ctx: &mut Self::Context) -> Self::Result {
+        self.command(ctx, msg.0)?.ok_or(CommandError::NotEstablished)
+    }
+}
+
+impl Handler<SubscriptionOver> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: SubscriptionOver, ctx: &mut Self::Context) {
+        if self.children.subscriptions.remove(&msg.request).is_some() {
+            drop(self.command(ctx, Command::PublishDone(msg.request, msg.done)));
+        }
+    }
+}
+
+impl Handler<SubscribeUpstream> for SessionActor {
+    type Result = Result<RequestId, CommandError>;
+    fn handle(&mut self, msg: SubscribeUpstream, ctx: &mut Self::Context) -> Self::Result {
+        // MOQT-14 §9.7 [D14-SUB-12]: objects are asked for at once. [D14-SUB-14]: no parameter of a subscriber is copied.
+        let subscribe = Subscribe {
+            track: msg.name,
+            priority: msg.terms.priority,
+            group_order: msg.terms.group_order,
+            forward: true,
+            filter: msg.terms.filter,
+            params: MessageParams::default(),
+        };
+        let id = self
+            .command(ctx, Command::Subscribe(subscribe))?
+            .ok_or(CommandError::NotEstablished)?;
+        self.bindings.bind(
+            id,
+            Binding {
+                track: msg.track,
+                source: msg.source,
+            },
+        );
+        Ok(id)
+    }
+}
+
+impl Handler<AcceptPublish> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: AcceptPublish, ctx: &mut Self::Context) {
+        let ok = PublishOk {
+            forward: msg.forward,
+            priority: UPSTREAM_PRIORITY,
+            // MOQT-14 §9.14 [D14-VAL-2]: 1 or 2, never 0. Ascending is what the log keeps.
+            group_order: Some(GroupOrder::Ascending),
+            filter: SubscribeFilter::LargestObject,
+            params: MessageParams::default(),
+        };
+        drop(self.command(ctx, Command::AcceptPublish(msg.request, ok)));
+    }
+}
+
+impl Handler<ForwardPublished> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: ForwardPublished, ctx: &mut Self::Context) {
+        let update = SubscribeUpdate {
+            subscription: msg.request,
+            // MOQT-14 §9.10 [D14-VAL-9]: the start may not move back; the publisher goes on from where it is.
+            start: self.bindings.start(msg.request),
+            end_group: None,
+            priority: UPSTREAM_PRIORITY,
+            forward: msg.forward,
+            params: MessageParams::default(),
+        };
+        drop(self.command(ctx, Command::SubscribeUpdate(update)));
+    }
+}
+
+impl Handler<ReleaseUpstream> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: ReleaseUpstream, ctx: &mut Self::Context) {
+        self.bindings.release(msg.request);
+        drop(self.command(ctx, Command::Unsubscribe(msg.request)));
+        self.core.forget_alias(msg.request);
+    }
+}
+
+impl Handler<ResolveAlias> for SessionActor {
+    type Result = Reply<Option<Binding>>;
+    fn handle(&mut self, msg: ResolveAlias, _: &mut Self::Context) -> Self::Result {
+        let known = self
+            .core
+            .peer_alias(msg.0)
+            .and_then(|request| self.bindings.get(request));
+        if let Some(binding) = known {
+            return Reply::Now(Some(binding.clone()));
+        }
+        let (reply, to) = Reply::later();
+        self.bindings.wait(msg.0, to);
+        reply
+    }
+}
+
+impl Handler<Breach> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: Breach, ctx: &mut Self::Context) {
+        self.close(ctx, msg.0.code, msg.0.what);
+    }
+}
+
+impl Handler<PublishTrack> for SessionActor {
+    type Result = Result<RequestId, CommandError>;
+    fn handle(&mut self, msg: PublishTrack, ctx: &mut Self::Context) -> Self::Result {
+        let alias = self.core.new_alias();
+        let publish = Publish {
+            track: msg.track.name.clone(),
+            alias,
+            group_order: GroupOrder::Ascending,
+            largest: None,
+            // The peer says when it wants objects.
+            forward: false,
+            params: MessageParams::default(),
+        };
+        let id = self
+            .command(ctx, Command::Publish(publish))?
+            .ok_or(CommandError::NotEstablished)?;
+        let subscribe = Subscribe {
+            track: msg.track.name,
+            priority: UPSTREAM_PRIORITY,
+            group_order: GroupOrderRequest::Publisher,
+            forward: false,
+            filter: SubscribeFilter::LargestObject,
+            params: MessageParams::default(),
+        };
+        self.children
+            .offers
+            .insert(id, Spec::new(id, alias, subscribe, Origin::OurPublish));
+        Ok(id)
+    }
+}
+
+impl Handler<Shutdown> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: Shutdown, ctx: &mut Self::Context) {
+        // A close overtakes what the control stream still holds, such as the PUBLISH_DONE of a track that just ended.
+        let flushed: Vec<_> = self.controls.iter().map(|(_, writer)| writer.flushed()).collect();
+        let flushed = tokio::time::timeout(FLUSH_DEADLINE, futures::future::join_all(flushed));
+        ctx.spawn(flushed.into_actor(self).map(move |_, actor, ctx| {
+            actor.close(ctx, CloseCode::NoError, Cow::Borrowed(msg.reason));
+        }));
+    }
+}
+
+impl Handler<ChildDown> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: ChildDown, ctx: &mut Self::Context) {
+        if let Some(id) = self.children.subscription_of(msg.id) {
+            self.subscription_down(ctx, id, msg);
+        } else if let Some(id) = self.children.announce_of(msg.id) {
+            self.announce_down(ctx, id, msg);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One task per inbound unidirectional stream: bytes in, chunks to the track, one batch in flight.
+
+use super::SessionActor;
+use super::messages::{Binding, Breach, ResolveAlias};
+use crate::supervise::mailbox::{self, AskError};
+use crate::track::{Ingest, SourceId, TrackActor};
+use crate::transport::{RecvGuard, StreamError};
+use actix::Addr;
+use bytes::Bytes;
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
+use laps_protocol::moqt::error::{CloseCode, DecodeError, ResetCode};
+use laps_protocol::moqt::object::{SubgroupHeader, SubgroupIdMode};
+use laps_protocol::relay::track_log::{Append, StreamEnd, StreamKey};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long a track may take to make room for a batch. A track is slow only while another shard is, which has a
+/// shorter deadline of its own.
+const INGEST_DEADLINE: Duration = Duration::from_secs(30);
+/// Pieces taken from the transport in one call.
+const PIECES: usize = 16;
+
+static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
+
+/// What every stream task of a session needs.
+#[derive(Clone, Debug)]
+pub(super) struct Ingress {
+    pub(super) session: Addr<SessionActor>,
+    pub(super) codec: Codec,
+    pub(super) limits: DataLimits,
+    pub(super) header_timeout: Duration,
+    pub(super) alias_wait: Duration,
+}
+
+/// Why a stream task ended early.
+enum Stop {
+    /// The peer is to stop sending this stream, and nothing else happens.
+    Stream,
+    /// The connection is gone or the peer reset the stream.
+    Reset(ResetCode),
+    /// The session has to end.
+    Breach(DecodeError),
+}
+
+impl From<DecodeError> for Stop {
+    fn from(error: DecodeError) -> Self {
+        Self::Breach(error)
+    }
+}
+
+/// Closes the stream in the track's log however the task ends; by a reset unless it was finished in order.
+struct OpenStream {
+    binding: Binding,
+    key: StreamKey,
+    closed: bool,
+}
+
+impl OpenStream {
+    fn chunk(&mut self, end: StreamEnd) -> Append {
+        self.closed = true;
+        Append::SubgroupClosed {
+            stream: self.key,
+            end,
+        }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if !self.closed {
+            let chunk = self.chunk(StreamEnd::Reset(ResetCode::InternalError));
+            mailbox::signal(
+                &self.binding.track,
+                Ingest {
+                    source: self.binding.source,
+                    batch: vec![chunk],
+                },
+            );
+        }
+    }
+}
+
+impl Ingress {
+    /// Reads one stream to its end.
+    pub(super) async fn run(self, mut stream: RecvGuard) {
+        match self.read(&mut stream).await {
+            Ok(()) => {}
+            Err(Stop::Stream) => stream.stop(self.codec.reset_code(ResetCode::Cancelled)),
+            Err(Stop::Reset(_)) => {}
+            Err(Stop::Breach(error)) => {
+                mailbox::signal(&self.session, Breach(error));
+            }
+        }
+    }
+
+    async fn read(&self, stream: &mut RecvGuard) -> Result<(), Stop> {
+        let mut reader = StreamReader::new(self.codec, self.limits);
+        let deadline = Instant::now() + self.header_timeout;
+        let header = loop {
+            match reader.next()? {
+                Some(StreamItem::SubgroupHeader(header)) => break header,
+                // Nothing was fetched, so nothing is awaited on a fetch stream.
+                Some(_) => return Err(Stop::Stream),
+                None => {}
+            }
+            let received = timeout_at(deadline, self.receive(stream, &mut reader)).await;
+            match received {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
+                    reader.fin()?;
+                    return Ok(());
+                }
+                Ok(Err(stop)) => return Err(stop),
+                // MOQT-14 §3.4 [D14-DATA-23]
+                Err(_) => {
+                    return Err(Stop::Breach(DecodeError::with_code(
+                        CloseCode::DataStreamTimeout,
+                        "a data stream's header was left unfinished",
+                        "MOQT-14 §3.4",
+                    )));
+                }
+            }
+        };
+        let binding = self.resolve(&header).await?;
+        let mut open = OpenStream {
+            binding,
+            key: NEXT_STREAM.fetch_add(1, Ordering::Relaxed),
+            closed: false,
+        };
+        let result = self.forward(stream, &mut reader, &header, &mut open).await;
+        if let Err(Stop::Reset(code)) = result {
+            let chunk = open.chunk(StreamEnd::Reset(code));
+            self.ingest(&open.binding, vec![chunk]).await?;
+        }
+        result
+    }
+
+    /// Waits for bytes and gives them to the reader; false at the end of the stream.
+    async fn receive(&self, stream: &mut RecvGuard, reader: &mut StreamReader) -> Result<bool, Stop> {
+        let mut pieces = [const { Bytes::new() }; PIECES];
+        match stream.receive_vectored(&mut pieces).await {
+            Ok(received) => {
+                for piece in pieces.into_iter().take(received.chunks) {
+                    reader.push(piece);
+                }
+                Ok(!received.fin || received.chunks > 0)
+            }
+            Err(StreamError::Reset { code }) => Err(Stop::Reset(self.codec.reset_code_from(code))),
+            Err(_) => Err(Stop::Reset(ResetCode::SessionClosed)),
+        }
+    }
+
+    /// MOQT-14 §10.4.2 [D14-DATA-16]: the message that explains an alias may come after the stream that uses it. The
+    /// stream waits unread, so the transport's window bounds what it holds.
+    async fn resolve(&self, header: &SubgroupHeader) -> Result<Binding, Stop> {
+        let asked = mailbox::ask(&self.session, ResolveAlias(header.alias), self.alias_wait).await;
+        asked.ok().flatten().ok_or(Stop::Stream)
+    }
+
+    async fn ingest(&self, binding: &Binding, batch: Vec<Append>) -> Result<(), Stop> {
+        let batch = batch.into_iter().map(Append::settled).collect();
+        let sent = mailbox::ask(
+            &binding.track,
+            Ingest {
+                source: binding.source,
+                batch,
+            },
+            INGEST_DEADLINE,
+        )
+        .await;
+        sent.map_err(|error| match error {
+            AskError::Deadline | AskError::MailboxClosed => Stop::Stream,
+        })
+    }
+
+    async fn forward(
+        &self,
+        stream: &mut RecvGuard,
+        reader: &mut StreamReader,
+        header: &SubgroupHeader,
+        open: &mut OpenStream,
+    ) -> Result<(), Stop> {
+        let mut chunks = Chunks {
+            key: open.key,
+            header: *header,
+            opened: false,
+        };
+        loop {
+            let mut batch = Vec::new();
+            while let Some(item) = reader.next()? {
+                chunks.push(item, &mut batch);
+            }
+            if !batch.is_empty() {
+                self.ingest(&open.binding, batch).await?;
+            }
+            if !self.receive(stream, reader).await? {
+                break;
+            }
+        }
+        // MOQT-14 §10.4 [D14-DATA-18]: a FIN inside an object is the peer's breach, and no FIN downstream.
+        reader.fin()?;
+        let chunk = open.chunk(StreamEnd::Fin);
+        self.ingest(&open.binding, vec![chunk]).await
+    }
+}
+
+/// Turns the items of one stream into chunks for the log.
+struct Chunks {
+    key: StreamKey,
+    header: SubgroupHeader,
+    opened: bool,
+}
+
+impl Chunks {
+    fn push(&mut self, item: StreamItem, batch: &mut Vec<Append>) {
+        match item {
+            StreamItem::Object(header) => {
+                if !self.opened {
+                    self.opened = true;
+                    // MOQT-14 §10.4.2 [D14-DATA-2]: without a field the subgroup is 0 or the first object's id.
+                    let subgroup = match self.header.subgroup {
+                        SubgroupIdMode::Zero => 0,
+                        SubgroupIdMode::FirstObject => header.id,
+                        SubgroupIdMode::Explicit(id) => id,
+                    };
+                    batch.push(Append::SubgroupOpened {
+                        stream: self.key,
+                        group: self.header.group,
+                        subgroup,
+                        priority: self.header.priority,
+                        has_extensions: self.header.has_extensions,
+                        end_of_group: self.header.end_of_group,
+                    });
+                }
+                batch.push(Append::ObjectStarted {
+                    stream: self.key,
+                    header,
+                });
+            }
+            StreamItem::Payload(bytes) => batch.push(Append::Payload {
+                stream: self.key,
+                bytes,
+            }),
+            StreamItem::SubgroupHeader(_) | StreamItem::FetchHeader(_) | StreamItem::FetchObject(_) => {}
+        }
+    }
+}
+
+/// Gives one datagram's object to its track; false when the track is busy and the object is lost, as datagrams are.
+pub(super) fn datagram(track: &Addr<TrackActor>, source: SourceId, chunk: Append) -> bool {
+    mailbox::offer(
+        track,
+        Ingest {
+            source,
+            batch: vec![chunk.settled()],
+        },
+    )
+    .is_ok()
+}

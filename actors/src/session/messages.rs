@@ -1,0 +1,132 @@
+//! What a session accepts from its children, from tracks, and from its own tasks.
+
+use crate::track::{SourceId, TrackActor, TrackRef, UpstreamTerms};
+use actix::{Addr, Message};
+use bytes::Bytes;
+use laps_protocol::moqt::error::DecodeError;
+use laps_protocol::moqt::message::{PublishDone, PublishOk, RequestError, RequestId, RequestKind};
+use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::moqt::object::TrackAlias;
+use laps_protocol::moqt::session::{Command, CommandError, PeerSetup};
+
+/// Say this to the peer. Sent by children about their own request, once per step of its life.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Say(pub Command);
+
+/// Make a request of the peer; the answer is its id, or why it could not be made.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<RequestId, CommandError>")]
+pub struct Request(pub Command);
+
+/// A subscription is over; its streams are closed. Sends PUBLISH_DONE and forgets it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscriptionOver {
+    /// The subscription.
+    pub request: RequestId,
+    /// What the peer is told.
+    pub done: PublishDone,
+}
+
+/// A track wants its objects from this session's peer.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<RequestId, CommandError>")]
+pub struct SubscribeUpstream {
+    /// The publisher's number in the track.
+    pub source: SourceId,
+    /// The track.
+    pub track: Addr<TrackActor>,
+    /// Its name.
+    pub name: FullTrackName,
+    /// On what terms.
+    pub terms: UpstreamTerms,
+}
+
+/// A track takes the peer's PUBLISH.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AcceptPublish {
+    /// The PUBLISH.
+    pub request: RequestId,
+    /// Somebody wants objects.
+    pub forward: bool,
+}
+
+/// A track that was published starts or stops wanting objects.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ForwardPublished {
+    /// The PUBLISH.
+    pub request: RequestId,
+    /// Somebody wants objects.
+    pub forward: bool,
+}
+
+/// A track no longer wants this subscription.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReleaseUpstream {
+    /// Our SUBSCRIBE or the peer's PUBLISH.
+    pub request: RequestId,
+}
+
+/// Where the objects of an alias go. Answered when the alias is known; `None` when it will not be.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Binding>")]
+pub struct ResolveAlias(pub TrackAlias);
+
+/// The track behind an alias.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Where chunks go.
+    pub track: Addr<TrackActor>,
+    /// As whose.
+    pub source: SourceId,
+}
+
+/// A data stream broke a rule that ends the session.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Breach(pub DecodeError);
+
+/// Offer a track of this process to the peer by PUBLISH.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<RequestId, CommandError>")]
+pub struct PublishTrack {
+    /// The track.
+    pub track: TrackRef,
+}
+
+/// End the session in an orderly way.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Shutdown {
+    /// What the peer is told, for a person.
+    pub reason: &'static str,
+}
+
+/// What a client of ours is told of its session.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum SessionNews {
+    /// SETUP is complete.
+    Established(PeerSetup),
+    /// A PUBLISH_NAMESPACE or SUBSCRIBE_NAMESPACE was accepted.
+    NamespaceOk(RequestId),
+    /// A PUBLISH was accepted.
+    PublishOk(RequestId, PublishOk),
+    /// A request was refused.
+    Rejected(RequestId, RequestKind, RequestError),
+    /// The peer subscribed to a track of ours.
+    Subscribed(FullTrackName),
+    /// The peer asks us to leave.
+    Goaway(Bytes),
+    /// The session is over.
+    Closed {
+        /// Who ended it, how and why, for a person.
+        why: String,
+        /// It ended as it should.
+        clean: bool,
+    },
+}

@@ -1,0 +1,296 @@
+//! Sessions: the actor around `protocol::moqt::session`, its streams, and the children that serve its requests.
+
+mod bindings;
+mod children;
+mod control;
+pub mod egress;
+mod events;
+mod handlers;
+pub mod incoming;
+mod ingress;
+pub mod messages;
+
+pub use incoming::Incoming;
+pub use messages::{
+    AcceptPublish, Binding, Breach, ForwardPublished, PublishTrack, ReleaseUpstream, Request, ResolveAlias,
+    Say, SessionNews, Shutdown, SubscribeUpstream, SubscriptionOver,
+};
+
+use crate::shard::Env;
+use crate::supervise::guard::ChildGuard;
+use crate::supervise::mailbox;
+use crate::transport::ConnHandle;
+use actix::{Actor, ActorContext, AsyncContext, Context, Message, Recipient, SpawnHandle};
+use bindings::Bindings;
+use children::Children;
+use control::ControlWriter;
+use egress::Egress;
+use incoming::Acceptors;
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::data::DataLimits;
+use laps_protocol::moqt::error::CloseCode;
+use laps_protocol::moqt::session as core;
+use laps_protocol::moqt::version::Version;
+use slog::{Logger, debug, info, trace};
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+/// Messages that may wait for a session.
+const MAILBOX: usize = 4096;
+
+/// How sessions behave.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The protocol's part. PATH and AUTHORITY are set per connection by clients.
+    pub core: core::Config,
+    /// Bounds of data streams.
+    pub data: DataLimits,
+    /// How long the header of a data stream may take. MOQT-14 §3.4 [D14-DATA-23]
+    pub header_timeout: Duration,
+    /// How long streams and datagrams wait for the message that explains their alias. [D14-DATA-16]
+    pub alias_wait: Duration,
+    /// Streams and datagram bytes of one session that may wait for that. [D14-LIM-4]
+    pub max_alias_waiters: usize,
+    /// Bytes of datagrams that may wait for that.
+    pub max_alias_bytes: usize,
+    /// Control bytes that may wait for a peer that reads slowly. [D14-LIM-4]
+    pub max_control_backlog: usize,
+    /// How long a SUBSCRIBE waits for a publisher; none means until one comes. [D14-SUB-10]
+    pub subscribe_wait: Option<Duration>,
+    /// Downstream streams of one subscription that may be open at once.
+    pub max_open_streams: usize,
+    /// The peer's PUBLISH and PUBLISH_NAMESPACE are taken in: a relay does, a client does not.
+    pub accepts_publishers: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            core: core::Config::default(),
+            data: DataLimits::default(),
+            header_timeout: Duration::from_secs(10),
+            alias_wait: Duration::from_secs(1),
+            max_alias_waiters: 256,
+            max_alias_bytes: 256 * 1024,
+            max_control_backlog: 1 << 20,
+            subscribe_wait: Some(Duration::from_secs(1)),
+            max_open_streams: 1024,
+            accepts_publishers: true,
+        }
+    }
+}
+
+/// Bytes of the control stream, from the task that reads it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ControlEvent(pub(crate) core::Input);
+
+/// One MOQT session.
+///
+/// Parent: its connection. Arbiter: the connection's shard. Restart: temporary; when it dies the connection is
+/// closed with INTERNAL_ERROR, its streams are reset and what it registered is withdrawn. In: [`messages`], control
+/// bytes, new streams and datagrams. Out: commands to the peer, `UpstreamOk`, `UpstreamDone`, `SourceGone` to
+/// tracks, `RegisterPublisher` to the registry, [`SessionNews`] to a client. Lost on death: the session.
+#[derive(Debug)]
+pub struct SessionActor {
+    env: Env,
+    core: core::Session,
+    codec: Codec,
+    conn: ConnHandle,
+    acceptors: Option<Acceptors>,
+    controls: Vec<(core::ControlStream, ControlWriter)>,
+    next_control: u64,
+    tasks: Vec<actix_rt::task::JoinHandle<()>>,
+    ingress_tasks: tokio::task::JoinSet<()>,
+    egress: Egress,
+    children: Children,
+    bindings: Bindings,
+    timer: Option<SpawnHandle>,
+    news: Option<Recipient<SessionNews>>,
+    log: Logger,
+    over: Option<(String, bool)>,
+    _guard: Option<ChildGuard>,
+}
+
+/// What a session is made of.
+#[derive(Debug)]
+pub struct Birth {
+    /// What the shard shares.
+    pub env: Env,
+    /// Which side this is.
+    pub role: core::Role,
+    /// The protocol's settings for this session.
+    pub core: core::Config,
+    /// Where streams are opened.
+    pub conn: ConnHandle,
+    /// Where the peer's streams and datagrams come from.
+    pub incoming: Acceptors,
+    /// Who is told of its progress, in a client.
+    pub news: Option<Recipient<SessionNews>>,
+    /// Tells the parent of its death.
+    pub guard: Option<ChildGuard>,
+}
+
+impl SessionActor {
+    /// A session that starts its handshake when it starts.
+    #[must_use]
+    pub fn new(birth: Birth) -> Self {
+        let version = Version::Draft14;
+        let codec = Codec::new(version);
+        let log = birth.env.log.new(slog::o!("conn" => birth.conn.id()));
+        Self {
+            core: core::Session::new(birth.role, version, birth.core, Instant::now()),
+            codec,
+            egress: Egress::new(birth.conn.clone(), codec),
+            conn: birth.conn,
+            acceptors: Some(birth.incoming),
+            controls: Vec::new(),
+            next_control: 0,
+            tasks: Vec::new(),
+            ingress_tasks: tokio::task::JoinSet::new(),
+            children: Children::default(),
+            bindings: Bindings::new(
+                birth.env.session.max_alias_waiters,
+                birth.env.session.max_alias_bytes,
+            ),
+            timer: None,
+            news: birth.news,
+            log,
+            over: None,
+            env: birth.env,
+            _guard: birth.guard,
+        }
+    }
+
+    /// Gives the machine one input and carries out what comes of it.
+    fn input(&mut self, ctx: &mut Context<Self>, input: core::Input) {
+        self.core.handle_input(Instant::now(), input);
+        self.drain(ctx);
+    }
+
+    /// Gives the machine one command and carries out what comes of it.
+    fn command(
+        &mut self,
+        ctx: &mut Context<Self>,
+        command: core::Command,
+    ) -> Result<Option<laps_protocol::moqt::message::RequestId>, core::CommandError> {
+        let result = self.core.command(Instant::now(), command);
+        self.drain(ctx);
+        result
+    }
+
+    fn drain(&mut self, ctx: &mut Context<Self>) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                core::Output::Action(action) => self.act(ctx, action),
+                core::Output::Event(event) => self.event(ctx, *event),
+                core::Output::Trace(traced) => {
+                    trace!(self.log, "control message"; "inbound" => traced.inbound, "message" => ?traced.message);
+                }
+            }
+        }
+        self.rearm(ctx);
+    }
+
+    fn act(&mut self, ctx: &mut Context<Self>, action: core::Action) {
+        match action {
+            core::Action::OpenControl => self.open_control(ctx),
+            core::Action::Write(stream, bytes) => {
+                let writer = self
+                    .controls
+                    .iter()
+                    .find(|(id, _)| *id == stream)
+                    .map(|(_, writer)| writer);
+                if writer.is_some_and(|writer| !writer.write(bytes)) {
+                    let why = "the peer does not read its control stream";
+                    self.close(ctx, CloseCode::ControlMessageTimeout, Cow::Borrowed(why));
+                }
+            }
+            core::Action::Close { code, reason } => self.close(ctx, code, reason),
+        }
+    }
+
+    /// Closes the connection and ends the actor.
+    fn close(&mut self, ctx: &mut Context<Self>, code: CloseCode, reason: Cow<'static, str>) {
+        if self.over.is_some() {
+            return;
+        }
+        info!(self.log, "session closed by us"; "code" => ?code, "reason" => %reason);
+        // The transport takes only words that outlive the connection.
+        let words = match &reason {
+            Cow::Borrowed(words) => *words,
+            Cow::Owned(_) => "",
+        };
+        self.conn.close(self.codec.close_code(code), words);
+        self.end(ctx, reason.into_owned(), code == CloseCode::NoError);
+    }
+
+    /// The connection is gone, or about to be.
+    fn end(&mut self, ctx: &mut Context<Self>, why: String, clean: bool) {
+        if self.over.is_none() {
+            self.over = Some((why, clean));
+            ctx.stop();
+        }
+    }
+
+    /// One timer, at the machine's next wish.
+    fn rearm(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(at) = self.core.poll_timeout() {
+            let wait = at.saturating_duration_since(Instant::now());
+            self.timer = Some(ctx.run_later(wait, |actor, ctx| {
+                actor.timer = None;
+                actor.input(ctx, core::Input::Timeout);
+            }));
+        }
+    }
+
+    fn tell(&self, news: SessionNews) {
+        if let Some(client) = &self.news {
+            mailbox::signal(client, news);
+        }
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        debug!(self.log, "session starts"; "peer" => ?self.conn.remote_addr());
+        if let Some(acceptors) = self.acceptors.take() {
+            acceptors.attach(ctx);
+        }
+        self.tasks.push(actix_rt::spawn(self.egress.clone().run()));
+        self.drain(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let (why, clean) = self
+            .over
+            .take()
+            .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
+        debug!(self.log, "session ends"; "why" => &why);
+        self.tell(SessionNews::Closed { why, clean });
+    }
+}
+
+impl Drop for SessionActor {
+    fn drop(&mut self) {
+        // Runs after a panic too: tasks outlive their actor unless they are ended, and a connection without its
+        // session must not linger.
+        self.egress.close();
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.bindings.abandon();
+        if self.over.is_none() {
+            self.conn.close(
+                self.codec.close_code(CloseCode::InternalError),
+                "the session ended in the relay",
+            );
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Shards: one arbiter, one endpoint and one socket each, with the connections and tracks of that thread.
+
+mod env;
+
+pub use env::Env;
+
+use crate::connection::{ConnectionActor, Leave};
+use crate::registry::{CreateTrack, TrackEnded};
+use crate::root::StopChild;
+use crate::supervise::mailbox;
+use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
+use crate::track::{self, ReplicaActor, TrackActor, TrackRef};
+use crate::transport::{Conn, EndpointStats, ServerEndpoint};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use laps_protocol::moqt::name::FullTrackName;
+use slog::{Logger, error, info, warn};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages that may wait for a shard: tracks and replicas to be made.
+const MAILBOX: usize = 4096;
+/// How often an ending shard looks whether its last connection has told its peer.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// Make or find the replica of this track on this shard.
+#[derive(Debug, Message)]
+#[rtype(result = "Addr<ReplicaActor>")]
+pub struct OpenReplica(pub TrackRef);
+
+/// What a child of a shard is.
+#[derive(Debug)]
+enum Child {
+    Connection(Addr<ConnectionActor>),
+    Track { name: FullTrackName, epoch: u64 },
+    Replica { name: FullTrackName, epoch: u64 },
+}
+
+/// The server side of a shard.
+#[derive(Debug)]
+struct Serving {
+    stats: Arc<EndpointStats>,
+    max_connections: usize,
+    open: usize,
+    refused: u64,
+}
+
+/// One shard.
+///
+/// Parent: root. Arbiter: its own (a client's shard runs on the client's). Restart: permanent with no restarts
+/// allowed: its death ends the process with a non-zero exit code. In: accepted connections, `CreateTrack`,
+/// [`OpenReplica`], `StopChild`, `ChildDown`. Out: `TrackEnded` to the registry, `Leave` to connections. Lost on
+/// death: its connections and tracks.
+#[derive(Debug)]
+pub struct ShardActor {
+    env: Env,
+    log: Logger,
+    serving: Option<Serving>,
+    endpoint: Option<ServerEndpoint>,
+    children: HashMap<ChildId, Child>,
+    replicas: HashMap<(FullTrackName, u64), Addr<ReplicaActor>>,
+    stopping: bool,
+    _guard: Option<ChildGuard>,
+}
+
+impl ShardActor {
+    /// A shard that accepts connections from `endpoint`, or one without for a client.
+    #[must_use]
+    pub fn new(
+        env: Env,
+        endpoint: Option<ServerEndpoint>,
+        max_connections: usize,
+        guard: Option<ChildGuard>,
+    ) -> Self {
+        let log = env.log.clone();
+        let serving = endpoint.as_ref().map(|endpoint| Serving {
+            stats: Arc::clone(endpoint.stats()),
+            max_connections,
+            open: 0,
+            refused: 0,
+        });
+        Self {
+            env,
+            log,
+            serving,
+            endpoint,
+            children: HashMap::new(),
+            replicas: HashMap::new(),
+            stopping: false,
+            _guard: guard,
+        }
+    }
+
+    fn guard(&mut self, ctx: &Context<Self>, child: Child, kind: &'static str) -> ChildGuard {
+        let id = ChildId::fresh();
+        self.children.insert(id, child);
+        ChildGuard::new(ctx.address().recipient(), id, kind)
+    }
+
+    /// An ending shard waits for its connections to be gone from the wire.
+    fn drained(&mut self, ctx: &mut Context<Self>) {
+        let open = self
+            .serving
+            .as_ref()
+            .map_or(0, |serving| serving.stats.open_connections());
+        if open == 0
+            && !self
+                .children
+                .values()
+                .any(|child| matches!(child, Child::Connection(_)))
+        {
+            ctx.stop();
+        } else {
+            ctx.run_later(DRAIN_POLL, Self::drained);
+        }
+    }
+}
+
+impl Actor for ShardActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Some(endpoint) = self.endpoint.take() {
+            ctx.add_stream(endpoint);
+        }
+    }
+}
+
+impl StreamHandler<Conn> for ShardActor {
+    fn handle(&mut self, conn: Conn, ctx: &mut Self::Context) {
+        let full = self.serving.as_mut().is_some_and(|serving| {
+            let full = serving.open >= serving.max_connections;
+            if full {
+                serving.refused += 1;
+            } else {
+                serving.open += 1;
+            }
+            full
+        });
+        if full || self.stopping {
+            let why = if full {
+                "the relay has too many connections"
+            } else {
+                "the relay is shutting down"
+            };
+            warn!(self.log, "connection refused"; "why" => why);
+            conn.handle().close(0, why);
+            return;
+        }
+        let id = ChildId::fresh();
+        let guard = ChildGuard::new(ctx.address().recipient(), id, "connection");
+        let addr = ConnectionActor::new(self.env.clone(), conn, guard).start();
+        self.children.insert(id, Child::Connection(addr));
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        if !self.stopping {
+            error!(self.log, "the QUIC endpoint ended");
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<CreateTrack> for ShardActor {
+    type Result = actix::MessageResult<CreateTrack>;
+
+    fn handle(&mut self, msg: CreateTrack, ctx: &mut Self::Context) -> Self::Result {
+        let child = Child::Track {
+            name: msg.name.clone(),
+            epoch: msg.epoch,
+        };
+        let guard = self.guard(ctx, child, "track");
+        let track = TrackActor::new(track::Birth {
+            name: msg.name,
+            epoch: msg.epoch,
+            config: Arc::clone(&self.env.track),
+            registry: self.env.registry.clone(),
+            log: self.log.clone(),
+            faults: self.env.faults.clone(),
+            guard: Some(guard),
+            terms: track::UpstreamTerms::default(),
+            source: (msg.id, msg.source),
+        });
+        actix::MessageResult(track.start())
+    }
+}
+
+impl Handler<OpenReplica> for ShardActor {
+    type Result = actix::MessageResult<OpenReplica>;
+
+    fn handle(&mut self, msg: OpenReplica, ctx: &mut Self::Context) -> Self::Result {
+        let OpenReplica(track) = msg;
+        let key = (track.name.clone(), track.epoch);
+        if let Some(replica) = self.replicas.get(&key).filter(|replica| replica.connected()) {
+            return actix::MessageResult(replica.clone());
+        }
+        let child = Child::Replica {
+            name: track.name.clone(),
+            epoch: track.epoch,
+        };
+        let guard = self.guard(ctx, child, "replica");
+        let replica =
+            ReplicaActor::new(track, Arc::clone(&self.env.track), self.log.clone(), Some(guard)).start();
+        self.replicas.insert(key, replica.clone());
+        actix::MessageResult(replica)
+    }
+}
+
+impl Handler<ChildDown> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: ChildDown, _: &mut Self::Context) {
+        if msg.exit == Exit::Panicked {
+            error!(self.log, "child failed"; "kind" => msg.kind);
+        }
+        match self.children.remove(&msg.id) {
+            Some(Child::Track { name, epoch }) => {
+                mailbox::signal(&self.env.registry, TrackEnded { name, epoch });
+            }
+            Some(Child::Replica { name, epoch }) => {
+                let key = (name, epoch);
+                if self
+                    .replicas
+                    .get(&key)
+                    .is_some_and(|replica| !replica.connected())
+                {
+                    self.replicas.remove(&key);
+                }
+            }
+            Some(Child::Connection(_)) => {
+                if let Some(serving) = &mut self.serving {
+                    serving.open = serving.open.saturating_sub(1);
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+impl Handler<StopChild> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: StopChild, ctx: &mut Self::Context) {
+        info!(self.log, "shard ends"; "connections" => self.children.len());
+        self.stopping = true;
+        for child in self.children.values() {
+            if let Child::Connection(connection) = child {
+                mailbox::signal(
+                    connection,
+                    Leave {
+                        reason: "the relay is shutting down",
+                    },
+                );
+            }
+        }
+        self.drained(ctx);
+    }
+}

@@ -1,0 +1,14 @@
+//! What a subscription accepts from its session.
+
+use actix::Message;
+use laps_protocol::moqt::message::SubscribeUpdate;
+
+/// The peer changed the subscription; the session has put it into the spec.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Update(pub SubscribeUpdate);
+
+/// The peer no longer wants it; its streams are reset already.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;

@@ -1,0 +1,483 @@
+//! Downstream subscriptions: one actor each, between a track's log and the session's writer.
+
+mod locate;
+mod messages;
+mod spec;
+
+pub use messages::{Stop, Update};
+pub use spec::{Origin, Spec};
+
+use crate::session::egress::{Egress, LaneSpec, LanesChanged, Streams};
+use crate::session::{Say, SessionActor, SubscriptionOver};
+use crate::shard::Env;
+use crate::supervise::guard::ChildGuard;
+use crate::supervise::mailbox::{self, Credit, Wake};
+use crate::track::handle::{self, LogId};
+use crate::track::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, Unavailable};
+use crate::transport::{ConnHandle, DatagramError};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use bytes::{Bytes, BytesMut};
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::filter::{self, ResolvedFilter};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{
+    GroupOrderRequest, MessageParams, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason,
+    SubscribeOk,
+};
+use laps_protocol::moqt::object::{DatagramObject, SubgroupHeader, SubgroupIdMode};
+use laps_protocol::moqt::session::Command;
+use laps_protocol::relay::track_log::{Cursor, LogDatagram, Next, Position, SubgroupSeq, TrackLog};
+use locate::Attachment;
+use slog::{Logger, debug};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long readers of a track that has ended may take to read the rest before their streams are reset.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long objects of the last wanted group may still come after a later group was seen.
+const LAST_GROUP_GRACE: Duration = Duration::from_secs(1);
+
+/// One downstream subscription.
+///
+/// Parent: its session. Arbiter: the session's shard. Restart: transient; the session keeps the [`Spec`] and the open
+/// [`Streams`], resets these, and a new actor goes on at the next group. In: `TrackAdvanced`, `TrackGone`,
+/// `LanesChanged`, [`Update`], [`Stop`]. Out: `ResolveTrack` to the registry, `OpenReplica` to the shard, `Attach` to
+/// the track, `Say` and `SubscriptionOver` to the session, lanes to the session's writer. Lost on death: its place in
+/// the track.
+#[derive(Debug)]
+pub struct SubscriptionActor {
+    birth: Birth,
+    reader: ReaderId,
+    credit: Credit,
+    lane_credit: Credit,
+    filter: Rc<Cell<ResolvedFilter>>,
+    place: Option<Place>,
+    ending: Option<TrackGone>,
+    late: bool,
+    datagrams_lost: u64,
+}
+
+/// What a subscription's actor is made of.
+#[derive(Debug)]
+pub struct Birth {
+    /// What was asked for.
+    pub spec: Spec,
+    /// An earlier actor failed; this one goes on at the next group.
+    pub resumed: bool,
+    /// What the shard shares.
+    pub env: Env,
+    /// Its parent.
+    pub session: Addr<SessionActor>,
+    /// For datagrams.
+    pub conn: ConnHandle,
+    /// The session's draft.
+    pub codec: Codec,
+    /// The session's writer.
+    pub egress: Egress,
+    /// The streams that are open for it.
+    pub streams: Rc<Streams>,
+    /// Where it logs.
+    pub log: Logger,
+    /// Tells the parent of its death.
+    pub guard: Option<ChildGuard>,
+}
+
+/// Where it stands in the track.
+#[derive(Debug)]
+struct Place {
+    log: LogId,
+    cursor: Cursor,
+    attachment: Attachment,
+}
+
+/// What one look at the log found.
+#[derive(Default)]
+struct Found {
+    lanes: Vec<(SubgroupSeq, Position, SubgroupHeader)>,
+    datagrams: Vec<LogDatagram>,
+    past_end: bool,
+}
+
+impl SubscriptionActor {
+    fn locate(&self, ctx: &mut Context<Self>) {
+        let wake = Wake::sharing(ctx.address().recipient(), &self.credit);
+        let gone = ctx.address().recipient();
+        let (reader, forward) = (self.reader, self.birth.spec.forward());
+        let attach = move || Attach {
+            reader,
+            wake: wake.clone(),
+            gone: gone.clone(),
+            forward,
+        };
+        let found = locate::locate(
+            self.birth.env.clone(),
+            self.birth.spec.subscribe.track.clone(),
+            attach,
+        );
+        ctx.spawn(found.into_actor(self).map(|found, actor, ctx| match found {
+            Ok((attachment, attached)) => actor.attached(ctx, attachment, attached),
+            Err(why) => actor.unavailable(ctx, why),
+        }));
+    }
+
+    fn unavailable(&mut self, ctx: &mut Context<Self>, why: Unavailable) {
+        debug!(self.birth.log, "track cannot be had"; "why" => %why);
+        if self.birth.spec.is_accepted() {
+            self.over(ctx, PublishDoneStatus::InternalError, why.phrase);
+        } else {
+            let error = RequestError {
+                reason: why.reason,
+                phrase: why.phrase,
+            };
+            self.say(Command::Reject(self.birth.spec.request, error));
+            ctx.stop();
+        }
+    }
+
+    fn say(&self, command: Command) {
+        mailbox::signal(&self.birth.session, Say(command));
+    }
+
+    fn attached(&mut self, ctx: &mut Context<Self>, attachment: Attachment, attached: Attached) {
+        let spec = &self.birth.spec;
+        let settled = if self.birth.resumed {
+            let next = attached
+                .largest
+                .map_or(Location::ZERO, |largest| Location::new(largest.group + 1, 0));
+            let earlier = spec.filter();
+            let start = earlier.map_or(next, |filter| filter.start.max(next));
+            Ok(ResolvedFilter {
+                start,
+                end_group: earlier.and_then(|filter| filter.end_group),
+            })
+        } else {
+            filter::resolve(&spec.subscribe.filter, attached.largest)
+        };
+        let Ok(settled) = settled else {
+            // MOQT-14 §9.7 [D14-SUB-7]
+            let why = Unavailable::new(RequestErrorReason::InvalidRange, "the range is already over");
+            self.unavailable(ctx, why);
+            return;
+        };
+        if spec.filter().is_none() || self.birth.resumed {
+            spec.set_filter(settled);
+        }
+        self.filter.set(settled);
+        if !spec.is_accepted() {
+            self.accept(&attached);
+        }
+        let Attached { log, edge, .. } = attached;
+        self.place = Some(Place {
+            log,
+            cursor: edge.cursor,
+            attachment,
+        });
+        if self.birth.spec.forward() && !self.birth.resumed {
+            self.continue_open(log, edge.open);
+        }
+        self.look(ctx);
+    }
+
+    /// MOQT-14 §9.8 [D14-SUB-8], §8.3 [D14-SUB-9]: said only now that a publisher has accepted the track.
+    fn accept(&self, attached: &Attached) {
+        let spec = &self.birth.spec;
+        let ok = SubscribeOk {
+            alias: spec.alias,
+            expires_ms: attached.meta.expires_ms,
+            // MOQT-14 §7.1 [D14-PRIO-6]
+            group_order: match spec.subscribe.group_order {
+                GroupOrderRequest::Publisher => attached.meta.group_order,
+                GroupOrderRequest::Fixed(order) => order,
+            },
+            largest: attached.largest,
+            params: MessageParams {
+                delivery_timeout_ms: attached.meta.delivery_timeout_ms,
+                max_cache_duration_ms: attached.meta.max_cache_duration_ms,
+                ..MessageParams::default()
+            },
+        };
+        spec.accept();
+        self.say(Command::AcceptSubscribe(spec.request, ok));
+    }
+
+    /// Subgroups that were open when the subscription began: their next objects belong to it.
+    fn continue_open(&self, log: LogId, open: Vec<(SubgroupSeq, Position)>) {
+        let filter = self.filter.get();
+        let lanes: Vec<_> = handle::read(log, |log| {
+            open.into_iter()
+                .filter_map(|(seq, position)| Some((seq, position, self.header(log, seq)?)))
+                .filter(|(_, _, header)| filter.admits_group(header.group))
+                .collect()
+        })
+        .unwrap_or_default();
+        self.open(log, lanes);
+    }
+
+    fn header(&self, log: &TrackLog, seq: SubgroupSeq) -> Option<SubgroupHeader> {
+        let info = log.subgroup(seq)?;
+        Some(SubgroupHeader {
+            alias: self.birth.spec.alias,
+            group: info.group,
+            // MOQT-14 §10.4.2 [D14-DATA-5]: never "the first object's id", which a stream that starts in the middle
+            // of a subgroup would change.
+            subgroup: match info.subgroup {
+                0 => SubgroupIdMode::Zero,
+                id => SubgroupIdMode::Explicit(id),
+            },
+            priority: info.priority,
+            has_extensions: info.has_extensions,
+            end_of_group: info.end_of_group,
+        })
+    }
+
+    fn open(&self, log: LogId, lanes: Vec<(SubgroupSeq, Position, SubgroupHeader)>) {
+        for (seq, position, header) in lanes {
+            let spec = LaneSpec {
+                log,
+                seq,
+                position,
+                header,
+                filter: Rc::clone(&self.filter),
+            };
+            self.birth.egress.open_lane(spec, &self.birth.streams);
+        }
+    }
+
+    /// Takes what is new in the log.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let Some(place) = &mut self.place else {
+            return;
+        };
+        let log = place.log;
+        if !self.birth.spec.forward() {
+            // Nothing is owed for the time without forwarding; MOQT-14 §5.1 [D14-SUB-2].
+            if let Some(edge) = handle::read(log, TrackLog::live_edge) {
+                place.cursor = edge.cursor;
+            }
+        } else {
+            let mut cursor = place.cursor;
+            let room = self
+                .birth
+                .env
+                .session
+                .max_open_streams
+                .saturating_sub(self.birth.streams.open());
+            let found = handle::read(log, |log| self.find(log, &mut cursor, room)).unwrap_or_default();
+            if let Some(place) = &mut self.place {
+                place.cursor = cursor;
+            }
+            self.open(log, found.lanes);
+            self.birth.streams.advance();
+            for datagram in found.datagrams {
+                self.send_datagram(datagram);
+            }
+            if found.past_end && !self.late {
+                self.late = true;
+                ctx.run_later(LAST_GROUP_GRACE, |actor, ctx| {
+                    let done = TrackGone::new(
+                        PublishDoneStatus::SubscriptionEnded,
+                        "the last wanted group is over",
+                    );
+                    actor.end(ctx, done);
+                });
+            }
+        }
+        self.settle(ctx);
+    }
+
+    fn find(&self, log: &TrackLog, cursor: &mut Cursor, mut room: usize) -> Found {
+        let filter = self.filter.get();
+        let mut found = Found::default();
+        // A subscriber with too many open streams leaves its place where it is; the log bounds how far it falls back.
+        while room > 0 {
+            match log.next_subgroup(cursor) {
+                Next::Ready(seq) => {
+                    let Some(header) = self.header(log, seq) else {
+                        continue;
+                    };
+                    if filter.admits_group(header.group) {
+                        found.lanes.push((seq, Position::default(), header));
+                        room -= 1;
+                    } else if filter.end_group.is_some_and(|end| header.group > end) {
+                        found.past_end = true;
+                    }
+                }
+                Next::Lagged(_) => self.birth.streams.count_lagged(),
+                Next::Pending => break,
+            }
+        }
+        loop {
+            match log.next_datagram(cursor) {
+                Next::Ready(datagram) => {
+                    if filter.admits(datagram.location) {
+                        found.datagrams.push(datagram.clone());
+                    } else if filter.end_group.is_some_and(|end| datagram.location.group > end) {
+                        found.past_end = true;
+                    }
+                }
+                Next::Lagged(_) => {}
+                Next::Pending => break,
+            }
+        }
+        found
+    }
+
+    fn send_datagram(&mut self, datagram: LogDatagram) {
+        let object = DatagramObject {
+            alias: self.birth.spec.alias,
+            location: datagram.location,
+            priority: datagram.priority,
+            extensions: datagram.extensions,
+            end_of_group: datagram.end_of_group,
+            status: datagram.status,
+            payload: datagram.payload,
+        };
+        let mut bytes = BytesMut::with_capacity(64 + object.extensions.len() + object.payload.len());
+        if self
+            .birth
+            .codec
+            .encode_datagram_header(&object, &mut bytes)
+            .is_err()
+        {
+            self.datagrams_lost += 1;
+            return;
+        }
+        // One datagram is one buffer for the transport, so this payload is copied, once per subscriber.
+        bytes.extend_from_slice(&object.payload);
+        match self.birth.conn.send_datagram(bytes.freeze()) {
+            Ok(()) => {}
+            // MOQT-14 §10.3 [D14-DATA-14]: what does not fit is dropped, and counted.
+            Err(DatagramError::TooLarge { .. } | DatagramError::Unsupported | DatagramError::Full) => {
+                self.datagrams_lost += 1;
+            }
+            Err(DatagramError::Connection(_)) => {}
+        }
+    }
+
+    /// The subscription ends as soon as its streams are closed.
+    fn end(&mut self, ctx: &mut Context<Self>, gone: TrackGone) {
+        if self.ending.is_none() {
+            self.ending = Some(gone);
+            ctx.run_later(DRAIN, |actor, _| {
+                actor.birth.streams.reset_all(ResetCode::DeliveryTimeout)
+            });
+        }
+        self.settle(ctx);
+    }
+
+    /// MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE only after every stream was closed.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        if self.birth.streams.open() == 0
+            && let Some(gone) = self.ending.take()
+        {
+            self.over(ctx, gone.status, gone.phrase);
+        }
+    }
+
+    fn over(&mut self, ctx: &mut Context<Self>, status: PublishDoneStatus, phrase: Bytes) {
+        // MOQT-14 §9.12 [D14-SUB-20]
+        let done = PublishDone {
+            status,
+            stream_count: Some(self.birth.streams.opened()),
+            phrase,
+        };
+        let over = SubscriptionOver {
+            request: self.birth.spec.request,
+            done,
+        };
+        mailbox::signal(&self.birth.session, over);
+        ctx.stop();
+    }
+}
+
+impl Birth {
+    /// Starts the actor on this arbiter; it looks for its track at once.
+    #[must_use]
+    pub fn start(self) -> Addr<SubscriptionActor> {
+        let birth = self;
+        SubscriptionActor::create(|ctx| {
+            let (_, credit) = Wake::<TrackAdvanced>::new(ctx.address().recipient());
+            let (changed, lane_credit) = Wake::<LanesChanged>::new(ctx.address().recipient());
+            birth.streams.tell(changed);
+            let everything = ResolvedFilter {
+                start: Location::ZERO,
+                end_group: None,
+            };
+            SubscriptionActor {
+                birth,
+                reader: ReaderId::next(),
+                credit,
+                lane_credit,
+                filter: Rc::new(Cell::new(everything)),
+                place: None,
+                ending: None,
+                late: false,
+                datagrams_lost: 0,
+            }
+        })
+    }
+}
+
+impl Actor for SubscriptionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.locate(ctx);
+    }
+}
+
+impl Handler<TrackAdvanced> for SubscriptionActor {
+    type Result = ();
+    fn handle(&mut self, _: TrackAdvanced, ctx: &mut Self::Context) {
+        self.credit.consumed();
+        self.birth
+            .env
+            .faults
+            .check_named("subscription", &self.birth.spec.subscribe.track);
+        self.look(ctx);
+    }
+}
+
+impl Handler<TrackGone> for SubscriptionActor {
+    type Result = ();
+    fn handle(&mut self, msg: TrackGone, ctx: &mut Self::Context) {
+        self.look(ctx);
+        self.end(ctx, msg);
+    }
+}
+
+impl Handler<LanesChanged> for SubscriptionActor {
+    type Result = ();
+    fn handle(&mut self, _: LanesChanged, ctx: &mut Self::Context) {
+        self.lane_credit.consumed();
+        self.look(ctx);
+    }
+}
+
+impl Handler<Update> for SubscriptionActor {
+    type Result = ();
+    fn handle(&mut self, _: Update, ctx: &mut Self::Context) {
+        // The session has put the change into the spec already.
+        if let Some(filter) = self.birth.spec.filter() {
+            self.filter.set(filter);
+        }
+        let forward = self.birth.spec.forward();
+        if !forward {
+            // MOQT-14 §10.4.3 [D14-CLOSE-2]: an early end is a reset.
+            self.birth.streams.reset_all(ResetCode::Cancelled);
+        }
+        if let Some(place) = &self.place {
+            place.attachment.set_forward(forward);
+        }
+        self.look(ctx);
+    }
+}
+
+impl Handler<Stop> for SubscriptionActor {
+    type Result = ();
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

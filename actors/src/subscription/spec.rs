@@ -1,0 +1,98 @@
+//! What a session remembers of a downstream subscription, so that its actor can be started again.
+
+use laps_protocol::moqt::filter::ResolvedFilter;
+use laps_protocol::moqt::message::{PublishOk, RequestId, Subscribe, SubscribeUpdate};
+use laps_protocol::moqt::object::TrackAlias;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// How the subscription came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The peer sent SUBSCRIBE and awaits our answer.
+    PeerSubscribe,
+    /// We sent PUBLISH and the peer accepted.
+    OurPublish,
+}
+
+/// One downstream subscription. Clones share what changes.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The request that made it.
+    pub request: RequestId,
+    /// Our number for the track on data streams.
+    pub alias: TrackAlias,
+    /// What was asked for.
+    pub subscribe: Subscribe,
+    /// How it came about.
+    pub origin: Origin,
+    state: Rc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    accepted: Cell<bool>,
+    forward: Cell<bool>,
+    filter: Cell<Option<ResolvedFilter>>,
+}
+
+impl Spec {
+    /// A subscription that nobody has accepted yet.
+    #[must_use]
+    pub fn new(request: RequestId, alias: TrackAlias, subscribe: Subscribe, origin: Origin) -> Self {
+        let state = State {
+            accepted: Cell::new(false),
+            forward: Cell::new(subscribe.forward),
+            filter: Cell::new(None),
+        };
+        Self {
+            request,
+            alias,
+            subscribe,
+            origin,
+            state: Rc::new(state),
+        }
+    }
+
+    /// The peer accepted our PUBLISH, on its own terms.
+    pub fn accepted_by_peer(&mut self, ok: &PublishOk) {
+        // MOQT-14 §9.14 [D14-SUB-27]: the filter works as in SUBSCRIBE.
+        self.subscribe.filter = ok.filter;
+        self.subscribe.priority = ok.priority;
+        self.state.forward.set(ok.forward);
+        self.state.accepted.set(true);
+    }
+
+    /// The peer was told that it has the track.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.state.accepted.get()
+    }
+
+    pub(super) fn accept(&self) {
+        self.state.accepted.set(true);
+    }
+
+    /// Objects are wanted. MOQT-14 §5.1 [D14-SUB-2]
+    #[must_use]
+    pub fn forward(&self) -> bool {
+        self.state.forward.get()
+    }
+
+    /// The range that was settled with the peer.
+    pub(super) fn filter(&self) -> Option<ResolvedFilter> {
+        self.state.filter.get()
+    }
+
+    pub(super) fn set_filter(&self, filter: ResolvedFilter) {
+        self.state.filter.set(Some(filter));
+    }
+
+    /// The peer changed its mind; the session has checked that it narrows. MOQT-14 §9.10 [D14-VAL-9]
+    pub fn update(&self, update: &SubscribeUpdate) {
+        self.state.forward.set(update.forward);
+        if let Some(filter) = self.state.filter.get() {
+            self.state.filter.set(Some(filter.narrow(update)));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The readers of a track on one arbiter, shared by the home copy and its replicas.
+
+use super::handle::LogOwner;
+use super::messages::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, TrackMeta, Unavailable};
+use crate::reply::{Reply, ReplyTo};
+use crate::supervise::mailbox::{self, Wake};
+use actix::Recipient;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
+use laps_protocol::relay::track_log::{Append, Appended, TrackLog};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Most readers of one track on one shard.
+///
+/// A bound for memory only: a reader costs under a kilobyte here, so this is far above what one core can serve.
+const MAX_READERS: usize = 100_000;
+
+#[derive(Debug)]
+struct Reader {
+    wake: Wake<TrackAdvanced>,
+    gone: Recipient<TrackGone>,
+    forward: bool,
+}
+
+/// A log, those who read it, and those who wait for it to go live.
+///
+/// Dropped by a panic, it tells every reader that the track failed.
+#[derive(Debug)]
+pub(super) struct Fanout {
+    log: LogOwner,
+    readers: BTreeMap<ReaderId, Reader>,
+    waiting: Vec<(ReaderId, ReplyTo<Result<Attached, Unavailable>>)>,
+    live: Option<TrackMeta>,
+    gone: bool,
+}
+
+impl Fanout {
+    pub(super) fn new(log: TrackLog) -> Self {
+        Self {
+            log: LogOwner::new(log),
+            readers: BTreeMap::new(),
+            waiting: Vec::new(),
+            live: None,
+            gone: false,
+        }
+    }
+
+    /// Takes a reader in; answers at once when the track is live.
+    pub(super) fn attach(&mut self, attach: Attach) -> Reply<Result<Attached, Unavailable>> {
+        if self.gone {
+            return Reply::Now(Err(Unavailable::new(
+                RequestErrorReason::TrackDoesNotExist,
+                "the track has ended",
+            )));
+        }
+        if self.readers.len() >= MAX_READERS {
+            return Reply::Now(Err(Unavailable::new(
+                RequestErrorReason::InternalError,
+                "the track has too many subscribers here",
+            )));
+        }
+        let Attach {
+            reader,
+            wake,
+            gone,
+            forward,
+        } = attach;
+        self.readers.insert(reader, Reader { wake, gone, forward });
+        match self.attached() {
+            Some(attached) => Reply::Now(Ok(attached)),
+            None => {
+                let (reply, to) = Reply::later();
+                self.waiting.push((reader, to));
+                reply
+            }
+        }
+    }
+
+    pub(super) fn detach(&mut self, reader: ReaderId) {
+        self.readers.remove(&reader);
+        self.waiting.retain(|(id, _)| *id != reader);
+    }
+
+    pub(super) fn set_forward(&mut self, reader: ReaderId, forward: bool) {
+        if let Some(reader) = self.readers.get_mut(&reader) {
+            reader.forward = forward;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.readers.is_empty()
+    }
+
+    pub(super) fn any_forward(&self) -> bool {
+        self.readers.values().any(|reader| reader.forward)
+    }
+
+    pub(super) const fn meta(&self) -> Option<&TrackMeta> {
+        self.live.as_ref()
+    }
+
+    pub(super) fn largest(&self) -> Option<Location> {
+        self.log.read(|log| log.largest()).flatten()
+    }
+
+    pub(super) fn snapshot(&self) -> Vec<Append> {
+        self.log.read(|log| log.snapshot()).unwrap_or_default()
+    }
+
+    /// The track is live: whoever waits gets its place. Called again when another publisher takes over.
+    pub(super) fn go_live(
+        &mut self,
+        now: Instant,
+        meta: TrackMeta,
+        largest: Option<Location>,
+        snapshot: Vec<Append>,
+    ) {
+        self.log.write(|log| {
+            for chunk in snapshot {
+                log.append(now, chunk);
+            }
+            if let Some(largest) = largest {
+                log.seed_largest(largest);
+            }
+        });
+        self.live = Some(meta);
+        for (_, reply) in std::mem::take(&mut self.waiting) {
+            match self.attached() {
+                Some(attached) => reply.send(Ok(attached)),
+                None => reply.send(Err(Unavailable::new(
+                    RequestErrorReason::InternalError,
+                    "the track failed",
+                ))),
+            }
+        }
+    }
+
+    fn attached(&self) -> Option<Attached> {
+        let meta = self.live.clone()?;
+        let (edge, largest) = self.log.read(|log| (log.live_edge(), log.largest()))?;
+        Some(Attached {
+            log: self.log.id(),
+            edge,
+            largest,
+            meta,
+        })
+    }
+
+    /// Appends and wakes every reader that wants objects. `each` sees what became of a chunk, and the chunk itself.
+    pub(super) fn append(
+        &mut self,
+        now: Instant,
+        batch: Vec<Append>,
+        mut each: impl FnMut(Appended, Append),
+    ) {
+        let woken = self.log.write(|log| {
+            let mut wakes = false;
+            for chunk in batch {
+                let appended = log.append(now, chunk.clone());
+                wakes |= appended.wakes();
+                each(appended, chunk);
+            }
+            wakes
+        });
+        if woken.unwrap_or(false) {
+            self.wake_all();
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
+        for reader in self.readers.values() {
+            if reader.forward {
+                reader.wake.wake(TrackAdvanced);
+            }
+        }
+    }
+
+    /// Drops what is too old or too much; returns when to look again.
+    pub(super) fn evict(&mut self, now: Instant) -> Option<Instant> {
+        self.log
+            .write(|log| {
+                log.evict(now);
+                log.next_eviction()
+            })
+            .flatten()
+    }
+
+    /// The track has ended: readers may read on and then detach, those who wait get `unavailable`.
+    pub(super) fn end(&mut self, gone: &TrackGone, unavailable: &Unavailable) {
+        if std::mem::replace(&mut self.gone, true) {
+            return;
+        }
+        for (reader, reply) in std::mem::take(&mut self.waiting) {
+            self.readers.remove(&reader);
+            reply.send(Err(unavailable.clone()));
+        }
+        for reader in self.readers.values() {
+            mailbox::signal(&reader.gone, gone.clone());
+        }
+    }
+}
+
+impl Drop for Fanout {
+    fn drop(&mut self) {
+        self.end(
+            &TrackGone::new(PublishDoneStatus::InternalError, "the track failed in the relay"),
+            &Unavailable::new(RequestErrorReason::InternalError, "the track failed in the relay"),
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! The shard-local table of track logs.
+//!
+//! Messages must be `Send` and logs are not, so an answer carries a [`LogId`] and the reader, which runs on the same
+//! arbiter by construction, opens the log here. Borrows live only inside the calls below and never across an await.
+
+use laps_protocol::relay::track_log::TrackLog;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Number of a log, unique in the process; its meaning ends with the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogId(u64);
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    static LOGS: RefCell<HashMap<LogId, Rc<RefCell<TrackLog>>>> = RefCell::new(HashMap::new());
+}
+
+/// The writer's end of a log. Readers of this arbiter find it by [`LogOwner::id`] until it is dropped.
+#[derive(Debug)]
+pub struct LogOwner {
+    id: LogId,
+    log: Rc<RefCell<TrackLog>>,
+}
+
+impl LogOwner {
+    /// Enters `log` in this arbiter's table.
+    #[must_use]
+    pub fn new(log: TrackLog) -> Self {
+        let id = LogId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let log = Rc::new(RefCell::new(log));
+        LOGS.with_borrow_mut(|logs| logs.insert(id, Rc::clone(&log)));
+        Self { id, log }
+    }
+
+    /// The number by which readers find the log.
+    #[must_use]
+    pub const fn id(&self) -> LogId {
+        self.id
+    }
+
+    /// Writes to the log. `None` when a reader is inside it, which the rule at the top of this file excludes.
+    pub fn write<R>(&self, f: impl FnOnce(&mut TrackLog) -> R) -> Option<R> {
+        self.log.try_borrow_mut().ok().map(|mut log| f(&mut log))
+    }
+
+    /// Reads the log.
+    pub fn read<R>(&self, f: impl FnOnce(&TrackLog) -> R) -> Option<R> {
+        self.log.try_borrow().ok().map(|log| f(&log))
+    }
+}
+
+impl Drop for LogOwner {
+    fn drop(&mut self) {
+        // Runs while a panicking owner unwinds too, so nothing here may panic: a table that cannot be borrowed or is
+        // gone with its thread is left alone.
+        drop(LOGS.try_with(|logs| logs.try_borrow_mut().map(|mut logs| logs.remove(&self.id))));
+    }
+}
+
+/// Reads the log `id` of this arbiter; `None` when it is gone.
+pub fn read<R>(id: LogId, f: impl FnOnce(&TrackLog) -> R) -> Option<R> {
+    let log = LOGS.with_borrow(|logs| logs.get(&id).map(Rc::clone))?;
+    let log = log.try_borrow().ok()?;
+    Some(f(&log))
+}

@@ -1,0 +1,200 @@
+//! What the home copy does with each message.
+
+use super::{Phase, TrackActor};
+use crate::reply::Reply;
+use crate::session::AcceptPublish;
+use crate::supervise::mailbox;
+use crate::track::messages::{
+    AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReplicaAttached,
+    ReplicaState, SetForward, Source, SourceGone, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
+};
+use actix::{AsyncContext, Handler};
+use laps_protocol::moqt::message::RequestErrorReason;
+
+impl Handler<Gather> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: Gather, ctx: &mut Self::Context) {
+        if self.phase == Phase::Created {
+            self.phase = Phase::Gathering(msg.readers.into_iter().collect());
+            ctx.run_later(self.config.gather, |actor, ctx| {
+                actor.gather_deadline = true;
+                actor.gathered(ctx);
+            });
+            self.gathered(ctx);
+        }
+    }
+}
+
+impl Handler<Gathered> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: Gathered, ctx: &mut Self::Context) {
+        self.gathered_one(ctx, msg.reader);
+    }
+}
+
+impl Handler<Attach> for TrackActor {
+    type Result = Reply<Result<Attached, Unavailable>>;
+    fn handle(&mut self, msg: Attach, ctx: &mut Self::Context) -> Self::Result {
+        let reader = msg.reader;
+        let reply = self.fanout.attach(msg);
+        self.gathered_one(ctx, reader);
+        self.readers_changed(ctx);
+        reply
+    }
+}
+
+impl Handler<Detach> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: Detach, ctx: &mut Self::Context) {
+        self.fanout.detach(msg.reader);
+        self.gathered_one(ctx, msg.reader);
+        self.readers_changed(ctx);
+    }
+}
+
+impl Handler<SetForward> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: SetForward, ctx: &mut Self::Context) {
+        self.fanout.set_forward(msg.reader, msg.forward);
+        self.readers_changed(ctx);
+    }
+}
+
+impl Handler<AttachReplica> for TrackActor {
+    type Result = Reply<Result<ReplicaAttached, Unavailable>>;
+    fn handle(&mut self, msg: AttachReplica, ctx: &mut Self::Context) -> Self::Result {
+        match self.phase {
+            Phase::Live => {
+                let answer = self.attach_replica(msg);
+                self.readers_changed(ctx);
+                Reply::Now(answer)
+            }
+            Phase::Ended => Reply::Now(Err(Unavailable::new(
+                RequestErrorReason::TrackDoesNotExist,
+                "the track has ended",
+            ))),
+            Phase::Created | Phase::Gathering(_) | Phase::Subscribing => {
+                let (reply, to) = Reply::later();
+                self.replica_waiting.push((msg, to));
+                reply
+            }
+        }
+    }
+}
+
+impl Handler<ReplicaState> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: ReplicaState, ctx: &mut Self::Context) {
+        if msg.closed {
+            self.replica_waiting.retain(|(attach, _)| attach.id != msg.id);
+            self.drop_replica(ctx, msg.id);
+            return;
+        }
+        if let Some(replica) = self.replicas.iter_mut().find(|replica| replica.id == msg.id) {
+            replica.forward = msg.forward;
+        }
+        self.readers_changed(ctx);
+    }
+}
+
+impl Handler<Ingest> for TrackActor {
+    type Result = Reply<()>;
+    fn handle(&mut self, msg: Ingest, ctx: &mut Self::Context) -> Self::Result {
+        match self.phase {
+            Phase::Live => {
+                self.take_in(ctx, msg);
+                if !self.is_slow() {
+                    return Reply::Now(());
+                }
+                let (reply, to) = Reply::later();
+                self.slowed.push(to);
+                reply
+            }
+            Phase::Ended => Reply::Now(()),
+            // One batch per stream at most: its sender waits for the answer.
+            Phase::Created | Phase::Gathering(_) | Phase::Subscribing => {
+                let (reply, to) = Reply::later();
+                self.held.push((msg, to));
+                reply
+            }
+        }
+    }
+}
+
+impl Handler<AddSource> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: AddSource, _: &mut Self::Context) {
+        if let Source::Announced { session } = &msg.source
+            && self.sources.iter().any(|(_, known)| matches!(&known.source, Source::Announced { session: other } if other == session))
+        {
+            // MOQT-14 §6.2 [D14-NS-14]: a namespace announced again by the same session changes nothing.
+            return;
+        }
+        // MOQT-14 §8.4: a second publisher is accepted and stands by, without sending.
+        if let Source::Published { session, request, .. } = &msg.source {
+            mailbox::signal(
+                session,
+                AcceptPublish {
+                    request: *request,
+                    forward: false,
+                },
+            );
+        }
+        self.sources.add(msg.id, msg.source);
+    }
+}
+
+impl Handler<UpstreamOk> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: UpstreamOk, ctx: &mut Self::Context) {
+        if self.phase == Phase::Subscribing && self.sources.is_active(msg.source) {
+            self.live(ctx, msg.meta, msg.largest);
+        }
+    }
+}
+
+impl Handler<UpstreamRejected> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: UpstreamRejected, ctx: &mut Self::Context) {
+        if let Some(publisher) = self.sources.get_mut(msg.source) {
+            publisher.request = None;
+        }
+        // MOQT-14 §8.3 [D14-PUB-3]: an error only when every publisher refused; the last one's words are passed on.
+        let why = Unavailable {
+            reason: msg.error.reason,
+            phrase: msg.error.phrase,
+        };
+        self.lose(ctx, msg.source, &why);
+    }
+}
+
+impl Handler<UpstreamDone> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: UpstreamDone, ctx: &mut Self::Context) {
+        let id = msg.source;
+        let Some(publisher) = self.sources.get_mut(id) else {
+            return;
+        };
+        publisher.done = Some(msg.done);
+        if publisher.is_drained() || self.phase != Phase::Live {
+            self.done(ctx, id);
+        } else {
+            ctx.run_later(self.config.done_wait, move |actor, ctx| actor.done(ctx, id));
+        }
+    }
+}
+
+impl Handler<SourceGone> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: SourceGone, ctx: &mut Self::Context) {
+        if let Some(publisher) = self.sources.get_mut(msg.source) {
+            // The session is gone, so there is nobody to release it to.
+            publisher.request = None;
+        }
+        let why = Unavailable::new(
+            RequestErrorReason::TrackDoesNotExist,
+            "the publisher's session ended",
+        );
+        self.lose(ctx, msg.source, &why);
+    }
+}

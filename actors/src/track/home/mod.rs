@@ -1,0 +1,491 @@
+//! The home copy of a track.
+
+mod birth;
+mod handlers;
+
+pub use birth::Birth;
+
+use super::fanout::Fanout;
+use super::messages::{
+    AttachReplica, Ingest, ReaderId, ReplicaAttached, Source, SourceId, TrackGone, TrackMeta, Unavailable,
+};
+use super::replication::ReplicaLink;
+use super::sources::Sources;
+use super::{Config, UpstreamTerms};
+use crate::registry::{RegistryActor, TrackEnded};
+use crate::reply::ReplyTo;
+use crate::session::{AcceptPublish, ForwardPublished, ReleaseUpstream, SubscribeUpstream};
+use crate::supervise::guard::ChildGuard;
+use crate::supervise::inject::Faults;
+use crate::supervise::mailbox;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, SpawnHandle, WrapFuture};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
+use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::relay::track_log::{Append, Appended, TrackLog};
+use slog::{Logger, debug, info, warn};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Messages that may wait for a track: one per inbound stream of its publisher is the rule, so this is far above it.
+const MAILBOX: usize = 4096;
+/// How long a shard may take to store a batch before its replica is given up.
+const REPLICATE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where a track stands with its upstream.
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waits to be told who waits for it.
+    Created,
+    /// Waits for these readers, or for its publisher to be needed at all.
+    Gathering(BTreeSet<ReaderId>),
+    /// A SUBSCRIBE is on its way.
+    Subscribing,
+    /// Objects flow.
+    Live,
+    /// Over; readers may finish what is in the log.
+    Ended,
+}
+
+/// The home copy of one track: takes in what its publishers send, keeps it in the log, and wakes its readers.
+///
+/// Parent: the shard's actor. Arbiter: the shard that the publisher's session lives on. Restart: temporary; when it
+/// dies its readers are told `TrackGone`, its upstream is unsubscribed, and the next SUBSCRIBE makes a new one.
+/// In: everything in [`super::messages`]. Out: `TrackAdvanced`, `TrackGone` to readers, `Replicate` to replicas,
+/// `SubscribeUpstream`, `AcceptPublish`, `ForwardPublished`, `ReleaseUpstream` to publishers' sessions,
+/// `TrackEnded` to the registry. Lost on death: the log, and with it what slow readers had not yet read.
+#[derive(Debug)]
+pub struct TrackActor {
+    name: FullTrackName,
+    epoch: u64,
+    config: Arc<Config>,
+    registry: Addr<RegistryActor>,
+    log: Logger,
+    faults: Faults,
+    terms: UpstreamTerms,
+    sources: Sources,
+    phase: Phase,
+    gather_deadline: bool,
+    held: Vec<(Ingest, ReplyTo<()>)>,
+    slowed: Vec<ReplyTo<()>>,
+    replicas: Vec<ReplicaLink>,
+    replica_waiting: Vec<(AttachReplica, ReplyTo<Result<ReplicaAttached, Unavailable>>)>,
+    linger: Option<SpawnHandle>,
+    fanout: Fanout,
+    ignored: u64,
+    forwarded: bool,
+    _guard: Option<ChildGuard>,
+}
+
+impl TrackActor {
+    /// A track that waits for [`Gather`].
+    #[must_use]
+    pub fn new(birth: Birth) -> Self {
+        let mut sources = Sources::default();
+        sources.add(birth.source.0, birth.source.1);
+        Self {
+            fanout: Fanout::new(TrackLog::new(birth.config.limits)),
+            name: birth.name,
+            epoch: birth.epoch,
+            config: birth.config,
+            registry: birth.registry,
+            log: birth.log,
+            faults: birth.faults,
+            terms: birth.terms,
+            sources,
+            phase: Phase::Created,
+            gather_deadline: false,
+            held: Vec::new(),
+            slowed: Vec::new(),
+            replicas: Vec::new(),
+            replica_waiting: Vec::new(),
+            linger: None,
+            ignored: 0,
+            forwarded: false,
+            _guard: birth.guard,
+        }
+    }
+
+    fn wants_objects(&self) -> bool {
+        self.fanout.any_forward() || self.replicas.iter().any(|replica| replica.forward)
+    }
+
+    fn has_readers(&self) -> bool {
+        !self.fanout.is_empty() || !self.replicas.is_empty() || !self.replica_waiting.is_empty()
+    }
+
+    /// Goes on when everybody who waited has come.
+    fn gathered(&mut self, ctx: &mut Context<Self>) {
+        match &self.phase {
+            Phase::Gathering(missing) if missing.is_empty() || self.gather_deadline => self.engage(ctx),
+            Phase::Created | Phase::Gathering(_) | Phase::Subscribing | Phase::Live | Phase::Ended => {}
+        }
+    }
+
+    /// Turns to the best publisher there is.
+    fn engage(&mut self, ctx: &mut Context<Self>) {
+        let wanted = self.wants_objects();
+        let Some((id, publisher)) = self.sources.elect() else {
+            return;
+        };
+        match publisher.source.clone() {
+            Source::Announced { session } => {
+                if !self.has_readers() {
+                    // Nobody is left of those who asked; the next reader starts over.
+                    self.finish(
+                        ctx,
+                        &TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track"),
+                    );
+                    return;
+                }
+                self.phase = Phase::Subscribing;
+                let ask = SubscribeUpstream {
+                    source: id,
+                    track: ctx.address(),
+                    name: self.name.clone(),
+                    terms: self.terms.clone(),
+                };
+                let deadline = self.config.upstream_timeout;
+                let asked =
+                    mailbox::ask(&session, ask, deadline)
+                        .into_actor(self)
+                        .map(move |answer, actor, ctx| match answer {
+                            Ok(Ok(request)) => {
+                                if let Some(publisher) = actor.sources.get_mut(id) {
+                                    publisher.request = Some(request);
+                                }
+                            }
+                            Ok(Err(error)) => actor.lose(ctx, id, &unavailable_upstream(error.to_string())),
+                            Err(error) => actor.lose(ctx, id, &unavailable_upstream(error.to_string())),
+                        });
+                ctx.spawn(asked);
+                ctx.run_later(deadline, move |actor, ctx| {
+                    if actor.phase == Phase::Subscribing && actor.sources.is_active(id) {
+                        let late =
+                            Unavailable::new(RequestErrorReason::Timeout, "the publisher did not answer");
+                        actor.lose(ctx, id, &late);
+                    }
+                });
+            }
+            Source::Published {
+                session,
+                request,
+                largest,
+                meta,
+                ..
+            } => {
+                // MOQT-14 §8.4 [D14-SUB-26]: Forward is 1 as soon as one subscriber wants objects.
+                mailbox::signal(
+                    &session,
+                    AcceptPublish {
+                        request,
+                        forward: wanted,
+                    },
+                );
+                self.forwarded = wanted;
+                self.live(ctx, meta, largest);
+            }
+            Source::Local { .. } => self.live(ctx, TrackMeta::default(), None),
+        }
+    }
+
+    fn live(&mut self, ctx: &mut Context<Self>, meta: TrackMeta, largest: Option<Location>) {
+        self.phase = Phase::Live;
+        self.fanout.go_live(Instant::now(), meta, largest, Vec::new());
+        for (attach, reply) in std::mem::take(&mut self.replica_waiting) {
+            let answer = self.attach_replica(attach);
+            reply.send(answer);
+        }
+        for (ingest, reply) in std::mem::take(&mut self.held) {
+            self.take_in(ctx, ingest);
+            reply.send(());
+        }
+        self.check_linger(ctx);
+    }
+
+    fn attach_replica(&mut self, attach: AttachReplica) -> Result<ReplicaAttached, Unavailable> {
+        let Some(meta) = self.fanout.meta().cloned() else {
+            return Err(Unavailable::new(
+                RequestErrorReason::InternalError,
+                "the track is not live",
+            ));
+        };
+        self.replicas.push(ReplicaLink::new(attach.id, attach.replica));
+        Ok(ReplicaAttached {
+            snapshot: self.fanout.snapshot(),
+            largest: self.fanout.largest(),
+            meta,
+        })
+    }
+
+    fn take_in(&mut self, ctx: &mut Context<Self>, ingest: Ingest) {
+        self.faults.check_named("track", &self.name);
+        let Ingest { source, batch } = ingest;
+        let Some(publisher) = self.sources.get_mut(source) else {
+            return;
+        };
+        batch.iter().for_each(|chunk| publisher.observe(chunk));
+        let drained = publisher.is_drained();
+        self.append(ctx, batch);
+        if drained {
+            self.done(ctx, source);
+        }
+    }
+
+    fn append(&mut self, ctx: &mut Context<Self>, batch: Vec<Append>) {
+        let mut malformed = None;
+        let (ignored, replicas) = (&mut self.ignored, &mut self.replicas);
+        self.fanout.append(Instant::now(), batch, |appended, chunk| {
+            match appended {
+                Appended::Advanced | Appended::Noted | Appended::Closed(_) => {}
+                Appended::Ignored(_) => *ignored += 1,
+                Appended::Malformed(why) => malformed = Some(why.to_string()),
+            }
+            if !replicas.is_empty()
+                && let Some(chunk) = appended.for_replica(chunk)
+            {
+                for replica in &mut *replicas {
+                    replica.push(chunk.clone());
+                }
+            }
+        });
+        if let Some(why) = malformed {
+            // MOQT-14 §2.5 [D14-MAL-1]: readers are told, the publisher's session lives on.
+            warn!(self.log, "track is malformed"; "track" => %self.name, "why" => why);
+            self.finish(
+                ctx,
+                &TrackGone::new(
+                    PublishDoneStatus::MalformedTrack,
+                    "the track breaks the rules for tracks",
+                ),
+            );
+            return;
+        }
+        self.replicate(ctx);
+    }
+
+    fn replicate(&mut self, ctx: &mut Context<Self>) {
+        let due: Vec<_> = self
+            .replicas
+            .iter_mut()
+            .filter_map(|replica| {
+                let batch = replica.take()?;
+                Some((replica.id, mailbox::ask(&replica.to, batch, REPLICATE_DEADLINE)))
+            })
+            .collect();
+        for (id, sent) in due {
+            ctx.spawn(sent.into_actor(self).map(move |answer, actor: &mut Self, ctx| {
+                if answer.is_err() {
+                    actor.drop_replica(ctx, id);
+                } else if let Some(replica) = actor.replicas.iter_mut().find(|replica| replica.id == id) {
+                    replica.acknowledged();
+                }
+                actor.replicate(ctx);
+            }));
+        }
+        if !self.is_slow() {
+            for reply in std::mem::take(&mut self.slowed) {
+                reply.send(());
+            }
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.replicas.iter().any(ReplicaLink::is_over)
+    }
+
+    fn drop_replica(&mut self, ctx: &mut Context<Self>, id: ReaderId) {
+        self.replicas.retain(|replica| replica.id != id);
+        self.readers_changed(ctx);
+    }
+
+    /// A publisher is of no use any more: turn to the next, or end.
+    fn lose(&mut self, ctx: &mut Context<Self>, id: SourceId, why: &Unavailable) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let was_active = self.sources.is_active(id);
+        let Some(mut publisher) = self.sources.remove(id) else {
+            return;
+        };
+        release(&publisher.source, publisher.request);
+        let abandoned = publisher.abandon();
+        if !abandoned.is_empty() {
+            self.append(ctx, abandoned);
+        }
+        if !was_active
+            || matches!(self.phase, Phase::Created | Phase::Gathering(_))
+                && self.sources.iter().next().is_some()
+        {
+            return;
+        }
+        if self.sources.iter().next().is_some() {
+            info!(self.log, "another publisher takes over"; "track" => %self.name, "lost" => %why);
+            self.engage(ctx);
+            return;
+        }
+        let status = publisher
+            .done
+            .map_or(PublishDoneStatus::InternalError, |done| done.status);
+        self.finish_with(
+            ctx,
+            &TrackGone {
+                status,
+                phrase: why.phrase.clone(),
+            },
+            why,
+        );
+    }
+
+    /// The active publisher's last stream is in, or was waited for long enough.
+    fn done(&mut self, ctx: &mut Context<Self>, id: SourceId) {
+        let why = Unavailable::new(
+            RequestErrorReason::TrackDoesNotExist,
+            "the publisher ended the track",
+        );
+        self.lose(ctx, id, &why);
+    }
+
+    fn finish(&mut self, ctx: &mut Context<Self>, gone: &TrackGone) {
+        let why = Unavailable {
+            reason: RequestErrorReason::TrackDoesNotExist,
+            phrase: gone.phrase.clone(),
+        };
+        self.finish_with(ctx, gone, &why);
+    }
+
+    fn finish_with(&mut self, ctx: &mut Context<Self>, gone: &TrackGone, why: &Unavailable) {
+        if std::mem::replace(&mut self.phase, Phase::Ended) == Phase::Ended {
+            return;
+        }
+        debug!(self.log, "track ends"; "track" => %self.name, "status" => ?gone.status);
+        mailbox::signal(
+            &self.registry,
+            TrackEnded {
+                name: self.name.clone(),
+                epoch: self.epoch,
+            },
+        );
+        self.fanout.end(gone, why);
+        for (_, reply) in std::mem::take(&mut self.replica_waiting) {
+            reply.send(Err(why.clone()));
+        }
+        for replica in &mut self.replicas {
+            replica.end(gone.clone());
+        }
+        self.replicate(ctx);
+        self.held.clear();
+        self.release_all();
+        self.readers_changed(ctx);
+    }
+
+    fn release_all(&mut self) {
+        for (_, publisher) in self.sources.iter() {
+            release(&publisher.source, publisher.request);
+        }
+    }
+
+    fn readers_changed(&mut self, ctx: &mut Context<Self>) {
+        if self.phase == Phase::Ended {
+            if !self.has_readers() {
+                ctx.stop();
+            }
+            return;
+        }
+        let wanted = self.wants_objects();
+        if wanted != self.forwarded
+            && self.phase == Phase::Live
+            && let Some((_, publisher)) = self.sources.active()
+        {
+            self.forwarded = wanted;
+            match &publisher.source {
+                Source::Published { session, request, .. } => {
+                    mailbox::signal(
+                        session,
+                        ForwardPublished {
+                            request: *request,
+                            forward: wanted,
+                        },
+                    );
+                }
+                Source::Local { wanted: told } => {
+                    told.send_replace(wanted);
+                }
+                Source::Announced { .. } => {}
+            }
+        }
+        self.check_linger(ctx);
+    }
+
+    /// A track that nobody reads gives up its SUBSCRIBE after a while; one that was published to us stays.
+    fn check_linger(&mut self, ctx: &mut Context<Self>) {
+        let idle = !self.has_readers()
+            && self.phase == Phase::Live
+            && matches!(self.sources.active(), Some((_, publisher)) if matches!(publisher.source, Source::Announced { .. }));
+        match (idle, self.linger) {
+            (true, None) => {
+                self.linger = Some(ctx.run_later(self.config.linger, |actor, ctx| {
+                    let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
+                    actor.finish(ctx, &gone);
+                }));
+            }
+            (false, Some(timer)) => {
+                ctx.cancel_future(timer);
+                self.linger = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    fn gathered_one(&mut self, ctx: &mut Context<Self>, reader: ReaderId) {
+        if let Phase::Gathering(missing) = &mut self.phase {
+            missing.remove(&reader);
+        }
+        self.gathered(ctx);
+    }
+
+    fn housekeeping(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let next = self.fanout.evict(now);
+        let wait = next.map_or(Duration::from_secs(5), |at| at.saturating_duration_since(now));
+        ctx.run_later(
+            wait.clamp(Duration::from_millis(100), Duration::from_secs(5)),
+            Self::housekeeping,
+        );
+    }
+}
+
+/// The upstream will not serve us, and nobody downstream can mend it.
+fn unavailable_upstream(why: String) -> Unavailable {
+    Unavailable {
+        reason: RequestErrorReason::InternalError,
+        phrase: why.into(),
+    }
+}
+
+fn release(source: &Source, request: Option<laps_protocol::moqt::message::RequestId>) {
+    if let (Source::Announced { session } | Source::Published { session, .. }, Some(request)) =
+        (source, request)
+    {
+        mailbox::signal(session, ReleaseUpstream { request });
+    }
+}
+
+impl Actor for TrackActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.housekeeping(ctx);
+    }
+}
+
+impl Drop for TrackActor {
+    fn drop(&mut self) {
+        // A normal end has released its publishers already; a panic has not.
+        if self.phase != Phase::Ended {
+            self.release_all();
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What track and replica actors accept.
+
+use super::handle::LogId;
+use crate::session::SessionActor;
+use crate::supervise::mailbox::Wake;
+use actix::{Addr, Message, Recipient};
+use bytes::Bytes;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{
+    GroupOrder, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, RequestId,
+};
+use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::relay::track_log::{Append, LiveEdge};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// A reader of a track: one subscription, unique in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReaderId(u64);
+
+/// One publisher of one track, unique in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(u64);
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+impl ReaderId {
+    /// A number that no other reader has.
+    #[must_use]
+    pub fn next() -> Self {
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl SourceId {
+    /// A number that no other source has.
+    #[must_use]
+    pub fn next() -> Self {
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What the publisher said of a track when it was subscribed, beside the largest place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrackMeta {
+    /// The publisher's order of groups.
+    pub group_order: GroupOrder,
+    /// The publisher's DELIVERY_TIMEOUT in milliseconds. MOQT-14 §9.2.1.2 [D14-SUB-14]: passed on as it is.
+    pub delivery_timeout_ms: Option<u64>,
+    /// The publisher's MAX_CACHE_DURATION in milliseconds. MOQT-14 §9.2.1.3.
+    pub max_cache_duration_ms: Option<u64>,
+    /// Milliseconds until the upstream subscription ends, 0 when it does not. MOQT-14 §9.8 [D14-SUB-16].
+    pub expires_ms: u64,
+}
+
+/// Where the objects of a track come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A session that announced the namespace: it is asked by SUBSCRIBE.
+    Announced {
+        /// The publisher's session.
+        session: Addr<SessionActor>,
+    },
+    /// A session that sent PUBLISH for the track.
+    Published {
+        /// The publisher's session.
+        session: Addr<SessionActor>,
+        /// The PUBLISH.
+        request: RequestId,
+        /// Largest place at that time.
+        largest: Option<Location>,
+        /// What it said of the track.
+        meta: TrackMeta,
+        /// It sends objects without being told to.
+        forward: bool,
+    },
+    /// This process makes the objects (`laps pub`).
+    Local {
+        /// Told whether a reader wants objects.
+        wanted: watch::Sender<bool>,
+    },
+}
+
+/// A reader wants the track from now on. Answered when the track is live.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Attached, Unavailable>")]
+pub struct Attach {
+    /// Who.
+    pub reader: ReaderId,
+    /// Told of news, one message at a time.
+    pub wake: Wake<TrackAdvanced>,
+    /// Told once when the track ends.
+    pub gone: Recipient<TrackGone>,
+    /// The reader wants objects now.
+    pub forward: bool,
+}
+
+/// The track is live and the reader's place in it is fixed.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// The log of this arbiter.
+    pub log: LogId,
+    /// The reader's place: everything appended after it asked.
+    pub edge: LiveEdge,
+    /// Largest place before that.
+    pub largest: Option<Location>,
+    /// What the publisher said.
+    pub meta: TrackMeta,
+}
+
+/// Why a track cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason:?}: {}", String::from_utf8_lossy(phrase))]
+pub struct Unavailable {
+    /// The answer for the subscriber.
+    pub reason: RequestErrorReason,
+    /// Words for a person.
+    pub phrase: Bytes,
+}
+
+impl Unavailable {
+    /// `reason` with words for a person.
+    #[must_use]
+    pub const fn new(reason: RequestErrorReason, phrase: &'static str) -> Self {
+        Self {
+            reason,
+            phrase: Bytes::from_static(phrase.as_bytes()),
+        }
+    }
+}
+
+/// A reader leaves.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Detach {
+    /// Who.
+    pub reader: ReaderId,
+}
+
+/// A reader starts or stops wanting objects.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetForward {
+    /// Who.
+    pub reader: ReaderId,
+    /// Whether it wants objects.
+    pub forward: bool,
+}
+
+/// There may be something new to read.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct TrackAdvanced;
+
+/// The track has ended; what is in the log can still be read until the reader detaches.
+#[derive(Clone, Debug, Message, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct TrackGone {
+    /// Why.
+    pub status: PublishDoneStatus,
+    /// Words for a person.
+    pub phrase: Bytes,
+}
+
+impl TrackGone {
+    /// `status` with words for a person.
+    #[must_use]
+    pub const fn new(status: PublishDoneStatus, phrase: &'static str) -> Self {
+        Self {
+            status,
+            phrase: Bytes::from_static(phrase.as_bytes()),
+        }
+    }
+}
+
+/// Chunks from one source. The answer is the sender's leave to send more: back-pressure.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Ingest {
+    /// Who sends.
+    pub source: SourceId,
+    /// What, in order.
+    pub batch: Vec<Append>,
+}
+
+/// These readers were waiting for the track before it had a publisher: nothing is forwarded until all of them are
+/// attached or gone, or a bound is up.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Gather {
+    /// Who.
+    pub readers: Vec<ReaderId>,
+}
+
+/// A waiting reader attached on another shard, or will not come.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Gathered {
+    /// Who.
+    pub reader: ReaderId,
+}
+
+/// A further publisher of the track.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AddSource {
+    /// Its number.
+    pub id: SourceId,
+    /// Who.
+    pub source: Source,
+}
+
+/// The upstream accepted our SUBSCRIBE.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct UpstreamOk {
+    /// Which.
+    pub source: SourceId,
+    /// Largest place it knows.
+    pub largest: Option<Location>,
+    /// What it said of the track.
+    pub meta: TrackMeta,
+}
+
+/// The upstream refused our SUBSCRIBE.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct UpstreamRejected {
+    /// Which.
+    pub source: SourceId,
+    /// Why.
+    pub error: RequestError,
+}
+
+/// The upstream ends the subscription. MOQT-14 §9.12.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct UpstreamDone {
+    /// Which.
+    pub source: SourceId,
+    /// What it said.
+    pub done: PublishDone,
+}
+
+/// The upstream's session is over.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SourceGone {
+    /// Which.
+    pub source: SourceId,
+}
+
+/// A shard wants a copy of the track. Answered when the track is live.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ReplicaAttached, Unavailable>")]
+pub struct AttachReplica {
+    /// The replica, which counts as one reader.
+    pub id: ReaderId,
+    /// Where the chunks go.
+    pub replica: Recipient<Replicate>,
+}
+
+/// Everything a fresh replica needs to continue from exactly here.
+#[derive(Clone, Debug)]
+pub struct ReplicaAttached {
+    /// Chunks that rebuild the open subgroups.
+    pub snapshot: Vec<Append>,
+    /// Largest place.
+    pub largest: Option<Location>,
+    /// What the publisher said.
+    pub meta: TrackMeta,
+}
+
+/// The readers of a shard changed their wish for objects, or left altogether.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReplicaState {
+    /// The replica.
+    pub id: ReaderId,
+    /// At least one reader wants objects.
+    pub forward: bool,
+    /// The replica is being closed.
+    pub closed: bool,
+}
+
+/// Chunks for a replica, in order. The answer is the leave to send more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Replicate {
+    /// What.
+    pub batch: Vec<Append>,
+    /// The track ended after these.
+    pub gone: Option<TrackGone>,
+}
+
+/// A track and where it lives. Cheap to clone, may be stale: its epoch tells lives apart.
+#[derive(Clone, Debug)]
+pub struct TrackRef {
+    /// The track.
+    pub name: FullTrackName,
+    /// Number of the shard that its objects arrive on.
+    pub shard: usize,
+    /// Its actor there.
+    pub home: Addr<super::TrackActor>,
+    /// Which life of the track this is.
+    pub epoch: u64,
+}

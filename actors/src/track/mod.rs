@@ -1,0 +1,79 @@
+//! Tracks: the home copy where objects arrive, replicas on other shards, and the logs both keep.
+//!
+//! ```text
+//! [Pub] ingress task ⇢⇢▶ TrackActor.Ingest(batch).await      one batch in flight per stream
+//! [Pub] TrackActor ──▶ TrackLog.append                       same thread, plain calls
+//! [Pub] TrackActor ⇢⇢▶ SubscriptionActor.TrackAdvanced       only if the last one was consumed
+//! [Pub] TrackActor ⇢⇢▶ [Sub] ReplicaActor.Replicate(batch)   one batch in flight per shard
+//! ```
+
+mod fanout;
+pub mod handle;
+mod home;
+pub mod messages;
+mod replica;
+mod replication;
+mod sources;
+
+pub use home::{Birth, TrackActor};
+pub use messages::{
+    AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReaderId, ReplicaAttached,
+    ReplicaState, Replicate, SetForward, Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta,
+    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
+};
+pub use replica::ReplicaActor;
+
+use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};
+use laps_protocol::relay::track_log::Limits;
+use std::time::Duration;
+
+/// On what terms a track subscribes upstream.
+///
+/// A relay's own are the same for every track, so that one upstream subscription serves all its subscribers: MOQT-14
+/// §8.3 [D14-SUB-15], §7.3 [D14-SUB-13]. A client's are what its user asked for.
+#[derive(Clone, Debug)]
+pub struct UpstreamTerms {
+    /// Which objects.
+    pub filter: SubscribeFilter,
+    /// Subscriber priority, 0 the most urgent.
+    pub priority: u8,
+    /// Order of groups.
+    pub group_order: GroupOrderRequest,
+}
+
+impl Default for UpstreamTerms {
+    fn default() -> Self {
+        Self {
+            filter: SubscribeFilter::LargestObject,
+            priority: 128,
+            group_order: GroupOrderRequest::Publisher,
+        }
+    }
+}
+
+/// How tracks behave.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What a log keeps.
+    pub limits: Limits,
+    /// How long a track without readers keeps its upstream subscription, for the next reader.
+    pub linger: Duration,
+    /// How long readers that waited for a publisher may take to attach before the first object is forwarded.
+    pub gather: Duration,
+    /// How long a publisher may take to answer SUBSCRIBE.
+    pub upstream_timeout: Duration,
+    /// How long the streams that PUBLISH_DONE announced are awaited.
+    pub done_wait: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            linger: Duration::from_secs(2),
+            gather: Duration::from_millis(500),
+            upstream_timeout: Duration::from_secs(5),
+            done_wait: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The copy of a track on a shard other than its home.
+
+use super::Config;
+use super::fanout::Fanout;
+use super::messages::{
+    Attach, AttachReplica, Attached, Detach, Gathered, ReaderId, ReplicaState, Replicate, SetForward,
+    TrackGone, TrackRef, Unavailable,
+};
+use crate::reply::Reply;
+use crate::supervise::guard::ChildGuard;
+use crate::supervise::mailbox;
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
+use laps_protocol::relay::track_log::TrackLog;
+use slog::{Logger, debug};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Messages that may wait for a replica: attaching readers, and one batch from its home.
+const MAILBOX: usize = 4096;
+
+/// The same track on another shard: its log is fed by the home copy, payload allocations are shared.
+///
+/// Parent: the shard's actor. Arbiter: that shard. Restart: temporary; when it dies its readers are told
+/// `TrackGone` and ask again. In: `Attach`, `Detach`, `SetForward`, `Replicate`. Out: `AttachReplica`,
+/// `ReplicaState`, `Gathered` to the home, `TrackAdvanced` and `TrackGone` to readers. Lost on death: its log.
+#[derive(Debug)]
+pub struct ReplicaActor {
+    track: TrackRef,
+    id: ReaderId,
+    config: Arc<Config>,
+    log: Logger,
+    fanout: Fanout,
+    /// Batches that overtook the answer to `AttachReplica`; one at most, since its answer is the leave to send more.
+    early: Vec<Replicate>,
+    forward: bool,
+    ended: bool,
+    linger: Option<SpawnHandle>,
+    _guard: Option<ChildGuard>,
+}
+
+impl ReplicaActor {
+    /// A replica that asks the home for its copy when it starts.
+    #[must_use]
+    pub fn new(track: TrackRef, config: Arc<Config>, log: Logger, guard: Option<ChildGuard>) -> Self {
+        let fanout = Fanout::new(TrackLog::replica(config.limits));
+        Self {
+            track,
+            id: ReaderId::next(),
+            config,
+            log,
+            fanout,
+            early: Vec::new(),
+            forward: true,
+            ended: false,
+            linger: None,
+            _guard: guard,
+        }
+    }
+
+    fn end(&mut self, ctx: &mut Context<Self>, gone: &TrackGone, why: &Unavailable) {
+        self.ended = true;
+        self.fanout.end(gone, why);
+        self.readers_changed(ctx);
+    }
+
+    fn take_in(&mut self, ctx: &mut Context<Self>, msg: Replicate) {
+        // What the log makes of a chunk was judged at home.
+        self.fanout.append(Instant::now(), msg.batch, |_, _| {});
+        if let Some(gone) = msg.gone {
+            let why = Unavailable {
+                reason: RequestErrorReason::TrackDoesNotExist,
+                phrase: gone.phrase.clone(),
+            };
+            self.end(ctx, &gone, &why);
+        }
+    }
+
+    fn readers_changed(&mut self, ctx: &mut Context<Self>) {
+        let empty = self.fanout.is_empty();
+        if self.ended {
+            if empty {
+                ctx.stop();
+            }
+            return;
+        }
+        let forward = self.fanout.any_forward();
+        if forward != self.forward {
+            self.forward = forward;
+            mailbox::signal(
+                &self.track.home,
+                ReplicaState {
+                    id: self.id,
+                    forward,
+                    closed: false,
+                },
+            );
+        }
+        match (empty, self.linger) {
+            (true, None) => {
+                self.linger = Some(ctx.run_later(self.config.linger, |actor, ctx| {
+                    actor.ended = true;
+                    ctx.stop();
+                }));
+            }
+            (false, Some(timer)) => {
+                ctx.cancel_future(timer);
+                self.linger = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    fn housekeeping(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let next = self.fanout.evict(now);
+        let wait = next.map_or(Duration::from_secs(5), |at| at.saturating_duration_since(now));
+        ctx.run_later(
+            wait.clamp(Duration::from_millis(100), Duration::from_secs(5)),
+            Self::housekeeping,
+        );
+    }
+}
+
+impl Actor for ReplicaActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.housekeeping(ctx);
+        let home = self.track.home.clone();
+        let ask = AttachReplica {
+            id: self.id,
+            replica: ctx.address().recipient(),
+        };
+        // The home answers when its upstream does; a little longer than that is long enough.
+        let deadline = self.config.upstream_timeout + self.config.gather + Duration::from_secs(1);
+        let asked = mailbox::ask(&home, ask, deadline);
+        ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| match answer {
+            Ok(Ok(attached)) => {
+                actor.fanout.go_live(Instant::now(), attached.meta, attached.largest, attached.snapshot);
+                for batch in std::mem::take(&mut actor.early) {
+                    actor.take_in(ctx, batch);
+                }
+            }
+            Ok(Err(why)) => {
+                let gone = TrackGone { status: PublishDoneStatus::InternalError, phrase: why.phrase.clone() };
+                actor.end(ctx, &gone, &why);
+            }
+            Err(error) => {
+                debug!(actor.log, "replica could not attach"; "track" => %actor.track.name, "error" => %error);
+                let why = Unavailable::new(RequestErrorReason::InternalError, "the track's home did not answer");
+                actor.end(ctx, &TrackGone::new(PublishDoneStatus::InternalError, "the track failed"), &why);
+            }
+        }));
+    }
+}
+
+impl Drop for ReplicaActor {
+    fn drop(&mut self) {
+        mailbox::signal(
+            &self.track.home,
+            ReplicaState {
+                id: self.id,
+                forward: false,
+                closed: true,
+            },
+        );
+    }
+}
+
+impl Handler<Attach> for ReplicaActor {
+    type Result = Reply<Result<Attached, Unavailable>>;
+    fn handle(&mut self, msg: Attach, ctx: &mut Self::Context) -> Self::Result {
+        let reader = msg.reader;
+        let reply = self.fanout.attach(msg);
+        mailbox::signal(&self.track.home, Gathered { reader });
+        self.readers_changed(ctx);
+        reply
+    }
+}
+
+impl Handler<Detach> for ReplicaActor {
+    type Result = ();
+    fn handle(&mut self, msg: Detach, ctx: &mut Self::Context) {
+        self.fanout.detach(msg.reader);
+        mailbox::signal(&self.track.home, Gathered { reader: msg.reader });
+        self.readers_changed(ctx);
+    }
+}
+
+impl Handler<SetForward> for ReplicaActor {
+    type Result = ();
+    fn handle(&mut self, msg: SetForward, ctx: &mut Self::Context) {
+        self.fanout.set_forward(msg.reader, msg.forward);
+        self.readers_changed(ctx);
+    }
+}
+
+impl Handler<Replicate> for ReplicaActor {
+    type Result = ();
+    fn handle(&mut self, msg: Replicate, ctx: &mut Self::Context) {
+        if self.fanout.meta().is_none() && !self.ended {
+            self.early.push(msg);
+        } else {
+            self.take_in(ctx, msg);
+        }
+    }
+}

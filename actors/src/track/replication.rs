@@ -1,0 +1,78 @@
+//! The home's side of its replicas: one batch in flight per shard, the rest waits here within a bound.
+
+use super::messages::{ReaderId, Replicate, TrackGone};
+use actix::Recipient;
+use laps_protocol::relay::track_log::Append;
+
+/// Bytes that may wait for one shard before the publisher is slowed down.
+///
+/// One stream window of the ingest side: less would stall a publisher that sends at line rate for one round of the
+/// other shard's event loop, more only moves the queue from the network into memory.
+pub(super) const MAX_PENDING_BYTES: usize = 2 << 20;
+
+/// What one replica has yet to receive.
+#[derive(Debug)]
+pub(super) struct ReplicaLink {
+    pub(super) id: ReaderId,
+    pub(super) to: Recipient<Replicate>,
+    pub(super) forward: bool,
+    pending: Vec<Append>,
+    pending_bytes: usize,
+    gone: Option<TrackGone>,
+    in_flight: bool,
+}
+
+impl ReplicaLink {
+    pub(super) const fn new(id: ReaderId, to: Recipient<Replicate>) -> Self {
+        Self {
+            id,
+            to,
+            forward: true,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            gone: None,
+            in_flight: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: Append) {
+        self.pending_bytes += chunk_bytes(&chunk);
+        self.pending.push(chunk);
+    }
+
+    pub(super) fn end(&mut self, gone: TrackGone) {
+        self.gone = Some(gone);
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        self.pending_bytes > MAX_PENDING_BYTES
+    }
+
+    /// The next batch, unless one is in flight or nothing waits.
+    pub(super) fn take(&mut self) -> Option<Replicate> {
+        if self.in_flight || (self.pending.is_empty() && self.gone.is_none()) {
+            return None;
+        }
+        self.in_flight = true;
+        self.pending_bytes = 0;
+        Some(Replicate {
+            batch: std::mem::take(&mut self.pending),
+            gone: self.gone.take(),
+        })
+    }
+
+    pub(super) const fn acknowledged(&mut self) {
+        self.in_flight = false;
+    }
+}
+
+/// Bytes a chunk keeps alive, roughly: what it carries plus its own size.
+pub(super) fn chunk_bytes(chunk: &Append) -> usize {
+    size_of::<Append>()
+        + match chunk {
+            Append::Payload { bytes, .. } => bytes.len(),
+            Append::ObjectStarted { header, .. } => header.extensions.len(),
+            Append::Datagram(datagram) => datagram.payload.len() + datagram.extensions.len(),
+            Append::SubgroupOpened { .. } | Append::SubgroupClosed { .. } | Append::Missing { .. } => 0,
+        }
+}

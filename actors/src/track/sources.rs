@@ -1,0 +1,127 @@
+//! The publishers of one track, as its home sees them.
+//!
+//! One of them is active at a time; the others stand by and take over when it is lost. Objects that a second
+//! publisher repeats are dropped by the log.
+
+use super::messages::{Source, SourceId};
+use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::message::{PublishDone, RequestId};
+use laps_protocol::relay::track_log::{Append, StreamEnd, StreamKey};
+use std::collections::{BTreeMap, HashSet};
+
+/// One publisher.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) source: Source,
+    /// The request that carries its objects: our SUBSCRIBE or its PUBLISH.
+    pub(super) request: Option<RequestId>,
+    /// What it said last, while its streams are awaited.
+    pub(super) done: Option<PublishDone>,
+    open: HashSet<StreamKey>,
+    closed: u64,
+}
+
+impl Publisher {
+    pub(super) fn new(source: Source) -> Self {
+        let request = match source {
+            Source::Published { request, .. } => Some(request),
+            Source::Announced { .. } | Source::Local { .. } => None,
+        };
+        Self {
+            source,
+            request,
+            done: None,
+            open: HashSet::new(),
+            closed: 0,
+        }
+    }
+
+    /// Keeps count of streams, for the end of the subscription.
+    pub(super) fn observe(&mut self, chunk: &Append) {
+        match chunk {
+            Append::SubgroupOpened { stream, .. } => {
+                self.open.insert(*stream);
+            }
+            Append::SubgroupClosed { stream, .. } => {
+                self.open.remove(stream);
+                self.closed += 1;
+            }
+            Append::ObjectStarted { .. }
+            | Append::Payload { .. }
+            | Append::Missing { .. }
+            | Append::Datagram(_) => {}
+        }
+    }
+
+    /// After PUBLISH_DONE: every stream it announced has come and gone.
+    ///
+    /// MOQT-14 §9.12 [D14-SUB-20], [D14-SUB-21]: an unknown count is settled by time only.
+    pub(super) fn is_drained(&self) -> bool {
+        if matches!(self.source, Source::Local { .. }) {
+            return self.done.is_some() && self.open.is_empty();
+        }
+        self.done
+            .as_ref()
+            .and_then(|done| done.stream_count)
+            // A count of 0 says nothing about streams: datagram tracks have it, and some peers always send it.
+            .is_some_and(|count| count > 0 && self.open.is_empty() && self.closed >= count)
+    }
+
+    /// The chunks that end what it left open.
+    ///
+    /// MOQT-14 §10.4.3 [D14-CLOSE-1]: what was not finished by its publisher is reset, never finished.
+    pub(super) fn abandon(&mut self) -> Vec<Append> {
+        let end = StreamEnd::Reset(ResetCode::Cancelled);
+        self.open
+            .drain()
+            .map(|stream| Append::SubgroupClosed { stream, end })
+            .collect()
+    }
+}
+
+/// All of them, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    publishers: BTreeMap<SourceId, Publisher>,
+    active: Option<SourceId>,
+}
+
+impl Sources {
+    pub(super) fn add(&mut self, id: SourceId, source: Source) {
+        self.publishers.insert(id, Publisher::new(source));
+    }
+
+    pub(super) fn remove(&mut self, id: SourceId) -> Option<Publisher> {
+        if self.active == Some(id) {
+            self.active = None;
+        }
+        self.publishers.remove(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SourceId) -> Option<&mut Publisher> {
+        self.publishers.get_mut(&id)
+    }
+
+    pub(super) fn is_active(&self, id: SourceId) -> bool {
+        self.active == Some(id)
+    }
+
+    pub(super) fn active(&self) -> Option<(SourceId, &Publisher)> {
+        let id = self.active?;
+        self.publishers.get(&id).map(|publisher| (id, publisher))
+    }
+
+    /// Makes the oldest publisher the active one, unless there is one.
+    pub(super) fn elect(&mut self) -> Option<(SourceId, &mut Publisher)> {
+        let id = match self.active {
+            Some(id) => id,
+            None => *self.publishers.keys().next()?,
+        };
+        self.active = Some(id);
+        self.publishers.get_mut(&id).map(|publisher| (id, publisher))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SourceId, &Publisher)> {
+        self.publishers.iter().map(|(id, publisher)| (*id, publisher))
+    }
+}

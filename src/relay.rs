@@ -1,0 +1,194 @@
+//! The composition of a relay: which actors there are, on which threads, with which settings.
+
+use actix::{Addr, AsyncContext, Context};
+use laps_actors::registry::{RegistryActor, ShardRef};
+use laps_actors::root::{
+    Birth, ChildSpec, Options, Outcome, OwnArbiter, RootActor, RootHandle, Running, StartError,
+};
+use laps_actors::shard::{Env, ShardActor};
+use laps_actors::supervise::{Faults, Intensity};
+use laps_actors::transport::{
+    self, BindError, Listen, ResetKey, ServerEndpoint, ServerTls, ShardSocket, TransportConfig,
+};
+use laps_actors::{session, track};
+use slog::{Logger, info, o};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A child that takes part in finding or forwarding tracks cannot be replaced under the others, which hold its
+/// address: its death ends the process, and whoever started the process starts it again.
+const IRREPLACEABLE: Intensity = Intensity {
+    max: 0,
+    within: Duration::from_secs(10),
+};
+
+/// What a relay is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: Listen,
+    /// UDP port; 0 lets the system choose.
+    pub port: u16,
+    /// Shards, each with a thread of its own.
+    pub shards: usize,
+    /// Its certificate.
+    pub tls: ServerTls,
+    /// QUIC settings.
+    pub transport: TransportConfig,
+    /// Session settings.
+    pub session: session::Config,
+    /// Track settings.
+    pub track: track::Config,
+    /// Subscriptions that may wait for a publisher, in all.
+    pub max_waiting: usize,
+    /// Where it logs.
+    pub log: Logger,
+    /// Injected faults, in tests.
+    pub faults: Faults,
+}
+
+/// A relay that runs.
+#[derive(Debug)]
+pub struct Relay {
+    handle: RootHandle,
+    local: SocketAddr,
+}
+
+/// Why a relay does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// An actor did not start.
+    #[error("{0}")]
+    Start(Outcome),
+}
+
+impl Relay {
+    /// Binds the port and starts the actors. Call it on the arbiter of an actix system.
+    ///
+    /// # Errors
+    /// [`RelayError`] says what stood in the way; nothing is left running then.
+    pub async fn start(settings: Settings) -> Result<Self, RelayError> {
+        let sockets = transport::bind(settings.listen, settings.port, settings.shards)?;
+        let local = sockets
+            .first()
+            .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), ShardSocket::local_addr);
+        let registry: Rc<RefCell<Option<Addr<RegistryActor>>>> = Rc::default();
+        let mut children = vec![registry_spec(&settings, &registry)];
+        let reset_key = ResetKey::random();
+        for socket in sockets {
+            children.push(shard_spec(&settings, &registry, socket, reset_key.clone()));
+        }
+        let options = Options::new(settings.log.clone(), 0);
+        let mut handle = RootActor::start_tree(children, options);
+        handle.running().await.map_err(RelayError::Start)?;
+        info!(settings.log, "relay is running"; "addr" => %local, "shards" => settings.shards);
+        Ok(Self { handle, local })
+    }
+
+    /// The address it listens on, with the port that was chosen when 0 was asked for.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Ends the relay in an orderly way; each part gets `deadline`. False when it has ended already.
+    pub fn drain(&self, deadline: Duration) -> bool {
+        self.handle.drain(deadline).is_ok()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(self) -> Outcome {
+        self.handle.ended().await
+    }
+}
+
+fn registry_spec(settings: &Settings, registry: &Rc<RefCell<Option<Addr<RegistryActor>>>>) -> ChildSpec {
+    let (log, max_waiting, registry) = (settings.log.clone(), settings.max_waiting, Rc::clone(registry));
+    ChildSpec::new("registry", "registry", move |birth: Birth| {
+        let context = Context::<RegistryActor>::new();
+        let stop = context.address().recipient();
+        let addr = context.run(RegistryActor::new(log.clone(), max_waiting, Some(birth.guard)));
+        *registry.borrow_mut() = Some(addr);
+        async move { Ok(Running::here(stop)) }
+    })
+    .intensity(IRREPLACEABLE)
+}
+
+fn shard_spec(
+    settings: &Settings,
+    registry: &Rc<RefCell<Option<Addr<RegistryActor>>>>,
+    socket: ShardSocket,
+    reset_key: ResetKey,
+) -> ChildSpec {
+    let index = socket.shard().index();
+    let (settings, registry) = (settings.clone(), Rc::clone(registry));
+    ChildSpec::new("shard", format!("shard-{index}"), move |birth: Birth| {
+        let started = start_shard(&settings, &registry, &socket, &reset_key, birth);
+        async move { started?.await }
+    })
+    .intensity(IRREPLACEABLE)
+}
+
+/// Starts a shard's thread and, on it, its endpoint and actor.
+fn start_shard(
+    settings: &Settings,
+    registry: &Rc<RefCell<Option<Addr<RegistryActor>>>>,
+    socket: &ShardSocket,
+    reset_key: &ResetKey,
+    birth: Birth,
+) -> Result<impl Future<Output = Result<Running, StartError>> + use<>, StartError> {
+    let registry = registry
+        .borrow()
+        .clone()
+        .ok_or_else(|| StartError::failed("there is no registry"))?;
+    let index = socket.shard().index();
+    let socket = socket.try_clone().map_err(StartError::failed)?;
+    let arbiter = OwnArbiter::start().map_err(StartError::failed)?;
+    let (settings, reset_key) = (settings.clone(), reset_key.clone());
+    let (told, started) = tokio::sync::oneshot::channel();
+    let spawned = arbiter.handle().spawn_fn(move || {
+        let endpoint = ServerEndpoint::start(socket, &settings.tls, &settings.transport, reset_key);
+        let answer = endpoint.map(|endpoint| {
+            let context = Context::<ShardActor>::new();
+            let stop = context.address().recipient();
+            let env = Env {
+                registry,
+                shard: ShardRef {
+                    index,
+                    tracks: context.address().recipient(),
+                },
+                replicas: Some(context.address().recipient()),
+                session: Arc::new(settings.session),
+                track: Arc::new(settings.track),
+                log: settings.log.new(o!("shard" => index)),
+                faults: settings.faults,
+            };
+            let max_connections = settings.transport.max_connections;
+            context.run(ShardActor::new(
+                env,
+                Some(endpoint),
+                max_connections,
+                Some(birth.guard),
+            ));
+            stop
+        });
+        // Nobody listens any more only when the relay is being torn down.
+        drop(told.send(answer));
+    });
+    if !spawned {
+        return Err(StartError::failed("its thread ended"));
+    }
+    Ok(async move {
+        match started.await {
+            Ok(Ok(stop)) => Ok(Running::on(arbiter, stop)),
+            Ok(Err(error)) => Err(StartError::failed(error)),
+            Err(_) => Err(StartError::Panicked),
+        }
+    })
+}
