@@ -7,6 +7,7 @@
 //! | 2 | [`Exit::Usage`] | the command line is wrong, or asks for something that this version does not have |
 //! | 3 | [`Exit::Config`] | the configuration file or the environment is wrong |
 //! | 4 | [`Exit::Incomplete`] | a client ran, but less came than was asked for |
+//! | 70 | [`Exit::Fault`] | a part of the relay failed and could not be replaced; starting again may help |
 //!
 //! Every line has the form `laps: <thing>: <reason>; <what to do>`.
 
@@ -28,6 +29,8 @@ pub enum Exit {
     Config = 3,
     /// Less was received, or sent, than was asked for.
     Incomplete = 4,
+    /// A part of the relay failed and could not be replaced (EX_SOFTWARE).
+    Fault = 70,
 }
 
 impl From<Exit> for ExitCode {
@@ -131,8 +134,9 @@ mod tests {
             Exit::Usage,
             Exit::Config,
             Exit::Incomplete,
+            Exit::Fault,
         ]
         .map(|e| e as u8);
-        assert_eq!(codes, [0, 1, 2, 3, 4]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 70]);
     }
 }

@@ -102,6 +102,12 @@ impl Relay {
         self.handle.drain(deadline).is_ok()
     }
 
+    /// What the end can be asked of while somebody waits for it.
+    #[must_use]
+    pub const fn handle(&self) -> &RootHandle {
+        &self.handle
+    }
+
     /// Waits for its end.
     pub async fn ended(self) -> Outcome {
         self.handle.ended().await

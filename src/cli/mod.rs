@@ -36,7 +36,8 @@ const AFTER_HELP: &str = "EXAMPLES:
     laps config dump -p 4443                     what would be in force, as a file with comments
 
 Flags go over environment variables (LAPS_SECTION__KEY), those over the file, the file over defaults.
-EXIT CODES: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration, 4 less came than was asked for.
+EXIT CODES: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration, 4 less came than was asked for,
+70 a part of the relay failed.
 SIGINT and SIGTERM end it, SIGUSR1 steps the log level through info, debug and trace.";
 
 /// All that a command line of `laps` can say.
@@ -64,6 +65,8 @@ pub struct Cli {
 )]
 #[derive(Clone, Debug, StructOpt)]
 pub enum Command {
+    /// Runs the relay, as `laps` alone does
+    Relay(Box<RelayOptions>),
     /// Makes a certificate and its private key
     Cert(CertOptions),
     /// Checks or shows the configuration
@@ -73,8 +76,6 @@ pub enum Command {
 /// A command line that was understood.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// Run the relay.
-    Relay(Box<RelayOptions>),
     /// Run a sub-command.
     Command(Command),
     /// Print this text to standard output. The parser writes the version itself and leaves only its newline to do.
@@ -93,7 +94,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Failur
             command: Some(command),
             ..
         }) => Request::Command(command),
-        Parsed::Options(Cli { relay, command: None }) => Request::Relay(Box::new(relay)),
+        Parsed::Options(Cli { relay, command: None }) => Request::Command(Command::Relay(Box::new(relay))),
     })
 }
 
@@ -157,11 +158,11 @@ mod tests {
 
     #[test]
     fn without_a_sub_command_it_is_the_relay() {
-        let Ok(Request::Relay(options)) = parsed(&["-p", "5"]) else {
+        let Ok(Request::Command(Command::Relay(options))) = parsed(&["-p", "5"]) else {
             panic!("not the relay")
         };
         assert_eq!(options.port, Some(5));
-        assert!(matches!(parsed(&[]), Ok(Request::Relay(_))));
+        assert!(matches!(parsed(&[]), Ok(Request::Command(Command::Relay(_)))));
     }
 
     #[test]

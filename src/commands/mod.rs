@@ -3,6 +3,7 @@
 pub mod cert;
 pub mod config;
 pub mod open_source;
+pub mod relay;
 
 use crate::cli::{Command, Request};
 use crate::exit::Failure;
@@ -17,14 +18,7 @@ pub fn dispatch(request: Request) -> Result<(), Failure> {
         Request::Print(text) => print(&text),
         Request::Command(Command::Cert(options)) => cert::run(&options),
         Request::Command(Command::Config(options)) => config::run(&options.command),
-        Request::Relay(options) => {
-            crate::config::load(&options.layers()?)?;
-            Err(Failure::usage(
-                "command line",
-                "no sub-command was given",
-                "see `laps --help`",
-            ))
-        }
+        Request::Command(Command::Relay(options)) => relay::run(&options),
     }
 }
 

@@ -1,0 +1,148 @@
+//! `laps` and `laps relay`: runs the relay until a signal ends it.
+
+use crate::cli::RelayOptions;
+use crate::config::{self, Config};
+use crate::exit::{Exit, Failure};
+use crate::logging::Logging;
+use crate::relay::{Relay, RelayError, Settings};
+use crate::signals;
+use laps_actors::root::Outcome;
+use laps_actors::supervise::Faults;
+use laps_actors::transport::{Listen, Pem, ServerTls, cert, moqt_alpn};
+use laps_actors::{session, track};
+use slog::info;
+use std::io::Write;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// What each part of the relay gets to end after a signal; all of it is over inside two seconds.
+const DRAIN: Duration = Duration::from_millis(1500);
+/// Subscriptions of all sessions that may wait for a publisher.
+const MAX_WAITING: usize = 100_000;
+
+/// Runs the relay as the options, the environment and the file say.
+///
+/// # Errors
+/// When it cannot start, or ended because a part of it failed.
+pub fn run(options: &RelayOptions) -> Result<(), Failure> {
+    let config = config::load(&options.layers()?)?;
+    let logging = Logging::start(&config.logging);
+    actix::System::new().block_on(serve(&config, &logging))
+}
+
+async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
+    let mut shutdown = signals::install(logging)?;
+    let (tls, origin) = certificate(config)?;
+    let relay = Relay::start(settings(config, logging, tls.clone()))
+        .await
+        .map_err(refused)?;
+    greet(config, relay.local_addr(), &tls, origin);
+    let handle = relay.handle().clone();
+    let mut ended = std::pin::pin!(relay.ended());
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut ended => break outcome,
+            signal = shutdown.recv() => {
+                info!(logging.logger, "relay ends"; "signal" => %signal);
+                // A second signal while it ends means: at once.
+                let _ended_already: bool = handle.drain(DRAIN).is_err();
+            }
+        }
+    };
+    if matches!(outcome, Outcome::Drained) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Fault,
+        "relay",
+        outcome.to_string(),
+        "start it again",
+    ))
+}
+
+fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
+    Settings {
+        listen: if config.relay.bind == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+            Listen::All
+        } else {
+            Listen::Ip(config.relay.bind)
+        },
+        port: config.relay.port,
+        shards: usize::from(config.workers.count()),
+        tls,
+        transport: config.transport.settings(),
+        session: session::Config {
+            core: config.session.settings(),
+            subscribe_wait: config.subscribe.wait(),
+            max_control_backlog: usize::try_from(config.session.control_backlog_bytes).unwrap_or(usize::MAX),
+            ..session::Config::default()
+        },
+        track: track::Config {
+            limits: config.cache.settings(),
+            ..track::Config::default()
+        },
+        max_waiting: MAX_WAITING,
+        log: logging.logger.clone(),
+        faults: Faults::default(),
+    }
+}
+
+/// The configured certificate, or one made for this run, and which of the two it is.
+fn certificate(config: &Config) -> Result<(ServerTls, &'static str), Failure> {
+    let made;
+    let (cert, key, origin) = match config.tls.pair() {
+        Some((cert, key)) => (cert, key, "from file"),
+        None => {
+            made = cert::generate::<&str>(&[]).map_err(|error| {
+                Failure::run("certificate", error.to_string(), "give one with --cert and --key")
+            })?;
+            (
+                Pem::Text(made.cert_pem),
+                Pem::Text(made.key_pem),
+                "made for this run, valid 13 days",
+            )
+        }
+    };
+    ServerTls::load(&cert, &key, &moqt_alpn())
+        .map(|tls| (tls, origin))
+        .map_err(|error| {
+            Failure::run(
+                "certificate",
+                error.to_string(),
+                "check --cert and --key, or `laps cert` makes a pair",
+            )
+        })
+}
+
+fn refused(error: RelayError) -> Failure {
+    match error {
+        // Its own text says what to do.
+        RelayError::Bind(error) => Failure::run("relay", error.to_string(), ""),
+        RelayError::Start(outcome) => Failure::run("relay", outcome.to_string(), ""),
+    }
+}
+
+/// The lines that an operator needs, whatever the log level. A closed standard output is nobody's loss.
+fn greet(config: &Config, addr: SocketAddr, tls: &ServerTls, origin: &str) {
+    let mut out = std::io::stdout().lock();
+    let version = env!("CARGO_PKG_VERSION");
+    let (name, workers) = (config.relay.endpoint_text(), config.workers.count());
+    drop(writeln!(
+        out,
+        "laps {version} \"{name}\" listening on {addr}, {workers} worker(s)"
+    ));
+    let hash: String = tls
+        .fingerprint()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    drop(writeln!(out, "certificate SHA-256 {hash} ({origin})"));
+    if !addr.ip().to_canonical().is_loopback() {
+        drop(writeln!(
+            out,
+            "OPEN RELAY: there is no authentication, whoever reaches {addr} can publish and subscribe; \
+             --bind_ip 127.0.0.1 keeps it to this machine"
+        ));
+    }
+    drop(out.flush());
+}
