@@ -1,0 +1,82 @@
+//! What the relay costs: CPU seconds per delivered GB and added latency, beside the same forwarding without actors.
+//!
+//! ```text
+//!  pairs ──spawns──▶ relay | bare        prints its address, ends when its standard input does
+//!        ──spawns──▶ load  | direct      publisher thread ─▶ server ─▶ N connections of the subscriber thread
+//! ```
+//!
+//! The forwarder is a process of its own, so its CPU time is its alone. `relay` is the product's composition; `bare`
+//! forwards the same bytes at the same moments through the same transport settings, in plain local tasks. Both are
+//! loaded by the same generator, alternately, because the figures of a shared machine drift.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a message or item of any other kind ends the measurement, also one that is new"
+)]
+
+mod bare;
+mod child;
+mod direct;
+mod load;
+mod pairs;
+mod publisher;
+mod relay;
+mod report;
+mod runtime;
+mod subscriber;
+mod usage;
+mod wire;
+
+use load::Work;
+use std::net::SocketAddr;
+use structopt::StructOpt;
+
+/// Anything that ends a measurement; it is told to the person at the terminal and to nobody else.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, StructOpt)]
+#[structopt(name = "laps-bench", about = "Measures what the relay costs")]
+enum Command {
+    /// Runs the relay until standard input ends
+    Relay {
+        /// Shards, each with a thread of its own
+        #[structopt(long, default_value = "1")]
+        shards: usize,
+    },
+    /// Runs the same forwarding without actors until standard input ends
+    Bare,
+    /// Loads a running forwarder and prints one line of JSON
+    Load {
+        /// Where the forwarder listens
+        #[structopt(long)]
+        to: SocketAddr,
+        /// Process whose CPU time is read
+        #[structopt(long)]
+        pid: Option<u32>,
+        #[structopt(flatten)]
+        work: Work,
+    },
+    /// Sends to the subscribers with nothing in between and prints one line of JSON
+    Direct {
+        #[structopt(flatten)]
+        work: Work,
+    },
+    /// Measures relay and bare alternately and prints the table
+    Pairs(pairs::Options),
+}
+
+fn main() -> Result<(), Failure> {
+    match Command::from_args() {
+        Command::Relay { shards } => relay::run(shards),
+        Command::Bare => runtime::block_on(bare::run()),
+        Command::Load { to, pid, work } => {
+            let source = publisher::Source::Through(to);
+            runtime::block_on(load::run(source, pid, work)).and_then(|result| report::print_json(&result))
+        }
+        Command::Direct { work } => {
+            let source = publisher::Source::Direct;
+            runtime::block_on(load::run(source, None, work)).and_then(|result| report::print_json(&result))
+        }
+        Command::Pairs(options) => pairs::run(&options),
+    }
+}

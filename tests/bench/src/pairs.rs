@@ -1,0 +1,138 @@
+//! Relay and bare forwarding, measured alternately.
+
+use crate::Failure;
+use crate::child::{Forwarder, direct};
+use crate::load::Work;
+use crate::report::{Outcome, Spread, print_head, print_line, print_run};
+use structopt::StructOpt;
+
+/// Above this share of stolen time a run says more about the neighbours than about us.
+const MAX_STEAL: f64 = 0.01;
+/// CPU per GB falls when a relay is starved, so rates that differ by more cannot be compared.
+const MAX_RATE_DIFFERENCE: f64 = 0.01;
+/// Runs of the direct connection, whose latency is subtracted.
+const DIRECT_RUNS: usize = 3;
+
+#[derive(Debug, StructOpt)]
+pub(crate) struct Options {
+    /// Pairs that count; noisy ones are done again, as often as this in all
+    #[structopt(long, default_value = "10")]
+    pairs: usize,
+    /// Shards of the relay
+    #[structopt(long, default_value = "1")]
+    shards: usize,
+    #[structopt(flatten)]
+    work: Work,
+}
+
+struct Pair {
+    relay: Outcome,
+    bare: Outcome,
+}
+
+impl Pair {
+    fn ratio(&self) -> f64 {
+        self.relay.per_gb() / self.bare.per_gb()
+    }
+
+    /// Why it does not count, if it does not.
+    fn noise(&self) -> Option<String> {
+        let steal = self.relay.steal.max(self.bare.steal);
+        let difference = (self.relay.rate() / self.bare.rate() - 1.0).abs();
+        let lost = [&self.relay, &self.bare]
+            .iter()
+            .map(|run| run.missing + run.broken)
+            .sum::<u64>();
+        if steal > MAX_STEAL {
+            Some(format!("{:.1} % of the time was stolen", steal * 100.0))
+        } else if difference > MAX_RATE_DIFFERENCE {
+            Some(format!("the rates differ by {:.1} %", difference * 100.0))
+        } else if lost > 0 {
+            Some(format!("{lost} deliveries are missing"))
+        } else {
+            None
+        }
+    }
+}
+
+/// Measures and prints.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let Options { pairs, shards, work } = options;
+    print_line(&format!(
+        "{} B x {} subscribers at {} objects/s, {} objects per group, {} s each after {} s",
+        work.size, work.subscribers, work.rate, work.group, work.seconds, work.warmup
+    ));
+    print_head();
+    let one = Work {
+        subscribers: 1,
+        ..work.clone()
+    };
+    let mut straight = Vec::new();
+    for _ in 0..DIRECT_RUNS {
+        let run = direct(&one)?;
+        print_run("direct", &run);
+        straight.push(run);
+    }
+    let relay_args = ["relay".to_owned(), "--shards".to_owned(), shards.to_string()];
+    let (mut good, mut tries) = (Vec::new(), 0);
+    while good.len() < *pairs && tries < pairs * 2 {
+        tries += 1;
+        let relay = Forwarder::start(&relay_args)?.load(work)?;
+        print_run("relay", &relay);
+        let bare = Forwarder::start(&["bare".to_owned()])?.load(work)?;
+        print_run("bare", &bare);
+        let pair = Pair { relay, bare };
+        match pair.noise() {
+            None => {
+                print_line(&format!("  ratio {:.3}", pair.ratio()));
+                good.push(pair);
+            }
+            Some(why) => print_line(&format!("  ratio {:.3}, does not count: {why}", pair.ratio())),
+        }
+    }
+    summary(&good, &straight)?;
+    if good.len() < *pairs {
+        return Err(format!(
+            "only {} of {tries} pairs count: the machine is too noisy",
+            good.len()
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn summary(pairs: &[Pair], straight: &[Outcome]) -> Result<(), Failure> {
+    let spread = |figure: fn(&Pair) -> f64| Spread::of(pairs.iter().map(figure)).ok_or("no pair counts");
+    let direct = |figure: fn(&Outcome) -> f64| Spread::of(straight.iter().map(figure)).ok_or("no direct run");
+    let (direct50, direct99) = (direct(|run| run.p50_ms)?, direct(|run| run.p99_ms)?);
+    print_line(&format!("medians of {} pairs (least to greatest)", pairs.len()));
+    print_line(&format!(
+        "  CPU s/GB    relay {}",
+        spread(|pair| pair.relay.per_gb())?
+    ));
+    print_line(&format!(
+        "              bare  {}",
+        spread(|pair| pair.bare.per_gb())?
+    ));
+    print_line(&format!("              ratio {}", spread(Pair::ratio)?));
+    print_line(&format!("  p50 ms      direct {direct50}"));
+    for (name, p50, p99) in [
+        (
+            "relay",
+            spread(|pair| pair.relay.p50_ms)?,
+            spread(|pair| pair.relay.p99_ms)?,
+        ),
+        (
+            "bare",
+            spread(|pair| pair.bare.p50_ms)?,
+            spread(|pair| pair.bare.p99_ms)?,
+        ),
+    ] {
+        print_line(&format!(
+            "  {name:<5} p50 {p50} ms, {:+.3} over direct; p99 {p99} ms, {:+.3} over direct",
+            p50.median - direct50.median,
+            p99.median - direct99.median,
+        ));
+    }
+    Ok(())
+}
