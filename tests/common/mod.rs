@@ -3,8 +3,15 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test fails by panicking"
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_types,
+    reason = "a test fails by panicking, and cares for one thing among many"
 )]
+
+pub mod raw;
+pub mod shards;
 
 use bytes::Bytes;
 use laps::relay::{Relay, Settings};

@@ -10,6 +10,8 @@ use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId};
 use laps_protocol::moqt::name::TrackNamespace;
 use laps_protocol::moqt::session::Command;
 use slog::{Logger, debug};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -30,8 +32,8 @@ pub struct Birth {
     pub request: RequestId,
     /// The namespace.
     pub namespace: TrackNamespace,
-    /// The peer was told OK by an earlier actor that failed.
-    pub accepted: bool,
+    /// The peer was answered, perhaps by an earlier actor that failed.
+    pub answered: Rc<Cell<bool>>,
     /// What the shard shares.
     pub env: Env,
     /// Its parent.
@@ -84,7 +86,7 @@ impl Actor for AnnounceActor {
         };
         let asked = mailbox::ask(&self.birth.env.registry, register, REGISTER_DEADLINE);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| {
-            if actor.birth.accepted {
+            if actor.birth.answered.replace(true) {
                 return;
             }
             // MOQT-14 §6.2 [D14-NS-1]: exactly one answer.

@@ -1,12 +1,14 @@
 //! The actors that serve a session's requests, and what the session keeps so that it can start them again.
 
 use super::egress::Streams;
-use crate::announce::AnnounceActor;
-use crate::subscription::{Spec, SubscriptionActor};
+use crate::announce::{self, AnnounceActor};
+use crate::subscription::{self, Spec, SubscriptionActor};
 use crate::supervise::guard::ChildId;
+use crate::supervise::mailbox;
 use crate::supervise::policy::{Backoff, Intensity, Restart, Supervisor};
 use actix::Addr;
 use laps_protocol::moqt::message::{NamespaceRequest, RequestId};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,6 +45,7 @@ pub(super) struct AnnounceSlot {
     pub(super) addr: Addr<AnnounceActor>,
     pub(super) child: ChildId,
     pub(super) request: NamespaceRequest,
+    pub(super) answered: Rc<Cell<bool>>,
     pub(super) supervisor: Supervisor,
 }
 
@@ -61,6 +64,16 @@ impl Children {
             .iter()
             .find(|(_, slot)| slot.child == child)
             .map(|(id, _)| *id)
+    }
+
+    /// The session is over: nobody is served any more.
+    pub(super) fn abandon(&mut self) {
+        for slot in self.subscriptions.drain().map(|(_, slot)| slot) {
+            mailbox::signal(&slot.addr, subscription::Stop);
+        }
+        for slot in self.announces.drain().map(|(_, slot)| slot) {
+            mailbox::signal(&slot.addr, announce::Stop);
+        }
     }
 
     pub(super) fn announce_of(&self, child: ChildId) -> Option<RequestId> {

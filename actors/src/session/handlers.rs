@@ -28,6 +28,7 @@ use laps_protocol::moqt::session::{Command, CommandError, ControlStream, Input};
 use laps_protocol::relay::track_log::{Append, LogDatagram};
 use slog::{debug, info, warn};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -182,13 +183,15 @@ impl SessionActor {
         request: NamespaceRequest,
     ) {
         let child = ChildId::fresh();
-        let addr = self.spawn_announce(ctx, child, id, &request, false);
+        let answered = Rc::default();
+        let addr = self.spawn_announce(ctx, child, id, &request, &answered);
         self.children.announces.insert(
             id,
             AnnounceSlot {
                 addr,
                 child,
                 request,
+                answered,
                 supervisor: supervisor(id),
             },
         );
@@ -200,12 +203,12 @@ impl SessionActor {
         child: ChildId,
         id: RequestId,
         request: &NamespaceRequest,
-        accepted: bool,
+        answered: &Rc<Cell<bool>>,
     ) -> actix::Addr<AnnounceActor> {
         AnnounceActor::new(announce::Birth {
             request: id,
             namespace: request.namespace.clone(),
-            accepted,
+            answered: Rc::clone(answered),
             env: self.env.clone(),
             session: ctx.address(),
             log: self.log.clone(),
@@ -263,7 +266,8 @@ impl SessionActor {
                 }
                 self.children.subscriptions.remove(&id);
             }
-            Decision::Forget => {}
+            // It ended by itself, as one that was refused does.
+            Decision::Forget => drop(self.children.subscriptions.remove(&id)),
         }
     }
 
@@ -275,12 +279,17 @@ impl SessionActor {
             Decision::Restart { after } => {
                 warn!(self.log, "announcement failed and is restarted"; "request" => id.0);
                 ctx.run_later(after, move |actor, ctx| {
-                    let Some(request) = actor.children.announces.get(&id).map(|slot| slot.request.clone())
+                    let Some((request, answered)) = actor
+                        .children
+                        .announces
+                        .get(&id)
+                        .filter(|slot| slot.child == down.id)
+                        .map(|slot| (slot.request.clone(), Rc::clone(&slot.answered)))
                     else {
                         return;
                     };
                     let child = ChildId::fresh();
-                    let addr = actor.spawn_announce(ctx, child, id, &request, true);
+                    let addr = actor.spawn_announce(ctx, child, id, &request, &answered);
                     if let Some(slot) = actor.children.announces.get_mut(&id) {
                         (slot.addr, slot.child) = (addr, child);
                     }
@@ -293,7 +302,7 @@ impl SessionActor {
                     Cow::Borrowed("an announcement keeps failing in the relay"),
                 );
             }
-            Decision::Forget => {}
+            Decision::Forget => drop(self.children.announces.remove(&id)),
         }
     }
 }

@@ -286,6 +286,8 @@ impl Drop for SessionActor {
             task.abort();
         }
         self.bindings.abandon();
+        // A track that a subscription reads holds its address, so it would live on and read for nobody.
+        self.children.abandon();
         if self.over.is_none() {
             self.conn.close(
                 self.codec.close_code(CloseCode::InternalError),

@@ -65,7 +65,7 @@ pub(super) async fn locate(
         let reader = attach.reader;
         let track = resolve(&env, &name, reader, stale, until).await?;
         let Some(local) = open(&env, &track).await else {
-            stale = Some(track.epoch);
+            stale = stale_epoch(&track);
             continue;
         };
         let attachment = Attachment {
@@ -88,13 +88,19 @@ pub(super) async fn locate(
                 ));
             }
             // It died in between; the registry may not know yet.
-            Err(AskError::MailboxClosed) => stale = Some(track.epoch),
+            Err(AskError::MailboxClosed) => stale = stale_epoch(&track),
         }
     }
     Err(Unavailable::new(
         RequestErrorReason::InternalError,
         "the track keeps failing in the relay",
     ))
+}
+
+/// The life of the track that the registry should forget: none while its home lives, since then only a replica died,
+/// and the track goes on for everybody else.
+fn stale_epoch(track: &TrackRef) -> Option<u64> {
+    (!track.home.connected()).then_some(track.epoch)
 }
 
 async fn resolve(

@@ -146,11 +146,13 @@ impl SubscriptionActor {
             let next = attached
                 .largest
                 .map_or(Location::ZERO, |largest| Location::new(largest.group + 1, 0));
-            let earlier = spec.filter();
-            let start = earlier.map_or(next, |filter| filter.start.max(next));
-            Ok(ResolvedFilter {
-                start,
-                end_group: earlier.and_then(|filter| filter.end_group),
+            // One that failed before it was accepted has nothing settled yet.
+            let earlier = spec
+                .filter()
+                .map_or_else(|| filter::resolve(&spec.subscribe.filter, attached.largest), Ok);
+            earlier.map(|filter| ResolvedFilter {
+                start: filter.start.max(next),
+                ..filter
             })
         } else {
             filter::resolve(&spec.subscribe.filter, attached.largest)

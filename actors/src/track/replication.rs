@@ -1,7 +1,9 @@
 //! The home's side of its replicas: one batch in flight per shard, the rest waits here within a bound.
 
 use super::messages::{ReaderId, Replicate, TrackGone};
+use crate::supervise::mailbox;
 use actix::Recipient;
+use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::relay::track_log::Append;
 
 /// Bytes that may wait for one shard before the publisher is slowed down.
@@ -42,6 +44,18 @@ impl ReplicaLink {
 
     pub(super) fn end(&mut self, gone: TrackGone) {
         self.gone = Some(gone);
+    }
+
+    /// Nothing more will come, out of turn: the home fails, or gives the replica up. What was pending is lost.
+    pub(super) fn abandon(&self) {
+        let gone = TrackGone::new(PublishDoneStatus::InternalError, "the track failed in the relay");
+        mailbox::signal(
+            &self.to,
+            Replicate {
+                batch: Vec::new(),
+                gone: Some(gone),
+            },
+        );
     }
 
     pub(super) const fn is_over(&self) -> bool {

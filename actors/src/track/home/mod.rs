@@ -277,6 +277,9 @@ impl TrackActor {
         for (id, sent) in due {
             ctx.spawn(sent.into_actor(self).map(move |answer, actor: &mut Self, ctx| {
                 if answer.is_err() {
+                    if let Some(replica) = actor.replicas.iter().find(|replica| replica.id == id) {
+                        replica.abandon();
+                    }
                     actor.drop_replica(ctx, id);
                 } else if let Some(replica) = actor.replicas.iter_mut().find(|replica| replica.id == id) {
                     replica.acknowledged();
@@ -486,6 +489,8 @@ impl Drop for TrackActor {
         // A normal end has released its publishers already; a panic has not.
         if self.phase != Phase::Ended {
             self.release_all();
+            // Readers on this shard are told by the fan-out's own end.
+            self.replicas.iter().for_each(ReplicaLink::abandon);
         }
     }
 }
