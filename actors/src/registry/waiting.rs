@@ -96,7 +96,6 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Reply;
     use bytes::Bytes;
 
     fn name(n: u8) -> FullTrackName {
@@ -107,8 +106,10 @@ mod tests {
     #[test]
     fn the_bound_refuses_and_counts_and_the_abandoned_make_room() {
         let mut waiting = Waiting::new(2);
+        let mut askers = Vec::new();
         for n in 0..2 {
-            let (_, reply) = Reply::later();
+            let (reply, asker) = ReplyTo::asked();
+            askers.push(asker);
             waiting
                 .add(
                     name(n),
@@ -119,9 +120,22 @@ mod tests {
                 )
                 .unwrap();
         }
-        assert_eq!(waiting.len(), 2);
-        // Nobody holds the asking half of the two above, so they count as abandoned and are swept out.
-        let (_, reply) = Reply::later();
+        let (reply, _late) = ReplyTo::asked();
+        assert!(
+            waiting
+                .add(
+                    name(3),
+                    Waiter {
+                        reader: ReaderId::next(),
+                        reply
+                    }
+                )
+                .is_err()
+        );
+        assert_eq!((waiting.len(), waiting.refused()), (2, 1));
+        // One of them stops waiting, which makes room.
+        askers.pop();
+        let (reply, _late) = ReplyTo::asked();
         waiting
             .add(
                 name(3),
@@ -131,20 +145,7 @@ mod tests {
                 },
             )
             .unwrap();
-        assert_eq!(waiting.len(), 1);
-        assert_eq!(waiting.refused(), 0);
-        let mut full = Waiting::new(0);
-        let (_, reply) = Reply::later();
-        assert!(
-            full.add(
-                name(4),
-                Waiter {
-                    reader: ReaderId::next(),
-                    reply
-                }
-            )
-            .is_err()
-        );
-        assert_eq!(full.refused(), 1);
+        assert_eq!((waiting.len(), waiting.refused()), (2, 1));
+        assert_eq!(waiting.take(&name(0)).len(), 1);
     }
 }

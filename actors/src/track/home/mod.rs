@@ -108,7 +108,10 @@ impl TrackActor {
     }
 
     fn wants_objects(&self) -> bool {
-        self.fanout.any_forward() || self.replicas.iter().any(|replica| replica.forward)
+        // A replica that waits has a reader behind it.
+        self.fanout.any_forward()
+            || self.replicas.iter().any(|replica| replica.forward)
+            || !self.replica_waiting.is_empty()
     }
 
     fn has_readers(&self) -> bool {
@@ -201,7 +204,7 @@ impl TrackActor {
             self.take_in(ctx, ingest);
             reply.send(());
         }
-        self.check_linger(ctx);
+        self.readers_changed(ctx);
     }
 
     fn attach_replica(&mut self, attach: AttachReplica) -> Result<ReplicaAttached, Unavailable> {
