@@ -3,6 +3,7 @@
 mod locate;
 mod messages;
 mod spec;
+mod update;
 
 pub use messages::{Stop, Update};
 pub use spec::{Origin, Spec};
@@ -36,8 +37,6 @@ use std::time::Duration;
 
 /// How long readers of a track that has ended may take to read the rest before their streams are reset.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long objects of the last wanted group may still come after a later group was seen.
-const LAST_GROUP_GRACE: Duration = Duration::from_secs(1);
 
 /// One downstream subscription.
 ///
@@ -55,7 +54,10 @@ pub struct SubscriptionActor {
     filter: Rc<Cell<ResolvedFilter>>,
     place: Option<Place>,
     ending: Option<TrackGone>,
+    /// The last wanted group is over, and what is late of it may still come.
     late: bool,
+    /// Objects were wanted when it last looked.
+    forwarding: bool,
     datagrams_lost: u64,
 }
 
@@ -176,7 +178,8 @@ impl SubscriptionActor {
             cursor: edge.cursor,
             attachment,
         });
-        if self.birth.spec.forward() && !self.birth.resumed {
+        self.forwarding = self.birth.spec.forward();
+        if self.forwarding && !self.birth.resumed {
             self.continue_open(log, edge.open);
         }
         self.look(ctx);
@@ -275,15 +278,8 @@ impl SubscriptionActor {
             for datagram in found.datagrams {
                 self.send_datagram(datagram);
             }
-            if found.past_end && !self.late {
-                self.late = true;
-                ctx.run_later(LAST_GROUP_GRACE, |actor, ctx| {
-                    let done = TrackGone::new(
-                        PublishDoneStatus::SubscriptionEnded,
-                        "the last wanted group is over",
-                    );
-                    actor.end(ctx, done);
-                });
+            if found.past_end {
+                self.run_out(ctx);
             }
         }
         self.settle(ctx);
@@ -416,6 +412,7 @@ impl Birth {
                 place: None,
                 ending: None,
                 late: false,
+                forwarding: false,
                 datagrams_lost: 0,
             }
         })
@@ -454,25 +451,6 @@ impl Handler<LanesChanged> for SubscriptionActor {
     type Result = ();
     fn handle(&mut self, _: LanesChanged, ctx: &mut Self::Context) {
         self.lane_credit.consumed();
-        self.look(ctx);
-    }
-}
-
-impl Handler<Update> for SubscriptionActor {
-    type Result = ();
-    fn handle(&mut self, _: Update, ctx: &mut Self::Context) {
-        // The session has put the change into the spec already.
-        if let Some(filter) = self.birth.spec.filter() {
-            self.filter.set(filter);
-        }
-        let forward = self.birth.spec.forward();
-        if !forward {
-            // MOQT-14 §10.4.3 [D14-CLOSE-2]: an early end is a reset.
-            self.birth.streams.reset_all(ResetCode::Cancelled);
-        }
-        if let Some(place) = &self.place {
-            place.attachment.set_forward(forward);
-        }
         self.look(ctx);
     }
 }

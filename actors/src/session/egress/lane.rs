@@ -52,6 +52,8 @@ enum Filled {
     Some,
     /// The log has nothing new.
     Pending,
+    /// What follows does not join on to what this stream carried.
+    Gap,
     /// The subgroup ended; what is in `out` is the rest.
     End(StreamEnd),
     /// The log no longer has it.
@@ -75,7 +77,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(spec: LaneSpec, codec: Codec, conn: ConnHandle, streams: Rc<Streams>) -> Self {
-        let control = streams.add(spec.seq);
+        let control = streams.add(spec.seq, spec.header.group);
         Self {
             spec,
             codec,
@@ -99,10 +101,19 @@ impl Lane {
     fn fill_from(&mut self, log: &TrackLog) -> Filled {
         let seq = self.spec.seq;
         while self.out.len() < BATCH {
+            let before = self.spec.position;
             match log.read(seq, &mut self.spec.position) {
                 Read::Object(object) => {
                     let place = Location::new(self.spec.header.group, object.header.id);
                     if !self.spec.filter.get().admits(place) {
+                        if self.previous.is_some() {
+                            self.spec.position = before;
+                            return if self.out.is_empty() {
+                                Filled::Gap
+                            } else {
+                                Filled::Some
+                            };
+                        }
                         // MOQT-14 §9.7 [D14-SUB-5]: what lies outside the range is never sent.
                         log.skip_object(seq, &mut self.spec.position);
                         continue;
@@ -195,6 +206,8 @@ impl Lane {
                             self.streams.count_lagged();
                             return Poll::Ready(());
                         }
+                        // Only a stream can have one.
+                        Filled::Gap => return Poll::Ready(()),
                         // A subgroup without objects for this subscriber needs no stream.
                         Filled::End(_) if self.out.is_empty() => return Poll::Ready(()),
                         Filled::End(end) => self.end = Some(end),
@@ -255,6 +268,12 @@ impl Lane {
                             self.control.hungry.set(true);
                             self.state = State::Open(stream);
                             return Poll::Pending;
+                        }
+                        // MOQT-14 §10.4.3 [D14-CLOSE-3]: an update made a gap, so the rest goes on another stream.
+                        Filled::Gap => {
+                            stream.reset(self.codec.reset_code(ResetCode::Cancelled));
+                            self.previous = None;
+                            continue;
                         }
                         Filled::Lost => {
                             self.streams.count_lagged();

@@ -6,6 +6,7 @@
 use crate::supervise::mailbox::Wake;
 use actix::Message;
 use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::location::GroupId;
 use laps_protocol::relay::track_log::SubgroupSeq;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,8 +19,9 @@ use std::task::Waker;
 pub struct LanesChanged;
 
 /// What the subscription can do to one of its lanes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LaneControl {
+    group: GroupId,
     pub(super) reset: Cell<Option<ResetCode>>,
     /// True while the lane waits for the log, and for nothing else.
     pub(super) hungry: Cell<bool>,
@@ -78,14 +80,24 @@ impl Streams {
 
     /// Resets every open lane.
     pub fn reset_all(&self, code: ResetCode) {
-        for lane in self.lanes.borrow().values() {
+        self.reset_groups(code, |_| true);
+    }
+
+    /// Resets the open lanes of some groups.
+    pub fn reset_groups(&self, code: ResetCode, which: impl Fn(GroupId) -> bool) {
+        for lane in self.lanes.borrow().values().filter(|lane| which(lane.group)) {
             lane.reset.set(Some(code));
             lane.wake();
         }
     }
 
-    pub(super) fn add(&self, seq: SubgroupSeq) -> Rc<LaneControl> {
-        let control = Rc::new(LaneControl::default());
+    pub(super) fn add(&self, seq: SubgroupSeq, group: GroupId) -> Rc<LaneControl> {
+        let control = Rc::new(LaneControl {
+            group,
+            reset: Cell::default(),
+            hungry: Cell::default(),
+            waker: RefCell::default(),
+        });
         self.lanes.borrow_mut().insert(seq, Rc::clone(&control));
         control
     }
