@@ -71,7 +71,7 @@ impl Relay {
     /// The node id behind the endpoint id.
     ///
     /// # Errors
-    /// When the endpoint id is a malformed `n:n`; never after [`super::load`], which checks it.
+    /// When the endpoint id is a malformed `n:n`; never after [`super::load()`], which checks it.
     pub fn node_id(&self) -> Result<NodeId, NodeIdError> {
         NodeId::of_endpoint(&self.endpoint_text())
     }

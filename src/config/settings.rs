@@ -58,7 +58,7 @@ impl Cache {
 }
 
 impl Tls {
-    /// Certificate and key, if they are configured; [`super::load`] has seen to it that both or neither are.
+    /// Certificate and key, if they are configured; [`super::load()`] has seen to it that both or neither are.
     #[must_use]
     pub fn pair(&self) -> Option<(Pem, Pem)> {
         let given = !self.cert.is_empty() && !self.key.is_empty();
