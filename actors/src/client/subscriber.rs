@@ -270,7 +270,7 @@ impl Subscriber {
             gone: self.actor.clone().recipient(),
             forward: true,
         };
-        let deadline = env.track.upstream_timeout + env.track.gather + Duration::from_secs(1);
+        let deadline = env.track.answer_deadline();
         match mailbox::ask(&track, attach, deadline).await {
             Ok(Ok(Attached {
                 log,

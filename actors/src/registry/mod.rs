@@ -13,7 +13,7 @@ use crate::root::StopChild;
 use crate::session::SessionActor;
 use crate::supervise::guard::ChildGuard;
 use crate::supervise::mailbox;
-use crate::track::{AddSource, Gather, ReaderId, Source, SourceId, TrackRef, Unavailable};
+use crate::track::{AddSource, Gather, ReaderId, Source, SourceId, TrackRef, Unavailable, WithdrawAnnouncer};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
@@ -90,9 +90,10 @@ impl RegistryActor {
         }
     }
 
-    /// Forgets a life of a track; a later life is left alone.
+    /// Forgets a life of a track; a later life is left alone, and so is one that is only being started: who waits for
+    /// it is answered first.
     fn forget(&mut self, name: &FullTrackName, epoch: u64) {
-        if self.tracks.get(name).is_some_and(|entry| entry.epoch() == epoch) {
+        if matches!(self.tracks.get(name), Some(Entry::Running(track)) if track.epoch == epoch) {
             self.tracks.remove(name);
         }
     }
@@ -320,7 +321,27 @@ impl Handler<UnregisterNamespace> for RegistryActor {
 
     fn handle(&mut self, msg: UnregisterNamespace, _: &mut Self::Context) {
         debug!(self.log, "namespace withdrawn"; "namespace" => %msg.namespace);
-        self.namespaces.remove(&msg.namespace, &msg.id);
+        let Some(announcer) = self.namespaces.remove(&msg.namespace, &msg.id) else {
+            return;
+        };
+        for (name, entry) in &mut self.tracks {
+            if !msg.namespace.is_prefix_of(name.namespace()) {
+                continue;
+            }
+            match entry {
+                Entry::Creating { sources, .. } => {
+                    sources.retain(|(_, source, _)| !is_session(source.as_ref(), &announcer.session));
+                }
+                Entry::Running(track) => {
+                    mailbox::signal(
+                        &track.home,
+                        WithdrawAnnouncer {
+                            session: announcer.session.clone(),
+                        },
+                    );
+                }
+            }
+        }
     }
 }
 
@@ -334,6 +355,10 @@ impl Handler<RegisterPublisher> for RegistryActor {
             source,
             shard,
         } = msg;
+        if matches!(self.tracks.get(&name), Some(Entry::Running(track)) if !track.home.connected()) {
+            // It died and the news is on its way.
+            self.tracks.remove(&name);
+        }
         match self.tracks.get_mut(&name) {
             Some(Entry::Running(track)) => {
                 mailbox::signal(&track.home, AddSource { id, source });

@@ -131,7 +131,6 @@ impl SessionActor {
                 max_cache_duration_ms: publish.params.max_cache_duration_ms,
                 expires_ms: 0,
             },
-            forward: publish.forward,
         };
         let source_id = SourceId::next();
         self.bindings.begin(id, publish.largest);
@@ -204,15 +203,17 @@ impl SessionActor {
             expires_ms: ok.expires_ms,
         };
         // Sent before any chunk of the alias can be, so that the track is live when the first one comes.
-        mailbox::signal(
-            &binding.track,
-            UpstreamOk {
-                source: binding.source,
-                largest: ok.largest,
-                meta,
-            },
-        );
-        self.bind(id, ok.alias, binding);
+        let live = UpstreamOk {
+            source: binding.source,
+            largest: ok.largest,
+            meta,
+        };
+        if mailbox::signal(&binding.track, live) {
+            self.bind(id, ok.alias, binding);
+        } else {
+            // The track died while the answer was on its way; its next life subscribes anew.
+            self.release_upstream(ctx, id);
+        }
     }
 
     fn rejected(&mut self, id: RequestId, kind: RequestKind, error: RequestError) {

@@ -64,6 +64,14 @@ impl SessionActor {
         self.input(ctx, input(id));
     }
 
+    /// A track lets go of what this session's peer sends it.
+    pub(super) fn release_upstream(&mut self, ctx: &mut Context<Self>, request: RequestId) {
+        self.bindings.release(request);
+        // It may have ended by itself already.
+        drop(self.command(ctx, Command::Unsubscribe(request)));
+        self.core.forget_alias(request);
+    }
+
     /// The connection is gone.
     fn ended(&mut self, ctx: &mut Context<Self>, error: ConnError) {
         let peer = self.conn.peer_close();
@@ -414,9 +422,7 @@ impl Handler<ForwardPublished> for SessionActor {
 impl Handler<ReleaseUpstream> for SessionActor {
     type Result = ();
     fn handle(&mut self, msg: ReleaseUpstream, ctx: &mut Self::Context) {
-        self.bindings.release(msg.request);
-        drop(self.command(ctx, Command::Unsubscribe(msg.request)));
-        self.core.forget_alias(msg.request);
+        self.release_upstream(ctx, msg.request);
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) async fn locate(
             reader,
         };
         // The track answers when its publisher does, and bounds that itself.
-        let deadline = env.track.gather + env.track.upstream_timeout + Duration::from_secs(2);
+        let deadline = env.track.answer_deadline();
         let answer = match &local {
             Local::Home(track) => mailbox::ask(track, attach, deadline).await,
             Local::Replica(track) => mailbox::ask(track, attach, deadline).await,

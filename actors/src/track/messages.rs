@@ -71,8 +71,6 @@ pub enum Source {
         largest: Option<Location>,
         /// What it said of the track.
         meta: TrackMeta,
-        /// It sends objects without being told to.
-        forward: bool,
     },
     /// This process makes the objects (`laps pub`).
     Local {
@@ -208,6 +206,14 @@ pub struct AddSource {
     pub id: SourceId,
     /// Who.
     pub source: Source,
+}
+
+/// A session withdrew its announcement of the track's namespace; unless it feeds the track, it is forgotten.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct WithdrawAnnouncer {
+    /// Whose announcement.
+    pub session: Addr<SessionActor>,
 }
 
 /// The upstream accepted our SUBSCRIBE.

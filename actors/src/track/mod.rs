@@ -19,7 +19,7 @@ pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReaderId, ReplicaAttached,
     ReplicaState, Replicate, SetForward, Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta,
-    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
+    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, WithdrawAnnouncer,
 };
 pub use replica::ReplicaActor;
 
@@ -66,13 +66,22 @@ pub struct Config {
     pub done_wait: Duration,
 }
 
+impl Config {
+    /// How long a track may take to go live: its readers gather, then two publishers may fail to answer before a third
+    /// does.
+    #[must_use]
+    pub fn answer_deadline(&self) -> Duration {
+        self.gather + self.upstream_timeout.saturating_mul(3) + Duration::from_secs(1)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             linger: Duration::from_secs(2),
             gather: Duration::from_millis(500),
-            upstream_timeout: Duration::from_secs(5),
+            upstream_timeout: Duration::from_secs(3),
             done_wait: Duration::from_secs(2),
         }
     }

@@ -6,7 +6,7 @@ use super::messages::{
     Attach, AttachReplica, Attached, Detach, Gathered, ReaderId, ReplicaState, Replicate, SetForward,
     TrackGone, TrackRef, Unavailable,
 };
-use crate::reply::Reply;
+use crate::reply::{Reply, ReplyTo};
 use crate::supervise::guard::ChildGuard;
 use crate::supervise::mailbox;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
@@ -32,7 +32,7 @@ pub struct ReplicaActor {
     log: Logger,
     fanout: Fanout,
     /// Batches that overtook the answer to `AttachReplica`; one at most, since its answer is the leave to send more.
-    early: Vec<Replicate>,
+    early: Vec<(Replicate, ReplyTo<()>)>,
     forward: bool,
     ended: bool,
     linger: Option<SpawnHandle>,
@@ -133,14 +133,15 @@ impl Actor for ReplicaActor {
             id: self.id,
             replica: ctx.address().recipient(),
         };
-        // The home answers when its upstream does; a little longer than that is long enough.
-        let deadline = self.config.upstream_timeout + self.config.gather + Duration::from_secs(1);
+        // The home answers when its upstream does.
+        let deadline = self.config.answer_deadline();
         let asked = mailbox::ask(&home, ask, deadline);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| match answer {
             Ok(Ok(attached)) => {
                 actor.fanout.go_live(Instant::now(), attached.meta, attached.largest, attached.snapshot);
-                for batch in std::mem::take(&mut actor.early) {
+                for (batch, promise) in std::mem::take(&mut actor.early) {
                     actor.take_in(ctx, batch);
+                    promise.send(());
                 }
             }
             Ok(Err(why)) => {
@@ -198,12 +199,14 @@ impl Handler<SetForward> for ReplicaActor {
 }
 
 impl Handler<Replicate> for ReplicaActor {
-    type Result = ();
-    fn handle(&mut self, msg: Replicate, ctx: &mut Self::Context) {
+    type Result = Reply<()>;
+    fn handle(&mut self, msg: Replicate, ctx: &mut Self::Context) -> Self::Result {
         if self.fanout.meta().is_none() && !self.ended {
-            self.early.push(msg);
-        } else {
-            self.take_in(ctx, msg);
+            let (answer, promise) = Reply::later();
+            self.early.push((msg, promise));
+            return answer;
         }
+        self.take_in(ctx, msg);
+        Reply::Now(())
     }
 }

@@ -4,6 +4,8 @@
 //! publisher repeats are dropped by the log.
 
 use super::messages::{Source, SourceId};
+use crate::session::SessionActor;
+use actix::Addr;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{PublishDone, RequestId};
 use laps_protocol::relay::track_log::{Append, StreamEnd, StreamKey};
@@ -15,6 +17,8 @@ pub(super) struct Publisher {
     pub(super) source: Source,
     /// The request that carries its objects: our SUBSCRIBE or its PUBLISH.
     pub(super) request: Option<RequestId>,
+    /// Its PUBLISH was accepted.
+    pub(super) accepted: bool,
     /// What it said last, while its streams are awaited.
     pub(super) done: Option<PublishDone>,
     open: HashSet<StreamKey>,
@@ -30,6 +34,7 @@ impl Publisher {
         Self {
             source,
             request,
+            accepted: false,
             done: None,
             open: HashSet::new(),
             closed: 0,
@@ -65,6 +70,10 @@ impl Publisher {
             .and_then(|done| done.stream_count)
             // A count of 0 says nothing about streams: datagram tracks have it, and some peers always send it.
             .is_some_and(|count| count > 0 && self.open.is_empty() && self.closed >= count)
+    }
+
+    pub(super) fn has_open_streams(&self) -> bool {
+        !self.open.is_empty()
     }
 
     /// The chunks that end what it left open.
@@ -119,6 +128,40 @@ impl Sources {
         };
         self.active = Some(id);
         self.publishers.get_mut(&id).map(|publisher| (id, publisher))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.publishers.is_empty()
+    }
+
+    /// Whether this session's announcement brought it here already.
+    pub(super) fn knows(&self, session: &Addr<SessionActor>) -> bool {
+        let mut sources = self.publishers.values().map(|publisher| &publisher.source);
+        sources.any(|source| matches!(source, Source::Announced { session: other } if other == session))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.publishers.len()
+    }
+
+    /// The chunks that end what all of them left open.
+    pub(super) fn abandon_all(&mut self) -> Vec<Append> {
+        self.publishers
+            .values_mut()
+            .flat_map(Publisher::abandon)
+            .collect()
+    }
+
+    /// Forgets announcers that stand by and whose session withdrew the namespace.
+    ///
+    /// MOQT-14 §6.2 [D14-NS-12]: a subscription that exists goes on without the announcement.
+    pub(super) fn withdraw(&mut self, session: &Addr<SessionActor>) {
+        let active = self.active;
+        self.publishers.retain(|id, publisher| {
+            let withdrawn =
+                matches!(&publisher.source, Source::Announced { session: other } if other == session);
+            !withdrawn || active == Some(*id)
+        });
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SourceId, &Publisher)> {

@@ -1,15 +1,21 @@
 //! What the home copy does with each message.
 
+use super::upstream::session_ended;
 use super::{Phase, TrackActor};
 use crate::reply::Reply;
-use crate::session::AcceptPublish;
+use crate::session::{AcceptPublish, Say};
 use crate::supervise::mailbox;
 use crate::track::messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReplicaAttached,
     ReplicaState, SetForward, Source, SourceGone, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
+    WithdrawAnnouncer,
 };
+use crate::track::replication::chunk_bytes;
 use actix::{AsyncContext, Handler};
-use laps_protocol::moqt::message::RequestErrorReason;
+use laps_protocol::moqt::message::{RequestError, RequestErrorReason};
+use laps_protocol::moqt::session::Command;
+use laps_protocol::relay::track_log::Append;
+use std::time::Duration;
 
 impl Handler<Gather> for TrackActor {
     type Result = ();
@@ -97,50 +103,87 @@ impl Handler<ReplicaState> for TrackActor {
     }
 }
 
+/// Bytes of datagrams that a track holds while it waits for its readers or its publisher's answer.
+const MAX_HELD_DATAGRAMS: usize = 256 * 1024;
+
 impl Handler<Ingest> for TrackActor {
     type Result = Reply<()>;
     fn handle(&mut self, msg: Ingest, ctx: &mut Self::Context) -> Self::Result {
-        match self.phase {
+        // A stream sends its next batch when this one is answered; datagrams come unasked and can be lost.
+        let datagrams = msg.batch.iter().all(|chunk| matches!(chunk, Append::Datagram(_)));
+        let (answer, promise) = match self.phase {
+            Phase::Live if datagrams && self.is_slow() => {
+                self.datagrams_lost += 1;
+                return Reply::Now(());
+            }
             Phase::Live => {
                 self.take_in(ctx, msg);
                 if !self.is_slow() {
                     return Reply::Now(());
                 }
-                let (reply, to) = Reply::later();
-                self.slowed.push(to);
-                reply
+                let (answer, promise) = Reply::later();
+                self.slowed.push(promise);
+                return answer;
             }
-            Phase::Ended => Reply::Now(()),
-            // One batch per stream at most: its sender waits for the answer.
-            Phase::Created | Phase::Gathering(_) | Phase::Subscribing => {
-                let (reply, to) = Reply::later();
-                self.held.push((msg, to));
-                reply
+            Phase::Ended => return Reply::Now(()),
+            Phase::Created | Phase::Gathering(_) | Phase::Subscribing => Reply::later(),
+        };
+        if datagrams {
+            let bytes = msg.batch.iter().map(chunk_bytes).sum::<usize>();
+            if self.held_bytes + bytes > MAX_HELD_DATAGRAMS {
+                self.datagrams_lost += 1;
+                promise.send(());
+                return answer;
             }
+            self.held_bytes += bytes;
         }
+        self.held.push((msg, promise));
+        answer
     }
 }
 
 impl Handler<AddSource> for TrackActor {
     type Result = ();
     fn handle(&mut self, msg: AddSource, _: &mut Self::Context) {
-        if let Source::Announced { session } = &msg.source
-            && self.sources.iter().any(|(_, known)| matches!(&known.source, Source::Announced { session: other } if other == session))
-        {
+        let ended = self.phase == Phase::Ended;
+        let mut accepted = false;
+        match &msg.source {
             // MOQT-14 §6.2 [D14-NS-14]: a namespace announced again by the same session changes nothing.
-            return;
-        }
-        // MOQT-14 §8.4: a second publisher is accepted and stands by, without sending.
-        if let Source::Published { session, request, .. } = &msg.source {
-            mailbox::signal(
-                session,
-                AcceptPublish {
-                    request: *request,
-                    forward: false,
-                },
-            );
+            Source::Announced { session } if ended || self.sources.knows(session) => return,
+            Source::Published { session, request, .. } if ended => {
+                let error = RequestError::new(
+                    RequestErrorReason::InternalError,
+                    "the track is ending, publish it again",
+                );
+                mailbox::signal(session, Say(Command::Reject(*request, error)));
+                return;
+            }
+            // MOQT-14 §8.4 DEVIATION: a further publisher is accepted with Forward 0 and stands by (decision 0008).
+            Source::Published { session, request, .. } => {
+                accepted = mailbox::signal(
+                    session,
+                    AcceptPublish {
+                        request: *request,
+                        forward: false,
+                    },
+                );
+                if !accepted {
+                    return;
+                }
+            }
+            Source::Announced { .. } | Source::Local { .. } => {}
         }
         self.sources.add(msg.id, msg.source);
+        if let Some(publisher) = self.sources.get_mut(msg.id) {
+            publisher.accepted = accepted;
+        }
+    }
+}
+
+impl Handler<WithdrawAnnouncer> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: WithdrawAnnouncer, _: &mut Self::Context) {
+        self.sources.withdraw(&msg.session);
     }
 }
 
@@ -176,11 +219,7 @@ impl Handler<UpstreamDone> for TrackActor {
             return;
         };
         publisher.done = Some(msg.done);
-        if publisher.is_drained() || self.phase != Phase::Live {
-            self.done(ctx, id);
-        } else {
-            ctx.run_later(self.config.done_wait, move |actor, ctx| actor.done(ctx, id));
-        }
+        self.settle_done(ctx, id, Duration::ZERO);
     }
 }
 
@@ -191,10 +230,6 @@ impl Handler<SourceGone> for TrackActor {
             // The session is gone, so there is nobody to release it to.
             publisher.request = None;
         }
-        let why = Unavailable::new(
-            RequestErrorReason::TrackDoesNotExist,
-            "the publisher's session ended",
-        );
-        self.lose(ctx, msg.source, &why);
+        self.lose(ctx, msg.source, &session_ended());
     }
 }

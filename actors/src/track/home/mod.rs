@@ -2,6 +2,7 @@
 
 mod birth;
 mod handlers;
+mod upstream;
 
 pub use birth::Birth;
 
@@ -10,11 +11,11 @@ use super::messages::{
     AttachReplica, Ingest, ReaderId, ReplicaAttached, Source, SourceId, TrackGone, TrackMeta, Unavailable,
 };
 use super::replication::ReplicaLink;
-use super::sources::Sources;
+use super::sources::{Publisher, Sources};
 use super::{Config, UpstreamTerms};
 use crate::registry::{RegistryActor, TrackEnded};
 use crate::reply::ReplyTo;
-use crate::session::{AcceptPublish, ForwardPublished, ReleaseUpstream, SubscribeUpstream};
+use crate::session::ForwardPublished;
 use crate::supervise::guard::ChildGuard;
 use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
@@ -23,7 +24,7 @@ use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::relay::track_log::{Append, Appended, TrackLog};
-use slog::{Logger, debug, info, warn};
+use slog::{Logger, debug, warn};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,9 @@ use std::time::{Duration, Instant};
 const MAILBOX: usize = 4096;
 /// How long a shard may take to store a batch before its replica is given up.
 const REPLICATE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a new track waits to be told who waits for it: whoever had it made may have given up.
+const UNCLAIMED: Duration = Duration::from_secs(30);
 
 /// Where a track stands with its upstream.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,12 +72,16 @@ pub struct TrackActor {
     phase: Phase,
     gather_deadline: bool,
     held: Vec<(Ingest, ReplyTo<()>)>,
+    held_bytes: usize,
+    /// Publishers of this process that have ended, while their last readers read.
+    parting: Vec<Publisher>,
     slowed: Vec<ReplyTo<()>>,
     replicas: Vec<ReplicaLink>,
     replica_waiting: Vec<(AttachReplica, ReplyTo<Result<ReplicaAttached, Unavailable>>)>,
     linger: Option<SpawnHandle>,
     fanout: Fanout,
     ignored: u64,
+    datagrams_lost: u64,
     forwarded: bool,
     _guard: Option<ChildGuard>,
 }
@@ -97,11 +105,14 @@ impl TrackActor {
             phase: Phase::Created,
             gather_deadline: false,
             held: Vec::new(),
+            held_bytes: 0,
+            parting: Vec::new(),
             slowed: Vec::new(),
             replicas: Vec::new(),
             replica_waiting: Vec::new(),
             linger: None,
             ignored: 0,
+            datagrams_lost: 0,
             forwarded: false,
             _guard: birth.guard,
         }
@@ -126,73 +137,6 @@ impl TrackActor {
         }
     }
 
-    /// Turns to the best publisher there is.
-    fn engage(&mut self, ctx: &mut Context<Self>) {
-        let wanted = self.wants_objects();
-        let Some((id, publisher)) = self.sources.elect() else {
-            return;
-        };
-        match publisher.source.clone() {
-            Source::Announced { session } => {
-                if !self.has_readers() {
-                    // Nobody is left of those who asked; the next reader starts over.
-                    self.finish(
-                        ctx,
-                        &TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track"),
-                    );
-                    return;
-                }
-                self.phase = Phase::Subscribing;
-                let ask = SubscribeUpstream {
-                    source: id,
-                    track: ctx.address(),
-                    name: self.name.clone(),
-                    terms: self.terms.clone(),
-                };
-                let deadline = self.config.upstream_timeout;
-                let asked =
-                    mailbox::ask(&session, ask, deadline)
-                        .into_actor(self)
-                        .map(move |answer, actor, ctx| match answer {
-                            Ok(Ok(request)) => {
-                                if let Some(publisher) = actor.sources.get_mut(id) {
-                                    publisher.request = Some(request);
-                                }
-                            }
-                            Ok(Err(error)) => actor.lose(ctx, id, &unavailable_upstream(error.to_string())),
-                            Err(error) => actor.lose(ctx, id, &unavailable_upstream(error.to_string())),
-                        });
-                ctx.spawn(asked);
-                ctx.run_later(deadline, move |actor, ctx| {
-                    if actor.phase == Phase::Subscribing && actor.sources.is_active(id) {
-                        let late =
-                            Unavailable::new(RequestErrorReason::Timeout, "the publisher did not answer");
-                        actor.lose(ctx, id, &late);
-                    }
-                });
-            }
-            Source::Published {
-                session,
-                request,
-                largest,
-                meta,
-                ..
-            } => {
-                // MOQT-14 §8.4 [D14-SUB-26]: Forward is 1 as soon as one subscriber wants objects.
-                mailbox::signal(
-                    &session,
-                    AcceptPublish {
-                        request,
-                        forward: wanted,
-                    },
-                );
-                self.forwarded = wanted;
-                self.live(ctx, meta, largest);
-            }
-            Source::Local { .. } => self.live(ctx, TrackMeta::default(), None),
-        }
-    }
-
     fn live(&mut self, ctx: &mut Context<Self>, meta: TrackMeta, largest: Option<Location>) {
         self.phase = Phase::Live;
         self.fanout.go_live(Instant::now(), meta, largest, Vec::new());
@@ -200,11 +144,22 @@ impl TrackActor {
             let answer = self.attach_replica(attach);
             reply.send(answer);
         }
+        self.held_bytes = 0;
         for (ingest, reply) in std::mem::take(&mut self.held) {
             self.take_in(ctx, ingest);
             reply.send(());
         }
         self.readers_changed(ctx);
+        // What was said before the track was live counts from now.
+        let said: Vec<_> = self
+            .sources
+            .iter()
+            .filter(|(_, publisher)| publisher.done.is_some())
+            .map(|(id, _)| id)
+            .collect();
+        for id in said {
+            self.settle_done(ctx, id, Duration::ZERO);
+        }
     }
 
     fn attach_replica(&mut self, attach: AttachReplica) -> Result<ReplicaAttached, Unavailable> {
@@ -230,13 +185,16 @@ impl TrackActor {
         };
         batch.iter().for_each(|chunk| publisher.observe(chunk));
         let drained = publisher.is_drained();
-        self.append(ctx, batch);
+        // MOQT-14 §8.4 DEVIATION: one publisher feeds the track, the others stand by (decision 0008).
+        if self.sources.is_active(source) {
+            self.append(ctx, source, batch);
+        }
         if drained {
-            self.done(ctx, source);
+            self.settle_done(ctx, source, Duration::ZERO);
         }
     }
 
-    fn append(&mut self, ctx: &mut Context<Self>, batch: Vec<Append>) {
+    fn append(&mut self, ctx: &mut Context<Self>, source: SourceId, batch: Vec<Append>) {
         let mut malformed = None;
         let (ignored, replicas) = (&mut self.ignored, &mut self.replicas);
         self.fanout.append(Instant::now(), batch, |appended, chunk| {
@@ -256,13 +214,19 @@ impl TrackActor {
         if let Some(why) = malformed {
             // MOQT-14 §2.5 [D14-MAL-1]: readers are told, the publisher's session lives on.
             warn!(self.log, "track is malformed"; "track" => %self.name, "why" => why);
-            self.finish(
-                ctx,
-                &TrackGone::new(
+            if self.sources.len() > 1 {
+                let why = Unavailable::new(
+                    RequestErrorReason::MalformedTrack,
+                    "the publisher breaks the rules for tracks",
+                );
+                self.lose(ctx, source, &why);
+            } else {
+                let gone = TrackGone::new(
                     PublishDoneStatus::MalformedTrack,
                     "the track breaks the rules for tracks",
-                ),
-            );
+                );
+                self.finish(ctx, &gone);
+            }
             return;
         }
         self.replicate(ctx);
@@ -306,53 +270,6 @@ impl TrackActor {
         self.readers_changed(ctx);
     }
 
-    /// A publisher is of no use any more: turn to the next, or end.
-    fn lose(&mut self, ctx: &mut Context<Self>, id: SourceId, why: &Unavailable) {
-        if self.phase == Phase::Ended {
-            return;
-        }
-        let was_active = self.sources.is_active(id);
-        let Some(mut publisher) = self.sources.remove(id) else {
-            return;
-        };
-        release(&publisher.source, publisher.request);
-        let abandoned = publisher.abandon();
-        if !abandoned.is_empty() {
-            self.append(ctx, abandoned);
-        }
-        if !was_active
-            || matches!(self.phase, Phase::Created | Phase::Gathering(_))
-                && self.sources.iter().next().is_some()
-        {
-            return;
-        }
-        if self.sources.iter().next().is_some() {
-            info!(self.log, "another publisher takes over"; "track" => %self.name, "lost" => %why);
-            self.engage(ctx);
-            return;
-        }
-        let status = publisher
-            .done
-            .map_or(PublishDoneStatus::InternalError, |done| done.status);
-        self.finish_with(
-            ctx,
-            &TrackGone {
-                status,
-                phrase: why.phrase.clone(),
-            },
-            why,
-        );
-    }
-
-    /// The active publisher's last stream is in, or was waited for long enough.
-    fn done(&mut self, ctx: &mut Context<Self>, id: SourceId) {
-        let why = Unavailable::new(
-            RequestErrorReason::TrackDoesNotExist,
-            "the publisher ended the track",
-        );
-        self.lose(ctx, id, &why);
-    }
-
     fn finish(&mut self, ctx: &mut Context<Self>, gone: &TrackGone) {
         let why = Unavailable {
             reason: RequestErrorReason::TrackDoesNotExist,
@@ -366,6 +283,11 @@ impl TrackActor {
             return;
         }
         debug!(self.log, "track ends"; "track" => %self.name, "status" => ?gone.status);
+        // First, so that a session hears that we let go before a new life of the track asks it again.
+        self.release_all();
+        for closed in self.sources.abandon_all() {
+            self.fanout.append(Instant::now(), vec![closed], |_, _| {});
+        }
         mailbox::signal(
             &self.registry,
             TrackEnded {
@@ -382,14 +304,7 @@ impl TrackActor {
         }
         self.replicate(ctx);
         self.held.clear();
-        self.release_all();
         self.readers_changed(ctx);
-    }
-
-    fn release_all(&mut self) {
-        for (_, publisher) in self.sources.iter() {
-            release(&publisher.source, publisher.request);
-        }
     }
 
     fn readers_changed(&mut self, ctx: &mut Context<Self>) {
@@ -462,28 +377,18 @@ impl TrackActor {
     }
 }
 
-/// The upstream will not serve us, and nobody downstream can mend it.
-fn unavailable_upstream(why: String) -> Unavailable {
-    Unavailable {
-        reason: RequestErrorReason::InternalError,
-        phrase: why.into(),
-    }
-}
-
-fn release(source: &Source, request: Option<laps_protocol::moqt::message::RequestId>) {
-    if let (Source::Announced { session } | Source::Published { session, .. }, Some(request)) =
-        (source, request)
-    {
-        mailbox::signal(session, ReleaseUpstream { request });
-    }
-}
-
 impl Actor for TrackActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         self.housekeeping(ctx);
+        ctx.run_later(UNCLAIMED, |actor, ctx| {
+            if actor.phase == Phase::Created {
+                let gone = TrackGone::new(PublishDoneStatus::InternalError, "the track was never claimed");
+                actor.finish(ctx, &gone);
+            }
+        });
     }
 }
 

@@ -1,0 +1,202 @@
+//! The home copy's side towards its publishers: which one feeds it, and what happens when that one is lost.
+
+use super::{Phase, TrackActor};
+use crate::session::{AcceptPublish, ForwardPublished, ReleaseUpstream, SessionActor, SubscribeUpstream};
+use crate::supervise::mailbox;
+use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
+use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
+use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason, RequestId};
+use slog::info;
+use std::time::Duration;
+
+/// How many times `done_wait` a stream that is still open is waited for after PUBLISH_DONE.
+const OPEN_STREAM_PATIENCE: u32 = 15;
+
+impl TrackActor {
+    /// Turns to the oldest publisher there is.
+    pub(super) fn engage(&mut self, ctx: &mut Context<Self>) {
+        let wanted = self.wants_objects();
+        let Some((id, publisher)) = self.sources.elect() else {
+            let gone = TrackGone::new(PublishDoneStatus::InternalError, "the track has no publisher");
+            self.finish(ctx, &gone);
+            return;
+        };
+        match publisher.source.clone() {
+            Source::Announced { session } => {
+                if !self.has_readers() {
+                    // Nobody is left of those who asked; the next reader starts over.
+                    let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
+                    self.finish(ctx, &gone);
+                    return;
+                }
+                self.subscribe(ctx, id, session);
+            }
+            Source::Published {
+                session,
+                request,
+                largest,
+                meta,
+            } => {
+                // MOQT-14 §8.4 [D14-SUB-26]: Forward is 1 as soon as one subscriber wants objects. One that stood by
+                // was accepted with Forward 0 and only has to be told.
+                let told = if std::mem::replace(&mut publisher.accepted, true) {
+                    !wanted
+                        || mailbox::signal(
+                            &session,
+                            ForwardPublished {
+                                request,
+                                forward: true,
+                            },
+                        )
+                } else {
+                    mailbox::signal(
+                        &session,
+                        AcceptPublish {
+                            request,
+                            forward: wanted,
+                        },
+                    )
+                };
+                if !told {
+                    self.lose(ctx, id, &session_ended());
+                    return;
+                }
+                self.forwarded = wanted;
+                self.live(ctx, meta, largest);
+            }
+            Source::Local { .. } => self.live(ctx, TrackMeta::default(), None),
+        }
+    }
+
+    fn subscribe(&mut self, ctx: &mut Context<Self>, id: SourceId, session: Addr<SessionActor>) {
+        self.phase = Phase::Subscribing;
+        let ask = SubscribeUpstream {
+            source: id,
+            track: ctx.address(),
+            name: self.name.clone(),
+            terms: self.terms.clone(),
+        };
+        let deadline = self.config.upstream_timeout;
+        let asked = mailbox::ask(&session, ask, deadline);
+        ctx.spawn(
+            asked
+                .into_actor(self)
+                .map(move |answer, actor, ctx| match answer {
+                    Ok(Ok(request)) => match actor.sources.get_mut(id) {
+                        Some(publisher) if actor.phase != Phase::Ended => publisher.request = Some(request),
+                        // It was given up in the meantime; the subscription must not outlive that.
+                        _ => {
+                            mailbox::signal(&session, ReleaseUpstream { request });
+                        }
+                    },
+                    Ok(Err(error)) => actor.lose(ctx, id, &unavailable(error.to_string())),
+                    Err(error) => actor.lose(ctx, id, &unavailable(error.to_string())),
+                }),
+        );
+        ctx.run_later(deadline, move |actor, ctx| {
+            if actor.phase == Phase::Subscribing && actor.sources.is_active(id) {
+                let late = Unavailable::new(RequestErrorReason::Timeout, "the publisher did not answer");
+                actor.lose(ctx, id, &late);
+            }
+        });
+    }
+
+    /// A publisher is of no use any more: turn to the next, or end.
+    pub(super) fn lose(&mut self, ctx: &mut Context<Self>, id: SourceId, why: &Unavailable) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let was_active = self.sources.is_active(id);
+        let Some(mut publisher) = self.sources.remove(id) else {
+            return;
+        };
+        release(&publisher.source, publisher.request);
+        let abandoned = publisher.abandon();
+        if !abandoned.is_empty() {
+            self.append(ctx, id, abandoned);
+        }
+        let status = publisher
+            .done
+            .as_ref()
+            .map_or(PublishDoneStatus::InternalError, |done| done.status);
+        if matches!(publisher.source, Source::Local { .. }) {
+            // Its writer waits until the last reader has left, which is when this actor and with it the sender goes.
+            self.parting.push(publisher);
+        }
+        if self.sources.is_empty() {
+            self.finish_with(
+                ctx,
+                &TrackGone {
+                    status,
+                    phrase: why.phrase.clone(),
+                },
+                why,
+            );
+        } else if was_active && matches!(self.phase, Phase::Subscribing | Phase::Live) {
+            info!(self.log, "another publisher takes over"; "track" => %self.name, "lost" => %why);
+            self.engage(ctx);
+        }
+    }
+
+    /// The publisher said PUBLISH_DONE: the track goes on without it when its streams are in.
+    ///
+    /// MOQT-14 §9.12 [D14-SUB-21]: the count of streams says when, or else time does; a stream that is still open is
+    /// waited for longer, because its objects were promised.
+    pub(super) fn settle_done(&mut self, ctx: &mut Context<Self>, id: SourceId, waited: Duration) {
+        let Some(publisher) = self.sources.get_mut(id) else {
+            return;
+        };
+        if publisher.done.is_none() || self.phase != Phase::Live {
+            return;
+        }
+        let wait = self.config.done_wait;
+        let patience = if publisher.has_open_streams() {
+            wait.saturating_mul(OPEN_STREAM_PATIENCE)
+        } else {
+            wait
+        };
+        if publisher.is_drained() || waited >= patience {
+            self.done(ctx, id);
+        } else {
+            ctx.run_later(wait, move |actor, ctx| actor.settle_done(ctx, id, waited + wait));
+        }
+    }
+
+    fn done(&mut self, ctx: &mut Context<Self>, id: SourceId) {
+        let why = Unavailable::new(
+            RequestErrorReason::TrackDoesNotExist,
+            "the publisher ended the track",
+        );
+        self.lose(ctx, id, &why);
+    }
+
+    pub(super) fn release_all(&mut self) {
+        for (_, publisher) in self.sources.iter() {
+            release(&publisher.source, publisher.request);
+        }
+    }
+}
+
+/// The upstream will not serve us, and nobody downstream can mend it.
+fn unavailable(why: String) -> Unavailable {
+    Unavailable {
+        phrase: why.into(),
+        ..Unavailable::new(RequestErrorReason::InternalError, "")
+    }
+}
+
+/// The publisher's session is gone.
+pub(super) fn session_ended() -> Unavailable {
+    Unavailable::new(
+        RequestErrorReason::TrackDoesNotExist,
+        "the publisher's session ended",
+    )
+}
+
+fn release(source: &Source, request: Option<RequestId>) {
+    if let (Source::Announced { session } | Source::Published { session, .. }, Some(request)) =
+        (source, request)
+    {
+        mailbox::signal(session, ReleaseUpstream { request });
+    }
+}
