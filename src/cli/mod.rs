@@ -67,6 +67,10 @@ pub struct Cli {
 pub enum Command {
     /// Runs the relay, as `laps` alone does
     Relay(Box<RelayOptions>),
+    /// Publishes a track: a file, standard input, the time, or synthetic load
+    Pub(Box<PubOptions>),
+    /// Subscribes to a track and writes what arrives
+    Sub(Box<SubOptions>),
     /// Makes a certificate and its private key
     Cert(CertOptions),
     /// Checks or shows the configuration

@@ -1,9 +1,13 @@
 //! The sub-commands, one a file, and which of them a parsed command line runs.
 
 pub mod cert;
+mod client;
 pub mod config;
+mod meter;
 pub mod open_source;
+pub mod publish;
 pub mod relay;
+pub mod sub;
 
 use crate::cli::{Command, Request};
 use crate::exit::Failure;
@@ -19,6 +23,8 @@ pub fn dispatch(request: Request) -> Result<(), Failure> {
         Request::Command(Command::Cert(options)) => cert::run(&options),
         Request::Command(Command::Config(options)) => config::run(&options.command),
         Request::Command(Command::Relay(options)) => relay::run(&options),
+        Request::Command(Command::Pub(options)) => publish::run(&options),
+        Request::Command(Command::Sub(options)) => sub::run(&options),
     }
 }
 

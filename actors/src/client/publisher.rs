@@ -2,11 +2,12 @@
 
 use super::connect::{ClientError, Node, Options, Target};
 use crate::registry::RegisterTrack;
-use crate::session::{PublishTrack, Request, SessionNews, Shutdown};
+use crate::session::{PublishTrack, Request, Say, SessionNews, Shutdown};
 use crate::supervise::mailbox;
 use crate::track::{self, Ingest, Source, SourceId, TrackActor, TrackRef, UpstreamDone, UpstreamTerms};
 use actix::{Actor, Addr, Context, Handler};
 use bytes::Bytes;
+use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::{GroupId, Location, ObjectId};
 use laps_protocol::moqt::message::{
     MessageParams, NamespaceRequest, PublishDone, PublishDoneStatus, RequestError, RequestId,
@@ -79,7 +80,7 @@ impl Handler<SessionNews> for PublisherActor {
 pub struct Publisher {
     node: Node,
     progress: watch::Receiver<Progress>,
-    announced: Vec<TrackNamespace>,
+    announced: Vec<(TrackNamespace, RequestId)>,
     _actor: Addr<PublisherActor>,
 }
 
@@ -133,15 +134,16 @@ impl Publisher {
         let request = match flow {
             Flow::Announce => {
                 let namespace = name.namespace().clone();
-                if self.announced.contains(&namespace) {
+                if self.announced.iter().any(|(known, _)| *known == namespace) {
                     None
                 } else {
-                    self.announced.push(namespace.clone());
                     let request = NamespaceRequest {
-                        namespace,
+                        namespace: namespace.clone(),
                         params: MessageParams::default(),
                     };
-                    Some(self.request(Request(Command::PublishNamespace(request))).await?)
+                    let request = self.request(Request(Command::PublishNamespace(request))).await?;
+                    self.announced.push((namespace, request));
+                    Some(request)
                 }
             }
             Flow::Publish => {
@@ -165,6 +167,7 @@ impl Publisher {
             stream: None,
             next_key: 0,
             priority: 128,
+            whole_groups: true,
         })
     }
 
@@ -220,8 +223,12 @@ impl Publisher {
         &self.node.conn
     }
 
-    /// Ends the session in an orderly way and waits until the relay was told.
+    /// Withdraws what was announced, ends the session in an orderly way and waits until the relay was told.
     pub async fn close(mut self) {
+        // MOQT-14 §6.2: nobody is to ask for tracks that are over.
+        for (_, request) in self.announced.drain(..) {
+            mailbox::signal(&self.node.session, Say(Command::PublishNamespaceDone(request)));
+        }
         mailbox::signal(&self.node.session, Shutdown { reason: "done" });
         drop(tokio::time::timeout(ANSWER_DEADLINE, self.closed()).await);
         let mut endpoint = self.node.endpoint.clone();
@@ -238,6 +245,7 @@ pub struct TrackWriter {
     stream: Option<(StreamKey, GroupId)>,
     next_key: StreamKey,
     priority: u8,
+    whole_groups: bool,
 }
 
 impl TrackWriter {
@@ -263,6 +271,32 @@ impl TrackWriter {
         self.priority = priority;
     }
 
+    /// Whether the streams from here on say that their end is the end of their group, which is so at the start. A
+    /// writer that may be cut off, and another go on with its group, must not say it. MOQT-14 §10.4.2 [D14-DATA-6]
+    pub const fn set_whole_groups(&mut self, whole: bool) {
+        self.whole_groups = whole;
+    }
+
+    /// Ends the stream of the group that was written last, ahead of the first object of the next one.
+    ///
+    /// # Errors
+    /// When the track is over.
+    pub async fn end_group(&mut self) -> Result<(), ClientError> {
+        let mut batch = Vec::new();
+        self.end_stream(&mut batch, StreamEnd::Fin);
+        self.ingest(batch).await
+    }
+
+    /// Resets the stream of the group that was written last: the rest of the group will not come.
+    ///
+    /// # Errors
+    /// When the track is over.
+    pub async fn cut(&mut self) -> Result<(), ClientError> {
+        let mut batch = Vec::new();
+        self.end_stream(&mut batch, StreamEnd::Reset(ResetCode::Cancelled));
+        self.ingest(batch).await
+    }
+
     /// Writes one object on its group's stream; a new group ends the one before. The payload may come in pieces.
     ///
     /// # Errors
@@ -272,7 +306,7 @@ impl TrackWriter {
         let stream = match self.stream {
             Some((stream, group)) if group == place.group => stream,
             _ => {
-                self.end_stream(&mut batch);
+                self.end_stream(&mut batch, StreamEnd::Fin);
                 let stream = self.next_key;
                 self.next_key += 1;
                 self.stream = Some((stream, place.group));
@@ -283,7 +317,7 @@ impl TrackWriter {
                     priority: self.priority,
                     has_extensions: false,
                     // MOQT-14 §10.4.2 [D14-DATA-6]: a group has one stream here, so its FIN ends the group.
-                    end_of_group: true,
+                    end_of_group: self.whole_groups,
                 });
                 stream
             }
@@ -330,11 +364,7 @@ impl TrackWriter {
     /// # Errors
     /// When that takes too long.
     pub async fn finish(mut self) -> Result<(), ClientError> {
-        let mut batch = Vec::new();
-        self.end_stream(&mut batch);
-        if !batch.is_empty() {
-            self.ingest(batch).await?;
-        }
+        self.end_group().await?;
         let done = PublishDone {
             status: PublishDoneStatus::TrackEnded,
             stream_count: None,
@@ -354,16 +384,16 @@ impl TrackWriter {
             .map_err(|_| ClientError::Timeout)
     }
 
-    fn end_stream(&mut self, batch: &mut Vec<Append>) {
+    fn end_stream(&mut self, batch: &mut Vec<Append>, end: StreamEnd) {
         if let Some((stream, _)) = self.stream.take() {
-            batch.push(Append::SubgroupClosed {
-                stream,
-                end: StreamEnd::Fin,
-            });
+            batch.push(Append::SubgroupClosed { stream, end });
         }
     }
 
     async fn ingest(&self, batch: Vec<Append>) -> Result<(), ClientError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let asked = mailbox::ask(
             &self.home,
             Ingest {

@@ -1,0 +1,87 @@
+//! An object as a line of JSON.
+
+use super::stats::millis;
+use crate::stamp::unix_nanos;
+use bytes::Bytes;
+use laps_actors::client::ReceivedObject;
+use laps_protocol::moqt::object::ObjectStatus;
+use serde::Serialize;
+
+/// One line. `received` is Unix time in seconds.
+#[derive(Debug, Serialize)]
+struct Line {
+    group: u64,
+    subgroup: Option<u64>,
+    object: u64,
+    priority: u8,
+    status: &'static str,
+    len: usize,
+    datagram: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<f64>,
+    received: f64,
+}
+
+/// The object as text with its newline; `age` is nanoseconds since it was made.
+pub(super) fn line(object: &ReceivedObject, age: Option<u64>) -> Bytes {
+    let since = u64::try_from(object.at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let line = Line {
+        group: object.location.group,
+        subgroup: object.subgroup,
+        object: object.location.object,
+        priority: object.priority,
+        status: status(object.status),
+        len: object.len(),
+        datagram: object.subgroup.is_none(),
+        latency_ms: age.map(millis),
+        received: millis(unix_nanos().saturating_sub(since)) / 1e3,
+    };
+    // Numbers and fixed words always have a JSON form.
+    let mut text = serde_json::to_string(&line).unwrap_or_default();
+    text.push('\n');
+    Bytes::from(text)
+}
+
+const fn status(status: ObjectStatus) -> &'static str {
+    match status {
+        ObjectStatus::Normal => "normal",
+        ObjectStatus::DoesNotExist => "does_not_exist",
+        ObjectStatus::EndOfGroup => "end_of_group",
+        ObjectStatus::EndOfTrack => "end_of_track",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use laps_protocol::moqt::location::Location;
+    use std::time::Instant;
+
+    #[test]
+    fn a_line_has_every_field() {
+        let mut object = ReceivedObject {
+            location: Location::new(3, 4),
+            subgroup: Some(5),
+            priority: 6,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload: vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")],
+            at: Instant::now(),
+        };
+        let value = |line: Bytes| serde_json::from_slice::<serde_json::Value>(&line).unwrap();
+        let mut got = value(line(&object, Some(1_500_000)));
+        let received = got.as_object_mut().unwrap().remove("received").unwrap();
+        assert!(received.as_f64().unwrap() > 1.7e9);
+        assert_eq!(
+            got,
+            serde_json::json!({
+                "group": 3, "subgroup": 5, "object": 4, "priority": 6, "status": "normal", "len": 3,
+                "datagram": false, "latency_ms": 1.5,
+            })
+        );
+        object.subgroup = None;
+        let got = value(line(&object, None));
+        assert_eq!(got["datagram"], true);
+        assert!(got.get("latency_ms").is_none());
+    }
+}

@@ -1,0 +1,114 @@
+//! `laps sub`: subscribes to a track and writes its objects.
+//!
+//! [`receive`] is the loop, [`order`] puts objects into the order of their places, [`output`] writes them, [`json`]
+//! and [`stats`] make something of them.
+
+mod json;
+mod order;
+mod output;
+mod receive;
+mod stats;
+
+use super::client;
+use super::meter::Meter;
+use crate::cli::SubOptions;
+use crate::exit::{Exit, Failure};
+use crate::logging::Logging;
+use crate::signals;
+use laps_actors::client::{ClientError, Options, Subscriber, Wanted};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::RequestErrorReason;
+use output::Output;
+use receive::Receive;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Pause before a missing track is asked for again; the relay itself waits before it refuses.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long the relay may take to answer when it is asked only once, with `--timeout 0`.
+const ONE_ANSWER: Duration = Duration::from_secs(5);
+/// The middle. MOQT-14 §7.3.
+const PRIORITY: u8 = 128;
+
+/// Runs `laps sub`.
+///
+/// # Errors
+/// When the relay cannot be reached, the output cannot be written, or less came than was asked for.
+pub fn run(options: &SubOptions) -> Result<(), Failure> {
+    options.check()?;
+    let (config, logging) = client::setup(&options.log)?;
+    // A relay that holds the SUBSCRIBE until a publisher comes must not be asked twice: the second request would
+    // leave the queue for a moment, and miss the first object.
+    let answer = match options.timeout.0 {
+        Duration::ZERO => ONE_ANSWER,
+        timeout => timeout,
+    };
+    let settings = client::options(&config, &options.trust, answer, logging.logger.clone())?;
+    actix::System::new().block_on(subscribe(options, settings, &logging))
+}
+
+async fn subscribe(options: &SubOptions, settings: Options, logging: &Logging) -> Result<(), Failure> {
+    let mut shutdown = signals::install(logging)?;
+    let output = Output::open(options.output.as_deref())?;
+    let asked = async {
+        let connected = client::connect(&options.url, |target| {
+            let settings = settings.clone();
+            async move { Subscriber::connect(&target, settings).await }
+        });
+        let mut subscriber = connected.await?;
+        let largest = find(options, &mut subscriber).await?;
+        Ok::<_, Failure>((subscriber, largest))
+    };
+    let (subscriber, largest) = tokio::select! {
+        asked = asked => asked?,
+        _ = shutdown.recv() => return Ok(()),
+    };
+    // A spinner beside the objects would tear them apart.
+    let spins = options.output.is_some() || !std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let meter = Meter::new("received", options.interval.map(|every| every.0), spins);
+    Receive::new(options, largest, meter)
+        .run(subscriber, output, shutdown)
+        .await
+}
+
+/// Subscribes, again and again while the track is missing, until `--timeout`.
+async fn find(options: &SubOptions, subscriber: &mut Subscriber) -> Result<Option<Location>, Failure> {
+    let wanted = Wanted {
+        track: options.track_name()?,
+        filter: options.filter.0,
+        priority: PRIORITY,
+    };
+    let deadline = Instant::now() + options.timeout.0;
+    loop {
+        let error = match subscriber.subscribe(wanted.clone()).await {
+            Ok((largest, _)) => return Ok(largest),
+            Err(error) => error,
+        };
+        if !is_missing(&error) {
+            return Err(client::failure(&options.url, &error));
+        }
+        if Instant::now() + RETRY_PAUSE >= deadline {
+            let what = if is(&error, RequestErrorReason::TrackDoesNotExist) {
+                "does not exist"
+            } else {
+                "no answer"
+            };
+            let reason = format!("{what}, tried for {} s", options.timeout.0.as_secs_f64());
+            let remedy = "check the names, start a publisher, or wait longer with --timeout";
+            let track = format!("track {}", wanted.track);
+            return Err(Failure::new(Exit::Incomplete, track, reason, remedy));
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Whether a publisher that comes later would mend it.
+fn is_missing(error: &ClientError) -> bool {
+    matches!(error, ClientError::Timeout)
+        || is(error, RequestErrorReason::TrackDoesNotExist)
+        || is(error, RequestErrorReason::Timeout)
+}
+
+fn is(error: &ClientError, reason: RequestErrorReason) -> bool {
+    matches!(error, ClientError::Rejected(error) if error.reason == reason)
+}

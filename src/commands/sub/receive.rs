@@ -1,0 +1,304 @@
+//! From the session to the output, until there is enough.
+
+use super::order::{Order, Patience};
+use super::output::{Output, Pieces, Written};
+use super::stats::Stats;
+use super::{client, json};
+use crate::cli::{OutputFormat, SubOptions};
+use crate::commands::meter::{Meter, say};
+use crate::exit::{Exit, Failure};
+use crate::signals::Shutdown;
+use bytes::Bytes;
+use laps_actors::client::{ClientError, Item, ReceivedObject, Subscriber};
+use laps_actors::track::TrackGone;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::PublishDoneStatus;
+use laps_protocol::moqt::object::ObjectStatus;
+use laps_protocol::relay::track_log::StreamEnd;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What the last objects and the goodbye may take after a signal: both together stay under two seconds.
+const HURRY: Duration = Duration::from_millis(700);
+
+/// Why the receiving ended.
+enum End {
+    Count,
+    Duration,
+    Signal,
+    Track(TrackGone),
+    Session(ClientError),
+    Output(Written),
+}
+
+/// One run of `laps sub`.
+pub(super) struct Receive<'a> {
+    options: &'a SubOptions,
+    order: Order<Option<Pieces>>,
+    /// Objects whose turn it is and that the output has no room for yet.
+    ready: VecDeque<Pieces>,
+    /// Objects given to `ready` so far.
+    given: u64,
+    stats: Stats,
+    meter: Meter,
+    /// Streams that were cut short, and times that objects were not read in time.
+    cut: u64,
+    lost: u64,
+}
+
+impl<'a> Receive<'a> {
+    /// Nothing received yet; `largest` is the largest place before the subscription.
+    pub(super) fn new(options: &'a SubOptions, largest: Option<Location>, meter: Meter) -> Self {
+        Self {
+            options,
+            order: Order::new(Patience::default(), largest),
+            ready: VecDeque::new(),
+            given: 0,
+            stats: Stats::new(),
+            meter,
+            cut: 0,
+            lost: 0,
+        }
+    }
+
+    /// Receives until the end, closes everything, and says whether what was asked for came.
+    pub(super) async fn run(
+        mut self,
+        mut subscriber: Subscriber,
+        mut output: Output,
+        mut shutdown: Shutdown,
+    ) -> Result<(), Failure> {
+        let end = self.receive(&mut subscriber, &mut output, &mut shutdown).await;
+        if !matches!(end, End::Count | End::Output(_)) {
+            while let Some(pieces) = self.order.take() {
+                self.give(pieces);
+            }
+        }
+        let hurried = matches!(end, End::Signal);
+        let end = tokio::select! {
+            end = self.write_rest(output, end) => end,
+            // The second signal, or a reader of our pipe that does not read.
+            _ = shutdown.recv() => End::Signal,
+            () = tokio::time::sleep(HURRY), if hurried => End::Signal,
+        };
+        let goodbye = tokio::time::timeout(HURRY, subscriber.close());
+        tokio::select! {
+            // The relay finds out by itself when it does not hear the goodbye.
+            _ = goodbye => {}
+            _ = shutdown.recv() => {}
+        }
+        self.meter.finish(&self.figures());
+        let latency = self.stats.text("");
+        if !latency.is_empty() {
+            say(&latency);
+        }
+        self.verdict(end)
+    }
+
+    async fn receive(
+        &mut self,
+        subscriber: &mut Subscriber,
+        output: &mut Output,
+        shutdown: &mut Shutdown,
+    ) -> End {
+        let last = self.options.duration.map(|duration| Instant::now() + duration.0);
+        loop {
+            if self.is_enough() {
+                return End::Count;
+            }
+            let room = self.ready.front().map(size);
+            let space = output.room(room.unwrap_or_default());
+            let patience = self.order.deadline();
+            tokio::select! {
+                biased;
+                _ = shutdown.recv() => return End::Signal,
+                () = until(last) => return End::Duration,
+                written = output.ended() => return End::Output(written),
+                Some(room) = space, if room.is_some() => {
+                    if let Some(pieces) = self.ready.pop_front() {
+                        output.write(pieces, room);
+                    }
+                }
+                () = self.meter.due() => self.meter.show(&self.figures()),
+                // Nothing is read from the session while the output has no room: the track's log bounds what waits.
+                () = until(patience), if room.is_none() => self.turn(),
+                item = subscriber.next(), if room.is_none() => match item {
+                    Ok(Item::Done(gone)) => return End::Track(gone),
+                    Ok(item) => self.take_in(item),
+                    Err(error) => return End::Session(error),
+                },
+            }
+        }
+    }
+
+    fn take_in(&mut self, item: Item) {
+        match item {
+            Item::Opened { group, .. } => self.order.opened(group),
+            Item::Object(object) => self.object(&object),
+            Item::Closed { group, end, .. } => {
+                self.order.closed(group);
+                if matches!(end, StreamEnd::Reset(_)) {
+                    self.cut += 1;
+                }
+            }
+            Item::Lost => self.lost += 1,
+            // The caller has ended.
+            Item::Done(_) => {}
+        }
+        self.turn();
+    }
+
+    fn object(&mut self, object: &ReceivedObject) {
+        let age = self.stats.observe(object);
+        let normal = object.status == ObjectStatus::Normal;
+        if normal {
+            self.meter.add(object.len() as u64);
+        }
+        if self.options.json {
+            // Objects are shown as they come: order is what one looks for here.
+            self.ready.push_back(vec![json::line(object, age)]);
+            self.given += u64::from(normal);
+            return;
+        }
+        // The end of a group or track takes a place too, but there is nothing to write.
+        let pieces = normal.then(|| {
+            let mut pieces = object.payload.clone();
+            if self.options.format == OutputFormat::Lines {
+                pieces.push(Bytes::from_static(b"\n"));
+            }
+            pieces
+        });
+        let (datagram, bytes) = (object.subgroup.is_none(), object.len());
+        self.order
+            .insert(object.at, object.location, datagram, bytes, pieces);
+    }
+
+    /// Takes from the order what is let through.
+    fn turn(&mut self) {
+        let now = Instant::now();
+        while !self.is_enough()
+            && let Some(pieces) = self.order.pop(now)
+        {
+            self.give(pieces);
+        }
+    }
+
+    fn give(&mut self, pieces: Option<Pieces>) {
+        if let Some(pieces) = pieces
+            && !self.is_enough()
+        {
+            self.given += 1;
+            self.ready.push_back(pieces);
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.options.count.is_some_and(|count| self.given >= count)
+    }
+
+    async fn write_rest(&mut self, mut output: Output, end: End) -> End {
+        if let End::Output(written) = end {
+            return End::Output(written);
+        }
+        while let Some(pieces) = self.ready.pop_front() {
+            let space = output.room(size(&pieces));
+            let room = tokio::select! {
+                room = space => room,
+                written = output.ended() => return End::Output(written),
+            };
+            if let Some(room) = room {
+                output.write(pieces, room);
+            }
+        }
+        let written = output.finish().await;
+        if matches!(written, Written::All) {
+            end
+        } else {
+            End::Output(written)
+        }
+    }
+
+    fn figures(&self) -> String {
+        let mut text = String::new();
+        for (number, what) in [
+            (self.cut, "streams cut short"),
+            (self.lost, "times not read in time"),
+            (self.order.late(), "late"),
+            (self.stats.missing(), "missing"),
+        ] {
+            if number > 0 {
+                text.push_str(&format!("; {number} {what}"));
+            }
+        }
+        text + &self.stats.text("; ")
+    }
+
+    /// What is wrong with what came, if anything.
+    fn shortfall(&self) -> Option<String> {
+        let missing = self.stats.missing();
+        if self.cut > 0 {
+            Some(format!("{} streams were cut short", self.cut))
+        } else if self.lost > 0 {
+            Some("objects were dropped because they were not read in time".to_owned())
+        } else if self.order.late() > 0 {
+            Some(format!(
+                "{} objects came too late for their place",
+                self.order.late()
+            ))
+        } else if missing > 0 {
+            Some(format!("{missing} objects did not come"))
+        } else {
+            None
+        }
+    }
+
+    fn verdict(&self, end: End) -> Result<(), Failure> {
+        let incomplete = |reason: String| {
+            let track = format!("track {}/{}", self.options.namespace, self.options.track);
+            Err(Failure::new(Exit::Incomplete, track, reason, ""))
+        };
+        let short_of_count = self
+            .options
+            .count
+            .map(|count| format!("{} of {count} objects came", self.given));
+        match end {
+            End::Count | End::Signal | End::Output(Written::All | Written::PipeClosed) => Ok(()),
+            End::Output(Written::Failed(failure)) => Err(failure),
+            End::Session(error) => Err(client::failure(&self.options.url, &error)),
+            // MOQT-14 §9.12: only these two say that all was sent.
+            End::Track(gone) if !is_whole(gone.status) => incomplete(format!(
+                "the publisher ended it with {:?}: {}{}",
+                gone.status,
+                String::from_utf8_lossy(&gone.phrase),
+                short_of_count.map(|text| format!("; {text}")).unwrap_or_default(),
+            )),
+            End::Track(_) => match short_of_count.or_else(|| self.shortfall()) {
+                Some(reason) => incomplete(reason),
+                None => Ok(()),
+            },
+            End::Duration if self.given == 0 => incomplete("no object came".to_owned()),
+            End::Duration => match short_of_count.or_else(|| self.shortfall()) {
+                Some(reason) => incomplete(reason),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+const fn is_whole(status: PublishDoneStatus) -> bool {
+    matches!(
+        status,
+        PublishDoneStatus::TrackEnded | PublishDoneStatus::SubscriptionEnded
+    )
+}
+
+fn size(pieces: &Pieces) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
