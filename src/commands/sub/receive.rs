@@ -260,8 +260,11 @@ impl<'a> Receive<'a> {
         let short_of_count = self
             .options
             .count
+            .filter(|_| !self.is_enough())
             .map(|count| format!("{} of {count} objects came", self.given));
         match end {
+            // What was held back when the track ended may have made up the count.
+            End::Track(_) | End::Duration if self.is_enough() => Ok(()),
             End::Count | End::Signal | End::Output(Written::All | Written::PipeClosed) => Ok(()),
             End::Output(Written::Failed(failure)) => Err(failure),
             End::Session(error) => Err(client::failure(&self.options.url, &error)),
