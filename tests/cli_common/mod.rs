@@ -1,7 +1,16 @@
 //! Runs the built command, with no `LAPS_` variable but those of the test.
 
 #![allow(dead_code, reason = "each test file uses its part of this one")]
-#![allow(clippy::expect_used, reason = "a helper that cannot go on fails its test")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that cannot go on fails its test"
+)]
+
+mod running;
+
+#[allow(unused_imports, reason = "not every test starts something beside it")]
+pub(crate) use running::{Relay, Running};
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,19 +25,21 @@ pub(crate) struct Ran {
     pub(crate) err: String,
 }
 
-/// Runs `laps` with these variables and words.
-pub(crate) fn laps(env: &[(&str, &str)], words: &[&str]) -> Ran {
+/// `laps` with these variables and words.
+pub(crate) fn command(env: &[(&str, &str)], words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_laps"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LAPS_") {
             command.env_remove(name);
         }
     }
-    let output = command
-        .envs(env.iter().copied())
-        .args(words)
-        .output()
-        .expect("laps starts");
+    command.envs(env.iter().copied()).args(words);
+    command
+}
+
+/// Runs `laps` with these variables and words.
+pub(crate) fn laps(env: &[(&str, &str)], words: &[&str]) -> Ran {
+    let output = command(env, words).output().expect("laps starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     Ran {
         code: output.status.code().expect("an exit code"),
