@@ -6,6 +6,7 @@
 use laps_protocol::relay::track_log::TrackLog;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,8 +16,30 @@ pub struct LogId(u64);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// Spreads ids over the table. Looked up for every object and subscriber; no peer chooses an id, so a hash that keeps
+/// its keys secret buys nothing here.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // 2^64 divided by the golden ratio: neighbours land far apart, in the high bits too.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Logs = HashMap<LogId, Rc<RefCell<TrackLog>>, BuildHasherDefault<Spread>>;
+
 thread_local! {
-    static LOGS: RefCell<HashMap<LogId, Rc<RefCell<TrackLog>>>> = RefCell::new(HashMap::new());
+    static LOGS: RefCell<Logs> = RefCell::default();
 }
 
 /// The writer's end of a log. Readers of this arbiter find it by [`LogOwner::id`] until it is dropped.

@@ -12,6 +12,7 @@ use laps_protocol::moqt::object::SubgroupHeader;
 use laps_protocol::relay::track_log::{ObjectView, Position, Read, StreamEnd, SubgroupSeq, TrackLog};
 use std::cell::Cell;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -36,16 +37,23 @@ pub struct LaneSpec {
     pub filter: Rc<Cell<ResolvedFilter>>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// No object to send has come yet, so there is no stream.
     Waiting,
     /// There is something to send; a stream is asked for.
     Opening,
     /// The stream is open.
-    Open(SendGuard),
+    Open,
     /// FIN was sent; waits until the peer has everything.
-    Closing(SendGuard),
+    Closing,
 }
+
+/// What a step leads to: the next one, or the answer to whoever polls.
+type Then = ControlFlow<Poll<()>>;
+const GO_ON: Then = ControlFlow::Continue(());
+const PENDING: Then = ControlFlow::Break(Poll::Pending);
+const OVER: Then = ControlFlow::Break(Poll::Ready(()));
 
 enum Filled {
     /// There is something to write.
@@ -68,7 +76,11 @@ pub(super) struct Lane {
     streams: Rc<Streams>,
     control: Rc<LaneControl>,
     state: State,
+    /// There from `Open` on.
+    stream: Option<SendGuard>,
     out: Vec<Bytes>,
+    /// `out` ends where the log ended when it was filled.
+    at_edge: bool,
     written: usize,
     /// Object id of the last header written on this stream.
     previous: Option<ObjectId>,
@@ -85,7 +97,9 @@ impl Lane {
             streams,
             control,
             state: State::Waiting,
+            stream: None,
             out: Vec::with_capacity(BATCH),
+            at_edge: false,
             written: 0,
             previous: None,
             end: None,
@@ -95,6 +109,7 @@ impl Lane {
     /// Takes the next pieces from the log.
     fn fill(&mut self) -> Filled {
         let log = self.spec.log;
+        self.at_edge = false;
         handle::read(log, |log| self.fill_from(log)).unwrap_or(Filled::Lost)
     }
 
@@ -130,7 +145,10 @@ impl Lane {
                 }
                 Read::End(end) => return Filled::End(end),
                 Read::Pending if self.out.is_empty() => return Filled::Pending,
-                Read::Pending => return Filled::Some,
+                Read::Pending => {
+                    self.at_edge = true;
+                    return Filled::Some;
+                }
                 Read::Evicted => return Filled::Lost,
             }
         }
@@ -169,10 +187,14 @@ impl Lane {
     }
 
     /// Writes what was taken from the log; ready when all of it is with the transport.
-    fn write(&mut self, stream: &mut SendGuard, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(()));
+        };
         while !self.out.is_empty() {
             match stream.poll_send_vectored(&mut self.out, cx) {
-                Poll::Ready(Ok(done)) => drop(self.out.drain(..done.min(self.out.len()))),
+                Poll::Ready(Ok(done)) if done >= self.out.len() => self.out.clear(),
+                Poll::Ready(Ok(done)) => drop(self.out.drain(..done)),
                 // MOQT-14 §10.4.3 [D14-CLOSE-7]: a subscriber that refuses one stream loses only that one.
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
                 Poll::Pending => return Poll::Pending,
@@ -182,117 +204,132 @@ impl Lane {
     }
 
     fn reset(&mut self, code: ResetCode) {
-        let code = self.codec.reset_code(code);
-        match std::mem::replace(&mut self.state, State::Waiting) {
-            State::Open(mut stream) | State::Closing(mut stream) => stream.reset(code),
-            State::Waiting | State::Opening => {}
+        if let Some(mut stream) = self.stream.take() {
+            stream.reset(self.codec.reset_code(code));
         }
     }
 
+    /// Does what can be done now.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(code) = self.control.reset.take() {
             self.reset(code);
             return Poll::Ready(());
         }
         loop {
-            match std::mem::replace(&mut self.state, State::Waiting) {
-                State::Waiting => {
-                    match self.fill() {
-                        Filled::Pending => {
-                            self.control.hungry.set(true);
-                            return Poll::Pending;
-                        }
-                        Filled::Lost => {
-                            self.streams.count_lagged();
-                            return Poll::Ready(());
-                        }
-                        // Only a stream can have one.
-                        Filled::Gap => return Poll::Ready(()),
-                        // A subgroup without objects for this subscriber needs no stream.
-                        Filled::End(_) if self.out.is_empty() => return Poll::Ready(()),
-                        Filled::End(end) => self.end = Some(end),
-                        Filled::Some => {}
-                    }
-                    self.state = State::Opening;
-                }
-                State::Opening => {
-                    let opened = self.conn.poll_open_uni(cx);
-                    self.state = State::Opening;
-                    match opened {
-                        Poll::Ready(Ok(stream)) => {
-                            let Some(header) = self.stream_header() else {
-                                return Poll::Ready(());
-                            };
-                            self.streams.count_opened();
-                            self.out.insert(0, header);
-                            self.state = State::Open(stream);
-                        }
-                        Poll::Ready(Err(_)) => return Poll::Ready(()),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-                State::Open(mut stream) => {
-                    match self.write(&mut stream, cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(())) => return Poll::Ready(()),
-                        Poll::Pending => {
-                            self.state = State::Open(stream);
-                            return Poll::Pending;
-                        }
-                    }
-                    match self.end {
-                        Some(StreamEnd::Fin) => {
-                            if stream.finish().is_err() {
-                                return Poll::Ready(());
-                            }
-                            self.state = State::Closing(stream);
-                            continue;
-                        }
-                        // MOQT-14 §10.4.3 [D14-CLOSE-5]: a reset upstream is a reset downstream, never a FIN.
-                        Some(StreamEnd::Reset(code)) => {
-                            stream.reset(self.codec.reset_code(code));
-                            return Poll::Ready(());
-                        }
-                        None => {}
-                    }
-                    if self.written >= TURN {
-                        self.written = 0;
-                        self.state = State::Open(stream);
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    match self.fill() {
-                        Filled::Some => {}
-                        Filled::End(end) => self.end = Some(end),
-                        Filled::Pending => {
-                            self.control.hungry.set(true);
-                            self.state = State::Open(stream);
-                            return Poll::Pending;
-                        }
-                        // MOQT-14 §10.4.3 [D14-CLOSE-3]: an update made a gap, so the rest goes on another stream.
-                        Filled::Gap => {
-                            stream.reset(self.codec.reset_code(ResetCode::Cancelled));
-                            self.previous = None;
-                            continue;
-                        }
-                        Filled::Lost => {
-                            self.streams.count_lagged();
-                            stream.reset(self.codec.reset_code(ResetCode::DeliveryTimeout));
-                            return Poll::Ready(());
-                        }
-                    }
-                    self.state = State::Open(stream);
-                }
-                State::Closing(mut stream) => {
-                    // MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE must not overtake the objects it ends.
-                    if stream.poll_delivered(cx).is_ready() {
-                        return Poll::Ready(());
-                    }
-                    self.state = State::Closing(stream);
-                    return Poll::Pending;
-                }
+            let then = match self.state {
+                State::Waiting => self.wait(),
+                State::Opening => self.open(cx),
+                State::Open => self.send(cx),
+                State::Closing => self.close(cx),
+            };
+            if let ControlFlow::Break(polled) = then {
+                return polled;
             }
         }
+    }
+
+    /// Waits for the first object to send.
+    fn wait(&mut self) -> Then {
+        match self.fill() {
+            Filled::Pending => return self.starve(),
+            Filled::Lost => {
+                self.streams.count_lagged();
+                return OVER;
+            }
+            // Only a stream can have one.
+            Filled::Gap => return OVER,
+            // A subgroup without objects for this subscriber needs no stream.
+            Filled::End(_) if self.out.is_empty() => return OVER,
+            Filled::End(end) => self.end = Some(end),
+            Filled::Some => {}
+        }
+        self.state = State::Opening;
+        GO_ON
+    }
+
+    /// There is nothing to do until the log has more.
+    fn starve(&self) -> Then {
+        self.control.hungry.set(true);
+        PENDING
+    }
+
+    fn open(&mut self, cx: &mut Context<'_>) -> Then {
+        let stream = match self.conn.poll_open_uni(cx) {
+            Poll::Ready(Ok(stream)) => stream,
+            Poll::Ready(Err(_)) => return OVER,
+            Poll::Pending => return PENDING,
+        };
+        let Some(header) = self.stream_header() else {
+            return OVER;
+        };
+        self.streams.count_opened();
+        self.out.insert(0, header);
+        self.stream = Some(stream);
+        self.state = State::Open;
+        GO_ON
+    }
+
+    /// Writes what there is, then takes more.
+    fn send(&mut self, cx: &mut Context<'_>) -> Then {
+        match self.write(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(())) => return self.let_go(),
+            Poll::Pending => return PENDING,
+        }
+        match self.end {
+            Some(StreamEnd::Fin) => {
+                if self.stream.as_mut().is_none_or(|stream| stream.finish().is_err()) {
+                    return self.let_go();
+                }
+                self.state = State::Closing;
+                return GO_ON;
+            }
+            // MOQT-14 §10.4.3 [D14-CLOSE-5]: a reset upstream is a reset downstream, never a FIN.
+            Some(StreamEnd::Reset(code)) => {
+                self.reset(code);
+                return OVER;
+            }
+            None => {}
+        }
+        if self.written >= TURN {
+            self.written = 0;
+            cx.waker().wake_by_ref();
+            return PENDING;
+        }
+        if self.at_edge {
+            return self.starve();
+        }
+        match self.fill() {
+            Filled::Some => {}
+            Filled::End(end) => self.end = Some(end),
+            Filled::Pending => return self.starve(),
+            // MOQT-14 §10.4.3 [D14-CLOSE-3]: an update made a gap, so the rest goes on another stream.
+            Filled::Gap => {
+                self.reset(ResetCode::Cancelled);
+                self.previous = None;
+                self.state = State::Waiting;
+            }
+            Filled::Lost => {
+                self.streams.count_lagged();
+                self.reset(ResetCode::DeliveryTimeout);
+                return OVER;
+            }
+        }
+        GO_ON
+    }
+
+    fn close(&mut self, cx: &mut Context<'_>) -> Then {
+        // MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE must not overtake the objects it ends.
+        match self.stream.as_mut().map(|stream| stream.poll_delivered(cx)) {
+            Some(Poll::Pending) => PENDING,
+            Some(Poll::Ready(_)) | None => self.let_go(),
+        }
+    }
+
+    /// The stream has ended on the peer's side; ours goes with it.
+    fn let_go(&mut self) -> Then {
+        self.stream = None;
+        OVER
     }
 }
 
@@ -302,9 +339,11 @@ impl Future for Lane {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let lane = self.get_mut();
         lane.control.hungry.set(false);
+        // Nothing is appended while the lane runs, but much may have been since it ran last.
+        lane.at_edge = false;
         let polled = lane.step(cx);
         if polled.is_pending() {
-            *lane.control.waker.borrow_mut() = Some(cx.waker().clone());
+            lane.control.waker.keep(cx.waker());
         }
         polled
     }

@@ -5,6 +5,7 @@
 
 mod lane;
 mod streams;
+mod waker;
 
 pub use lane::LaneSpec;
 pub use streams::{LanesChanged, Streams};
@@ -17,12 +18,13 @@ use laps_protocol::moqt::codec::Codec;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
+use waker::KeptWaker;
 
 #[derive(Default)]
 struct Shared {
     incoming: RefCell<Vec<Lane>>,
-    waker: RefCell<Option<Waker>>,
+    waker: KeptWaker,
     closed: Cell<bool>,
 }
 
@@ -60,9 +62,7 @@ impl Egress {
         }
         let lane = Lane::new(spec, self.codec, self.conn.clone(), Rc::clone(streams));
         self.shared.incoming.borrow_mut().push(lane);
-        if let Some(waker) = self.shared.waker.borrow_mut().take() {
-            waker.wake();
-        }
+        self.shared.waker.wake();
     }
 
     /// Runs until [`Egress::close`]. Dropped or panicking, it resets every open stream.
@@ -72,8 +72,10 @@ impl Egress {
             if self.shared.closed.get() {
                 return Poll::Ready(());
             }
-            *self.shared.waker.borrow_mut() = Some(cx.waker().clone());
-            lanes.extend(self.shared.incoming.take());
+            self.shared.waker.keep(cx.waker());
+            for lane in self.shared.incoming.take() {
+                lanes.push(lane);
+            }
             while let Poll::Ready(Some(())) = lanes.poll_next_unpin(cx) {}
             Poll::Pending
         })
@@ -85,8 +87,6 @@ impl Egress {
         self.shared.closed.set(true);
         let left = self.shared.incoming.take();
         drop(left);
-        if let Some(waker) = self.shared.waker.borrow_mut().take() {
-            waker.wake();
-        }
+        self.shared.waker.wake();
     }
 }

@@ -3,6 +3,7 @@
 //! Kept by the session, not by the subscription's actor, so that a restarted actor finds what its predecessor left
 //! open and the count for PUBLISH_DONE stays exact.
 
+use super::waker::KeptWaker;
 use crate::supervise::mailbox::Wake;
 use actix::Message;
 use laps_protocol::moqt::error::ResetCode;
@@ -11,7 +12,6 @@ use laps_protocol::relay::track_log::SubgroupSeq;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::task::Waker;
 
 /// A downstream stream of the subscription was closed.
 #[derive(Clone, Copy, Debug, Message)]
@@ -25,15 +25,7 @@ pub(super) struct LaneControl {
     pub(super) reset: Cell<Option<ResetCode>>,
     /// True while the lane waits for the log, and for nothing else.
     pub(super) hungry: Cell<bool>,
-    pub(super) waker: RefCell<Option<Waker>>,
-}
-
-impl LaneControl {
-    fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
+    pub(super) waker: KeptWaker,
 }
 
 /// All lanes of one subscription, and how many streams it has opened since it began.
@@ -73,7 +65,7 @@ impl Streams {
     pub fn advance(&self) {
         for lane in self.lanes.borrow().values() {
             if lane.hungry.get() {
-                lane.wake();
+                lane.waker.wake();
             }
         }
     }
@@ -87,7 +79,7 @@ impl Streams {
     pub fn reset_groups(&self, code: ResetCode, which: impl Fn(GroupId) -> bool) {
         for lane in self.lanes.borrow().values().filter(|lane| which(lane.group)) {
             lane.reset.set(Some(code));
-            lane.wake();
+            lane.waker.wake();
         }
     }
 
@@ -96,7 +88,7 @@ impl Streams {
             group,
             reset: Cell::default(),
             hungry: Cell::default(),
-            waker: RefCell::default(),
+            waker: KeptWaker::default(),
         });
         self.lanes.borrow_mut().insert(seq, Rc::clone(&control));
         control
