@@ -104,12 +104,14 @@ fn joined(thread: std::thread::JoinHandle<Result<(), Failure>>) -> Result<(), Fa
 async fn measure(seen: &Seen, pid: Option<u32>, work: &Work) -> Result<Outcome, Failure> {
     let cpu = || pid.map_or(Ok(Duration::ZERO), cpu_of);
     let (objects, bytes) = (seen.objects.get(), seen.bytes.get());
-    let (machine, began, before) = (Machine::now()?, Instant::now(), cpu()?);
+    let own = std::process::id();
+    let (machine, began, before, own_before) = (Machine::now()?, Instant::now(), cpu()?, cpu_of(own)?);
     seen.measuring.set(true);
     sleep(Duration::from_secs_f64(work.seconds)).await;
     seen.measuring.set(false);
     let (used, took) = (cpu()?.saturating_sub(before), began.elapsed());
-    let (steal, busy) = Machine::now()?.since(machine);
+    let spent = used + cpu_of(own)?.saturating_sub(own_before);
+    let shares = Machine::now()?.since(machine, spent);
     let latency = seen.latency.borrow();
     let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e6;
     Ok(Outcome {
@@ -119,8 +121,8 @@ async fn measure(seen: &Seen, pid: Option<u32>, work: &Work) -> Result<Outcome, 
         cpu_seconds: used.as_secs_f64(),
         p50_ms: ms(0.5),
         p99_ms: ms(0.99),
-        steal,
-        busy,
+        steal: shares.stolen,
+        others: shares.others,
         missing: 0,
         broken: 0,
     })

@@ -21,8 +21,8 @@ pub(crate) struct Outcome {
     pub(crate) p99_ms: f64,
     /// Share of the machine that the hypervisor gave to others.
     pub(crate) steal: f64,
-    /// Share of the machine that was used, by anybody.
-    pub(crate) busy: f64,
+    /// Share of the machine that was used by neither the forwarder nor the generator.
+    pub(crate) others: f64,
     /// Deliveries that never came, of the whole run.
     pub(crate) missing: u64,
     /// Streams that ended in the middle, of the whole run.
@@ -48,7 +48,7 @@ pub(crate) fn print_json(outcome: &Outcome) -> Result<(), Failure> {
 pub(crate) fn print_head() {
     println!(
         "{:<10} {:>11} {:>8} {:>9} {:>8} {:>8} {:>7} {:>7} {:>8}",
-        "run", "delivered/s", "CPU s", "CPU s/GB", "p50 ms", "p99 ms", "steal%", "busy%", "missing"
+        "run", "delivered/s", "CPU s", "CPU s/GB", "p50 ms", "p99 ms", "steal%", "others%", "missing"
     );
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn print_run(name: &str, run: &Outcome) {
         run.p50_ms,
         run.p99_ms,
         run.steal * 100.0,
-        run.busy * 100.0,
+        run.others * 100.0,
         run.missing + run.broken,
     );
 }
