@@ -413,7 +413,7 @@ impl Raw {
             extensions: Bytes::new(),
             end_of_group: false,
             status: ObjectStatus::Normal,
-            payload: Bytes::new(),
+            payload: Bytes::copy_from_slice(payload),
         };
         let mut bytes = BytesMut::new();
         CODEC.encode_datagram_header(&object, &mut bytes).unwrap();

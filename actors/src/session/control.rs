@@ -1,11 +1,13 @@
 //! The control stream's two tasks: one reads, one writes.
 
-use super::{ControlEvent, SessionActor};
+use super::{ControlEvent, SessionActor, Shutdown};
 use crate::supervise::mailbox;
 use crate::transport::{RecvGuard, SendGuard};
-use actix::Addr;
+use actix::{ActorFutureExt, Addr, AsyncContext, Handler, WrapFuture};
 use bytes::Bytes;
+use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::session::{ControlStream, Input};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long the session may take for one read of control bytes before its task gives up on it.
 const HANDLE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an ending session waits for its peer to take the last control bytes.
+const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
 
 /// What the writing task is given.
 enum Item {
@@ -84,6 +88,18 @@ impl ControlWriter {
         let (told, flushed) = oneshot::channel();
         drop(self.queue.send(Item::Flush(told)));
         async move { drop(flushed.await) }
+    }
+}
+
+impl Handler<Shutdown> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: Shutdown, ctx: &mut Self::Context) {
+        // A close overtakes what the control stream still holds, such as the PUBLISH_DONE of a track that just ended.
+        let flushed: Vec<_> = self.controls.iter().map(|(_, writer)| writer.flushed()).collect();
+        let flushed = tokio::time::timeout(FLUSH_DEADLINE, futures::future::join_all(flushed));
+        ctx.spawn(flushed.into_actor(self).map(move |_, actor, ctx| {
+            actor.close(ctx, CloseCode::NoError, Cow::Borrowed(msg.reason));
+        }));
     }
 }
 

@@ -6,7 +6,7 @@ use super::egress::Streams;
 use super::ingress::{self, Ingress};
 use super::messages::{
     AcceptPublish, Binding, Breach, ForwardPublished, PublishTrack, ReleaseUpstream, Request, ResolveAlias,
-    Say, Shutdown, SubscribeUpstream, SubscriptionOver,
+    Say, SubscribeUpstream, SubscriptionOver,
 };
 use super::{ControlEvent, Incoming, SessionActor};
 use crate::announce::{self, AnnounceActor};
@@ -15,6 +15,7 @@ use crate::subscription::{self, Origin, Spec, SubscriptionActor};
 use crate::supervise::guard::{ChildDown, ChildGuard, ChildId};
 use crate::supervise::mailbox;
 use crate::supervise::policy::Decision;
+use crate::track::SourceGone;
 use crate::transport::{ConnError, RecvGuard, SendGuard};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
 use bytes::Bytes;
@@ -30,12 +31,10 @@ use slog::{debug, info, warn};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Subscriber priority of the relay's own subscriptions: the middle. MOQT-14 §7.3 [D14-SUB-13]
 const UPSTREAM_PRIORITY: u8 = 128;
-/// How long an ending session waits for its peer to take the last control bytes.
-const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
 
 impl SessionActor {
     pub(super) fn open_control(&mut self, ctx: &mut Context<Self>) {
@@ -399,7 +398,15 @@ impl Handler<AcceptPublish> for SessionActor {
             filter: SubscribeFilter::LargestObject,
             params: MessageParams::default(),
         };
-        drop(self.command(ctx, Command::AcceptPublish(msg.request, ok)));
+        if self
+            .command(ctx, Command::AcceptPublish(msg.request, ok))
+            .is_err()
+        {
+            // The peer serves the track by our SUBSCRIBE already, or took its PUBLISH back.
+            let why = "the track is subscribed already";
+            self.refuse(ctx, msg.request, RequestErrorReason::InternalError, why);
+            mailbox::signal(&msg.track, SourceGone { source: msg.source });
+        }
     }
 }
 
@@ -477,18 +484,6 @@ impl Handler<PublishTrack> for SessionActor {
             .offers
             .insert(id, Spec::new(id, alias, subscribe, Origin::OurPublish));
         Ok(id)
-    }
-}
-
-impl Handler<Shutdown> for SessionActor {
-    type Result = ();
-    fn handle(&mut self, msg: Shutdown, ctx: &mut Self::Context) {
-        // A close overtakes what the control stream still holds, such as the PUBLISH_DONE of a track that just ended.
-        let flushed: Vec<_> = self.controls.iter().map(|(_, writer)| writer.flushed()).collect();
-        let flushed = tokio::time::timeout(FLUSH_DEADLINE, futures::future::join_all(flushed));
-        ctx.spawn(flushed.into_actor(self).map(move |_, actor, ctx| {
-            actor.close(ctx, CloseCode::NoError, Cow::Borrowed(msg.reason));
-        }));
     }
 }
 

@@ -43,7 +43,7 @@ pub struct SubscribeUpstream {
     pub terms: UpstreamTerms,
 }
 
-/// A track takes the peer's PUBLISH.
+/// A track takes the peer's PUBLISH. When the session cannot accept it, the track is told `SourceGone`.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct AcceptPublish {
@@ -51,6 +51,10 @@ pub struct AcceptPublish {
     pub request: RequestId,
     /// Somebody wants objects.
     pub forward: bool,
+    /// The track.
+    pub track: Addr<TrackActor>,
+    /// The publisher's number in it.
+    pub source: SourceId,
 }
 
 /// A track that was published starts or stops wanting objects.

@@ -272,7 +272,7 @@ impl Actor for SessionActor {
             .over
             .take()
             .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
-        debug!(self.log, "session ends"; "why" => &why);
+        debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused);
         self.tell(SessionNews::Closed { why, clean });
     }
 }

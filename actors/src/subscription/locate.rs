@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 /// How often a track may turn out dead between being found and being attached to.
 const ATTEMPTS: usize = 3;
+/// The registry is given at least this long, whatever a subscription is to wait: a busy one must not look empty.
+const LEAST_ASK: Duration = Duration::from_millis(250);
 
 /// The track's copy on this arbiter.
 #[derive(Clone, Debug)]
@@ -113,7 +115,7 @@ async fn resolve(
     loop {
         // Without a bound of its own the question is asked anew after each longest ask.
         let wait = until.map_or(mailbox::LONGEST_ASK, |until| {
-            until.saturating_duration_since(Instant::now())
+            until.saturating_duration_since(Instant::now()).max(LEAST_ASK)
         });
         let question = ResolveTrack {
             name: name.clone(),

@@ -425,6 +425,12 @@ impl Actor for SubscriptionActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.locate(ctx);
     }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let streams = &self.birth.streams;
+        debug!(self.birth.log, "subscription ends"; "streams" => streams.opened(), "lagged" => streams.lagged(),
+            "datagrams_lost" => self.datagrams_lost);
+    }
 }
 
 impl Handler<TrackAdvanced> for SubscriptionActor {

@@ -144,7 +144,7 @@ impl Handler<Ingest> for TrackActor {
 
 impl Handler<AddSource> for TrackActor {
     type Result = ();
-    fn handle(&mut self, msg: AddSource, _: &mut Self::Context) {
+    fn handle(&mut self, msg: AddSource, ctx: &mut Self::Context) {
         let ended = self.phase == Phase::Ended;
         let mut accepted = false;
         match &msg.source {
@@ -165,6 +165,8 @@ impl Handler<AddSource> for TrackActor {
                     AcceptPublish {
                         request: *request,
                         forward: false,
+                        track: ctx.address(),
+                        source: msg.id,
                     },
                 );
                 if !accepted {

@@ -54,6 +54,8 @@ impl TrackActor {
                         AcceptPublish {
                             request,
                             forward: wanted,
+                            track: ctx.address(),
+                            source: id,
                         },
                     )
                 };

@@ -1,0 +1,151 @@
+//! PUBLISH_DONE counts the streams of its subscription exactly, and comes when all of them are over.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::raw::{News, Raw, raw};
+use common::shards::Placement;
+use common::{relay, run, settings, track};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{ControlMessage, PublishDoneStatus, SubscribeFilter};
+use laps_protocol::moqt::object::SubgroupIdMode;
+
+const ALIAS: u64 = 70;
+const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
+
+/// Place of PUBLISH_DONE in the log, and that of the last end of a stream.
+fn order(log: &[News]) -> (usize, usize) {
+    let done = |news: &News| matches!(news, News::Control(ControlMessage::PublishDone(..)));
+    let end = |news: &News| matches!(news, News::Fin(_) | News::Reset(..));
+    (
+        log.iter().position(done).unwrap(),
+        log.iter().rposition(end).unwrap(),
+    )
+}
+
+/// A publisher that says `upstream_count`, and two subscribers of which one comes late.
+async fn streams(shards: usize, upstream_count: Option<u64>) {
+    let mut settings = settings(shards);
+    let placement = Placement::default();
+    placement.watch(&mut settings);
+    let relay = relay(settings).await;
+    let name = track("count", "video");
+    let mut publisher = placement.raw_on(&relay, 0).await;
+    publisher.announce(name.namespace()).await;
+    let mut early = placement.raw_on(&relay, shards - 1).await;
+    let early_id = early.subscribe(&name, NEWEST).await;
+    let upstream = publisher.serve(&name, ALIAS).await;
+    let early_alias = early.answer(early_id).await.unwrap().alias;
+    publisher.group(ALIAS, 0, 3).await;
+    publisher.group(ALIAS, 1, 3).await;
+    early.until_objects(early_alias, 6).await;
+    let mut late = placement.raw_on(&relay, 0).await;
+    let (late_id, ok) = late.subscribed(&name, NEWEST).await;
+    let mut first = publisher.open(ALIAS, 2, SubgroupIdMode::Zero).await;
+    let mut second = publisher.open(ALIAS, 2, SubgroupIdMode::Explicit(1)).await;
+    first.object(0, b"zero").await;
+    second.object(1, b"one").await;
+    first.object(2, &[2; 100_000]).await;
+    second.fin();
+    publisher
+        .publish_done(upstream, PublishDoneStatus::TrackEnded, upstream_count)
+        .await;
+    // What PUBLISH_DONE announced may come after it. MOQT-14 §9.12 [D14-SUB-21]
+    publisher.fence().await;
+    first.object(3, b"three").await;
+    first.fin();
+    // MOQT-14 §9.12 [D14-SUB-19] [D14-SUB-20]
+    let done = early.done(early_id).await;
+    assert_eq!(
+        (done.status, done.stream_count),
+        (PublishDoneStatus::TrackEnded, Some(4))
+    );
+    let expected = [(2, 0), (2, 1), (2, 2), (2, 3)];
+    assert_eq!(Raw::places(&early.log, early_alias)[6..], expected);
+    let done = late.done(late_id).await;
+    assert_eq!(
+        (done.status, done.stream_count),
+        (PublishDoneStatus::TrackEnded, Some(2))
+    );
+    assert_eq!(Raw::places(&late.log, ok.alias), expected);
+    for client in [&early, &late] {
+        let (done, last) = order(&client.log);
+        assert!(done > last, "PUBLISH_DONE overtook a stream");
+    }
+}
+
+#[test]
+fn streams_are_counted_one_shard() {
+    run(|| streams(1, Some(4)));
+}
+
+#[test]
+fn streams_are_counted_two_shards() {
+    run(|| streams(2, Some(4)));
+}
+
+#[test]
+fn streams_are_counted_when_upstream_says_zero() {
+    run(|| streams(1, Some(0)));
+}
+
+#[test]
+fn streams_are_counted_when_upstream_does_not_know() {
+    run(|| streams(2, None));
+}
+
+#[test]
+fn datagrams_count_no_stream() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("count", "datagrams");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        let upstream = publisher.serve(&name, ALIAS).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        publisher.datagram(ALIAS, Location::new(0, 0), b"one");
+        subscriber
+            .wait(|log| (!Raw::datagrams(log, alias).is_empty()).then_some(()))
+            .await;
+        publisher
+            .publish_done(upstream, PublishDoneStatus::TrackEnded, Some(0))
+            .await;
+        // MOQT-14 §9.12 [D14-SUB-20]
+        let done = subscriber.done(id).await;
+        assert_eq!(
+            (done.status, done.stream_count),
+            (PublishDoneStatus::TrackEnded, Some(0))
+        );
+    });
+}
+
+#[test]
+fn a_stream_without_objects_is_not_opened_downstream() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("count", "empty");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        let upstream = publisher.serve(&name, ALIAS).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        // A stream without objects is no stream for the subscriber.
+        publisher.open(ALIAS, 0, SubgroupIdMode::Zero).await.fin();
+        publisher.group(ALIAS, 1, 2).await;
+        publisher
+            .publish_done(upstream, PublishDoneStatus::TrackEnded, Some(2))
+            .await;
+        let done = subscriber.done(id).await;
+        assert_eq!(done.stream_count, Some(1));
+        assert_eq!(Raw::places(&subscriber.log, alias), [(1, 0), (1, 1)]);
+    });
+}

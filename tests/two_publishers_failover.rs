@@ -1,0 +1,116 @@
+//! A second publisher of a track stands by, and takes over when the first is gone.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::raw::{Raw, raw};
+use common::shards::Placement;
+use common::{relay, run, settings, track};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::SubscribeFilter;
+
+const ALIAS: u64 = 70;
+
+/// How a publisher offers the track.
+#[derive(Clone, Copy)]
+enum Flow {
+    Announce,
+    Publish,
+}
+
+async fn takes_over(shards: usize, first_flow: Flow, second_flow: Flow) {
+    let mut settings = settings(shards);
+    let placement = Placement::default();
+    placement.watch(&mut settings);
+    let relay = relay(settings).await;
+    let name = track("standby", "video");
+    let mut first = placement.raw_on(&relay, 0).await;
+    let mut first_publish = None;
+    match first_flow {
+        Flow::Announce => first.announce(name.namespace()).await,
+        Flow::Publish => first_publish = Some(first.publish(&name, ALIAS, true).await),
+    }
+    let mut subscriber = raw(&relay).await;
+    let id = subscriber.subscribe(&name, SubscribeFilter::LargestObject).await;
+    match first_publish {
+        None => drop(first.serve(&name, ALIAS).await),
+        Some(publish) => drop(first.publish_ok(publish).await),
+    }
+    let alias = subscriber.answer(id).await.unwrap().alias;
+    for group in 0..3 {
+        first.group(ALIAS, group, 2).await;
+    }
+    subscriber.until_objects(alias, 6).await;
+    let mut second = placement.raw_on(&relay, shards - 1).await;
+    let mut publish = None;
+    match second_flow {
+        Flow::Announce => second.announce(name.namespace()).await,
+        Flow::Publish => {
+            let id = second.publish(&name, ALIAS + 1, false).await;
+            // MOQT-14 §8.2 [D14-PUB-2]: accepted, and not asked for objects while the first serves.
+            assert!(!second.publish_ok(id).await.forward);
+            publish = Some(id);
+        }
+    }
+    drop(first);
+    match publish {
+        None => {
+            let (id, _) = second.asked(&name, 0).await;
+            second.accept(id, ALIAS + 1, Some(Location::new(2, 1))).await;
+        }
+        Some(id) => {
+            // MOQT-14 §8.4 [D14-SUB-11]
+            let forward = second
+                .wait(|log| Raw::updates(log, id).first().map(|update| update.forward))
+                .await;
+            assert!(forward);
+        }
+    }
+    // It begins with what the first had sent already. MOQT-14 §8.2 [D14-PUB-1]
+    for group in 2..5 {
+        second.group(ALIAS + 1, group, 2).await;
+    }
+    let expected: Vec<_> = (0..5).flat_map(|group| [(group, 0), (group, 1)]).collect();
+    assert_eq!(subscriber.until_objects(alias, expected.len()).await, expected);
+    subscriber.fence().await;
+    assert_eq!(Raw::places(&subscriber.log, alias), expected, "no object twice");
+    let over = subscriber.log.iter().any(|news| {
+        matches!(
+            news,
+            common::raw::News::Control(laps_protocol::moqt::message::ControlMessage::PublishDone(..))
+        )
+    });
+    // MOQT-14 §8.4.2 [D14-PUB-4] [D14-PUB-6]: nothing to see downstream.
+    assert!(!over);
+}
+
+#[test]
+fn announced_after_announced() {
+    run(|| takes_over(1, Flow::Announce, Flow::Announce));
+}
+
+#[test]
+fn announced_after_announced_on_another_shard() {
+    run(|| takes_over(2, Flow::Announce, Flow::Announce));
+}
+
+#[test]
+fn published_after_announced() {
+    run(|| takes_over(1, Flow::Announce, Flow::Publish));
+}
+
+#[test]
+fn published_after_published_on_another_shard() {
+    run(|| takes_over(2, Flow::Publish, Flow::Publish));
+}
+
+#[test]
+fn announced_after_published() {
+    run(|| takes_over(1, Flow::Publish, Flow::Announce));
+}
