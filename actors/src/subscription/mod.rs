@@ -59,6 +59,8 @@ pub struct SubscriptionActor {
     /// Objects were wanted when it last looked.
     forwarding: bool,
     datagrams_lost: u64,
+    /// Groups that the log had dropped when it was last looked at.
+    evicted: Cell<u64>,
 }
 
 /// What a subscription's actor is made of.
@@ -269,7 +271,11 @@ impl SubscriptionActor {
                 .session
                 .max_open_streams
                 .saturating_sub(self.birth.streams.open());
-            let found = handle::read(log, |log| self.find(log, &mut cursor, room)).unwrap_or_default();
+            let found = handle::read(log, |log| {
+                self.give_up_evicted(log);
+                self.find(log, &mut cursor, room)
+            });
+            let found = found.unwrap_or_default();
             if let Some(place) = &mut self.place {
                 place.cursor = cursor;
             }
@@ -283,6 +289,16 @@ impl SubscriptionActor {
             }
         }
         self.settle(ctx);
+    }
+
+    /// What the log has dropped may not live on in the send buffers of a subscriber that does not read [D14-LIM-4]: the
+    /// log, not the number of streams, bounds what one costs. A log that is smaller than what is on its way to a good
+    /// subscriber would cost that one objects too.
+    fn give_up_evicted(&self, log: &TrackLog) {
+        let evicted = log.stats().evicted_groups;
+        if self.evicted.replace(evicted) != evicted {
+            self.birth.streams.reset_lost(|seq| log.subgroup(seq).is_some());
+        }
     }
 
     fn find(&self, log: &TrackLog, cursor: &mut Cursor, mut room: usize) -> Found {
@@ -414,6 +430,7 @@ impl Birth {
                 late: false,
                 forwarding: false,
                 datagrams_lost: 0,
+                evicted: Cell::new(0),
             }
         })
     }

@@ -75,6 +75,16 @@ impl Streams {
         self.reset_groups(code, |_| true);
     }
 
+    /// Resets and counts the open lanes whose subgroup is not kept any more.
+    pub fn reset_lost(&self, is_kept: impl Fn(SubgroupSeq) -> bool) {
+        for (_, lane) in self.lanes.borrow().iter().filter(|(seq, _)| !is_kept(**seq)) {
+            if lane.reset.replace(Some(ResetCode::DeliveryTimeout)).is_none() {
+                self.count_lagged();
+            }
+            lane.waker.wake();
+        }
+    }
+
     /// Resets the open lanes of some groups.
     pub fn reset_groups(&self, code: ResetCode, which: impl Fn(GroupId) -> bool) {
         for lane in self.lanes.borrow().values().filter(|lane| which(lane.group)) {

@@ -1,0 +1,219 @@
+//! Requests: how many there may be, what is answered to those that are not served, and what may be asked for twice.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, and cares for one thing among many"
+)]
+
+mod common;
+
+use common::raw::{News, Raw, raw, subscribe};
+use common::{relay, run, settings, track};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{
+    ControlMessage, Fetch, FetchRange, GroupOrderRequest, MessageParams, NamespaceRequest,
+    RequestErrorReason, RequestId, RequestKind, SubscribeFilter,
+};
+
+const ALIAS: u64 = 70;
+const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
+/// MOQT-14 §3.4 [D14-TERM-1]
+const TOO_MANY_REQUESTS: u64 = 7;
+const INVALID_REQUEST_ID: u64 = 4;
+
+#[test]
+fn the_maximum_is_always_sent_and_large() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let client = raw(&relay).await;
+        // MOQT-14 §9.3.2.3 [D14-SETUP-18]
+        assert_eq!(client.setup.params.max_request_id, Some(10_000));
+    });
+}
+
+#[test]
+fn the_maximum_is_raised_as_requests_end() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.core.max_request_id = 20;
+        let relay = relay(settings).await;
+        let mut client = raw(&relay).await;
+        assert_eq!(client.setup.params.max_request_id, Some(20));
+        // Many times the window, each answered and over.
+        for _ in 0..100 {
+            client.fence().await;
+        }
+        let raised: Vec<_> = client
+            .log
+            .iter()
+            .filter_map(|news| match news {
+                News::Control(ControlMessage::MaxRequestId(maximum)) => Some(*maximum),
+                _ => None,
+            })
+            .collect();
+        // MOQT-14 §9.5 [D14-REQ-4] [D14-REQ-5]: it only grows, and not with every request.
+        assert!(raised.is_sorted_by(|a, b| a < b), "{raised:?}");
+        assert!(*raised.last().unwrap() >= 200);
+        assert!(raised.len() <= 20, "{raised:?}");
+    });
+}
+
+#[test]
+fn a_request_at_the_maximum_ends_the_session() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.core.max_request_id = 4;
+        settings.session.subscribe_wait = None;
+        let relay = relay(settings).await;
+        let mut client = raw(&relay).await;
+        // MOQT-14 §9.5 [D14-REQ-3]: 0 and 2 are below 4, and stay open; 4 is not.
+        for name in ["a", "b", "c"] {
+            client.subscribe(&track("requests", name), NEWEST).await;
+        }
+        assert_eq!(client.closed().await, TOO_MANY_REQUESTS);
+    });
+}
+
+#[test]
+fn a_request_out_of_sequence_ends_the_session() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        // MOQT-14 §9.1 [D14-REQ-2]
+        for id in [2, 1] {
+            let mut client = raw(&relay).await;
+            let status = subscribe(&track("requests", "a"), NEWEST);
+            client
+                .say(ControlMessage::TrackStatus(RequestId(id), status))
+                .await;
+            assert_eq!(client.closed().await, INVALID_REQUEST_ID);
+        }
+    });
+}
+
+#[test]
+fn what_is_not_served_is_refused() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let mut client = raw(&relay).await;
+        let name = track("requests", "video");
+        let fetch = Fetch {
+            priority: 128,
+            group_order: GroupOrderRequest::Publisher,
+            range: FetchRange::Standalone {
+                track: name.clone(),
+                start: Location::ZERO,
+                end: Location::new(1, 0),
+            },
+            params: MessageParams::default(),
+        };
+        let watch = NamespaceRequest {
+            namespace: name.namespace().clone(),
+            params: MessageParams::default(),
+        };
+        let (first, second, third) = (client.id(), client.id(), client.id());
+        client.say(ControlMessage::Fetch(first, fetch)).await;
+        client
+            .say(ControlMessage::SubscribeNamespace(second, watch))
+            .await;
+        client
+            .say(ControlMessage::TrackStatus(third, subscribe(&name, NEWEST)))
+            .await;
+        // MOQT-14 §4 [D14-MSG-32]
+        for (id, kind) in [
+            (first, RequestKind::Fetch),
+            (second, RequestKind::SubscribeNamespace),
+            (third, RequestKind::TrackStatus),
+        ] {
+            let (refused, error) = client.refused(id).await;
+            assert_eq!((refused, error.reason), (kind, RequestErrorReason::NotSupported));
+        }
+    });
+}
+
+#[test]
+fn a_second_subscribe_is_refused_and_the_first_goes_on() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("requests", "twice");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut client = raw(&relay).await;
+        let id = client.subscribe(&name, NEWEST).await;
+        publisher.serve(&name, ALIAS).await;
+        let alias = client.answer(id).await.unwrap().alias;
+        let again = client.subscribe(&name, NEWEST).await;
+        // MOQT-14 §9.7 [D14-VAL-15]
+        let error = client.answer(again).await.unwrap_err();
+        assert_eq!(error.reason, RequestErrorReason::InternalError);
+        publisher.group(ALIAS, 0, 2).await;
+        assert_eq!(client.until_objects(alias, 2).await, [(0, 0), (0, 1)]);
+    });
+}
+
+#[test]
+fn a_session_may_subscribe_to_its_own_track() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("requests", "own");
+        let mut client = raw(&relay).await;
+        client.announce(name.namespace()).await;
+        let id = client.subscribe(&name, NEWEST).await;
+        client.serve(&name, ALIAS).await;
+        let alias = client.answer(id).await.unwrap().alias;
+        client.group(ALIAS, 0, 2).await;
+        // MOQT-14 §5.1 [D14-SUB-22]
+        assert_eq!(client.until_objects(alias, 2).await, [(0, 0), (0, 1)]);
+    });
+}
+
+#[test]
+fn refused_subscriptions_leave_nothing_behind() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.subscribe_wait = Some(std::time::Duration::ZERO);
+        settings.session.core.max_request_id = 20;
+        let relay = relay(settings).await;
+        let mut client = raw(&relay).await;
+        let name = track("requests", "again");
+        // The same track is asked for again and again, as a client does that waits for it.
+        for _ in 0..12 {
+            let id = client.subscribe(&name, NEWEST).await;
+            let error = client.answer(id).await.unwrap_err();
+            // [D14-SUB-10]; a slot that stayed would be a second subscription.
+            assert_eq!(error.reason, RequestErrorReason::TrackDoesNotExist);
+        }
+        assert!(Raw::objects(&client.log).is_empty());
+    });
+}
+
+#[test]
+fn the_upstreams_refusal_is_passed_on() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("requests", "refused");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut client = raw(&relay).await;
+        let id = client.subscribe(&name, NEWEST).await;
+        let (upstream, asked) = publisher.asked(&name, 0).await;
+        // MOQT-14 §7.3, §9.7 [D14-SUB-12] [D14-SUB-13]
+        assert!(asked.forward && asked.priority == 128 && asked.filter == NEWEST);
+        // MOQT-14 §8.3 [D14-SUB-9]: nothing is said downstream before upstream has spoken.
+        client.fence().await;
+        let answered = |news: &News| matches!(news, News::Control(ControlMessage::SubscribeOk(..)));
+        assert!(!client.log.iter().any(answered));
+        let error = laps_protocol::moqt::message::RequestError::new(RequestErrorReason::Unauthorized, "no");
+        publisher
+            .say(ControlMessage::RequestError(
+                upstream,
+                RequestKind::Subscribe,
+                error.clone(),
+            ))
+            .await;
+        assert_eq!(client.answer(id).await.unwrap_err(), error);
+    });
+}
