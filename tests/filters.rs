@@ -313,3 +313,28 @@ fn unsubscribe_resets_open_streams() {
         assert_eq!(Raw::places(&subscriber.log, alias), [(6, 0)]);
     });
 }
+
+#[test]
+fn an_update_counts_while_the_subscription_waits_for_its_publisher() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.subscribe_wait = None;
+        let relay = relay(settings).await;
+        let name = track("filters", "early");
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        // MOQT-14 §9.10 [D14-VAL-9] [D14-VAL-10]
+        subscriber.update(id, Location::ZERO, Some(1), true).await;
+        subscriber.fence().await;
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        publisher.serve(&name, ALIAS).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        for group in 0..3 {
+            publisher.group(ALIAS, group, 1).await;
+        }
+        let done = subscriber.done(id).await;
+        assert_eq!(done.status, PublishDoneStatus::SubscriptionEnded);
+        assert_eq!(Raw::places(&subscriber.log, alias), [(0, 0), (1, 0)]);
+    });
+}

@@ -11,8 +11,9 @@
 
 mod common;
 
-use common::raw::{News, Raw, raw, subscribe};
+use common::raw::{News, Raw, Reading, raw, subscribe};
 use common::{relay, run, settings, track};
+use laps_actors::transport::TransportConfig;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
     ControlMessage, Fetch, FetchRange, GroupOrderRequest, MessageParams, NamespaceRequest,
@@ -24,6 +25,7 @@ const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
 /// MOQT-14 §3.4 [D14-TERM-1]
 const TOO_MANY_REQUESTS: u64 = 7;
 const INVALID_REQUEST_ID: u64 = 4;
+const CONTROL_MESSAGE_TIMEOUT: u64 = 0x11;
 
 #[test]
 fn the_maximum_is_always_sent_and_large() {
@@ -215,5 +217,35 @@ fn the_upstreams_refusal_is_passed_on() {
             ))
             .await;
         assert_eq!(client.answer(id).await.unwrap_err(), error);
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_read_its_answers_loses_its_session() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.max_control_backlog = 2000;
+        settings.transport.send_buffer = 8192;
+        let relay = relay(settings).await;
+        let window = TransportConfig {
+            bidi_stream_window: 4096,
+            ..TransportConfig::default()
+        };
+        let mut client = Raw::connect(&relay, Reading::Everything, window).await;
+        let mut bystander = raw(&relay).await;
+        client.deaf.set(true);
+        let status = subscribe(&track("requests", "unread"), NEWEST);
+        // The peer's window, the send buffer and the backlog hold some hundred answers. [D14-LIM-4]
+        for _ in 0..4000 {
+            let id = client.id();
+            if !client
+                .try_say(ControlMessage::TrackStatus(id, status.clone()))
+                .await
+            {
+                break;
+            }
+        }
+        assert_eq!(client.closed().await, CONTROL_MESSAGE_TIMEOUT);
+        bystander.fence().await;
     });
 }

@@ -20,7 +20,9 @@ use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::moqt::object::{
     DatagramObject, ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupIdMode, TrackAlias,
 };
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use tokio::sync::mpsc;
 
 /// The one draft there is.
@@ -63,6 +65,8 @@ pub struct Raw {
     /// Everything seen so far.
     pub log: Vec<News>,
     pub setup: ServerSetup,
+    /// Set, the client takes nothing more from its control stream, which stays open.
+    pub deaf: Rc<Cell<bool>>,
     control: SendGuard,
     news: mpsc::UnboundedReceiver<News>,
     next_id: u64,
@@ -94,7 +98,9 @@ impl Raw {
         let (control, control_in) = conn.open_bidi().await.unwrap();
         let (tell, news) = mpsc::unbounded_channel();
         let (mut uni, mut datagrams, mut bidi) = (parts.uni, parts.datagrams, parts.bidi);
-        let mut tasks = vec![actix_rt::spawn(read_control(control_in, tell.clone()))];
+        let deaf = Rc::new(Cell::new(false));
+        let control_task = read_control(control_in, tell.clone(), Rc::clone(&deaf));
+        let mut tasks = vec![actix_rt::spawn(control_task)];
         let streams = tell.clone();
         tasks.push(actix_rt::spawn(async move {
             let (mut held, mut number) = (Vec::new(), 0);
@@ -130,6 +136,7 @@ impl Raw {
                 version: 0,
                 params: SetupParams::default(),
             },
+            deaf,
             control,
             news,
             next_id: 0,
@@ -160,6 +167,13 @@ impl Raw {
         let mut bytes = BytesMut::new();
         CODEC.encode(&message, &mut bytes).unwrap();
         self.control.send(&mut [bytes.freeze()]).await.unwrap();
+    }
+
+    /// Writes one control message; false when the connection is gone.
+    pub async fn try_say(&mut self, message: ControlMessage) -> bool {
+        let mut bytes = BytesMut::new();
+        CODEC.encode(&message, &mut bytes).unwrap();
+        self.control.send(&mut [bytes.freeze()]).await.is_ok()
     }
 
     /// The id for the next request.
@@ -617,9 +631,11 @@ impl RawStream {
     }
 }
 
-async fn read_control(mut stream: RecvGuard, tell: mpsc::UnboundedSender<News>) {
+async fn read_control(mut stream: RecvGuard, tell: mpsc::UnboundedSender<News>, deaf: Rc<Cell<bool>>) {
     let mut decoder = ControlDecoder::new(CODEC);
-    while let Ok(Some(bytes)) = stream.receive().await {
+    while !deaf.get()
+        && let Ok(Some(bytes)) = stream.receive().await
+    {
         decoder.push(bytes);
         while let Some(message) = decoder.next().unwrap() {
             drop(tell.send(News::Control(message)));
@@ -627,6 +643,7 @@ async fn read_control(mut stream: RecvGuard, tell: mpsc::UnboundedSender<News>) 
     }
     // A stop of the reading side would end the session.
     std::future::pending::<()>().await;
+    drop(stream);
 }
 
 async fn read_stream(number: usize, mut stream: RecvGuard, tell: mpsc::UnboundedSender<News>) {

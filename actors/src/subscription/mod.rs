@@ -167,10 +167,7 @@ impl SubscriptionActor {
             self.unavailable(ctx, why);
             return;
         };
-        if spec.filter().is_none() || self.birth.resumed {
-            spec.set_filter(settled);
-        }
-        self.filter.set(settled);
+        self.filter.set(spec.settle(settled));
         if !spec.is_accepted() {
             self.accept(&attached);
         }

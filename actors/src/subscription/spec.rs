@@ -1,6 +1,7 @@
 //! What a session remembers of a downstream subscription, so that its actor can be started again.
 
 use laps_protocol::moqt::filter::ResolvedFilter;
+use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishOk, RequestId, Subscribe, SubscribeUpdate};
 use laps_protocol::moqt::object::TrackAlias;
 use std::cell::Cell;
@@ -34,6 +35,8 @@ struct State {
     accepted: Cell<bool>,
     forward: Cell<bool>,
     filter: Cell<Option<ResolvedFilter>>,
+    /// What updates said before there was a filter to narrow.
+    early: Cell<ResolvedFilter>,
 }
 
 impl Spec {
@@ -44,6 +47,10 @@ impl Spec {
             accepted: Cell::new(false),
             forward: Cell::new(subscribe.forward),
             filter: Cell::new(None),
+            early: Cell::new(ResolvedFilter {
+                start: Location::ZERO,
+                end_group: None,
+            }),
         };
         Self {
             request,
@@ -84,13 +91,22 @@ impl Spec {
         self.state.filter.get()
     }
 
-    pub(super) fn set_filter(&self, filter: ResolvedFilter) {
-        self.state.filter.set(Some(filter));
+    /// Settles the range, within what updates have left of it; the value is what holds.
+    pub(super) fn settle(&self, filter: ResolvedFilter) -> ResolvedFilter {
+        let early = self.state.early.get();
+        let ends = filter.end_group.into_iter().chain(early.end_group);
+        let settled = ResolvedFilter {
+            start: filter.start.max(early.start),
+            end_group: ends.min(),
+        };
+        self.state.filter.set(Some(settled));
+        settled
     }
 
     /// The peer changed its mind; the session has checked that it narrows. MOQT-14 §9.10 [D14-VAL-9]
     pub fn update(&self, update: &SubscribeUpdate) {
         self.state.forward.set(update.forward);
+        self.state.early.set(self.state.early.get().narrow(update));
         if let Some(filter) = self.state.filter.get() {
             self.state.filter.set(Some(filter.narrow(update)));
         }

@@ -2,6 +2,8 @@
 
 mod birth;
 mod handlers;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub use birth::Birth;

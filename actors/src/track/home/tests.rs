@@ -1,0 +1,176 @@
+//! The home copy beside a replica that is slow.
+
+use super::{Birth, TrackActor};
+use crate::registry::RegistryActor;
+use crate::reply::{Reply, ReplyTo};
+use crate::supervise::inject::Faults;
+use crate::supervise::mailbox;
+use crate::track::replication::MAX_PENDING_BYTES;
+use crate::track::{
+    AttachReplica, Config, Gather, Ingest, ReaderId, Replicate, Source, SourceId, TrackGone, UpstreamTerms,
+};
+use actix::{Actor, Addr, Context, Handler, Message};
+use bytes::Bytes;
+use laps_protocol::moqt::message::PublishDoneStatus;
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
+use laps_protocol::relay::track_log::Append;
+use slog::{Discard, Logger, o};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+const LONG: Duration = Duration::from_secs(9);
+
+/// Keeps what it is sent and answers when it is told to.
+struct SlowReplica {
+    unanswered: Vec<ReplyTo<()>>,
+    seen: mpsc::UnboundedSender<Replicate>,
+}
+
+impl Actor for SlowReplica {
+    type Context = Context<Self>;
+}
+
+impl Handler<Replicate> for SlowReplica {
+    type Result = Reply<()>;
+    fn handle(&mut self, msg: Replicate, _: &mut Self::Context) -> Self::Result {
+        drop(self.seen.send(msg));
+        let (reply, to) = Reply::later();
+        self.unanswered.push(to);
+        reply
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answer;
+
+impl Handler<Answer> for SlowReplica {
+    type Result = ();
+    fn handle(&mut self, _: Answer, _: &mut Self::Context) {
+        for reply in self.unanswered.drain(..) {
+            reply.send(());
+        }
+    }
+}
+
+/// A live track of this process with one replica.
+async fn track() -> (
+    Addr<TrackActor>,
+    SourceId,
+    Addr<SlowReplica>,
+    mpsc::UnboundedReceiver<Replicate>,
+) {
+    let log = Logger::root(Discard, o!());
+    let registry = RegistryActor::new(log.clone(), 1, None).start();
+    let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
+    let source = SourceId::next();
+    let home = TrackActor::new(Birth {
+        name: FullTrackName::new(namespace, Bytes::from_static(b"track")).unwrap(),
+        epoch: 1,
+        config: Arc::new(Config::default()),
+        registry,
+        log,
+        faults: Faults::default(),
+        guard: None,
+        terms: UpstreamTerms::default(),
+        source: (
+            source,
+            Source::Local {
+                wanted: watch::Sender::new(false),
+            },
+        ),
+    })
+    .start();
+    mailbox::ask(&home, Gather { readers: Vec::new() }, LONG)
+        .await
+        .unwrap();
+    let (seen, batches) = mpsc::unbounded_channel();
+    let replica = SlowReplica {
+        unanswered: Vec::new(),
+        seen,
+    }
+    .start();
+    let attach = AttachReplica {
+        id: ReaderId::next(),
+        replica: replica.clone().recipient(),
+    };
+    mailbox::ask(&home, attach, LONG).await.unwrap().unwrap();
+    (home, source, replica, batches)
+}
+
+/// One object on a stream of its own.
+fn object(source: SourceId, stream: u64, len: usize) -> Ingest {
+    let header = ObjectHeader {
+        id: 0,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload_len: len as u64,
+    };
+    Ingest {
+        source,
+        batch: vec![
+            Append::SubgroupOpened {
+                stream,
+                group: stream,
+                subgroup: 0,
+                priority: 128,
+                has_extensions: false,
+                end_of_group: false,
+            },
+            Append::ObjectStarted { stream, header },
+            Append::Payload {
+                stream,
+                bytes: Bytes::from(vec![0; len]),
+            },
+        ],
+    }
+}
+
+/// House rule 5: the home's queue for a shard is bounded by slowing the publisher down. D14-LIM-4
+#[test]
+fn a_slow_replica_slows_the_publisher() {
+    actix::System::new().block_on(async {
+        let (home, source, replica, mut batches) = track().await;
+        // In flight, and so not waiting here.
+        mailbox::ask(&home, object(source, 1, 1000), LONG).await.unwrap();
+        assert_eq!(batches.recv().await.unwrap().batch.len(), 3);
+        // Within the bound.
+        mailbox::ask(&home, object(source, 2, MAX_PENDING_BYTES / 2), LONG)
+            .await
+            .unwrap();
+        let beyond = mailbox::ask(&home, object(source, 3, MAX_PENDING_BYTES), LONG);
+        futures::pin_mut!(beyond);
+        assert!(futures::poll!(&mut beyond).is_pending());
+        // Messages are handled in order, so the one above was handled when this is answered.
+        mailbox::ask(&home, Gather { readers: Vec::new() }, LONG)
+            .await
+            .unwrap();
+        assert!(
+            futures::poll!(&mut beyond).is_pending(),
+            "the publisher has to wait"
+        );
+        assert!(batches.try_recv().is_err(), "one batch is in flight at a time");
+        mailbox::ask(&replica, Answer, LONG).await.unwrap();
+        beyond.await.unwrap();
+        // All that waited goes as one.
+        assert_eq!(batches.recv().await.unwrap().batch.len(), 6);
+    });
+}
+
+/// A replica that does not answer in time is given up, and told: no reader on its shard waits for what never comes.
+#[test]
+fn a_replica_that_is_given_up_is_told() {
+    actix::System::new().block_on(async {
+        let (home, source, _replica, mut batches) = track().await;
+        mailbox::ask(&home, object(source, 1, 1000), LONG).await.unwrap();
+        assert_eq!(batches.recv().await.unwrap().gone, None);
+        // It is not answered.
+        let gone = batches.recv().await.unwrap().gone.unwrap();
+        assert_eq!(
+            gone,
+            TrackGone::new(PublishDoneStatus::InternalError, "the track failed in the relay")
+        );
+    });
+}
