@@ -57,6 +57,8 @@ pub enum Reading {
     Everything,
     /// It holds them and takes no byte.
     Nothing,
+    /// It stops the first one when its first bytes are there, and takes every byte of the others.
+    StopFirst,
 }
 
 /// The client.
@@ -106,7 +108,12 @@ impl Raw {
             let (mut held, mut number) = (Vec::new(), 0);
             let closed = loop {
                 match uni.accept().await {
-                    Ok(Some(stream)) if reading == Reading::Everything => {
+                    Ok(Some(mut stream)) if reading == Reading::StopFirst && held.is_empty() => {
+                        drop(stream.receive().await);
+                        stream.stop(0);
+                        held.push(stream);
+                    }
+                    Ok(Some(stream)) if reading != Reading::Nothing => {
                         drop(actix_rt::spawn(read_stream(number, stream, streams.clone())));
                         number += 1;
                     }
@@ -213,6 +220,34 @@ impl Raw {
             })
         })
         .await
+    }
+
+    /// Writes what no control message begins with, right behind what comes before.
+    pub async fn publish_and_garbage(&mut self, track: &FullTrackName, alias: TrackAlias) {
+        let publish = ControlMessage::Publish(self.id(), publish(track, alias));
+        let mut bytes = BytesMut::new();
+        CODEC.encode(&publish, &mut bytes).unwrap();
+        bytes.extend_from_slice(&[0x3f, 0, 0]);
+        self.control.send(&mut [bytes.freeze()]).await.unwrap();
+    }
+
+    /// Sends PUBLISH and, in one breath with it, PUBLISH_DONE.
+    pub async fn publish_and_done(&mut self, track: &FullTrackName, alias: TrackAlias) -> RequestId {
+        let id = self.id();
+        let done = PublishDone {
+            status: PublishDoneStatus::TrackEnded,
+            stream_count: Some(0),
+            phrase: Bytes::new(),
+        };
+        let mut bytes = BytesMut::new();
+        CODEC
+            .encode(&ControlMessage::Publish(id, publish(track, alias)), &mut bytes)
+            .unwrap();
+        CODEC
+            .encode(&ControlMessage::PublishDone(id, done), &mut bytes)
+            .unwrap();
+        self.control.send(&mut [bytes.freeze()]).await.unwrap();
+        id
     }
 
     /// Waits until the relay has read every control message so far: it answers a request that it does not serve.
@@ -571,6 +606,18 @@ pub fn subscribe(track: &FullTrackName, filter: SubscribeFilter) -> Subscribe {
         group_order: GroupOrderRequest::Publisher,
         forward: true,
         filter,
+        params: MessageParams::default(),
+    }
+}
+
+/// A PUBLISH with nothing special about it.
+pub fn publish(track: &FullTrackName, alias: TrackAlias) -> Publish {
+    Publish {
+        track: track.clone(),
+        alias,
+        group_order: GroupOrder::Ascending,
+        largest: None,
+        forward: true,
         params: MessageParams::default(),
     }
 }

@@ -3,7 +3,7 @@
 use crate::registry::{AnnounceId, RegisterNamespace, UnregisterNamespace};
 use crate::session::{Say, SessionActor};
 use crate::shard::Env;
-use crate::supervise::guard::ChildGuard;
+use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId};
@@ -74,6 +74,9 @@ impl Actor for AnnounceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        if !has_runtime() {
+            return;
+        }
         self.birth
             .env
             .faults

@@ -60,6 +60,16 @@ pub struct RegisterPublisher {
     pub shard: ShardRef,
 }
 
+/// A session that sent PUBLISH is gone, or has taken the PUBLISH back, before it heard which track it is.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct WithdrawPublisher {
+    /// The track.
+    pub name: FullTrackName,
+    /// The publisher's number.
+    pub id: SourceId,
+}
+
 /// A track of this process, made by a client of ours.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -5,7 +5,7 @@ mod waiting;
 
 pub use messages::{
     AnnounceId, CreateTrack, RegisterNamespace, RegisterPublisher, RegisterTrack, ResolveTrack, ShardRef,
-    TrackEnded, UnregisterNamespace,
+    TrackEnded, UnregisterNamespace, WithdrawPublisher,
 };
 
 use crate::reply::{Reply, ReplyTo};
@@ -13,7 +13,9 @@ use crate::root::StopChild;
 use crate::session::SessionActor;
 use crate::supervise::guard::ChildGuard;
 use crate::supervise::mailbox;
-use crate::track::{AddSource, Gather, ReaderId, Source, SourceId, TrackRef, Unavailable, WithdrawAnnouncer};
+use crate::track::{
+    AddSource, Gather, ReaderId, Source, SourceGone, SourceId, TrackRef, Unavailable, WithdrawAnnouncer,
+};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
@@ -31,7 +33,8 @@ const CREATE_DEADLINE: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(1);
 
 type TrackReply = ReplyTo<Result<TrackRef, Unavailable>>;
-/// A publisher that came while the track was being made. The one it is made with is here for its answer only.
+/// A publisher that came while the track was being made. The one it is made with is here for its answer only, and
+/// without that when it has left again.
 type Arrival = (SourceId, Option<Source>, Option<TrackReply>);
 
 #[derive(Clone, Debug)]
@@ -193,9 +196,12 @@ impl RegistryActor {
             }
             return;
         };
+        let mut withdrawn = Vec::new();
         for (id, source, reply) in sources {
             if let Some(source) = source {
                 mailbox::signal(&track.home, AddSource { id, source });
+            } else if reply.is_none() {
+                withdrawn.push(id);
             }
             if let Some(reply) = reply {
                 reply.send(Ok(track.clone()));
@@ -209,6 +215,9 @@ impl RegistryActor {
         mailbox::signal(&track.home, Gather { readers });
         for waiter in waiters {
             waiter.reply.send(Ok(track.clone()));
+        }
+        for source in withdrawn {
+            mailbox::signal(&track.home, SourceGone { source });
         }
         self.tracks.insert(name.clone(), Entry::Running(track));
     }
@@ -376,6 +385,29 @@ impl Handler<RegisterPublisher> for RegistryActor {
                 self.create(ctx, name, &shard, id, source, waiters, first);
                 answer
             }
+        }
+    }
+}
+
+impl Handler<WithdrawPublisher> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: WithdrawPublisher, _: &mut Self::Context) {
+        match self.tracks.get_mut(&msg.name) {
+            Some(Entry::Running(track)) => {
+                mailbox::signal(&track.home, SourceGone { source: msg.id });
+            }
+            Some(Entry::Creating { sources, .. }) => {
+                sources.retain_mut(|(id, source, reply)| {
+                    let withdrawn = *id == msg.id;
+                    if withdrawn {
+                        *reply = None;
+                    }
+                    // The one that the track is being made with is taken from it when it runs.
+                    !withdrawn || source.is_none()
+                });
+            }
+            None => {}
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Which track the objects of an alias go to, and who waits to know.
 
+use super::ingress;
 use super::messages::Binding;
 use crate::reply::ReplyTo;
 use crate::supervise::mailbox;
-use crate::track::SourceGone;
+use crate::track::{SourceGone, SourceId};
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::RequestId;
+use laps_protocol::moqt::message::{PublishDone, RequestId};
+use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::{DatagramObject, TrackAlias};
-use std::collections::HashMap;
+use laps_protocol::relay::track_log::Append;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// An object whose alias is not known yet.
@@ -17,10 +20,24 @@ struct Early {
     object: DatagramObject,
 }
 
+/// A PUBLISH of the peer that the registry has not placed yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) name: FullTrackName,
+    pub(super) source: SourceId,
+    /// Its PUBLISH_DONE, when that came already.
+    pub(super) done: Option<PublishDone>,
+}
+
 /// The tracks that this session's peer publishes, by the request that carries them.
 #[derive(Debug)]
 pub(super) struct Bindings {
     by_request: HashMap<RequestId, Binding>,
+    pending: HashMap<RequestId, Pending>,
+    /// Requests that were let go of, the oldest first. Their aliases stay known, so that what comes late is not taken
+    /// for something that comes early.
+    ended: VecDeque<RequestId>,
+    max_ended: usize,
     /// Where the peer's PUBLISHes began for us.
     starts: HashMap<RequestId, Location>,
     waiters: Vec<(TrackAlias, ReplyTo<Option<Binding>>)>,
@@ -33,9 +50,12 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
-    pub(super) fn new(max_waiters: usize, max_early_bytes: usize) -> Self {
+    pub(super) fn new(max_waiters: usize, max_early_bytes: usize, max_ended: usize) -> Self {
         Self {
             by_request: HashMap::new(),
+            pending: HashMap::new(),
+            ended: VecDeque::new(),
+            max_ended,
             starts: HashMap::new(),
             waiters: Vec::new(),
             max_waiters,
@@ -54,12 +74,72 @@ impl Bindings {
         self.by_request.get(&request)
     }
 
-    /// Remembers where a PUBLISH begins: behind the largest place it named. MOQT-14 §9.7 [D14-SUB-3]
-    pub(super) fn begin(&mut self, request: RequestId, largest: Option<Location>) {
+    /// Remembers a PUBLISH that the registry is asked to place, and where it begins: behind the largest place it
+    /// named. MOQT-14 §9.7 [D14-SUB-3]
+    pub(super) fn begin(
+        &mut self,
+        request: RequestId,
+        name: FullTrackName,
+        source: SourceId,
+        largest: Option<Location>,
+    ) {
         let start = largest.map_or(Location::ZERO, |largest| {
             Location::new(largest.group, largest.object + 1)
         });
         self.starts.insert(request, start);
+        let done = None;
+        self.pending.insert(request, Pending { name, source, done });
+    }
+
+    /// The registry has answered; none when the PUBLISH was given up in the meantime.
+    pub(super) fn placed(&mut self, request: RequestId) -> Option<Pending> {
+        self.pending.remove(&request)
+    }
+
+    /// The peer ends a PUBLISH that is not placed yet.
+    pub(super) fn done_early(&mut self, request: RequestId, done: PublishDone) {
+        if let Some(pending) = self.pending.get_mut(&request) {
+            pending.done = Some(done);
+        }
+    }
+
+    /// Every PUBLISH that is not placed yet.
+    pub(super) fn take_pending(&mut self) -> impl Iterator<Item = Pending> {
+        self.pending.drain().map(|(_, pending)| pending)
+    }
+
+    /// The request of a known alias was let go of, so nothing that comes for it is of use.
+    pub(super) fn is_over(&self, request: RequestId) -> bool {
+        !self.by_request.contains_key(&request) && !self.pending.contains_key(&request)
+    }
+
+    /// Keeps the alias of a request that was let go of; gives back one that need not be known any longer.
+    ///
+    /// MOQT-14 §10.1 [D14-DATA-20]: late streams and datagrams of an ended subscription are told from those of a new
+    /// one as long as the alias is known.
+    pub(super) fn end(&mut self, request: RequestId) -> Option<RequestId> {
+        if !self.ended.contains(&request) {
+            self.ended.push_back(request);
+        }
+        if self.ended.len() > self.max_ended {
+            self.ended.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// Gives one datagram's object to its track. A track that is busy, like one that has ended, loses it, and that is
+    /// counted.
+    ///
+    /// The offer goes through the address that is kept here: the bound of a mailbox holds per address. [D14-LIM-4]
+    pub(super) fn offer(&mut self, request: RequestId, object: Append) {
+        let taken = self
+            .by_request
+            .get(&request)
+            .is_some_and(|binding| ingress::datagram(&binding.track, binding.source, object));
+        if !taken {
+            self.refused += 1;
+        }
     }
 
     pub(super) fn start(&self, request: RequestId) -> Location {
@@ -68,6 +148,7 @@ impl Bindings {
 
     pub(super) fn release(&mut self, request: RequestId) -> Option<Binding> {
         self.starts.remove(&request);
+        self.pending.remove(&request);
         self.by_request.remove(&request)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{ControlEvent, SessionActor, Shutdown};
 use crate::supervise::mailbox;
-use crate::transport::{RecvGuard, SendGuard};
+use crate::transport::{RecvGuard, SendGuard, StreamError};
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::moqt::error::CloseCode;
@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 const HANDLE_DEADLINE: Duration = Duration::from_secs(30);
 /// How long an ending session waits for its peer to take the last control bytes.
 const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
+/// What a queued piece costs beside its bytes: its place in the queue and the head of its allocation.
+const ITEM_COST: usize = 64;
 
 /// What the writing task is given.
 enum Item {
@@ -33,8 +35,13 @@ pub(super) struct ControlWriter {
 }
 
 impl ControlWriter {
-    /// Starts the task that writes `stream`.
-    pub(super) fn start(mut stream: SendGuard, limit: usize) -> (Self, actix_rt::task::JoinHandle<()>) {
+    /// Starts the task that writes `stream`. The session is told when the peer no longer takes it.
+    pub(super) fn start(
+        mut stream: SendGuard,
+        id: ControlStream,
+        session: Addr<SessionActor>,
+        limit: usize,
+    ) -> (Self, actix_rt::task::JoinHandle<()>) {
         let (queue, mut waiting) = mpsc::unbounded_channel();
         let backlog = Rc::new(Cell::new(0));
         let written = Rc::clone(&backlog);
@@ -42,9 +49,9 @@ impl ControlWriter {
             while let Some(item) = waiting.recv().await {
                 let done = match item {
                     Item::Bytes(bytes) => {
-                        let len = bytes.len();
+                        let cost = bytes.len() + ITEM_COST;
                         let sent = stream.send(&mut [bytes]).await;
-                        written.set(written.get() - len);
+                        written.set(written.get() - cost);
                         sent
                     }
                     Item::Flush(told) => {
@@ -54,8 +61,15 @@ impl ControlWriter {
                         flushed
                     }
                 };
-                if done.is_err() {
-                    break;
+                match done {
+                    Ok(()) => {}
+                    // MOQT-14 §3.3 [D14-SETUP-8]: a control stream that its peer stops is closed, and so is the session.
+                    Err(StreamError::Stopped { .. }) => {
+                        mailbox::signal(&session, ControlEvent(Input::StreamReset(id)));
+                        break;
+                    }
+                    // The end of the connection is reported by those who accept streams.
+                    Err(_) => break,
                 }
             }
         });
@@ -73,7 +87,7 @@ impl ControlWriter {
     ///
     /// The queue's bound is in bytes, kept here [D14-LIM-4]: a peer that reads nothing costs `limit` and its session.
     pub(super) fn write(&self, bytes: Bytes) -> bool {
-        let backlog = self.backlog.get() + bytes.len();
+        let backlog = self.backlog.get() + bytes.len() + ITEM_COST;
         if backlog > self.limit {
             return false;
         }

@@ -1,23 +1,30 @@
 //! What the peer said, turned into work for children and tracks.
 
+use super::handlers::chunk;
 use super::messages::{Binding, SessionNews};
-use super::{Config, SessionActor};
+use super::{Config, SessionActor, withdraw};
 use crate::registry::RegisterPublisher;
 use crate::subscription::{Origin, Spec};
-use crate::supervise::mailbox;
-use crate::track::{Source, SourceId, TrackMeta, UpstreamDone, UpstreamOk, UpstreamRejected};
+use crate::supervise::mailbox::{self, AskError};
+use crate::track::{
+    Source, SourceId, TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
+};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use bytes::Bytes;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{
-    NamespaceRequest, Publish, PublishOk, RequestError, RequestErrorReason, RequestId, RequestKind,
-    Subscribe, SubscribeOk,
+    NamespaceRequest, Publish, PublishDone, PublishOk, RequestError, RequestErrorReason, RequestId,
+    RequestKind, Subscribe, SubscribeOk,
 };
 use laps_protocol::moqt::session::{Command, Event, Note, PeerSetup};
 use slog::{debug, info};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How long the registry may take to place a published track.
 const REGISTER_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of a reason phrase. MOQT-14 §1.4.3 [D14-ENC-6]
+const MAX_REASON: usize = 1024;
 
 impl SessionActor {
     pub(super) fn event(&mut self, ctx: &mut Context<Self>, event: Event) {
@@ -27,17 +34,7 @@ impl SessionActor {
             Event::PeerSubscribeUpdate(id, update) => self.update_subscription(id, update),
             Event::PeerUnsubscribe(id) => self.end_subscription(id),
             Event::PeerPublish(id, publish) => self.peer_publish(ctx, id, publish),
-            Event::PublishDone(id, done) => {
-                if let Some(binding) = self.bindings.get(id) {
-                    mailbox::signal(
-                        &binding.track,
-                        UpstreamDone {
-                            source: binding.source,
-                            done,
-                        },
-                    );
-                }
-            }
+            Event::PublishDone(id, done) => self.upstream_done(id, done),
             Event::PeerPublishNamespace(id, request) => self.peer_announce(ctx, id, request),
             Event::PeerPublishNamespaceDone(id) => self.end_announce(id),
             Event::PeerFetch(id, _)
@@ -133,7 +130,8 @@ impl SessionActor {
             },
         };
         let source_id = SourceId::next();
-        self.bindings.begin(id, publish.largest);
+        self.bindings
+            .begin(id, publish.track.clone(), source_id, publish.largest);
         let register = RegisterPublisher {
             name: publish.track,
             id: source_id,
@@ -145,35 +143,61 @@ impl SessionActor {
         ctx.spawn(
             asked
                 .into_actor(self)
-                .map(move |answer, actor, ctx| match answer {
-                    Ok(Ok(track)) => {
-                        actor.bind(
-                            id,
-                            alias,
-                            Binding {
-                                track: track.home,
-                                source: source_id,
-                            },
-                        );
-                    }
-                    Ok(Err(_)) | Err(_) => {
-                        actor.refuse(
-                            ctx,
-                            id,
-                            RequestErrorReason::InternalError,
-                            "the relay could not take the track",
-                        );
-                    }
-                }),
+                .map(move |answer, actor, ctx| actor.placed(ctx, id, alias, answer)),
         );
+    }
+
+    /// The registry has answered a PUBLISH.
+    fn placed(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: RequestId,
+        alias: u64,
+        answer: Result<Result<TrackRef, Unavailable>, AskError>,
+    ) {
+        // The track may have let go of it before the registry's answer was here.
+        let Some(pending) = self.bindings.placed(id) else {
+            return;
+        };
+        let Ok(Ok(track)) = answer else {
+            // What took too long may still be done.
+            withdraw(&self.env, pending);
+            self.bindings.release(id);
+            self.refuse(
+                ctx,
+                id,
+                RequestErrorReason::InternalError,
+                "the relay could not take the track",
+            );
+            return;
+        };
+        let binding = Binding {
+            track: track.home,
+            source: pending.source,
+        };
+        self.bind(id, alias, binding);
+        if let Some(done) = pending.done {
+            self.upstream_done(id, done);
+        }
+    }
+
+    /// The peer's PUBLISH_DONE goes where its objects go, or waits until that is known.
+    fn upstream_done(&mut self, id: RequestId, done: PublishDone) {
+        match self.bindings.get(id) {
+            Some(binding) => {
+                let source = binding.source;
+                mailbox::signal(&binding.track, UpstreamDone { source, done });
+            }
+            None => self.bindings.done_early(id, done),
+        }
     }
 
     /// The objects of an alias have a place to go: whatever waited goes there.
     pub(super) fn bind(&mut self, id: RequestId, alias: u64, binding: Binding) {
         let early = self.bindings.known(alias, &binding);
-        self.bindings.bind(id, binding.clone());
+        self.bindings.bind(id, binding);
         for object in early {
-            self.forward_datagram(&binding, object);
+            self.bindings.offer(id, chunk(object));
         }
     }
 
@@ -193,7 +217,7 @@ impl SessionActor {
     fn subscribe_ok(&mut self, ctx: &mut Context<Self>, id: RequestId, ok: SubscribeOk) {
         let Some(binding) = self.bindings.get(id).cloned() else {
             // Its track gave up while the answer was on its way.
-            drop(self.command(ctx, Command::Unsubscribe(id)));
+            self.say(ctx, Command::Unsubscribe(id));
             return;
         };
         let meta = TrackMeta {
@@ -224,7 +248,10 @@ impl SessionActor {
                         &binding.track,
                         UpstreamRejected {
                             source: binding.source,
-                            error: error.clone(),
+                            error: RequestError {
+                                phrase: passed_on(&error.phrase),
+                                ..error.clone()
+                            },
                         },
                     );
                 }
@@ -245,5 +272,35 @@ impl SessionActor {
             slot.streams.reset_all(ResetCode::Cancelled);
             mailbox::signal(&slot.addr, crate::subscription::Stop);
         }
+    }
+}
+
+/// A peer's words as another peer may hear them.
+///
+/// MOQT-14 §9.9 [D14-ENC-6] [D14-MAL-4]: UTF-8, 1024 bytes at most. A peer is free to end its session over words that
+/// are not, and it has done nothing to be sent them.
+fn passed_on(phrase: &Bytes) -> Bytes {
+    let words = String::from_utf8_lossy(phrase);
+    if matches!(words, Cow::Borrowed(_)) && words.len() <= MAX_REASON {
+        return phrase.clone();
+    }
+    let end = words.floor_char_boundary(MAX_REASON);
+    Bytes::copy_from_slice(words.get(..end).unwrap_or_default().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D14-ENC-6 D14-MAL-4
+    #[test]
+    fn words_are_utf8_and_short_when_they_cross_sessions() {
+        let good = Bytes::from_static("h\u{fc}".as_bytes());
+        assert_eq!(passed_on(&good), good);
+        assert_eq!(passed_on(&Bytes::from_static(b"a\xffb")), "a\u{fffd}b");
+        // Each of these bytes grows to three, and the last one that would be cut in two is left out.
+        let long = passed_on(&Bytes::from(vec![0xff; MAX_REASON]));
+        assert_eq!(long.len(), MAX_REASON - MAX_REASON % 3);
+        assert!(std::str::from_utf8(&long).is_ok());
     }
 }

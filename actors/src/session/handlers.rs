@@ -3,7 +3,7 @@
 use super::children::{AnnounceSlot, SubscriptionSlot, supervisor};
 use super::control::{self, ControlWriter};
 use super::egress::Streams;
-use super::ingress::{self, Ingress};
+use super::ingress::Ingress;
 use super::messages::{
     AcceptPublish, Binding, Breach, ForwardPublished, PublishTrack, ReleaseUpstream, Request, ResolveAlias,
     Say, SubscribeUpstream, SubscriptionOver,
@@ -55,7 +55,8 @@ impl SessionActor {
     ) {
         let id = ControlStream(self.next_control);
         self.next_control += 1;
-        let (writer, task) = ControlWriter::start(send, self.env.session.max_control_backlog);
+        let limit = self.env.session.max_control_backlog;
+        let (writer, task) = ControlWriter::start(send, id, ctx.address(), limit);
         self.controls.push((id, writer));
         self.tasks.push(task);
         self.tasks
@@ -66,9 +67,19 @@ impl SessionActor {
     /// A track lets go of what this session's peer sends it.
     pub(super) fn release_upstream(&mut self, ctx: &mut Context<Self>, request: RequestId) {
         self.bindings.release(request);
-        // It may have ended by itself already.
-        drop(self.command(ctx, Command::Unsubscribe(request)));
-        self.core.forget_alias(request);
+        if let Err(error) = self.command(ctx, Command::Unsubscribe(request)) {
+            debug!(self.log, "not unsubscribed"; "request" => request.0, "error" => %error);
+            // It has ended by itself already, or is a PUBLISH that still needs its answer. [D14-REQ-8]
+            self.refuse(
+                ctx,
+                request,
+                RequestErrorReason::Uninterested,
+                "the track is not wanted any more",
+            );
+        }
+        if let Some(forgotten) = self.bindings.end(request) {
+            self.core.forget_alias(forgotten);
+        }
     }
 
     /// The connection is gone.
@@ -115,25 +126,15 @@ impl SessionActor {
             }
         };
         let request = self.core.peer_alias(object.alias);
-        match request.and_then(|request| self.bindings.get(request)).cloned() {
-            Some(binding) => self.forward_datagram(&binding, object),
-            None => self
+        match request {
+            Some(request) if self.bindings.get(request).is_some() => {
+                self.bindings.offer(request, chunk(object));
+            }
+            // MOQT-14 §5.1 [D14-SUB-18]: what comes for a subscription that has ended is of no use to anybody.
+            Some(request) if self.bindings.is_over(request) => self.bindings.refused += 1,
+            Some(_) | None => self
                 .bindings
                 .keep(Instant::now(), self.env.session.alias_wait, object),
-        }
-    }
-
-    pub(super) fn forward_datagram(&mut self, binding: &Binding, object: DatagramObject) {
-        let chunk = Append::Datagram(LogDatagram {
-            location: object.location,
-            priority: object.priority,
-            extensions: object.extensions,
-            end_of_group: object.end_of_group,
-            status: object.status,
-            payload: object.payload,
-        });
-        if !ingress::datagram(&binding.track, binding.source, chunk) {
-            self.bindings.refused += 1;
         }
     }
 
@@ -267,7 +268,12 @@ impl SessionActor {
                         stream_count: Some(slot.streams.opened()),
                         phrase: Bytes::from_static(phrase.as_bytes()),
                     };
-                    drop(self.command(ctx, Command::PublishDone(id, done)));
+                    // MOQT-14 §9.12 [D14-SUB-19]: the writer closes the streams at its next turn, and this is said
+                    // after that.
+                    let emptied = Streams::emptied(Rc::clone(&slot.streams));
+                    ctx.spawn(emptied.into_actor(self).map(move |(), actor, ctx| {
+                        actor.say(ctx, Command::PublishDone(id, done));
+                    }));
                 } else {
                     self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
                 }
@@ -314,6 +320,18 @@ impl SessionActor {
     }
 }
 
+/// What a log keeps of a datagram.
+pub(super) fn chunk(object: DatagramObject) -> Append {
+    Append::Datagram(LogDatagram {
+        location: object.location,
+        priority: object.priority,
+        extensions: object.extensions,
+        end_of_group: object.end_of_group,
+        status: object.status,
+        payload: object.payload,
+    })
+}
+
 impl StreamHandler<Incoming> for SessionActor {
     fn handle(&mut self, incoming: Incoming, ctx: &mut Context<Self>) {
         self.env.faults.check("session");
@@ -339,8 +357,15 @@ impl Handler<ControlEvent> for SessionActor {
 impl Handler<Say> for SessionActor {
     type Result = ();
     fn handle(&mut self, msg: Say, ctx: &mut Self::Context) {
-        if let Err(error) = self.command(ctx, msg.0) {
-            debug!(self.log, "nobody to say it to"; "error" => %error);
+        let refused = if let Command::Reject(request, _) = &msg.0 {
+            Some(*request)
+        } else {
+            None
+        };
+        self.say(ctx, msg.0);
+        if let Some(request) = refused {
+            // A PUBLISH that its track refuses.
+            self.bindings.release(request);
         }
     }
 }
@@ -356,7 +381,7 @@ impl Handler<SubscriptionOver> for SessionActor {
     type Result = ();
     fn handle(&mut self, msg: SubscriptionOver, ctx: &mut Self::Context) {
         if self.children.subscriptions.remove(&msg.request).is_some() {
-            drop(self.command(ctx, Command::PublishDone(msg.request, msg.done)));
+            self.say(ctx, Command::PublishDone(msg.request, msg.done));
         }
     }
 }
@@ -405,6 +430,7 @@ impl Handler<AcceptPublish> for SessionActor {
             // The peer serves the track by our SUBSCRIBE already, or took its PUBLISH back.
             let why = "the track is subscribed already";
             self.refuse(ctx, msg.request, RequestErrorReason::InternalError, why);
+            self.bindings.release(msg.request);
             mailbox::signal(&msg.track, SourceGone { source: msg.source });
         }
     }
@@ -422,7 +448,7 @@ impl Handler<ForwardPublished> for SessionActor {
             forward: msg.forward,
             params: MessageParams::default(),
         };
-        drop(self.command(ctx, Command::SubscribeUpdate(update)));
+        self.say(ctx, Command::SubscribeUpdate(update));
     }
 }
 
@@ -436,12 +462,13 @@ impl Handler<ReleaseUpstream> for SessionActor {
 impl Handler<ResolveAlias> for SessionActor {
     type Result = Reply<Option<Binding>>;
     fn handle(&mut self, msg: ResolveAlias, _: &mut Self::Context) -> Self::Result {
-        let known = self
-            .core
-            .peer_alias(msg.0)
-            .and_then(|request| self.bindings.get(request));
-        if let Some(binding) = known {
-            return Reply::Now(Some(binding.clone()));
+        if let Some(request) = self.core.peer_alias(msg.0) {
+            if let Some(binding) = self.bindings.get(request) {
+                return Reply::Now(Some(binding.clone()));
+            }
+            if self.bindings.is_over(request) {
+                return Reply::Now(None);
+            }
         }
         let (reply, to) = Reply::later();
         self.bindings.wait(msg.0, to);

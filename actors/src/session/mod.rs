@@ -9,6 +9,8 @@ mod handlers;
 pub mod incoming;
 mod ingress;
 pub mod messages;
+#[cfg(test)]
+mod tests;
 
 pub use incoming::Incoming;
 pub use messages::{
@@ -16,12 +18,13 @@ pub use messages::{
     Say, SessionNews, Shutdown, SubscribeUpstream, SubscriptionOver,
 };
 
+use crate::registry::WithdrawPublisher;
 use crate::shard::Env;
-use crate::supervise::guard::ChildGuard;
+use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox;
 use crate::transport::ConnHandle;
 use actix::{Actor, ActorContext, AsyncContext, Context, Message, Recipient, SpawnHandle};
-use bindings::Bindings;
+use bindings::{Bindings, Pending};
 use children::Children;
 use control::ControlWriter;
 use egress::Egress;
@@ -37,6 +40,8 @@ use std::time::{Duration, Instant};
 
 /// Messages that may wait for a session.
 const MAILBOX: usize = 4096;
+/// Ended aliases that are kept at most; each costs two table entries.
+const MAX_ENDED: usize = 1024;
 
 /// How sessions behave.
 #[derive(Clone, Debug)]
@@ -109,6 +114,8 @@ pub struct SessionActor {
     news: Option<Recipient<SessionNews>>,
     log: Logger,
     over: Option<(String, bool)>,
+    /// The machine's outputs are being carried out.
+    draining: bool,
     _guard: Option<ChildGuard>,
 }
 
@@ -139,7 +146,6 @@ impl SessionActor {
         let codec = Codec::new(version);
         let log = birth.env.log.new(slog::o!("conn" => birth.conn.id()));
         Self {
-            core: core::Session::new(birth.role, version, birth.core, Instant::now()),
             codec,
             egress: Egress::new(birth.conn.clone(), codec),
             conn: birth.conn,
@@ -152,11 +158,14 @@ impl SessionActor {
             bindings: Bindings::new(
                 birth.env.session.max_alias_waiters,
                 birth.env.session.max_alias_bytes,
+                max_ended(birth.core.max_request_id),
             ),
+            core: core::Session::new(birth.role, version, birth.core, Instant::now()),
             timer: None,
             news: birth.news,
             log,
             over: None,
+            draining: false,
             env: birth.env,
             _guard: birth.guard,
         }
@@ -179,7 +188,22 @@ impl SessionActor {
         result
     }
 
+    /// Says something to the peer that it may have made pointless meanwhile.
+    fn say(&mut self, ctx: &mut Context<Self>, command: core::Command) {
+        if let Err(error) = self.command(ctx, command) {
+            debug!(self.log, "nobody to say it to"; "error" => %error);
+        }
+    }
+
+    /// Carries out what the machine wants done, in order.
+    ///
+    /// Carrying out an event gives the machine commands, which end up here again. The outermost call does the work:
+    /// one read of the control stream holds thousands of requests, and a call for each of them inside the one before
+    /// would end the stack, and the process with it.
     fn drain(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
         while let Some(output) = self.core.poll_output() {
             match output {
                 core::Output::Action(action) => self.act(ctx, action),
@@ -189,6 +213,7 @@ impl SessionActor {
                 }
             }
         }
+        self.draining = false;
         self.rearm(ctx);
     }
 
@@ -259,22 +284,41 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        if !has_runtime() {
+            return;
+        }
         debug!(self.log, "session starts"; "peer" => ?self.conn.remote_addr());
         if let Some(acceptors) = self.acceptors.take() {
             acceptors.attach(ctx);
         }
-        self.tasks.push(actix_rt::spawn(self.egress.clone().run()));
+        let writer = self
+            .egress
+            .clone()
+            .run(ctx.address().recipient(), self.env.faults.clone());
+        self.tasks.push(actix_rt::spawn(writer));
         self.drain(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         let (why, clean) = self
             .over
-            .take()
+            .clone()
             .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
         debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused);
         self.tell(SessionNews::Closed { why, clean });
     }
+}
+
+/// Ended aliases that are kept. They hold places in the peer's window of requests, so they get a quarter of it.
+fn max_ended(max_request_id: u64) -> usize {
+    // Every other id is the peer's.
+    usize::try_from(max_request_id / 8).map_or(MAX_ENDED, |quarter| quarter.clamp(1, MAX_ENDED))
+}
+
+/// Takes back a PUBLISH that the registry was asked to place. Follows the question, so it finds what that made.
+fn withdraw(env: &Env, pending: Pending) {
+    let Pending { name, source, .. } = pending;
+    mailbox::signal(&env.registry, WithdrawPublisher { name, id: source });
 }
 
 impl Drop for SessionActor {
@@ -286,6 +330,10 @@ impl Drop for SessionActor {
             task.abort();
         }
         self.bindings.abandon();
+        // The registry has these and may be making their tracks just now.
+        for pending in self.bindings.take_pending() {
+            withdraw(&self.env, pending);
+        }
         // A track that a subscription reads holds its address, so it would live on and read for nobody.
         self.children.abandon();
         if self.over.is_none() {

@@ -11,7 +11,7 @@ pub use spec::{Origin, Spec};
 use crate::session::egress::{Egress, LaneSpec, LanesChanged, Streams};
 use crate::session::{Say, SessionActor, SubscriptionOver};
 use crate::shard::Env;
-use crate::supervise::guard::ChildGuard;
+use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox::{self, Credit, Wake};
 use crate::track::handle::{self, LogId};
 use crate::track::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, Unavailable};
@@ -437,7 +437,9 @@ impl Actor for SubscriptionActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.locate(ctx);
+        if has_runtime() {
+            self.locate(ctx);
+        }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

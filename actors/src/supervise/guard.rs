@@ -105,3 +105,12 @@ impl Drop for ChildGuard {
         }
     }
 }
+
+/// Whether tasks and timers can be made here.
+///
+/// A context that was never polled starts its actor when it is dropped, which may be after the runtime is gone. Such an
+/// actor is over as soon as it started; one that would make a task or a timer leaves that.
+#[must_use]
+pub fn has_runtime() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
+}

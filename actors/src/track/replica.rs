@@ -7,7 +7,7 @@ use super::messages::{
     TrackGone, TrackRef, Unavailable,
 };
 use crate::reply::{Reply, ReplyTo};
-use crate::supervise::guard::ChildGuard;
+use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
@@ -127,6 +127,9 @@ impl Actor for ReplicaActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        if !has_runtime() {
+            return;
+        }
         self.housekeeping(ctx);
         let home = self.track.home.clone();
         let ask = AttachReplica {

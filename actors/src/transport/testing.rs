@@ -50,7 +50,7 @@ pub(crate) fn start_client(verify: &Verify) -> ClientEndpoint {
 pub(crate) struct Pair {
     pub(crate) server: ConnParts,
     pub(crate) client: ConnParts,
-    _endpoints: (ServerEndpoint, ClientEndpoint),
+    pub(crate) _endpoints: (ServerEndpoint, ClientEndpoint),
 }
 
 /// One connection over loopback, both ends in the caller's hand.

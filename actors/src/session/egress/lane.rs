@@ -39,10 +39,8 @@ pub struct LaneSpec {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// No object to send has come yet, so there is no stream.
+    /// No object to send has come yet, or the peer grants no stream for it, so there is none.
     Waiting,
-    /// There is something to send; a stream is asked for.
-    Opening,
     /// The stream is open.
     Open,
     /// FIN was sent; waits until the peer has everything.
@@ -178,6 +176,14 @@ impl Lane {
         (!head.is_empty()).then_some(head)
     }
 
+    /// The peer stopped some stream of the connection: this one looks at its own, if nothing else would.
+    pub(super) fn look_for_stop(&self) {
+        if self.control.hungry.get() {
+            self.control.stopped.set(true);
+            self.control.waker.wake();
+        }
+    }
+
     fn stream_header(&self) -> Option<Bytes> {
         let mut header = BytesMut::with_capacity(32);
         self.codec
@@ -215,10 +221,14 @@ impl Lane {
             self.reset(code);
             return Poll::Ready(());
         }
+        if self.control.stopped.take() && self.stream.as_mut().is_some_and(|stream| stream.check().is_err()) {
+            // MOQT-14 §10.4.3 [D14-CLOSE-7]: the peer refuses this stream, and nothing would be written to find out.
+            self.stream = None;
+            return Poll::Ready(());
+        }
         loop {
             let then = match self.state {
-                State::Waiting => self.wait(),
-                State::Opening => self.open(cx),
+                State::Waiting => self.open(cx),
                 State::Open => self.send(cx),
                 State::Closing => self.close(cx),
             };
@@ -228,8 +238,9 @@ impl Lane {
         }
     }
 
-    /// Waits for the first object to send.
-    fn wait(&mut self) -> Then {
+    /// Opens a stream for the first object to send.
+    fn open(&mut self, cx: &mut Context<'_>) -> Then {
+        let begin = self.spec.position;
         match self.fill() {
             Filled::Pending => return self.starve(),
             Filled::Lost => {
@@ -243,21 +254,17 @@ impl Lane {
             Filled::End(end) => self.end = Some(end),
             Filled::Some => {}
         }
-        self.state = State::Opening;
-        GO_ON
-    }
-
-    /// There is nothing to do until the log has more.
-    fn starve(&self) -> Then {
-        self.control.hungry.set(true);
-        PENDING
-    }
-
-    fn open(&mut self, cx: &mut Context<'_>) -> Then {
         let stream = match self.conn.poll_open_uni(cx) {
             Poll::Ready(Ok(stream)) => stream,
             Poll::Ready(Err(_)) => return OVER,
-            Poll::Pending => return PENDING,
+            Poll::Pending => {
+                // What was found stays in the log alone, which may evict it: a peer that grants no stream must not
+                // make this side keep payload. [D14-LIM-4]
+                self.out.clear();
+                self.spec.position = begin;
+                (self.previous, self.end, self.written) = (None, None, 0);
+                return PENDING;
+            }
         };
         let Some(header) = self.stream_header() else {
             return OVER;
@@ -267,6 +274,12 @@ impl Lane {
         self.stream = Some(stream);
         self.state = State::Open;
         GO_ON
+    }
+
+    /// There is nothing to do until the log has more.
+    fn starve(&self) -> Then {
+        self.control.hungry.set(true);
+        PENDING
     }
 
     /// Writes what there is, then takes more.

@@ -10,11 +10,16 @@ mod waker;
 pub use lane::LaneSpec;
 pub use streams::{LanesChanged, Streams};
 
+use super::Breach;
+use crate::supervise::Faults;
+use crate::supervise::mailbox;
 use crate::transport::ConnHandle;
+use actix::Recipient;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use lane::Lane;
 use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::error::{CloseCode, DecodeError};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -34,6 +39,23 @@ pub struct Egress {
     shared: Rc<Shared>,
     conn: ConnHandle,
     codec: Codec,
+}
+
+/// Tells the session when the writer ends before it was asked to: without it nothing is sent, and nothing else would
+/// show that.
+struct Watch {
+    shared: Rc<Shared>,
+    session: Recipient<Breach>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.shared.closed.get() {
+            let why = "the session's writer failed in the relay";
+            let error = DecodeError::with_code(CloseCode::InternalError, why, "MOQT-14 §3.4");
+            mailbox::signal(&self.session, Breach(error));
+        }
+    }
 }
 
 impl std::fmt::Debug for Egress {
@@ -65,21 +87,33 @@ impl Egress {
         self.shared.waker.wake();
     }
 
-    /// Runs until [`Egress::close`]. Dropped or panicking, it resets every open stream.
-    pub async fn run(self) {
-        let mut lanes = FuturesUnordered::new();
+    /// Runs until [`Egress::close`]. Dropped or panicking, it resets every open stream and tells `session`.
+    pub async fn run(self, session: Recipient<Breach>, faults: Faults) {
+        let watch = Watch {
+            shared: Rc::clone(&self.shared),
+            session,
+        };
+        let (mut lanes, mut stops) = (FuturesUnordered::<Lane>::new(), 0);
         poll_fn(|cx| {
             if self.shared.closed.get() {
                 return Poll::Ready(());
             }
+            faults.check("egress");
             self.shared.waker.keep(cx.waker());
             for lane in self.shared.incoming.take() {
                 lanes.push(lane);
+            }
+            if let Poll::Ready(seen) = self.conn.stats().poll_stops(stops, cx)
+                && seen > stops
+            {
+                stops = seen;
+                lanes.iter().for_each(Lane::look_for_stop);
             }
             while let Poll::Ready(Some(())) = lanes.poll_next_unpin(cx) {}
             Poll::Pending
         })
         .await;
+        drop(watch);
     }
 
     /// Ends the writer; what is open is reset.

@@ -12,6 +12,7 @@ use laps_protocol::relay::track_log::SubgroupSeq;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use tokio::sync::Notify;
 
 /// A downstream stream of the subscription was closed.
 #[derive(Clone, Copy, Debug, Message)]
@@ -25,6 +26,8 @@ pub(super) struct LaneControl {
     pub(super) reset: Cell<Option<ResetCode>>,
     /// True while the lane waits for the log, and for nothing else.
     pub(super) hungry: Cell<bool>,
+    /// The peer stopped some stream; a hungry lane looks whether it was its own.
+    pub(super) stopped: Cell<bool>,
     pub(super) waker: KeptWaker,
 }
 
@@ -35,6 +38,7 @@ pub struct Streams {
     lagged: Cell<u64>,
     lanes: RefCell<BTreeMap<SubgroupSeq, Rc<LaneControl>>>,
     changed: RefCell<Option<Wake<LanesChanged>>>,
+    empty: Notify,
 }
 
 impl Streams {
@@ -54,6 +58,14 @@ impl Streams {
     #[must_use]
     pub fn open(&self) -> usize {
         self.lanes.borrow().len()
+    }
+
+    /// Resolves when no lane is open.
+    pub(in crate::session) async fn emptied(self: Rc<Self>) {
+        while self.open() > 0 {
+            // Nothing else runs between the question and the wait: both are on one thread.
+            self.empty.notified().await;
+        }
     }
 
     /// Who is told when a lane closes.
@@ -98,6 +110,7 @@ impl Streams {
             group,
             reset: Cell::default(),
             hungry: Cell::default(),
+            stopped: Cell::default(),
             waker: KeptWaker::default(),
         });
         self.lanes.borrow_mut().insert(seq, Rc::clone(&control));
@@ -121,6 +134,9 @@ impl Streams {
             .is_some_and(|current| Rc::ptr_eq(current, control))
         {
             lanes.remove(&seq);
+        }
+        if lanes.is_empty() {
+            self.empty.notify_waiters();
         }
         drop(lanes);
         if let Some(changed) = &*self.changed.borrow() {

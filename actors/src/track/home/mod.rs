@@ -18,7 +18,7 @@ use super::{Config, UpstreamTerms};
 use crate::registry::{RegistryActor, TrackEnded};
 use crate::reply::ReplyTo;
 use crate::session::ForwardPublished;
-use crate::supervise::guard::ChildGuard;
+use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, SpawnHandle, WrapFuture};
@@ -384,6 +384,9 @@ impl Actor for TrackActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        if !has_runtime() {
+            return;
+        }
         self.housekeeping(ctx);
         ctx.run_later(UNCLAIMED, |actor, ctx| {
             if actor.phase == Phase::Created {

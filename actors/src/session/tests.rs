@@ -1,0 +1,176 @@
+//! One session over a real connection, its peer played by hand.
+
+use super::incoming::Acceptors;
+use super::{Birth, Config, ControlEvent, SessionActor};
+use crate::registry::{RegistryActor, ShardRef};
+use crate::shard::{Env, ShardActor};
+use crate::supervise::{Faults, mailbox};
+use crate::transport::testing::{Pair, pair};
+use crate::transport::{ClientEndpoint, ConnError, ConnParts, RecvGuard, SendGuard, ServerEndpoint};
+use actix::{Actor, Addr, AsyncContext, Context};
+use bytes::{Bytes, BytesMut};
+use laps_protocol::moqt::codec::{Codec, ControlDecoder};
+use laps_protocol::moqt::message::{
+    ClientSetup, ControlMessage, MessageParams, NamespaceRequest, RequestId, SetupParams,
+};
+use laps_protocol::moqt::name::TrackNamespace;
+use laps_protocol::moqt::session::{ControlStream, Input, Role};
+use slog::{Logger, o};
+use std::sync::Arc;
+use std::time::Duration;
+
+const CODEC: Codec = Codec::Draft14;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A relay's session and the connection's other end.
+struct Scene {
+    session: Addr<SessionActor>,
+    client: ConnParts,
+    _endpoints: (ServerEndpoint, ClientEndpoint),
+    control: SendGuard,
+    answers: RecvGuard,
+    decoder: ControlDecoder,
+}
+
+fn env(config: Config) -> Env {
+    let log = Logger::root(slog::Discard, o!());
+    let context = Context::<ShardActor>::new();
+    let env = Env {
+        registry: RegistryActor::new(log.clone(), 10, None).start(),
+        shard: ShardRef {
+            index: 0,
+            tracks: context.address().recipient(),
+        },
+        replicas: None,
+        session: Arc::new(config),
+        track: Arc::default(),
+        log,
+        faults: Faults::default(),
+    };
+    context.run(ShardActor::new(env.clone(), None, 0, None));
+    env
+}
+
+/// A session whose SETUP is complete.
+async fn scene(config: Config) -> Scene {
+    let Pair {
+        server,
+        mut client,
+        _endpoints,
+    } = pair().await;
+    let env = env(config);
+    let session = SessionActor::new(Birth {
+        role: Role::Server,
+        core: env.session.core.clone(),
+        env,
+        conn: server.handle,
+        incoming: Acceptors {
+            uni: server.uni,
+            bidi: server.bidi,
+            datagrams: server.datagrams,
+        },
+        news: None,
+        guard: None,
+    })
+    .start();
+    let (control, answers) = client.handle.open_bidi().await.unwrap();
+    let mut scene = Scene {
+        session,
+        client,
+        _endpoints,
+        control,
+        answers,
+        decoder: ControlDecoder::new(CODEC),
+    };
+    let setup = ControlMessage::ClientSetup(ClientSetup {
+        versions: vec![CODEC.version_number()],
+        params: SetupParams {
+            max_request_id: Some(100_000),
+            path: Some(Bytes::from_static(b"/")),
+            authority: Some(Bytes::from_static(b"localhost")),
+            ..SetupParams::default()
+        },
+    });
+    scene.control.send(&mut [encoded([setup])]).await.unwrap();
+    assert!(matches!(scene.answer().await, ControlMessage::ServerSetup(_)));
+    scene
+}
+
+fn encoded(messages: impl IntoIterator<Item = ControlMessage>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for message in messages {
+        CODEC.encode(&message, &mut bytes).unwrap();
+    }
+    bytes.freeze()
+}
+
+/// A request that is refused at once.
+fn watch(n: u64) -> ControlMessage {
+    let request = NamespaceRequest {
+        namespace: TrackNamespace::new([Bytes::from(n.to_string())]).unwrap(),
+        params: MessageParams::default(),
+    };
+    ControlMessage::SubscribeNamespace(RequestId(n * 2), request)
+}
+
+impl Scene {
+    async fn closed(&mut self) -> ConnError {
+        let closed = tokio::time::timeout(PATIENCE, self.client.uni.accept()).await;
+        closed.unwrap().unwrap_err()
+    }
+
+    async fn answer(&mut self) -> ControlMessage {
+        loop {
+            if let Some(message) = self.decoder.next().unwrap() {
+                return message;
+            }
+            let bytes = tokio::time::timeout(PATIENCE, self.answers.receive()).await;
+            self.decoder.push(bytes.unwrap().unwrap().unwrap());
+        }
+    }
+}
+
+/// D14-LIM-2
+#[actix::test]
+async fn thousands_of_requests_in_one_read_are_answered_in_order() {
+    const REQUESTS: u64 = 4900;
+    let mut scene = scene(Config::default()).await;
+    let bytes = encoded((0..REQUESTS).map(watch));
+    let event = ControlEvent(Input::StreamBytes(ControlStream(0), bytes));
+    mailbox::ask(&scene.session, event, PATIENCE).await.unwrap();
+    let mut refused = 0;
+    while refused < REQUESTS {
+        if let ControlMessage::RequestError(id, ..) = scene.answer().await {
+            assert_eq!(id, RequestId(refused * 2));
+            refused += 1;
+        }
+    }
+}
+
+/// D14-SETUP-8
+#[actix::test]
+async fn a_peer_that_stops_the_control_stream_loses_its_session() {
+    let mut scene = scene(Config::default()).await;
+    scene.answers.stop(0);
+    // The relay finds out when it answers.
+    for n in 0..2 {
+        scene.control.send(&mut [encoded([watch(n)])]).await.unwrap();
+    }
+    let closed = scene.closed().await;
+    assert!(matches!(closed, ConnError::Peer { code: 3 }), "{closed:?}");
+}
+
+/// D14-LIM-4
+#[actix::test]
+async fn many_small_answers_count_for_what_they_occupy() {
+    let config = Config {
+        max_control_backlog: 6400,
+        ..Config::default()
+    };
+    let mut scene = scene(config).await;
+    let event = ControlEvent(Input::StreamBytes(ControlStream(0), encoded((0..200).map(watch))));
+    // The writer has no turn while the session handles one event.
+    mailbox::ask(&scene.session, event, PATIENCE).await.unwrap();
+    let closed = scene.closed().await;
+    assert!(matches!(closed, ConnError::Peer { code: 0x11 }), "{closed:?}");
+}
