@@ -4,6 +4,7 @@ use super::connect::{ClientError, Node, Options, Target};
 use crate::registry::RegisterTrack;
 use crate::session::{PublishTrack, Request, Say, SessionNews, Shutdown};
 use crate::supervise::mailbox;
+use crate::track::handle::{self, LogId};
 use crate::track::{self, Ingest, Source, SourceId, TrackActor, TrackRef, UpstreamDone, UpstreamTerms};
 use actix::{Actor, Addr, Context, Handler};
 use bytes::Bytes;
@@ -25,6 +26,13 @@ use tokio::sync::watch;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the last objects may take to reach the relay.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Bytes that a writer may be ahead of the transport: an eighth of what a log keeps.
+const AHEAD: u64 = 4 << 20;
+/// Large groups that may be on their way at once. One would idle for a round trip at each end of a group.
+const STREAMS: usize = 3;
+/// How long a relay may take nothing before the writer goes on without it.
+const STALL: Duration = Duration::from_secs(10);
 
 /// How a track is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,7 +120,7 @@ impl Publisher {
     pub async fn publish(&mut self, name: FullTrackName, flow: Flow) -> Result<TrackWriter, ClientError> {
         let (wanted, wants) = watch::channel(false);
         let source = SourceId::next();
-        let home = TrackActor::new(track::Birth {
+        let actor = TrackActor::new(track::Birth {
             name: name.clone(),
             epoch: 0,
             config: Arc::clone(&self.node.env.track),
@@ -122,8 +130,9 @@ impl Publisher {
             guard: None,
             terms: UpstreamTerms::default(),
             source: (source, Source::Local { wanted }),
-        })
-        .start();
+        });
+        let log = actor.log_id();
+        let home = actor.start();
         let track = TrackRef {
             name: name.clone(),
             shard: 0,
@@ -162,6 +171,9 @@ impl Publisher {
         }
         Ok(TrackWriter {
             home,
+            log,
+            written: 0,
+            group_bytes: 0,
             source,
             wants,
             stream: None,
@@ -240,6 +252,11 @@ impl Publisher {
 #[derive(Debug)]
 pub struct TrackWriter {
     home: Addr<TrackActor>,
+    log: LogId,
+    /// Bytes written, counted as [`handle::taken`] counts those that were taken.
+    written: u64,
+    /// Those of the group that is being written.
+    group_bytes: u64,
     source: SourceId,
     wants: watch::Receiver<bool>,
     stream: Option<(StreamKey, GroupId)>,
@@ -284,7 +301,18 @@ impl TrackWriter {
     pub async fn end_group(&mut self) -> Result<(), ClientError> {
         let mut batch = Vec::new();
         self.end_stream(&mut batch, StreamEnd::Fin);
-        self.ingest(batch).await
+        self.ingest(batch).await?;
+        // Streams share the connection unevenly: one that is left behind must not fall out of the log while later
+        // groups pass it.
+        let group = std::mem::take(&mut self.group_bytes);
+        if group * (STREAMS as u64) < AHEAD {
+            // Of small groups many fit into the log, and each would cost a round trip.
+            let streams = usize::try_from(AHEAD / group.max(1)).unwrap_or(usize::MAX);
+            self.catch_up(AHEAD, streams).await;
+        } else {
+            self.catch_up(0, STREAMS).await;
+        }
+        Ok(())
     }
 
     /// Resets the stream of the group that was written last: the rest of the group will not come.
@@ -302,11 +330,13 @@ impl TrackWriter {
     /// # Errors
     /// When the track is over.
     pub async fn object(&mut self, place: Location, payload: Vec<Bytes>) -> Result<(), ClientError> {
+        if self.stream.is_some_and(|(_, group)| group != place.group) {
+            self.end_group().await?;
+        }
         let mut batch = Vec::with_capacity(payload.len() + 3);
         let stream = match self.stream {
             Some((stream, group)) if group == place.group => stream,
             _ => {
-                self.end_stream(&mut batch, StreamEnd::Fin);
                 let stream = self.next_key;
                 self.next_key += 1;
                 self.stream = Some((stream, place.group));
@@ -328,6 +358,7 @@ impl TrackWriter {
             extensions: Bytes::new(),
             payload_len: payload.iter().map(|piece| piece.len() as u64).sum(),
         };
+        let bytes = header.payload_len;
         batch.push(Append::ObjectStarted { stream, header });
         batch.extend(
             payload
@@ -335,7 +366,36 @@ impl TrackWriter {
                 .filter(|piece| !piece.is_empty())
                 .map(|bytes| Append::Payload { stream, bytes }),
         );
-        self.ingest(batch).await
+        self.ingest(batch).await?;
+        self.written += bytes;
+        self.group_bytes += bytes;
+        self.catch_up(AHEAD, usize::MAX).await;
+        Ok(())
+    }
+
+    /// Waits until what was written is with the transport, all but so many bytes, and on so few streams: the log would
+    /// drop the oldest, and what it drops is not sent.
+    async fn catch_up(&mut self, ahead: u64, streams: usize) {
+        loop {
+            let Some(taken) = handle::taken(self.log) else {
+                return;
+            };
+            if !self.is_wanted() {
+                self.written = taken.0;
+            }
+            if self.written.saturating_sub(taken.0) <= ahead && taken.1 <= streams {
+                return;
+            }
+            tokio::select! {
+                () = handle::taken_beyond(self.log, taken) => {}
+                _ = self.wants.changed() => {}
+                // The rest of a stream that the relay refused is never taken.
+                () = tokio::time::sleep(STALL) => {
+                    self.written = taken.0;
+                    return;
+                }
+            }
+        }
     }
 
     /// Sends one object as a datagram.

@@ -1,6 +1,6 @@
 //! The readers of a track on one arbiter, shared by the home copy and its replicas.
 
-use super::handle::LogOwner;
+use super::handle::{LogId, LogOwner};
 use super::messages::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, TrackMeta, Unavailable};
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::mailbox::{self, Wake};
@@ -86,6 +86,10 @@ impl Fanout {
         if let Some(reader) = self.readers.get_mut(&reader) {
             reader.forward = forward;
         }
+    }
+
+    pub(super) const fn log_id(&self) -> LogId {
+        self.log.id()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -4,11 +4,12 @@
 //! arbiter by construction, opens the log here. Borrows live only inside the calls below and never across an await.
 
 use laps_protocol::relay::track_log::TrackLog;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
 
 /// Number of a log, unique in the process; its meaning ends with the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,17 +37,34 @@ impl Hasher for Spread {
     }
 }
 
-type Logs = HashMap<LogId, Rc<RefCell<TrackLog>>, BuildHasherDefault<Spread>>;
+type Logs = HashMap<LogId, Rc<Entry>, BuildHasherDefault<Spread>>;
 
 thread_local! {
     static LOGS: RefCell<Logs> = RefCell::default();
+}
+
+#[derive(Debug)]
+struct Entry {
+    log: RefCell<TrackLog>,
+    taken: Taken,
+}
+
+/// How much of a log its downstream streams have taken: what a publisher of this process is ahead of.
+#[derive(Debug, Default)]
+struct Taken {
+    bytes: Cell<u64>,
+    /// Streams that carry some of it and are not closed.
+    streams: Cell<usize>,
+    /// Somebody waits for more; a relay's own logs have nobody, and so no cost of telling.
+    waited: Cell<bool>,
+    more: Notify,
 }
 
 /// The writer's end of a log. Readers of this arbiter find it by [`LogOwner::id`] until it is dropped.
 #[derive(Debug)]
 pub struct LogOwner {
     id: LogId,
-    log: Rc<RefCell<TrackLog>>,
+    entry: Rc<Entry>,
 }
 
 impl LogOwner {
@@ -54,9 +72,12 @@ impl LogOwner {
     #[must_use]
     pub fn new(log: TrackLog) -> Self {
         let id = LogId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let log = Rc::new(RefCell::new(log));
-        LOGS.with_borrow_mut(|logs| logs.insert(id, Rc::clone(&log)));
-        Self { id, log }
+        let entry = Rc::new(Entry {
+            log: RefCell::new(log),
+            taken: Taken::default(),
+        });
+        LOGS.with_borrow_mut(|logs| logs.insert(id, Rc::clone(&entry)));
+        Self { id, entry }
     }
 
     /// The number by which readers find the log.
@@ -67,12 +88,12 @@ impl LogOwner {
 
     /// Writes to the log. `None` when a reader is inside it, which the rule at the top of this file excludes.
     pub fn write<R>(&self, f: impl FnOnce(&mut TrackLog) -> R) -> Option<R> {
-        self.log.try_borrow_mut().ok().map(|mut log| f(&mut log))
+        self.entry.log.try_borrow_mut().ok().map(|mut log| f(&mut log))
     }
 
     /// Reads the log.
     pub fn read<R>(&self, f: impl FnOnce(&TrackLog) -> R) -> Option<R> {
-        self.log.try_borrow().ok().map(|log| f(&log))
+        self.entry.log.try_borrow().ok().map(|log| f(&log))
     }
 }
 
@@ -86,7 +107,69 @@ impl Drop for LogOwner {
 
 /// Reads the log `id` of this arbiter; `None` when it is gone.
 pub fn read<R>(id: LogId, f: impl FnOnce(&TrackLog) -> R) -> Option<R> {
-    let log = LOGS.with_borrow(|logs| logs.get(&id).map(Rc::clone))?;
-    let log = log.try_borrow().ok()?;
+    let entry = find(id)?;
+    let log = entry.log.try_borrow().ok()?;
     Some(f(&log))
+}
+
+/// Reads the log `id` for a downstream stream; the number that `f` gives back is the bytes of payload it took.
+pub fn take<R>(id: LogId, f: impl FnOnce(&TrackLog) -> (R, usize)) -> Option<R> {
+    let entry = find(id)?;
+    let (result, bytes) = f(&*entry.log.try_borrow().ok()?);
+    if bytes > 0 {
+        let taken = &entry.taken;
+        taken.bytes.set(taken.bytes.get() + bytes as u64);
+        taken.tell();
+    }
+    Some(result)
+}
+
+/// A downstream stream of the log `id` begins.
+pub fn stream_begins(id: LogId) {
+    if let Some(entry) = find(id) {
+        entry.taken.streams.set(entry.taken.streams.get() + 1);
+    }
+}
+
+/// A downstream stream of the log `id` is closed: delivered, or given up.
+pub fn stream_ends(id: LogId) {
+    if let Some(entry) = find(id) {
+        entry
+            .taken
+            .streams
+            .set(entry.taken.streams.get().saturating_sub(1));
+        entry.taken.tell();
+    }
+}
+
+/// Bytes of payload that downstream streams have taken from the log `id` so far, all of them together, and how many
+/// streams are not closed.
+#[must_use]
+pub fn taken(id: LogId) -> Option<(u64, usize)> {
+    find(id).map(|entry| (entry.taken.bytes.get(), entry.taken.streams.get()))
+}
+
+/// Resolves when [`taken`] is no longer `before`; at once when the log is gone.
+pub async fn taken_beyond(id: LogId, before: (u64, usize)) {
+    let Some(entry) = find(id) else { return };
+    loop {
+        let more = entry.taken.more.notified();
+        if (entry.taken.bytes.get(), entry.taken.streams.get()) != before {
+            return;
+        }
+        entry.taken.waited.set(true);
+        more.await;
+    }
+}
+
+impl Taken {
+    fn tell(&self) {
+        if self.waited.take() {
+            self.more.notify_waiters();
+        }
+    }
+}
+
+fn find(id: LogId) -> Option<Rc<Entry>> {
+    LOGS.with_borrow(|logs| logs.get(&id).map(Rc::clone))
 }

@@ -87,6 +87,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(spec: LaneSpec, codec: Codec, conn: ConnHandle, streams: Rc<Streams>) -> Self {
+        handle::stream_begins(spec.log);
         let control = streams.add(spec.seq, spec.header.group);
         Self {
             spec,
@@ -108,7 +109,9 @@ impl Lane {
     fn fill(&mut self) -> Filled {
         let log = self.spec.log;
         self.at_edge = false;
-        handle::read(log, |log| self.fill_from(log)).unwrap_or(Filled::Lost)
+        let before = self.written;
+        let take = |log: &TrackLog| (self.fill_from(log), self.written - before);
+        handle::take(log, take).unwrap_or(Filled::Lost)
     }
 
     fn fill_from(&mut self, log: &TrackLog) -> Filled {
@@ -364,6 +367,7 @@ impl Future for Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        handle::stream_ends(self.spec.log);
         self.streams.closed(self.spec.seq, &self.control);
     }
 }

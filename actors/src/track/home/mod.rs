@@ -9,6 +9,7 @@ mod upstream;
 pub use birth::Birth;
 
 use super::fanout::Fanout;
+use super::handle::LogId;
 use super::messages::{
     AttachReplica, Ingest, ReaderId, ReplicaAttached, Source, SourceId, TrackGone, TrackMeta, Unavailable,
 };
@@ -118,6 +119,12 @@ impl TrackActor {
             forwarded: false,
             _guard: birth.guard,
         }
+    }
+
+    /// The log that it fills.
+    #[must_use]
+    pub const fn log_id(&self) -> LogId {
+        self.fanout.log_id()
     }
 
     fn wants_objects(&self) -> bool {
