@@ -20,6 +20,8 @@ pub struct ResolveTrack {
     pub reader: ReaderId,
     /// A life of the track that the asker found dead.
     pub stale: Option<u64>,
+    /// The answer may wait for a publisher; without, a track that nobody publishes is told at once.
+    pub wait: bool,
 }
 
 /// A session announced a namespace.

@@ -282,7 +282,12 @@ impl Handler<ResolveTrack> for RegistryActor {
     type Result = Reply<Result<TrackRef, Unavailable>>;
 
     fn handle(&mut self, msg: ResolveTrack, ctx: &mut Self::Context) -> Self::Result {
-        let ResolveTrack { name, reader, stale } = msg;
+        let ResolveTrack {
+            name,
+            reader,
+            stale,
+            wait,
+        } = msg;
         if let Some(epoch) = stale {
             self.forget(&name, epoch);
         }
@@ -295,9 +300,14 @@ impl Handler<ResolveTrack> for RegistryActor {
             }
             None => {}
         }
+        let announcers = self.announcers(&name);
+        if announcers.is_empty() && !wait {
+            // MOQT-14 §8.4 [D14-SUB-10]
+            return Reply::Now(Err(Unavailable::for_now("nobody publishes this track")));
+        }
         let (answer, reply) = Reply::later();
         let waiter = Waiter { reader, reply };
-        if self.announcers(&name).is_empty() {
+        if announcers.is_empty() {
             if let Err(waiter) = self.waiting.add(name, waiter) {
                 let full = "too many subscriptions wait for a publisher";
                 waiter

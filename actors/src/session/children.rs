@@ -54,6 +54,8 @@ pub(super) struct AnnounceSlot {
 pub(super) struct Children {
     pub(super) subscriptions: HashMap<RequestId, SubscriptionSlot>,
     pub(super) announces: HashMap<RequestId, AnnounceSlot>,
+    /// How many subscriptions wait for a publisher.
+    pub(super) waiting: Rc<Cell<usize>>,
     /// Tracks that we offered by PUBLISH and that the peer has not answered.
     pub(super) offers: HashMap<RequestId, Spec>,
 }

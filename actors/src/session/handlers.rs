@@ -169,6 +169,7 @@ impl SessionActor {
             codec: self.codec,
             egress: self.egress.clone(),
             streams: Rc::clone(streams),
+            waiting: Rc::clone(&self.children.waiting),
             log: self
                 .log
                 .new(slog::o!("req" => spec.request.0, "track" => spec.subscribe.track.to_string())),

@@ -62,6 +62,8 @@ pub struct Config {
     pub max_control_backlog: usize,
     /// How long a SUBSCRIBE waits for a publisher; none means until one comes. [D14-SUB-10]
     pub subscribe_wait: Option<Duration>,
+    /// Subscriptions of one session that may wait for a publisher. [D14-LIM-2]
+    pub max_waiting: usize,
     /// Downstream streams of one subscription that may be open at once.
     pub max_open_streams: usize,
     /// The peer's PUBLISH and PUBLISH_NAMESPACE are taken in: a relay does, a client does not.
@@ -79,6 +81,7 @@ impl Default for Config {
             max_alias_bytes: 256 * 1024,
             max_control_backlog: 1 << 20,
             subscribe_wait: Some(Duration::from_secs(1)),
+            max_waiting: 1000,
             max_open_streams: 1024,
             accepts_publishers: true,
         }

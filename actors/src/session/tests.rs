@@ -1,21 +1,26 @@
 //! One session over a real connection, its peer played by hand.
 
+use super::egress::{Egress, LanesChanged};
 use super::incoming::Acceptors;
 use super::{Birth, Config, ControlEvent, SessionActor};
 use crate::registry::{RegistryActor, ShardRef};
 use crate::shard::{Env, ShardActor};
+use crate::subscription::{self, Origin, Spec};
 use crate::supervise::{Faults, mailbox};
+use crate::track::TrackGone;
 use crate::transport::testing::{Pair, pair};
 use crate::transport::{ClientEndpoint, ConnError, ConnParts, RecvGuard, SendGuard, ServerEndpoint};
 use actix::{Actor, Addr, AsyncContext, Context};
 use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::codec::{Codec, ControlDecoder};
 use laps_protocol::moqt::message::{
-    ClientSetup, ControlMessage, MessageParams, NamespaceRequest, RequestId, SetupParams,
+    ClientSetup, ControlMessage, GroupOrderRequest, MessageParams, NamespaceRequest, PublishDoneStatus,
+    RequestId, SetupParams, Subscribe, SubscribeFilter,
 };
-use laps_protocol::moqt::name::TrackNamespace;
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::moqt::session::{ControlStream, Input, Role};
 use slog::{Logger, o};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,4 +178,43 @@ async fn many_small_answers_count_for_what_they_occupy() {
     mailbox::ask(&scene.session, event, PATIENCE).await.unwrap();
     let closed = scene.closed().await;
     assert!(matches!(closed, ConnError::Peer { code: 0x11 }), "{closed:?}");
+}
+
+/// D14-REQ-8 D14-REQ-10: the end of a track, heard of before the answer that it is had, does not end the request
+/// unanswered.
+#[actix::test]
+async fn a_subscription_is_answered_before_it_ends() {
+    let config = Config {
+        subscribe_wait: None,
+        ..Config::default()
+    };
+    let scene = scene(config.clone()).await;
+    let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
+    let subscribe = Subscribe {
+        track: FullTrackName::new(namespace, Bytes::from_static(b"t")).unwrap(),
+        priority: 128,
+        group_order: GroupOrderRequest::Publisher,
+        forward: true,
+        filter: SubscribeFilter::LargestObject,
+        params: MessageParams::default(),
+    };
+    let conn = scene.client.handle.clone();
+    let subscription = subscription::Birth {
+        spec: Spec::new(RequestId(0), 1, subscribe, Origin::PeerSubscribe),
+        resumed: false,
+        env: env(config),
+        session: scene.session.clone(),
+        egress: Egress::new(conn.clone(), CODEC),
+        conn,
+        codec: CODEC,
+        streams: Rc::default(),
+        waiting: Rc::default(),
+        log: Logger::root(slog::Discard, o!()),
+        guard: None,
+    }
+    .start();
+    let gone = TrackGone::new(PublishDoneStatus::TrackEnded, "over");
+    mailbox::ask(&subscription, gone, PATIENCE).await.unwrap();
+    // It is still there, and waits for its track.
+    mailbox::ask(&subscription, LanesChanged, PATIENCE).await.unwrap();
 }

@@ -14,7 +14,9 @@ use crate::transport::{Conn, EndpointStats, ServerEndpoint};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
 use laps_protocol::moqt::name::FullTrackName;
 use slog::{Logger, error, info, warn};
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,9 @@ enum Child {
     Track { name: FullTrackName, epoch: u64 },
     Replica { name: FullTrackName, epoch: u64 },
 }
+
+/// A replica, and whether it is over.
+type Copied = (Addr<ReplicaActor>, Rc<Cell<bool>>);
 
 /// The server side of a shard.
 #[derive(Debug)]
@@ -58,7 +63,8 @@ pub struct ShardActor {
     serving: Option<Serving>,
     endpoint: Option<ServerEndpoint>,
     children: HashMap<ChildId, Child>,
-    replicas: HashMap<(FullTrackName, u64), Addr<ReplicaActor>>,
+    /// The copies for readers of this shard, by name and life of the track.
+    replicas: HashMap<(FullTrackName, u64), Copied>,
     stopping: bool,
     _guard: Option<ChildGuard>,
 }
@@ -192,7 +198,11 @@ impl Handler<OpenReplica> for ShardActor {
     fn handle(&mut self, msg: OpenReplica, ctx: &mut Self::Context) -> Self::Result {
         let OpenReplica(track) = msg;
         let key = (track.name.clone(), track.epoch);
-        if let Some(replica) = self.replicas.get(&key).filter(|replica| replica.connected()) {
+        // One that is over only lives for those who read the rest; whether the track is over its home knows.
+        if let Some((replica, ended)) = self.replicas.get(&key)
+            && replica.connected()
+            && !ended.get()
+        {
             return actix::MessageResult(replica.clone());
         }
         let child = Child::Replica {
@@ -200,9 +210,10 @@ impl Handler<OpenReplica> for ShardActor {
             epoch: track.epoch,
         };
         let guard = self.guard(ctx, child, "replica");
-        let replica =
-            ReplicaActor::new(track, Arc::clone(&self.env.track), self.log.clone(), Some(guard)).start();
-        self.replicas.insert(key, replica.clone());
+        let replica = ReplicaActor::new(track, Arc::clone(&self.env.track), self.log.clone(), Some(guard));
+        let ended = replica.ended();
+        let replica = replica.start();
+        self.replicas.insert(key, (replica.clone(), ended));
         actix::MessageResult(replica)
     }
 }
@@ -223,7 +234,7 @@ impl Handler<ChildDown> for ShardActor {
                 if self
                     .replicas
                     .get(&key)
-                    .is_some_and(|replica| !replica.connected())
+                    .is_some_and(|(replica, _)| !replica.connected())
                 {
                     self.replicas.remove(&key);
                 }

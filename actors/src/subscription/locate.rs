@@ -9,13 +9,42 @@ use crate::track::{
 use actix::Addr;
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::FullTrackName;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often a track may turn out dead between being found and being attached to.
 const ATTEMPTS: usize = 3;
-/// The registry is given at least this long, whatever a subscription is to wait: a busy one must not look empty.
-const LEAST_ASK: Duration = Duration::from_millis(250);
+/// How long the registry may take to say what it knows, whatever a subscription is to wait: a busy one must not look
+/// empty. Making a track is part of it, for which a shard has five seconds.
+const REGISTRY_DEADLINE: Duration = Duration::from_secs(6);
+/// The pause before a track that has just ended is asked for again: the news of its end is on its way.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// One of a session's subscriptions that wait for a publisher.
+///
+/// All sessions share the registry's bound, so that one of them alone must not be able to use it up. [D14-LIM-2]
+struct Slot(Rc<Cell<usize>>);
+
+impl Slot {
+    fn take(waiting: &Rc<Cell<usize>>, max: usize) -> Result<Self, Unavailable> {
+        if waiting.get() >= max {
+            return Err(Unavailable::new(
+                RequestErrorReason::InternalError,
+                "too many subscriptions of this session wait for a publisher",
+            ));
+        }
+        waiting.set(waiting.get() + 1);
+        Ok(Self(Rc::clone(waiting)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
 
 /// The track's copy on this arbiter.
 #[derive(Clone, Debug)]
@@ -54,49 +83,80 @@ impl Drop for Attachment {
     }
 }
 
-/// Finds the track and attaches; waits for a publisher within the configured time.
+/// Finds the track and attaches; waits for a publisher within the configured time. `waiting` counts the session's
+/// subscriptions that do so.
 pub(super) async fn locate(
     env: Env,
     name: FullTrackName,
+    waiting: Rc<Cell<usize>>,
     attach: impl Fn() -> Attach,
 ) -> Result<(Attachment, Attached), Unavailable> {
     let mut stale = None;
     let until = env.session.subscribe_wait.map(|wait| Instant::now() + wait);
-    for _ in 0..ATTEMPTS {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
         let attach = attach();
         let reader = attach.reader;
-        let track = resolve(&env, &name, reader, stale, until).await?;
-        let Some(local) = open(&env, &track).await else {
-            stale = stale_epoch(&track);
-            continue;
-        };
-        let attachment = Attachment {
-            local: local.clone(),
-            reader,
-        };
-        // The track answers when its publisher does, and bounds that itself.
-        let deadline = env.track.answer_deadline();
-        let answer = match &local {
-            Local::Home(track) => mailbox::ask(track, attach, deadline).await,
-            Local::Replica(track) => mailbox::ask(track, attach, deadline).await,
-        };
-        match answer {
-            Ok(Ok(attached)) => return Ok((attachment, attached)),
-            Ok(Err(why)) => return Err(why),
-            Err(AskError::Deadline) => {
-                return Err(Unavailable::new(
-                    RequestErrorReason::Timeout,
-                    "the publisher did not answer",
-                ));
+        let track = resolve(&env, &name, reader, stale, until, &waiting).await?;
+        let failed = match open(&env, &track).await {
+            Some(local) => {
+                let attachment = Attachment {
+                    local: local.clone(),
+                    reader,
+                };
+                // The track answers when its publisher does, and bounds that itself.
+                let deadline = env.track.answer_deadline();
+                let (answer, home) = match &local {
+                    Local::Home(track) => (mailbox::ask(track, attach, deadline).await, true),
+                    Local::Replica(track) => (mailbox::ask(track, attach, deadline).await, false),
+                };
+                match answer {
+                    Ok(Ok(attached)) => return Ok((attachment, attached)),
+                    Ok(Err(why)) if why.for_now => {
+                        // A replica may be over alone.
+                        stale = if home {
+                            Some(track.epoch)
+                        } else {
+                            stale_epoch(&track)
+                        };
+                        why
+                    }
+                    Ok(Err(why)) => return Err(why),
+                    Err(AskError::Deadline) => {
+                        return Err(Unavailable::new(
+                            RequestErrorReason::Timeout,
+                            "the publisher did not answer",
+                        ));
+                    }
+                    // It died in between; the registry may not know yet.
+                    Err(AskError::MailboxClosed) => {
+                        stale = stale_epoch(&track);
+                        keeps_failing()
+                    }
+                }
             }
-            // It died in between; the registry may not know yet.
-            Err(AskError::MailboxClosed) => stale = stale_epoch(&track),
+            None => {
+                stale = stale_epoch(&track);
+                keeps_failing()
+            }
+        };
+        // MOQT-14 §8.4 [D14-SUB-10]: the end of one publisher is no answer for those who may wait for the next.
+        let patient = failed.for_now && until.is_none_or(|until| Instant::now() < until);
+        if attempts >= ATTEMPTS && !patient {
+            return Err(failed);
+        }
+        if failed.for_now {
+            tokio::time::sleep(RETRY).await;
         }
     }
-    Err(Unavailable::new(
+}
+
+fn keeps_failing() -> Unavailable {
+    Unavailable::new(
         RequestErrorReason::InternalError,
         "the track keeps failing in the relay",
-    ))
+    )
 }
 
 /// The life of the track that the registry should forget: none while its home lives, since then only a replica died,
@@ -105,37 +165,52 @@ fn stale_epoch(track: &TrackRef) -> Option<u64> {
     (!track.home.connected()).then_some(track.epoch)
 }
 
+/// Asks the registry: first for what it knows, which a deadline of its own bounds, then to wait.
 async fn resolve(
     env: &Env,
     name: &FullTrackName,
     reader: ReaderId,
     stale: Option<u64>,
     until: Option<Instant>,
+    waiting: &Rc<Cell<usize>>,
 ) -> Result<TrackRef, Unavailable> {
+    let question = |wait| ResolveTrack {
+        name: name.clone(),
+        reader,
+        stale,
+        wait,
+    };
+    let nobody = match mailbox::ask(&env.registry, question(false), REGISTRY_DEADLINE).await {
+        Ok(Err(why)) if why.for_now => why,
+        Ok(answer) => return answer,
+        Err(AskError::Deadline) => {
+            return Err(Unavailable::new(
+                RequestErrorReason::InternalError,
+                "the relay is overloaded",
+            ));
+        }
+        Err(AskError::MailboxClosed) => return Err(ending()),
+    };
+    let _slot = Slot::take(waiting, env.session.max_waiting)?;
     loop {
         // Without a bound of its own the question is asked anew after each longest ask.
         let wait = until.map_or(mailbox::LONGEST_ASK, |until| {
-            until.saturating_duration_since(Instant::now()).max(LEAST_ASK)
+            until.saturating_duration_since(Instant::now())
         });
-        let question = ResolveTrack {
-            name: name.clone(),
-            reader,
-            stale,
-        };
-        return match mailbox::ask(&env.registry, question, wait).await {
+        if wait.is_zero() {
+            return Err(nobody);
+        }
+        return match mailbox::ask(&env.registry, question(true), wait).await {
             Ok(answer) => answer,
             Err(AskError::Deadline) if until.is_none() => continue,
-            // MOQT-14 §8.4 [D14-SUB-10]
-            Err(AskError::Deadline) => Err(Unavailable::new(
-                RequestErrorReason::TrackDoesNotExist,
-                "nobody publishes this track",
-            )),
-            Err(AskError::MailboxClosed) => Err(Unavailable::new(
-                RequestErrorReason::InternalError,
-                "the relay is ending",
-            )),
+            Err(AskError::Deadline) => Err(nobody),
+            Err(AskError::MailboxClosed) => Err(ending()),
         };
     }
+}
+
+fn ending() -> Unavailable {
+    Unavailable::new(RequestErrorReason::InternalError, "the relay is ending")
 }
 
 /// The copy of the track on this shard; none when the track has died.

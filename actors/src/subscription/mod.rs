@@ -82,6 +82,8 @@ pub struct Birth {
     pub egress: Egress,
     /// The streams that are open for it.
     pub streams: Rc<Streams>,
+    /// How many of the session's subscriptions wait for a publisher.
+    pub waiting: Rc<Cell<usize>>,
     /// Where it logs.
     pub log: Logger,
     /// Tells the parent of its death.
@@ -108,20 +110,33 @@ impl SubscriptionActor {
     fn locate(&self, ctx: &mut Context<Self>) {
         let wake = Wake::sharing(ctx.address().recipient(), &self.credit);
         let gone = ctx.address().recipient();
-        let (reader, forward) = (self.reader, self.birth.spec.forward());
-        let attach = move || Attach {
-            reader,
-            wake: wake.clone(),
-            gone: gone.clone(),
-            forward,
+        let (reader, spec) = (self.reader, self.birth.spec.clone());
+        let asked = Rc::new(Cell::new(spec.forward()));
+        let said = Rc::clone(&asked);
+        let attach = move || {
+            said.set(spec.forward());
+            Attach {
+                reader,
+                wake: wake.clone(),
+                gone: gone.clone(),
+                forward: spec.forward(),
+            }
         };
         let found = locate::locate(
             self.birth.env.clone(),
             self.birth.spec.subscribe.track.clone(),
+            Rc::clone(&self.birth.waiting),
             attach,
         );
-        ctx.spawn(found.into_actor(self).map(|found, actor, ctx| match found {
-            Ok((attachment, attached)) => actor.attached(ctx, attachment, attached),
+        ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| match found {
+            Ok((attachment, attached)) => {
+                // MOQT-14 §9.10 [D14-SUB-2]: an update may have come while the track was looked for.
+                let forward = actor.birth.spec.forward();
+                if forward != asked.get() {
+                    attachment.set_forward(forward);
+                }
+                actor.attached(ctx, attachment, attached);
+            }
             Err(why) => actor.unavailable(ctx, why),
         }));
     }
@@ -380,7 +395,9 @@ impl SubscriptionActor {
 
     /// MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE only after every stream was closed.
     fn settle(&mut self, ctx: &mut Context<Self>) {
-        if self.birth.streams.open() == 0
+        // [D14-REQ-8]: the track may end before the news that it is had comes here; the request is answered first.
+        if self.place.is_some()
+            && self.birth.streams.open() == 0
             && let Some(gone) = self.ending.take()
         {
             self.over(ctx, gone.status, gone.phrase);

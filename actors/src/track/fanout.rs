@@ -49,10 +49,7 @@ impl Fanout {
     /// Takes a reader in; answers at once when the track is live.
     pub(super) fn attach(&mut self, attach: Attach) -> Reply<Result<Attached, Unavailable>> {
         if self.gone {
-            return Reply::Now(Err(Unavailable::new(
-                RequestErrorReason::TrackDoesNotExist,
-                "the track has ended",
-            )));
+            return Reply::Now(Err(Unavailable::for_now("the track has ended")));
         }
         if self.readers.len() >= MAX_READERS {
             return Reply::Now(Err(Unavailable::new(

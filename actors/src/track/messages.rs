@@ -114,6 +114,8 @@ pub struct Unavailable {
     pub reason: RequestErrorReason,
     /// Words for a person.
     pub phrase: Bytes,
+    /// It may be had all the same: this copy of the track is over, or nobody publishes the track yet.
+    pub for_now: bool,
 }
 
 impl Unavailable {
@@ -123,6 +125,17 @@ impl Unavailable {
         Self {
             reason,
             phrase: Bytes::from_static(phrase.as_bytes()),
+            for_now: false,
+        }
+    }
+
+    /// The track does not exist, but whoever may wait asks again.
+    #[must_use]
+    pub const fn for_now(phrase: &'static str) -> Self {
+        Self {
+            reason: RequestErrorReason::TrackDoesNotExist,
+            phrase: Bytes::from_static(phrase.as_bytes()),
+            for_now: true,
         }
     }
 }

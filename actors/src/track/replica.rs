@@ -8,11 +8,13 @@ use super::messages::{
 };
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::guard::{ChildGuard, has_runtime};
-use crate::supervise::mailbox;
+use crate::supervise::mailbox::{self, AskError};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::relay::track_log::TrackLog;
 use slog::{Logger, debug};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,8 @@ pub struct ReplicaActor {
     /// Batches that overtook the answer to `AttachReplica`; one at most, since its answer is the leave to send more.
     early: Vec<(Replicate, ReplyTo<()>)>,
     forward: bool,
-    ended: bool,
+    /// Seen by the shard, which makes a new one for the next reader.
+    ended: Rc<Cell<bool>>,
     linger: Option<SpawnHandle>,
     _guard: Option<ChildGuard>,
 }
@@ -52,14 +55,20 @@ impl ReplicaActor {
             fanout,
             early: Vec::new(),
             forward: true,
-            ended: false,
+            ended: Rc::default(),
             linger: None,
             _guard: guard,
         }
     }
 
+    /// Tells whether this copy is over. It may live on for readers that read the rest.
+    #[must_use]
+    pub fn ended(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.ended)
+    }
+
     fn end(&mut self, ctx: &mut Context<Self>, gone: &TrackGone, why: &Unavailable) {
-        self.ended = true;
+        self.ended.set(true);
         self.fanout.end(gone, why);
         self.readers_changed(ctx);
     }
@@ -69,8 +78,8 @@ impl ReplicaActor {
         self.fanout.append(Instant::now(), msg.batch, |_, _| {});
         if let Some(gone) = msg.gone {
             let why = Unavailable {
-                reason: RequestErrorReason::TrackDoesNotExist,
                 phrase: gone.phrase.clone(),
+                ..Unavailable::for_now("")
             };
             self.end(ctx, &gone, &why);
         }
@@ -78,7 +87,7 @@ impl ReplicaActor {
 
     fn readers_changed(&mut self, ctx: &mut Context<Self>) {
         let empty = self.fanout.is_empty();
-        if self.ended {
+        if self.ended.get() {
             if empty {
                 ctx.stop();
             }
@@ -99,7 +108,7 @@ impl ReplicaActor {
         match (empty, self.linger) {
             (true, None) => {
                 self.linger = Some(ctx.run_later(self.config.linger, |actor, ctx| {
-                    actor.ended = true;
+                    actor.ended.set(true);
                     ctx.stop();
                 }));
             }
@@ -153,7 +162,12 @@ impl Actor for ReplicaActor {
             }
             Err(error) => {
                 debug!(actor.log, "replica could not attach"; "track" => %actor.track.name, "error" => %error);
-                let why = Unavailable::new(RequestErrorReason::InternalError, "the track's home did not answer");
+                let why = match error {
+                    AskError::MailboxClosed => Unavailable::for_now("the track has ended"),
+                    AskError::Deadline => {
+                        Unavailable::new(RequestErrorReason::InternalError, "the track's home did not answer")
+                    }
+                };
                 actor.end(ctx, &TrackGone::new(PublishDoneStatus::InternalError, "the track failed"), &why);
             }
         }));
@@ -204,7 +218,7 @@ impl Handler<SetForward> for ReplicaActor {
 impl Handler<Replicate> for ReplicaActor {
     type Result = Reply<()>;
     fn handle(&mut self, msg: Replicate, ctx: &mut Self::Context) -> Self::Result {
-        if self.fanout.meta().is_none() && !self.ended {
+        if self.fanout.meta().is_none() && !self.ended.get() {
             let (answer, promise) = Reply::later();
             self.early.push((msg, promise));
             return answer;

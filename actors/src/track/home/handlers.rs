@@ -75,10 +75,7 @@ impl Handler<AttachReplica> for TrackActor {
                 self.readers_changed(ctx);
                 Reply::Now(answer)
             }
-            Phase::Ended => Reply::Now(Err(Unavailable::new(
-                RequestErrorReason::TrackDoesNotExist,
-                "the track has ended",
-            ))),
+            Phase::Ended => Reply::Now(Err(Unavailable::for_now("the track has ended"))),
             Phase::Created | Phase::Gathering(_) | Phase::Subscribing => {
                 let (reply, to) = Reply::later();
                 self.replica_waiting.push((msg, to));
@@ -206,8 +203,8 @@ impl Handler<UpstreamRejected> for TrackActor {
         }
         // MOQT-14 §8.3 [D14-PUB-3]: an error only when every publisher refused; the last one's words are passed on.
         let why = Unavailable {
-            reason: msg.error.reason,
             phrase: msg.error.phrase,
+            ..Unavailable::new(msg.error.reason, "")
         };
         self.lose(ctx, msg.source, &why);
     }

@@ -281,8 +281,8 @@ impl TrackActor {
 
     fn finish(&mut self, ctx: &mut Context<Self>, gone: &TrackGone) {
         let why = Unavailable {
-            reason: RequestErrorReason::TrackDoesNotExist,
             phrase: gone.phrase.clone(),
+            ..Unavailable::for_now("")
         };
         self.finish_with(ctx, gone, &why);
     }

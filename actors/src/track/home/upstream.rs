@@ -189,10 +189,7 @@ fn unavailable(why: String) -> Unavailable {
 
 /// The publisher's session is gone.
 pub(super) fn session_ended() -> Unavailable {
-    Unavailable::new(
-        RequestErrorReason::TrackDoesNotExist,
-        "the publisher's session ended",
-    )
+    Unavailable::for_now("the publisher's session ended")
 }
 
 fn release(source: &Source, request: Option<RequestId>) {
