@@ -4,6 +4,8 @@ use crate::Failure;
 use crate::child::{Forwarder, direct};
 use crate::load::Work;
 use crate::report::{Outcome, Spread, print_head, print_line, print_run};
+use crate::usage::Machine;
+use std::time::Duration;
 use structopt::StructOpt;
 
 /// Above this share of stolen time a run says more about the neighbours than about us.
@@ -14,6 +16,8 @@ const MAX_OTHERS: f64 = 0.05;
 const MAX_RATE_DIFFERENCE: f64 = 0.01;
 /// Runs of the direct connection, whose latency is subtracted.
 const DIRECT_RUNS: usize = 3;
+/// How long the machine must have been quiet before a run.
+const QUIET: Duration = Duration::from_secs(1);
 /// Tries for each run that is wanted, before the machine counts as too noisy.
 const TRIES: usize = 3;
 
@@ -22,6 +26,9 @@ pub(crate) struct Options {
     /// Pairs that count; noisy ones are done again, up to twice as many
     #[structopt(long, default_value = "10")]
     pairs: usize,
+    /// Seconds to wait in all for other programs to leave the machine alone
+    #[structopt(long, default_value = "600")]
+    patience: u64,
     /// Shards of the relay
     #[structopt(long, default_value = "1")]
     shards: usize,
@@ -65,9 +72,29 @@ fn noise(run: &Outcome) -> Option<String> {
     }
 }
 
+/// Waits until nobody else used the machine for a while, or `patience` is used up.
+fn wait_for_quiet(patience: &mut Duration) -> Result<(), Failure> {
+    while !patience.is_zero() {
+        let before = Machine::now()?;
+        std::thread::sleep(QUIET);
+        let shares = Machine::now()?.since(before, Duration::ZERO);
+        if shares.others < MAX_OTHERS && shares.stolen < MAX_STEAL {
+            break;
+        }
+        *patience = patience.saturating_sub(QUIET);
+    }
+    Ok(())
+}
+
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let Options { pairs, shards, work } = options;
+    let Options {
+        pairs,
+        patience,
+        shards,
+        work,
+    } = options;
+    let mut patience = Duration::from_secs(*patience);
     print_line(&format!(
         "{} B x {} subscribers at {} objects/s, {} objects per group, {} s each after {} s",
         work.size, work.subscribers, work.rate, work.group, work.seconds, work.warmup
@@ -80,6 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let (mut straight, mut tries) = (Vec::new(), 0);
     while straight.len() < DIRECT_RUNS && tries < DIRECT_RUNS * TRIES {
         tries += 1;
+        wait_for_quiet(&mut patience)?;
         let run = direct(&one)?;
         print_run("direct", &run);
         match noise(&run) {
@@ -91,6 +119,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let (mut good, mut tries) = (Vec::new(), 0);
     while good.len() < *pairs && tries < pairs * TRIES {
         tries += 1;
+        wait_for_quiet(&mut patience)?;
         let relay = Forwarder::start(&relay_args)?.load(work)?;
         print_run("relay", &relay);
         let bare = Forwarder::start(&["bare".to_owned()])?.load(work)?;

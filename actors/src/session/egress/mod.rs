@@ -100,8 +100,8 @@ impl Egress {
             }
             faults.check("egress");
             self.shared.waker.keep(cx.waker());
-            for lane in self.shared.incoming.take() {
-                lanes.push(lane);
+            if !self.shared.incoming.borrow().is_empty() {
+                lanes.extend(self.shared.incoming.take());
             }
             if let Poll::Ready(seen) = self.conn.stats().poll_stops(stops, cx)
                 && seen > stops
