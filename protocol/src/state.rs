@@ -18,7 +18,7 @@ pub(crate) struct InvalidTransition {
 
 /// Defines a state machine: the first state listed is the one it starts in.
 ///
-/// ```ignore
+/// ```text
 /// transitions! {
 ///     /// A door.
 ///     pub(crate) machine Door moved by Push;

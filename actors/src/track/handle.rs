@@ -28,7 +28,7 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // 2^64 divided by the golden ratio: neighbours land far apart, in the high bits too.
+        // codepoint-free: 2^64 divided by the golden ratio: neighbours land far apart, in the high bits too.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 

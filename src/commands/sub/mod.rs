@@ -1,7 +1,7 @@
 //! `laps sub`: subscribes to a track and writes its objects.
 //!
-//! [`receive`] is the loop, [`order`] puts objects into the order of their places, [`output`] writes them, [`json`]
-//! and [`stats`] make something of them.
+//! `receive` is the loop, `order` puts objects into the order of their places, `output` writes them, `json`
+//! and `stats` make something of them.
 
 mod json;
 mod order;

@@ -1,6 +1,6 @@
 //! The session's writer: one task that owns every downstream stream.
 //!
-//! Each stream is a [`lane::Lane`] with a waker of its own, so the writer never scans streams that have nothing to
+//! Each stream is a `Lane` with a waker of its own, so the writer never scans streams that have nothing to
 //! do, and a stream that waits for credit keeps nobody waiting.
 
 mod lane;

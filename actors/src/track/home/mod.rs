@@ -90,7 +90,7 @@ pub struct TrackActor {
 }
 
 impl TrackActor {
-    /// A track that waits for [`Gather`].
+    /// A track that waits for [`super::Gather`].
     #[must_use]
     pub fn new(birth: Birth) -> Self {
         let mut sources = Sources::default();
