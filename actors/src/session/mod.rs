@@ -9,6 +9,7 @@ mod handlers;
 pub mod incoming;
 mod ingress;
 pub mod messages;
+mod supervision;
 #[cfg(test)]
 mod tests;
 

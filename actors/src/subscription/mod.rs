@@ -2,22 +2,23 @@
 
 mod locate;
 mod messages;
+mod reading;
 mod spec;
 mod update;
 
 pub use messages::{Stop, Update};
 pub use spec::{Origin, Spec};
 
-use crate::session::egress::{Egress, LaneSpec, LanesChanged, Streams};
+use crate::session::egress::{Egress, LanesChanged, Streams};
 use crate::session::{Say, SessionActor, SubscriptionOver};
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox::{self, Credit, Wake};
-use crate::track::handle::{self, LogId};
+use crate::track::handle::LogId;
 use crate::track::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, Unavailable};
-use crate::transport::{ConnHandle, DatagramError};
+use crate::transport::ConnHandle;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::filter::{self, ResolvedFilter};
@@ -26,9 +27,8 @@ use laps_protocol::moqt::message::{
     GroupOrderRequest, MessageParams, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason,
     SubscribeOk,
 };
-use laps_protocol::moqt::object::{DatagramObject, SubgroupHeader, SubgroupIdMode};
 use laps_protocol::moqt::session::Command;
-use laps_protocol::relay::track_log::{Cursor, LogDatagram, Next, Position, SubgroupSeq, TrackLog};
+use laps_protocol::relay::track_log::Cursor;
 use locate::Attachment;
 use slog::{Logger, debug};
 use std::cell::Cell;
@@ -96,14 +96,6 @@ struct Place {
     log: LogId,
     cursor: Cursor,
     attachment: Attachment,
-}
-
-/// What one look at the log found.
-#[derive(Default)]
-struct Found {
-    lanes: Vec<(SubgroupSeq, Position, SubgroupHeader)>,
-    datagrams: Vec<LogDatagram>,
-    past_end: bool,
 }
 
 impl SubscriptionActor {
@@ -219,167 +211,6 @@ impl SubscriptionActor {
         };
         spec.accept();
         self.say(Command::AcceptSubscribe(spec.request, ok));
-    }
-
-    /// Subgroups that were open when the subscription began: their next objects belong to it.
-    fn continue_open(&self, log: LogId, open: Vec<(SubgroupSeq, Position)>) {
-        let filter = self.filter.get();
-        let lanes: Vec<_> = handle::read(log, |log| {
-            open.into_iter()
-                .filter_map(|(seq, position)| Some((seq, position, self.header(log, seq)?)))
-                .filter(|(_, _, header)| filter.admits_group(header.group))
-                .collect()
-        })
-        .unwrap_or_default();
-        self.open(log, lanes);
-    }
-
-    fn header(&self, log: &TrackLog, seq: SubgroupSeq) -> Option<SubgroupHeader> {
-        let info = log.subgroup(seq)?;
-        Some(SubgroupHeader {
-            alias: self.birth.spec.alias,
-            group: info.group,
-            // MOQT-14 §10.4.2 [D14-DATA-5]: never "the first object's id", which a stream that starts in the middle
-            // of a subgroup would change.
-            subgroup: match info.subgroup {
-                0 => SubgroupIdMode::Zero,
-                id => SubgroupIdMode::Explicit(id),
-            },
-            priority: info.priority,
-            has_extensions: info.has_extensions,
-            end_of_group: info.end_of_group,
-        })
-    }
-
-    fn open(&self, log: LogId, lanes: Vec<(SubgroupSeq, Position, SubgroupHeader)>) {
-        for (seq, position, header) in lanes {
-            let spec = LaneSpec {
-                log,
-                seq,
-                position,
-                header,
-                filter: Rc::clone(&self.filter),
-            };
-            self.birth.egress.open_lane(spec, &self.birth.streams);
-        }
-    }
-
-    /// Takes what is new in the log.
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(place) = &mut self.place else {
-            return;
-        };
-        let log = place.log;
-        if !self.birth.spec.forward() {
-            // Nothing is owed for the time without forwarding; MOQT-14 §5.1 [D14-SUB-2].
-            if let Some(edge) = handle::read(log, TrackLog::live_edge) {
-                place.cursor = edge.cursor;
-            }
-        } else {
-            let mut cursor = place.cursor;
-            let room = self
-                .birth
-                .env
-                .session
-                .max_open_streams
-                .saturating_sub(self.birth.streams.open());
-            let found = handle::read(log, |log| {
-                self.give_up_evicted(log);
-                self.find(log, &mut cursor, room)
-            });
-            let found = found.unwrap_or_default();
-            if let Some(place) = &mut self.place {
-                place.cursor = cursor;
-            }
-            self.open(log, found.lanes);
-            self.birth.streams.advance();
-            for datagram in found.datagrams {
-                self.send_datagram(datagram);
-            }
-            if found.past_end {
-                self.run_out(ctx);
-            }
-        }
-        self.settle(ctx);
-    }
-
-    /// What the log has dropped may not live on in the send buffers of a subscriber that does not read [D14-LIM-4]: the
-    /// log, not the number of streams, bounds what one costs. A log that is smaller than what is on its way to a good
-    /// subscriber would cost that one objects too.
-    fn give_up_evicted(&self, log: &TrackLog) {
-        let evicted = log.stats().evicted_groups;
-        if self.evicted.replace(evicted) != evicted {
-            self.birth.streams.reset_lost(|seq| log.subgroup(seq).is_some());
-        }
-    }
-
-    fn find(&self, log: &TrackLog, cursor: &mut Cursor, mut room: usize) -> Found {
-        let filter = self.filter.get();
-        let mut found = Found::default();
-        // A subscriber with too many open streams leaves its place where it is; the log bounds how far it falls back.
-        while room > 0 {
-            match log.next_subgroup(cursor) {
-                Next::Ready(seq) => {
-                    let Some(header) = self.header(log, seq) else {
-                        continue;
-                    };
-                    if filter.admits_group(header.group) {
-                        found.lanes.push((seq, Position::default(), header));
-                        room -= 1;
-                    } else if filter.end_group.is_some_and(|end| header.group > end) {
-                        found.past_end = true;
-                    }
-                }
-                Next::Lagged(_) => self.birth.streams.count_lagged(),
-                Next::Pending => break,
-            }
-        }
-        loop {
-            match log.next_datagram(cursor) {
-                Next::Ready(datagram) => {
-                    if filter.admits(datagram.location) {
-                        found.datagrams.push(datagram.clone());
-                    } else if filter.end_group.is_some_and(|end| datagram.location.group > end) {
-                        found.past_end = true;
-                    }
-                }
-                Next::Lagged(_) => {}
-                Next::Pending => break,
-            }
-        }
-        found
-    }
-
-    fn send_datagram(&mut self, datagram: LogDatagram) {
-        let object = DatagramObject {
-            alias: self.birth.spec.alias,
-            location: datagram.location,
-            priority: datagram.priority,
-            extensions: datagram.extensions,
-            end_of_group: datagram.end_of_group,
-            status: datagram.status,
-            payload: datagram.payload,
-        };
-        let mut bytes = BytesMut::with_capacity(64 + object.extensions.len() + object.payload.len());
-        if self
-            .birth
-            .codec
-            .encode_datagram_header(&object, &mut bytes)
-            .is_err()
-        {
-            self.datagrams_lost += 1;
-            return;
-        }
-        // One datagram is one buffer for the transport, so this payload is copied, once per subscriber.
-        bytes.extend_from_slice(&object.payload);
-        match self.birth.conn.send_datagram(bytes.freeze()) {
-            Ok(()) => {}
-            // MOQT-14 §10.3 [D14-DATA-14]: what does not fit is dropped, and counted.
-            Err(DatagramError::TooLarge { .. } | DatagramError::Unsupported | DatagramError::Full) => {
-                self.datagrams_lost += 1;
-            }
-            Err(DatagramError::Connection(_)) => {}
-        }
     }
 
     /// The subscription ends as soon as its streams are closed.

@@ -1,0 +1,217 @@
+//! How a session starts its children, and starts them again when they fail.
+
+use super::SessionActor;
+use super::children::{AnnounceSlot, SubscriptionSlot, supervisor};
+use super::egress::Streams;
+use crate::announce::{self, AnnounceActor};
+use crate::subscription::{self, Spec, SubscriptionActor};
+use crate::supervise::guard::{ChildDown, ChildGuard, ChildId};
+use crate::supervise::mailbox;
+use crate::supervise::policy::Decision;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use bytes::Bytes;
+use laps_protocol::moqt::error::{CloseCode, ResetCode};
+use laps_protocol::moqt::message::{
+    NamespaceRequest, PublishDone, PublishDoneStatus, RequestErrorReason, RequestId, SubscribeUpdate,
+};
+use laps_protocol::moqt::session::Command;
+use slog::warn;
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+impl SessionActor {
+    pub(super) fn start_subscription(&mut self, ctx: &mut Context<Self>, id: RequestId, spec: Spec) {
+        let streams = Rc::new(Streams::default());
+        let child = ChildId::fresh();
+        let addr = self.spawn_subscription(ctx, child, &spec, &streams, false);
+        let slot = SubscriptionSlot {
+            addr,
+            child,
+            spec,
+            streams,
+            supervisor: supervisor(id),
+        };
+        self.children.subscriptions.insert(id, slot);
+    }
+
+    fn spawn_subscription(
+        &self,
+        ctx: &Context<Self>,
+        child: ChildId,
+        spec: &Spec,
+        streams: &Rc<Streams>,
+        resumed: bool,
+    ) -> actix::Addr<SubscriptionActor> {
+        subscription::Birth {
+            spec: spec.clone(),
+            resumed,
+            env: self.env.clone(),
+            session: ctx.address(),
+            conn: self.conn.clone(),
+            codec: self.codec,
+            egress: self.egress.clone(),
+            streams: Rc::clone(streams),
+            waiting: Rc::clone(&self.children.waiting),
+            log: self
+                .log
+                .new(slog::o!("req" => spec.request.0, "track" => spec.subscribe.track.to_string())),
+            guard: Some(ChildGuard::new(ctx.address().recipient(), child, "subscription")),
+        }
+        .start()
+    }
+
+    pub(super) fn update_subscription(&self, id: RequestId, update: SubscribeUpdate) {
+        if let Some(slot) = self.children.subscriptions.get(&id) {
+            slot.spec.update(&update);
+            mailbox::signal(&slot.addr, subscription::Update(update));
+        }
+    }
+
+    pub(super) fn start_announce(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: RequestId,
+        request: NamespaceRequest,
+    ) {
+        let child = ChildId::fresh();
+        let answered = Rc::default();
+        let addr = self.spawn_announce(ctx, child, id, &request, &answered);
+        self.children.announces.insert(
+            id,
+            AnnounceSlot {
+                addr,
+                child,
+                request,
+                answered,
+                supervisor: supervisor(id),
+            },
+        );
+    }
+
+    fn spawn_announce(
+        &self,
+        ctx: &Context<Self>,
+        child: ChildId,
+        id: RequestId,
+        request: &NamespaceRequest,
+        answered: &Rc<Cell<bool>>,
+    ) -> actix::Addr<AnnounceActor> {
+        AnnounceActor::new(announce::Birth {
+            request: id,
+            namespace: request.namespace.clone(),
+            answered: Rc::clone(answered),
+            env: self.env.clone(),
+            session: ctx.address(),
+            log: self.log.clone(),
+            guard: Some(ChildGuard::new(ctx.address().recipient(), child, "announce")),
+        })
+        .start()
+    }
+
+    pub(super) fn end_announce(&mut self, id: RequestId) {
+        if let Some(slot) = self.children.announces.remove(&id) {
+            mailbox::signal(&slot.addr, announce::Stop);
+        }
+    }
+
+    /// Starts a subscription's actor again, or ends the request when that happened too often.
+    fn subscription_down(&mut self, ctx: &mut Context<Self>, id: RequestId, down: ChildDown) {
+        let Some(slot) = self.children.subscriptions.get_mut(&id) else {
+            return;
+        };
+        match slot.supervisor.child_down(Instant::now(), down.exit) {
+            Decision::Restart { after } => {
+                warn!(self.log, "subscription failed and is restarted"; "request" => id.0);
+                // What the failed actor left open has lost its place; the new one goes on at the next group.
+                slot.streams.reset_all(ResetCode::InternalError);
+                ctx.run_later(after, move |actor, ctx| {
+                    let Some((spec, streams)) = actor
+                        .children
+                        .subscriptions
+                        .get(&id)
+                        .filter(|slot| slot.child == down.id)
+                        .map(|slot| (slot.spec.clone(), Rc::clone(&slot.streams)))
+                    else {
+                        return;
+                    };
+                    let child = ChildId::fresh();
+                    let addr = actor.spawn_subscription(ctx, child, &spec, &streams, true);
+                    if let Some(slot) = actor.children.subscriptions.get_mut(&id) {
+                        (slot.addr, slot.child) = (addr, child);
+                    }
+                });
+            }
+            Decision::GiveUp => {
+                warn!(self.log, "subscription failed too often"; "request" => id.0);
+                slot.streams.reset_all(ResetCode::InternalError);
+                let phrase = "the subscription failed in the relay";
+                if slot.spec.is_accepted() {
+                    let done = PublishDone {
+                        status: PublishDoneStatus::InternalError,
+                        stream_count: Some(slot.streams.opened()),
+                        phrase: Bytes::from_static(phrase.as_bytes()),
+                    };
+                    // MOQT-14 §9.12 [D14-SUB-19]: the writer closes the streams at its next turn, and this is said
+                    // after that.
+                    let emptied = Streams::emptied(Rc::clone(&slot.streams));
+                    ctx.spawn(emptied.into_actor(self).map(move |(), actor, ctx| {
+                        actor.say(ctx, Command::PublishDone(id, done));
+                    }));
+                } else {
+                    self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
+                }
+                self.children.subscriptions.remove(&id);
+            }
+            // It ended by itself, as one that was refused does.
+            Decision::Forget => drop(self.children.subscriptions.remove(&id)),
+        }
+    }
+
+    fn announce_down(&mut self, ctx: &mut Context<Self>, id: RequestId, down: ChildDown) {
+        let Some(slot) = self.children.announces.get_mut(&id) else {
+            return;
+        };
+        match slot.supervisor.child_down(Instant::now(), down.exit) {
+            Decision::Restart { after } => {
+                warn!(self.log, "announcement failed and is restarted"; "request" => id.0);
+                ctx.run_later(after, move |actor, ctx| {
+                    let Some((request, answered)) = actor
+                        .children
+                        .announces
+                        .get(&id)
+                        .filter(|slot| slot.child == down.id)
+                        .map(|slot| (slot.request.clone(), Rc::clone(&slot.answered)))
+                    else {
+                        return;
+                    };
+                    let child = ChildId::fresh();
+                    let addr = actor.spawn_announce(ctx, child, id, &request, &answered);
+                    if let Some(slot) = actor.children.announces.get_mut(&id) {
+                        (slot.addr, slot.child) = (addr, child);
+                    }
+                });
+            }
+            Decision::GiveUp => {
+                self.close(
+                    ctx,
+                    CloseCode::InternalError,
+                    Cow::Borrowed("an announcement keeps failing in the relay"),
+                );
+            }
+            Decision::Forget => drop(self.children.announces.remove(&id)),
+        }
+    }
+}
+
+impl Handler<ChildDown> for SessionActor {
+    type Result = ();
+    fn handle(&mut self, msg: ChildDown, ctx: &mut Self::Context) {
+        if let Some(id) = self.children.subscription_of(msg.id) {
+            self.subscription_down(ctx, id, msg);
+        } else if let Some(id) = self.children.announce_of(msg.id) {
+            self.announce_down(ctx, id, msg);
+        }
+    }
+}
