@@ -103,7 +103,7 @@ impl RegistryActor {
 
     /// Everybody whose announcement covers the track, the longest match first.
     ///
-    /// MOQT-14 §8.4 [D14-NS-5], [D14-NS-6].
+    /// MOQT-14 §8.4 [D14-NS-5].
     fn announcers(&self, name: &FullTrackName) -> Vec<Announcer> {
         self.namespaces
             .matches(name.namespace())
@@ -224,7 +224,8 @@ impl RegistryActor {
 
     /// A namespace is new: whoever waits for a track in it, and every track that runs, gets the publisher.
     fn announced(&mut self, ctx: &mut Context<Self>, namespace: &TrackNamespace, announcer: &Announcer) {
-        // MOQT-14 §8.4 [D14-NS-7]: a new publisher of a track that is subscribed already; it stands by.
+        // MOQT-14 §8.4 DEVIATION: a new publisher of a track that is subscribed already is not subscribed to at once,
+        // it stands by (decision 0008).
         for (name, entry) in &mut self.tracks {
             if !namespace.is_prefix_of(name.namespace()) {
                 continue;
@@ -310,6 +311,7 @@ impl Handler<ResolveTrack> for RegistryActor {
         if announcers.is_empty() {
             if let Err(waiter) = self.waiting.add(name, waiter) {
                 let full = "too many subscriptions wait for a publisher";
+                warn!(self.log, "subscription refused"; "why" => full, "refused" => self.waiting.refused());
                 waiter
                     .reply
                     .send(Err(Unavailable::new(RequestErrorReason::InternalError, full)));

@@ -82,7 +82,7 @@ impl Waiting {
         self.count = self.by_name.values().map(Vec::len).sum();
     }
 
-    #[cfg(test)]
+    /// Questions that found no room so far.
     pub(super) const fn refused(&self) -> u64 {
         self.refused
     }

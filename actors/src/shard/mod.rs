@@ -150,7 +150,8 @@ impl StreamHandler<Conn> for ShardActor {
             } else {
                 "the relay is shutting down"
             };
-            warn!(self.log, "connection refused"; "why" => why);
+            let refused = self.serving.as_ref().map_or(0, |serving| serving.refused);
+            warn!(self.log, "connection refused"; "why" => why, "refused" => refused);
             conn.handle().close(0, why);
             return;
         }

@@ -291,7 +291,8 @@ impl TrackActor {
         if std::mem::replace(&mut self.phase, Phase::Ended) == Phase::Ended {
             return;
         }
-        debug!(self.log, "track ends"; "track" => %self.name, "status" => ?gone.status);
+        debug!(self.log, "track ends"; "track" => %self.name, "status" => ?gone.status,
+            "chunks_ignored" => self.ignored, "datagrams_lost" => self.datagrams_lost);
         // First, so that a session hears that we let go before a new life of the track asks it again.
         self.release_all();
         for closed in self.sources.abandon_all() {
