@@ -65,7 +65,8 @@ fn tokens() -> BoxedStrategy<Vec<Bytes>> {
 }
 
 fn unknown() -> BoxedStrategy<Vec<KeyValue>> {
-    let key = 0x10..varint::MAX / 2;
+    // Above every number that some message knows.
+    let key = 0x12..varint::MAX / 2;
     let even = (key.clone(), number()).prop_map(|(key, number)| KeyValue {
         key: key * 2,
         value: Value::Number(number),
@@ -78,16 +79,16 @@ fn unknown() -> BoxedStrategy<Vec<KeyValue>> {
 }
 
 /// Parameters of which those that a message may not have are left out.
-fn params(timeout: bool, token: bool, cache: bool) -> BoxedStrategy<MessageParams> {
-    (option::of(number()), tokens(), option::of(number()), unknown())
-        .prop_map(
-            move |(delivery_timeout_ms, tokens, max_cache_duration_ms, unknown)| MessageParams {
-                delivery_timeout_ms: delivery_timeout_ms.filter(|_| timeout),
-                max_cache_duration_ms: max_cache_duration_ms.filter(|_| cache),
-                authorization_tokens: if token { tokens } else { Vec::new() },
-                unknown,
-            },
-        )
+fn params(timeout: bool, token: bool, cache: bool, new_group: bool) -> BoxedStrategy<MessageParams> {
+    let numbers = (option::of(number()), option::of(number()), option::of(number()));
+    (numbers, tokens(), unknown())
+        .prop_map(move |(numbers, tokens, unknown)| MessageParams {
+            delivery_timeout_ms: numbers.0.filter(|_| timeout),
+            max_cache_duration_ms: numbers.1.filter(|_| cache),
+            new_group_request: numbers.2.filter(|_| new_group),
+            authorization_tokens: if token { tokens } else { Vec::new() },
+            unknown,
+        })
         .boxed()
 }
 
@@ -137,14 +138,14 @@ fn filter() -> BoxedStrategy<SubscribeFilter> {
     .boxed()
 }
 
-fn subscribe() -> BoxedStrategy<Subscribe> {
+fn subscribe(new_group: bool) -> BoxedStrategy<Subscribe> {
     (
         track(),
         any::<u8>(),
         order_request(),
         any::<bool>(),
         filter(),
-        params(true, true, false),
+        params(true, true, false, new_group),
     )
         .prop_map(
             |(track, priority, group_order, forward, filter, params)| Subscribe {
@@ -165,7 +166,7 @@ fn subscribe_ok() -> BoxedStrategy<SubscribeOk> {
         number(),
         group_order(),
         option::of(location()),
-        params(true, false, true),
+        params(true, false, true, false),
     )
         .prop_map(|(alias, expires_ms, group_order, largest, params)| SubscribeOk {
             alias,
@@ -184,7 +185,7 @@ fn update() -> BoxedStrategy<SubscribeUpdate> {
         option::of(0..varint::MAX),
         any::<u8>(),
         any::<bool>(),
-        params(true, true, false),
+        params(true, true, false, true),
     )
         .prop_map(
             |(subscription, start, end_group, priority, forward, params)| SubscribeUpdate {
@@ -206,7 +207,7 @@ fn publish() -> BoxedStrategy<Publish> {
         group_order(),
         option::of(location()),
         any::<bool>(),
-        params(true, true, true),
+        params(true, true, true, false),
     )
         .prop_map(|(track, alias, group_order, largest, forward, params)| Publish {
             track,
@@ -225,7 +226,7 @@ fn publish_ok() -> BoxedStrategy<PublishOk> {
         any::<u8>(),
         group_order(),
         filter(),
-        params(true, false, false),
+        params(true, false, false, true),
     )
         .prop_map(|(forward, priority, group_order, filter, params)| PublishOk {
             forward,
@@ -264,7 +265,12 @@ fn fetch() -> BoxedStrategy<Fetch> {
         (id(), number())
             .prop_map(|(subscription, group)| FetchRange::AbsoluteJoining { subscription, group }),
     ];
-    (any::<u8>(), order_request(), range, params(false, true, false))
+    (
+        any::<u8>(),
+        order_request(),
+        range,
+        params(false, true, false, false),
+    )
         .prop_map(|(priority, group_order, range, params)| Fetch {
             priority,
             group_order,
@@ -279,7 +285,7 @@ fn fetch_ok() -> BoxedStrategy<FetchOk> {
         group_order(),
         any::<bool>(),
         location(),
-        params(false, false, true),
+        params(false, false, true, false),
     )
         .prop_map(|(group_order, end_of_track, end, params)| FetchOk {
             group_order,
@@ -291,7 +297,7 @@ fn fetch_ok() -> BoxedStrategy<FetchOk> {
 }
 
 fn namespace_request() -> BoxedStrategy<NamespaceRequest> {
-    (namespace(), params(false, true, false))
+    (namespace(), params(false, true, false, false))
         .prop_map(|(namespace, params)| NamespaceRequest { namespace, params })
         .boxed()
 }
@@ -369,10 +375,10 @@ pub(crate) fn message() -> impl Strategy<Value = ControlMessage> {
         with_id((request_kind(), error()), |id, (kind, error)| {
             M::RequestError(id, kind, error)
         }),
-        with_id(subscribe(), M::Subscribe),
+        with_id(subscribe(true), M::Subscribe),
         with_id(subscribe_ok(), M::SubscribeOk),
         with_id(update(), M::SubscribeUpdate),
-        with_id(subscribe(), M::TrackStatus),
+        with_id(subscribe(false), M::TrackStatus),
         with_id(subscribe_ok(), M::TrackStatusOk),
         with_id(publish(), M::Publish),
         with_id(publish_ok(), M::PublishOk),

@@ -84,6 +84,8 @@ pub(crate) mod message_param {
     pub(crate) const DELIVERY_TIMEOUT: u64 = 0x02;
     pub(crate) const AUTHORIZATION_TOKEN: u64 = 0x03;
     pub(crate) const MAX_CACHE_DURATION: u64 = 0x04;
+    /// No parameter of the draft: laps sends and honours it under this number.
+    pub(crate) const NEW_GROUP_REQUEST: u64 = 0x22;
 }
 
 /// Alias types of a token. MOQT-14 §9.2.1.1 [D14-AUTH-1].

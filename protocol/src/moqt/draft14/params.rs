@@ -14,6 +14,7 @@ pub(super) struct Allowed {
     delivery_timeout: bool,
     tokens: bool,
     cache_duration: bool,
+    new_group: bool,
 }
 
 impl Allowed {
@@ -22,18 +23,28 @@ impl Allowed {
             delivery_timeout,
             tokens,
             cache_duration,
+            new_group: false,
+        }
+    }
+
+    const fn and_new_group(self) -> Self {
+        Self {
+            new_group: true,
+            ..self
         }
     }
 
     // MOQT-14 §9.2.1.1 to §9.2.1.3 [D14-PARAM-3] [D14-PARAM-4] [D14-PARAM-5]
-    /// SUBSCRIBE, SUBSCRIBE_UPDATE, TRACK_STATUS.
-    pub(super) const SUBSCRIBE: Self = Self::new(true, true, false);
+    /// SUBSCRIBE, SUBSCRIBE_UPDATE.
+    pub(super) const SUBSCRIBE: Self = Self::new(true, true, false).and_new_group();
+    /// TRACK_STATUS, which wants no objects and so no new group.
+    pub(super) const TRACK_STATUS: Self = Self::new(true, true, false);
     /// SUBSCRIBE_OK, TRACK_STATUS_OK.
     pub(super) const SUBSCRIBE_OK: Self = Self::new(true, false, true);
     /// PUBLISH.
     pub(super) const PUBLISH: Self = Self::new(true, true, true);
     /// PUBLISH_OK.
-    pub(super) const PUBLISH_OK: Self = Self::new(true, false, false);
+    pub(super) const PUBLISH_OK: Self = Self::new(true, false, false).and_new_group();
     /// FETCH, PUBLISH_NAMESPACE, SUBSCRIBE_NAMESPACE.
     pub(super) const TOKENS: Self = Self::new(false, true, false);
     /// FETCH_OK.
@@ -49,10 +60,15 @@ pub(super) fn read(reader: &mut FieldReader<'_>, allowed: Allowed) -> Result<Mes
             message_param::DELIVERY_TIMEOUT if !allowed.delivery_timeout => {}
             message_param::AUTHORIZATION_TOKEN if !allowed.tokens => {}
             message_param::MAX_CACHE_DURATION if !allowed.cache_duration => {}
+            message_param::NEW_GROUP_REQUEST if !allowed.new_group => {}
             message_param::DELIVERY_TIMEOUT => once(&mut params.delivery_timeout_ms, number(value)?, key)?,
             message_param::AUTHORIZATION_TOKEN => params.authorization_tokens.push(token_bytes(value)?),
             message_param::MAX_CACHE_DURATION => {
                 once(&mut params.max_cache_duration_ms, number(value)?, key)?
+            }
+            // The draft does not know it, so a second one is no breach: the first counts. [D14-PARAM-1]
+            message_param::NEW_GROUP_REQUEST => {
+                params.new_group_request.get_or_insert(number(value)?);
             }
             // MOQT-14 §9.2 [D14-PARAM-1]: also when it comes twice.
             _ => params.unknown.push(KeyValue { key, value }),
@@ -70,6 +86,7 @@ pub(super) fn write(
 ) -> Result<(), EncodeError> {
     let misplaced = params.delivery_timeout_ms.is_some() && !allowed.delivery_timeout
         || params.max_cache_duration_ms.is_some() && !allowed.cache_duration
+        || params.new_group_request.is_some() && !allowed.new_group
         || !params.authorization_tokens.is_empty() && !allowed.tokens;
     if misplaced {
         return Err(EncodeError::NoCodepoint(
@@ -79,6 +96,7 @@ pub(super) fn write(
     let count = usize::from(params.delivery_timeout_ms.is_some())
         + params.authorization_tokens.len()
         + usize::from(params.max_cache_duration_ms.is_some())
+        + usize::from(params.new_group_request.is_some())
         + params.unknown.len();
     writer.varint(count as u64)?;
     write_number(
@@ -96,12 +114,14 @@ pub(super) fn write(
         params.max_cache_duration_ms,
         writer,
     )?;
+    write_number(message_param::NEW_GROUP_REQUEST, params.new_group_request, writer)?;
     write_unknown(
         &params.unknown,
         &[
             message_param::DELIVERY_TIMEOUT,
             message_param::AUTHORIZATION_TOKEN,
             message_param::MAX_CACHE_DURATION,
+            message_param::NEW_GROUP_REQUEST,
         ],
         writer,
     )

@@ -161,7 +161,7 @@ fn decode(message_type: u64, payload: &Bytes, section: &'static str) -> Result<C
         kind::FETCH_OK => ControlMessage::FetchOk(r.request_id()?, fetch::read_ok(r)?),
         kind::FETCH_ERROR => read_error(r, RequestKind::Fetch)?,
         kind::FETCH_CANCEL => ControlMessage::FetchCancel(r.request_id()?),
-        kind::TRACK_STATUS => ControlMessage::TrackStatus(r.request_id()?, subscribe::read_subscribe(r)?),
+        kind::TRACK_STATUS => ControlMessage::TrackStatus(r.request_id()?, subscribe::read_track_status(r)?),
         kind::TRACK_STATUS_OK => ControlMessage::TrackStatusOk(r.request_id()?, subscribe::read_ok(r)?),
         kind::TRACK_STATUS_ERROR => read_error(r, RequestKind::TrackStatus)?,
         kind::PUBLISH_NAMESPACE => {
@@ -191,9 +191,8 @@ fn encode(message: &ControlMessage, w: &mut FieldWriter<'_>) -> Result<(), Encod
         ControlMessage::MaxRequestId(maximum) | ControlMessage::RequestsBlocked(maximum) => {
             w.varint(*maximum)
         }
-        ControlMessage::Subscribe(id, body) | ControlMessage::TrackStatus(id, body) => {
-            subscribe::write_subscribe(*id, body, w)
-        }
+        ControlMessage::Subscribe(id, body) => subscribe::write_subscribe(*id, body, w),
+        ControlMessage::TrackStatus(id, body) => subscribe::write_track_status(*id, body, w),
         ControlMessage::SubscribeOk(id, body) | ControlMessage::TrackStatusOk(id, body) => {
             subscribe::write_ok(*id, body, w)
         }

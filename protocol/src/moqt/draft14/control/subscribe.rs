@@ -6,13 +6,21 @@ use crate::moqt::error::{DecodeError, EncodeError};
 use crate::moqt::message::{RequestId, Subscribe, SubscribeOk, SubscribeUpdate};
 
 pub(super) fn read_subscribe(r: &mut FieldReader<'_>) -> Result<Subscribe, DecodeError> {
+    read_with(r, Allowed::SUBSCRIBE)
+}
+
+pub(super) fn read_track_status(r: &mut FieldReader<'_>) -> Result<Subscribe, DecodeError> {
+    read_with(r, Allowed::TRACK_STATUS)
+}
+
+fn read_with(r: &mut FieldReader<'_>, allowed: Allowed) -> Result<Subscribe, DecodeError> {
     Ok(Subscribe {
         track: r.track()?,
         priority: r.u8()?,
         group_order: r.group_order_request()?,
         forward: r.flag("Forward")?,
         filter: r.filter()?,
-        params: params::read(r, Allowed::SUBSCRIBE)?,
+        params: params::read(r, allowed)?,
     })
 }
 
@@ -21,13 +29,30 @@ pub(super) fn write_subscribe(
     body: &Subscribe,
     w: &mut FieldWriter<'_>,
 ) -> Result<(), EncodeError> {
+    write_with(id, body, Allowed::SUBSCRIBE, w)
+}
+
+pub(super) fn write_track_status(
+    id: RequestId,
+    body: &Subscribe,
+    w: &mut FieldWriter<'_>,
+) -> Result<(), EncodeError> {
+    write_with(id, body, Allowed::TRACK_STATUS, w)
+}
+
+fn write_with(
+    id: RequestId,
+    body: &Subscribe,
+    allowed: Allowed,
+    w: &mut FieldWriter<'_>,
+) -> Result<(), EncodeError> {
     w.request_id(id)?;
     w.track(&body.track)?;
     w.u8(body.priority);
     w.group_order_request(body.group_order);
     w.flag(body.forward);
     w.filter(&body.filter)?;
-    params::write(&body.params, Allowed::SUBSCRIBE, w)
+    params::write(&body.params, allowed, w)
 }
 
 pub(super) fn read_ok(r: &mut FieldReader<'_>) -> Result<SubscribeOk, DecodeError> {
