@@ -7,6 +7,7 @@ pub mod codec;
 pub mod data;
 pub mod draft14;
 pub mod error;
+pub mod extensions;
 pub mod filter;
 pub mod location;
 pub mod message;

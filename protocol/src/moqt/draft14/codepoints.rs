@@ -159,3 +159,13 @@ pub(crate) mod object_status {
     pub(crate) const END_OF_GROUP: u64 = 0x3;
     pub(crate) const END_OF_TRACK: u64 = 0x4;
 }
+
+/// Extension headers of objects. MOQT-14 §11.
+pub(crate) mod extension {
+    /// MOQT-14 §11.2 [D14-DATA-11]
+    pub(crate) const IMMUTABLE: u64 = 0x0b;
+    /// MOQT-14 §11.1 [D14-DATA-10]
+    pub(crate) const PRIOR_GROUP_ID_GAP: u64 = 0x3c;
+    /// MOQT-14 §11.3 [D14-DATA-10]
+    pub(crate) const PRIOR_OBJECT_ID_GAP: u64 = 0x3e;
+}
