@@ -10,7 +10,8 @@ use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
 use laps_protocol::moqt::error::{CloseCode, DecodeError, ResetCode};
-use laps_protocol::moqt::object::{SubgroupHeader, SubgroupIdMode};
+use laps_protocol::moqt::object::SubgroupHeader;
+use laps_protocol::relay::ingest::SubgroupChunks;
 use laps_protocol::relay::track_log::{Append, StreamEnd, StreamKey};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -182,11 +183,7 @@ impl Ingress {
         header: &SubgroupHeader,
         open: &mut OpenStream,
     ) -> Result<(), Stop> {
-        let mut chunks = Chunks {
-            key: open.key,
-            header: *header,
-            opened: false,
-        };
+        let mut chunks = SubgroupChunks::new(open.key, *header);
         loop {
             let mut batch = Vec::new();
             while let Some(item) = reader.next()? {
@@ -203,48 +200,6 @@ impl Ingress {
         reader.fin()?;
         let chunk = open.chunk(StreamEnd::Fin);
         self.ingest(&open.binding, vec![chunk]).await
-    }
-}
-
-/// Turns the items of one stream into chunks for the log.
-struct Chunks {
-    key: StreamKey,
-    header: SubgroupHeader,
-    opened: bool,
-}
-
-impl Chunks {
-    fn push(&mut self, item: StreamItem, batch: &mut Vec<Append>) {
-        match item {
-            StreamItem::Object(header) => {
-                if !self.opened {
-                    self.opened = true;
-                    // MOQT-14 §10.4.2 [D14-DATA-2]: without a field the subgroup is 0 or the first object's id.
-                    let subgroup = match self.header.subgroup {
-                        SubgroupIdMode::Zero => 0,
-                        SubgroupIdMode::FirstObject => header.id,
-                        SubgroupIdMode::Explicit(id) => id,
-                    };
-                    batch.push(Append::SubgroupOpened {
-                        stream: self.key,
-                        group: self.header.group,
-                        subgroup,
-                        priority: self.header.priority,
-                        has_extensions: self.header.has_extensions,
-                        end_of_group: self.header.end_of_group,
-                    });
-                }
-                batch.push(Append::ObjectStarted {
-                    stream: self.key,
-                    header,
-                });
-            }
-            StreamItem::Payload(bytes) => batch.push(Append::Payload {
-                stream: self.key,
-                bytes,
-            }),
-            StreamItem::SubgroupHeader(_) | StreamItem::FetchHeader(_) | StreamItem::FetchObject(_) => {}
-        }
     }
 }
 

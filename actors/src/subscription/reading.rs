@@ -6,56 +6,25 @@ use crate::track::handle::{self, LogId};
 use crate::transport::DatagramError;
 use actix::Context;
 use bytes::BytesMut;
-use laps_protocol::moqt::object::{DatagramObject, SubgroupHeader, SubgroupIdMode};
-use laps_protocol::relay::track_log::{Cursor, LogDatagram, Next, Position, SubgroupSeq, TrackLog};
+use laps_protocol::moqt::object::DatagramObject;
+use laps_protocol::relay::follow;
+use laps_protocol::relay::lane::LaneReader;
+use laps_protocol::relay::track_log::{LogDatagram, Position, SubgroupSeq, TrackLog};
 use std::rc::Rc;
-
-/// What one look at the log found.
-#[derive(Default)]
-struct Found {
-    lanes: Vec<(SubgroupSeq, Position, SubgroupHeader)>,
-    datagrams: Vec<LogDatagram>,
-    past_end: bool,
-}
 
 impl SubscriptionActor {
     /// Subgroups that were open when the subscription began: their next objects belong to it.
     pub(super) fn continue_open(&self, log: LogId, open: Vec<(SubgroupSeq, Position)>) {
-        let filter = self.filter.get();
-        let lanes: Vec<_> = handle::read(log, |log| {
-            open.into_iter()
-                .filter_map(|(seq, position)| Some((seq, position, self.header(log, seq)?)))
-                .filter(|(_, _, header)| filter.admits_group(header.group))
-                .collect()
-        })
-        .unwrap_or_default();
-        self.open(log, lanes);
+        let (filter, alias) = (self.filter.get(), self.birth.spec.alias);
+        let lanes = handle::read(log, |log| follow::continue_open(log, open, &filter, alias));
+        self.open(log, lanes.unwrap_or_default());
     }
 
-    fn header(&self, log: &TrackLog, seq: SubgroupSeq) -> Option<SubgroupHeader> {
-        let info = log.subgroup(seq)?;
-        Some(SubgroupHeader {
-            alias: self.birth.spec.alias,
-            group: info.group,
-            // MOQT-14 §10.4.2 [D14-DATA-5]: never "the first object's id", which a stream that starts in the middle
-            // of a subgroup would change.
-            subgroup: match info.subgroup {
-                0 => SubgroupIdMode::Zero,
-                id => SubgroupIdMode::Explicit(id),
-            },
-            priority: info.priority,
-            has_extensions: info.has_extensions,
-            end_of_group: info.end_of_group,
-        })
-    }
-
-    pub(super) fn open(&self, log: LogId, lanes: Vec<(SubgroupSeq, Position, SubgroupHeader)>) {
-        for (seq, position, header) in lanes {
+    fn open(&self, log: LogId, lanes: Vec<LaneReader>) {
+        for reader in lanes {
             let spec = LaneSpec {
                 log,
-                seq,
-                position,
-                header,
+                reader,
                 filter: Rc::clone(&self.filter),
             };
             self.birth.egress.open_lane(spec, &self.birth.streams);
@@ -81,13 +50,18 @@ impl SubscriptionActor {
                 .session
                 .max_open_streams
                 .saturating_sub(self.birth.streams.open());
+            let (filter, alias) = (self.filter.get(), self.birth.spec.alias);
             let found = handle::read(log, |log| {
                 self.give_up_evicted(log);
-                self.find(log, &mut cursor, room)
+                // A subscriber with too many open streams leaves its place where it is.
+                follow::look(log, &mut cursor, &filter, alias, room)
             });
             let found = found.unwrap_or_default();
             if let Some(place) = &mut self.place {
                 place.cursor = cursor;
+            }
+            for _ in 0..found.lagged {
+                self.birth.streams.count_lagged();
             }
             self.open(log, found.lanes);
             self.birth.streams.advance();
@@ -109,43 +83,6 @@ impl SubscriptionActor {
         if self.evicted.replace(evicted) != evicted {
             self.birth.streams.reset_lost(|seq| log.subgroup(seq).is_some());
         }
-    }
-
-    fn find(&self, log: &TrackLog, cursor: &mut Cursor, mut room: usize) -> Found {
-        let filter = self.filter.get();
-        let mut found = Found::default();
-        // A subscriber with too many open streams leaves its place where it is; the log bounds how far it falls back.
-        while room > 0 {
-            match log.next_subgroup(cursor) {
-                Next::Ready(seq) => {
-                    let Some(header) = self.header(log, seq) else {
-                        continue;
-                    };
-                    if filter.admits_group(header.group) {
-                        found.lanes.push((seq, Position::default(), header));
-                        room -= 1;
-                    } else if filter.end_group.is_some_and(|end| header.group > end) {
-                        found.past_end = true;
-                    }
-                }
-                Next::Lagged(_) => self.birth.streams.count_lagged(),
-                Next::Pending => break,
-            }
-        }
-        loop {
-            match log.next_datagram(cursor) {
-                Next::Ready(datagram) => {
-                    if filter.admits(datagram.location) {
-                        found.datagrams.push(datagram.clone());
-                    } else if filter.end_group.is_some_and(|end| datagram.location.group > end) {
-                        found.past_end = true;
-                    }
-                }
-                Next::Lagged(_) => {}
-                Next::Pending => break,
-            }
-        }
-        found
     }
 
     fn send_datagram(&mut self, datagram: LogDatagram) {

@@ -3,13 +3,12 @@
 use super::streams::{LaneControl, Streams};
 use crate::track::handle::{self, LogId};
 use crate::transport::{ConnHandle, SendGuard};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::filter::ResolvedFilter;
-use laps_protocol::moqt::location::{Location, ObjectId};
-use laps_protocol::moqt::object::SubgroupHeader;
-use laps_protocol::relay::track_log::{ObjectView, Position, Read, StreamEnd, SubgroupSeq, TrackLog};
+use laps_protocol::relay::lane::{LaneReader, Taken};
+use laps_protocol::relay::track_log::StreamEnd;
 use std::cell::Cell;
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -27,12 +26,8 @@ const TURN: usize = 64 * 1024;
 pub struct LaneSpec {
     /// The log of this arbiter.
     pub log: LogId,
-    /// The subgroup in it.
-    pub seq: SubgroupSeq,
-    /// From where on.
-    pub position: Position,
-    /// What stands at the start of the stream.
-    pub header: SubgroupHeader,
+    /// The subgroup in it, and from where on.
+    pub reader: LaneReader,
     /// Which objects pass; shared with the subscription, which may narrow it.
     pub filter: Rc<Cell<ResolvedFilter>>,
 }
@@ -53,19 +48,6 @@ const GO_ON: Then = ControlFlow::Continue(());
 const PENDING: Then = ControlFlow::Break(Poll::Pending);
 const OVER: Then = ControlFlow::Break(Poll::Ready(()));
 
-enum Filled {
-    /// There is something to write.
-    Some,
-    /// The log has nothing new.
-    Pending,
-    /// What follows does not join on to what this stream carried.
-    Gap,
-    /// The subgroup ended; what is in `out` is the rest.
-    End(StreamEnd),
-    /// The log no longer has it.
-    Lost,
-}
-
 /// The future that writes one stream. It ends when the stream is closed; dropped early, it resets the stream.
 pub(super) struct Lane {
     spec: LaneSpec,
@@ -80,15 +62,13 @@ pub(super) struct Lane {
     /// `out` ends where the log ended when it was filled.
     at_edge: bool,
     written: usize,
-    /// Object id of the last header written on this stream.
-    previous: Option<ObjectId>,
     end: Option<StreamEnd>,
 }
 
 impl Lane {
     pub(super) fn new(spec: LaneSpec, codec: Codec, conn: ConnHandle, streams: Rc<Streams>) -> Self {
         handle::stream_begins(spec.log);
-        let control = streams.add(spec.seq, spec.header.group);
+        let control = streams.add(spec.reader.seq(), spec.reader.header().group);
         Self {
             spec,
             codec,
@@ -100,83 +80,22 @@ impl Lane {
             out: Vec::with_capacity(BATCH),
             at_edge: false,
             written: 0,
-            previous: None,
             end: None,
         }
     }
 
     /// Takes the next pieces from the log.
-    fn fill(&mut self) -> Filled {
-        let log = self.spec.log;
-        self.at_edge = false;
-        let before = self.written;
-        let take = |log: &TrackLog| (self.fill_from(log), self.written - before);
-        handle::take(log, take).unwrap_or(Filled::Lost)
-    }
-
-    fn fill_from(&mut self, log: &TrackLog) -> Filled {
-        let seq = self.spec.seq;
-        while self.out.len() < BATCH {
-            let before = self.spec.position;
-            match log.read(seq, &mut self.spec.position) {
-                Read::Object(object) => {
-                    let place = Location::new(self.spec.header.group, object.header.id);
-                    if !self.spec.filter.get().admits(place) {
-                        if self.previous.is_some() {
-                            self.spec.position = before;
-                            return if self.out.is_empty() {
-                                Filled::Gap
-                            } else {
-                                Filled::Some
-                            };
-                        }
-                        // MOQT-14 §9.7 [D14-SUB-5]: what lies outside the range is never sent.
-                        log.skip_object(seq, &mut self.spec.position);
-                        continue;
-                    }
-                    let Some(head) = self.head(&object) else {
-                        return Filled::Lost;
-                    };
-                    self.previous = Some(object.header.id);
-                    self.out.push(head);
-                }
-                Read::Payload(bytes) => {
-                    self.written += bytes.len();
-                    self.out.push(bytes);
-                }
-                Read::End(end) => return Filled::End(end),
-                Read::Pending if self.out.is_empty() => return Filled::Pending,
-                Read::Pending => {
-                    self.at_edge = true;
-                    return Filled::Some;
-                }
-                Read::Evicted => return Filled::Lost,
-            }
-        }
-        Filled::Some
-    }
-
-    /// The object's header for this stream; encoded once per object for all who also sent the one before it.
-    fn head(&self, object: &ObjectView<'_>) -> Option<Bytes> {
-        let extensions = self.spec.header.has_extensions;
-        let encode = |previous| {
-            let mut head = BytesMut::with_capacity(32 + object.header.extensions.len());
-            match self
-                .codec
-                .encode_object_header(extensions, previous, object.header, &mut head)
-            {
-                Ok(()) => head.freeze(),
-                Err(_) => Bytes::new(),
-            }
-        };
-        let head = if object.previous == self.previous {
-            object
-                .encoded
-                .get_or_encode(self.codec.family(), || encode(object.previous))
-        } else {
-            encode(self.previous)
-        };
-        (!head.is_empty()).then_some(head)
+    fn fill(&mut self) -> Taken {
+        let LaneSpec { log, reader, filter } = &mut self.spec;
+        let (codec, filter) = (self.codec, filter.get());
+        let (out, written) = (&mut self.out, &mut self.written);
+        let taken = handle::take(*log, |log| {
+            let (taken, payload) = reader.take(log, codec, &filter, BATCH, out);
+            *written += payload;
+            (taken, payload)
+        });
+        self.at_edge = taken == Some(Taken::Pieces { at_edge: true });
+        taken.unwrap_or(Taken::Lost(ResetCode::DeliveryTimeout))
     }
 
     /// The peer stopped some stream of the connection: this one looks at its own, if nothing else would.
@@ -185,14 +104,6 @@ impl Lane {
             self.control.stopped.set(true);
             self.control.waker.wake();
         }
-    }
-
-    fn stream_header(&self) -> Option<Bytes> {
-        let mut header = BytesMut::with_capacity(32);
-        self.codec
-            .encode_subgroup_header(&self.spec.header, &mut header)
-            .ok()?;
-        Some(header.freeze())
     }
 
     /// Writes what was taken from the log; ready when all of it is with the transport.
@@ -243,19 +154,19 @@ impl Lane {
 
     /// Opens a stream for the first object to send.
     fn open(&mut self, cx: &mut Context<'_>) -> Then {
-        let begin = self.spec.position;
+        let begin = self.spec.reader.position();
         match self.fill() {
-            Filled::Pending => return self.starve(),
-            Filled::Lost => {
+            Taken::Pending => return self.starve(),
+            Taken::Lost(_) => {
                 self.streams.count_lagged();
                 return OVER;
             }
             // Only a stream can have one.
-            Filled::Gap => return OVER,
+            Taken::Gap(_) => return OVER,
             // A subgroup without objects for this subscriber needs no stream.
-            Filled::End(_) if self.out.is_empty() => return OVER,
-            Filled::End(end) => self.end = Some(end),
-            Filled::Some => {}
+            Taken::End(_) if self.out.is_empty() => return OVER,
+            Taken::End(end) => self.end = Some(end),
+            Taken::Pieces { .. } => {}
         }
         let stream = match self.conn.poll_open_uni(cx) {
             Poll::Ready(Ok(stream)) => stream,
@@ -264,12 +175,12 @@ impl Lane {
                 // What was found stays in the log alone, which may evict it: a peer that grants no stream must not
                 // make this side keep payload. [D14-LIM-4]
                 self.out.clear();
-                self.spec.position = begin;
-                (self.previous, self.end, self.written) = (None, None, 0);
+                self.spec.reader.rewind(begin);
+                (self.end, self.written) = (None, 0);
                 return PENDING;
             }
         };
-        let Some(header) = self.stream_header() else {
+        let Some(header) = self.spec.reader.stream_header(self.codec) else {
             return OVER;
         };
         self.streams.count_opened();
@@ -316,18 +227,16 @@ impl Lane {
             return self.starve();
         }
         match self.fill() {
-            Filled::Some => {}
-            Filled::End(end) => self.end = Some(end),
-            Filled::Pending => return self.starve(),
-            // MOQT-14 §10.4.3 [D14-CLOSE-3]: an update made a gap, so the rest goes on another stream.
-            Filled::Gap => {
-                self.reset(ResetCode::Cancelled);
-                self.previous = None;
+            Taken::Pieces { .. } => {}
+            Taken::End(end) => self.end = Some(end),
+            Taken::Pending => return self.starve(),
+            Taken::Gap(code) => {
+                self.reset(code);
                 self.state = State::Waiting;
             }
-            Filled::Lost => {
+            Taken::Lost(code) => {
                 self.streams.count_lagged();
-                self.reset(ResetCode::DeliveryTimeout);
+                self.reset(code);
                 return OVER;
             }
         }
@@ -368,6 +277,6 @@ impl Future for Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         handle::stream_ends(self.spec.log);
-        self.streams.closed(self.spec.seq, &self.control);
+        self.streams.closed(self.spec.reader.seq(), &self.control);
     }
 }

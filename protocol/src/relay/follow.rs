@@ -1,0 +1,97 @@
+//! How a subscription follows its track: what becomes a stream, what a datagram, what is passed over.
+
+use super::lane::LaneReader;
+use super::track_log::{Cursor, LogDatagram, Next, Position, SubgroupSeq, TrackLog};
+use crate::moqt::filter::ResolvedFilter;
+use crate::moqt::object::{SubgroupHeader, SubgroupIdMode, TrackAlias};
+
+/// What one look at the log found.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// Subgroups that began, each to go on streams of its own. MOQT-14 §2.2 [D14-DATA-21].
+    pub lanes: Vec<LaneReader>,
+    /// Datagrams to send.
+    pub datagrams: Vec<LogDatagram>,
+    /// Times that the log had dropped what came next.
+    pub lagged: u64,
+    /// Something came that lies after the last wanted group.
+    pub past_end: bool,
+}
+
+/// What a subscription named `alias` downstream begins with: the subgroups that are open, `open` being those of the
+/// live edge. Their next objects belong to it.
+#[must_use]
+pub fn continue_open(
+    log: &TrackLog,
+    open: Vec<(SubgroupSeq, Position)>,
+    filter: &ResolvedFilter,
+    alias: TrackAlias,
+) -> Vec<LaneReader> {
+    open.into_iter()
+        .filter_map(|(seq, position)| Some(LaneReader::new(seq, position, header(log, seq, alias)?)))
+        .filter(|lane| filter.admits_group(lane.header().group))
+        .collect()
+}
+
+/// Takes what is new at `cursor`, at most `room` subgroups; the others stay where they are, and the log bounds how
+/// far behind that is.
+#[must_use]
+pub fn look(
+    log: &TrackLog,
+    cursor: &mut Cursor,
+    filter: &ResolvedFilter,
+    alias: TrackAlias,
+    mut room: usize,
+) -> Look {
+    let mut found = Look::default();
+    while room > 0 {
+        match log.next_subgroup(cursor) {
+            Next::Ready(seq) => {
+                let Some(header) = header(log, seq, alias) else {
+                    continue;
+                };
+                if filter.admits_group(header.group) {
+                    found
+                        .lanes
+                        .push(LaneReader::new(seq, Position::default(), header));
+                    room -= 1;
+                } else if filter.end_group.is_some_and(|end| header.group > end) {
+                    found.past_end = true;
+                }
+            }
+            Next::Lagged(_) => found.lagged += 1,
+            Next::Pending => break,
+        }
+    }
+    loop {
+        match log.next_datagram(cursor) {
+            Next::Ready(datagram) => {
+                if filter.admits(datagram.location) {
+                    found.datagrams.push(datagram.clone());
+                } else if filter.end_group.is_some_and(|end| datagram.location.group > end) {
+                    found.past_end = true;
+                }
+            }
+            Next::Lagged(_) => {}
+            Next::Pending => break,
+        }
+    }
+    found
+}
+
+fn header(log: &TrackLog, seq: SubgroupSeq, alias: TrackAlias) -> Option<SubgroupHeader> {
+    let info = log.subgroup(seq)?;
+    Some(SubgroupHeader {
+        alias,
+        group: info.group,
+        // MOQT-14 §10.4.2 [D14-DATA-5]: never "the first object's id", which a stream that starts in the middle of a
+        // subgroup would change.
+        subgroup: match info.subgroup {
+            0 => SubgroupIdMode::Zero,
+            id => SubgroupIdMode::Explicit(id),
+        },
+        priority: info.priority,
+        has_extensions: info.has_extensions,
+        end_of_group: info.end_of_group,
+    })
+}

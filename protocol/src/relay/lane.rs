@@ -1,0 +1,160 @@
+//! One subgroup on its way to one subscriber: what a stream of it carries, and how that stream ends.
+
+use super::track_log::{ObjectView, Position, Read, StreamEnd, SubgroupSeq, TrackLog};
+use crate::moqt::codec::Codec;
+use crate::moqt::error::ResetCode;
+use crate::moqt::filter::ResolvedFilter;
+use crate::moqt::location::{Location, ObjectId};
+use crate::moqt::object::SubgroupHeader;
+use bytes::{Bytes, BytesMut};
+
+/// What there is to do next for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Write the pieces.
+    Pieces {
+        /// They end where the log ends for now.
+        at_edge: bool,
+    },
+    /// The log has nothing new.
+    Pending,
+    /// What follows does not join on to what this stream carried: reset it with this code, and go on with another.
+    Gap(ResetCode),
+    /// The subgroup is over: write the pieces, then end the stream like this. Without a stream and without pieces
+    /// there was nothing for this subscriber, and no stream is needed.
+    End(StreamEnd),
+    /// The log no longer has what follows: reset the stream with this code.
+    Lost(ResetCode),
+}
+
+/// A subscriber's place in one subgroup, and what the stream that carries it needs to know.
+///
+/// The owner opens a stream when the first piece comes, writes [`Self::stream_header`] on it, and does what
+/// [`Taken`] says.
+#[derive(Debug)]
+pub struct LaneReader {
+    seq: SubgroupSeq,
+    position: Position,
+    header: SubgroupHeader,
+    /// Object id of the last header taken for the stream; none before the first.
+    previous: Option<ObjectId>,
+}
+
+impl LaneReader {
+    /// Reads the subgroup `seq` from `position` on; `header` stands at the start of each stream.
+    #[must_use]
+    pub const fn new(seq: SubgroupSeq, position: Position, header: SubgroupHeader) -> Self {
+        Self {
+            seq,
+            position,
+            header,
+            previous: None,
+        }
+    }
+
+    /// The subgroup in the log.
+    #[must_use]
+    pub const fn seq(&self) -> SubgroupSeq {
+        self.seq
+    }
+
+    /// What stands at the start of the stream.
+    #[must_use]
+    pub const fn header(&self) -> &SubgroupHeader {
+        &self.header
+    }
+
+    /// The place of what comes next, for [`Self::rewind`].
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Goes back to `position`, at which no stream was begun.
+    pub const fn rewind(&mut self, position: Position) {
+        self.position = position;
+        self.previous = None;
+    }
+
+    /// The bytes at the start of a stream; none when the codec cannot write them.
+    #[must_use]
+    pub fn stream_header(&self, codec: Codec) -> Option<Bytes> {
+        let mut header = BytesMut::with_capacity(32);
+        codec.encode_subgroup_header(&self.header, &mut header).ok()?;
+        Some(header.freeze())
+    }
+
+    /// Takes what comes next, until `out` has `max` pieces, and says how many bytes of payload that were.
+    ///
+    /// The pieces are heads of objects, encoded once per object for all who also sent the one before it, and slices
+    /// of payload that are shared with the log.
+    pub fn take(
+        &mut self,
+        log: &TrackLog,
+        codec: Codec,
+        filter: &ResolvedFilter,
+        max: usize,
+        out: &mut Vec<Bytes>,
+    ) -> (Taken, usize) {
+        let mut payload = 0;
+        while out.len() < max {
+            let before = self.position;
+            match log.read(self.seq, &mut self.position) {
+                Read::Object(object) => {
+                    let place = Location::new(self.header.group, object.header.id);
+                    if !filter.admits(place) {
+                        if self.previous.is_none() {
+                            // MOQT-14 §9.7 [D14-SUB-5]: what lies outside the range is never sent.
+                            log.skip_object(self.seq, &mut self.position);
+                            continue;
+                        }
+                        self.position = before;
+                        if !out.is_empty() {
+                            return (Taken::Pieces { at_edge: false }, payload);
+                        }
+                        // MOQT-14 §10.4.3 [D14-CLOSE-3]: an update made a gap, so the rest goes on another stream.
+                        self.previous = None;
+                        return (Taken::Gap(ResetCode::Cancelled), payload);
+                    }
+                    let Some(head) = self.head(codec, &object) else {
+                        return (LOST, payload);
+                    };
+                    self.previous = Some(object.header.id);
+                    out.push(head);
+                }
+                Read::Payload(bytes) => {
+                    payload += bytes.len();
+                    out.push(bytes);
+                }
+                // MOQT-14 §10.4.3 [D14-CLOSE-5]: a reset upstream is a reset downstream, never a FIN.
+                Read::End(end) => return (Taken::End(end), payload),
+                Read::Pending if out.is_empty() => return (Taken::Pending, payload),
+                Read::Pending => return (Taken::Pieces { at_edge: true }, payload),
+                Read::Evicted => return (LOST, payload),
+            }
+        }
+        (Taken::Pieces { at_edge: false }, payload)
+    }
+
+    /// The object's head for this stream.
+    fn head(&self, codec: Codec, object: &ObjectView<'_>) -> Option<Bytes> {
+        let encode = |previous| {
+            let mut head = BytesMut::with_capacity(32 + object.header.extensions.len());
+            match codec.encode_object_header(self.header.has_extensions, previous, object.header, &mut head) {
+                Ok(()) => head.freeze(),
+                Err(_) => Bytes::new(),
+            }
+        };
+        let head = if object.previous == self.previous {
+            object
+                .encoded
+                .get_or_encode(codec.family(), || encode(object.previous))
+        } else {
+            encode(self.previous)
+        };
+        (!head.is_empty()).then_some(head)
+    }
+}
+
+/// What was to be sent is gone. MOQT-14 §10.4.3 [D14-CLOSE-1].
+const LOST: Taken = Taken::Lost(ResetCode::DeliveryTimeout);
