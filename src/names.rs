@@ -108,6 +108,7 @@ mod tests {
         assert!(parse_track_name("").unwrap().is_empty());
     }
 
+    /// D14-ENC-7 D14-ENC-8
     #[test]
     fn faults_are_named() {
         assert_eq!(parse_namespace(""), Err(NameTextError::EmptyNamespace));

@@ -285,6 +285,7 @@ mod tests {
         ),
     ];
 
+    /// D14-SETUP-5 D14-SETUP-15 D14-SETUP-16
     #[test]
     fn good_urls_come_apart() {
         // MOQT-14 §3.1.2 [D14-SETUP-5], §9.3.2 [D14-SETUP-15] [D14-SETUP-16]
@@ -303,6 +304,7 @@ mod tests {
         }
     }
 
+    /// D14-SETUP-5
     #[test]
     fn bad_urls_name_what_is_wrong() {
         // MOQT-14 §3.1.2 [D14-SETUP-5]: the host must not be empty.

@@ -188,6 +188,7 @@ async fn subscription_resumes() {
     assert_eq!(spared.done(spared_sub.0).await.stream_count, Some(streams));
 }
 
+/// D14-CLOSE-1 D14-CLOSE-8 D14-SUB-20
 #[test]
 fn a_failed_subscription_resumes_at_the_next_group() {
     run(subscription_resumes);
@@ -283,6 +284,7 @@ async fn track_fails(shards: usize) {
     assert_eq!(subscriber.until_objects(audio_alias, 4).await, all(2));
 }
 
+/// D14-CLOSE-8
 #[test]
 fn a_failed_track_ends_its_subscriptions_and_is_made_anew() {
     run(|| track_fails(1));
@@ -325,6 +327,7 @@ async fn subscribers_session_fails() {
         .await;
 }
 
+/// D14-TERM-1
 #[test]
 fn a_failed_subscribers_session_ends_alone() {
     run(subscribers_session_fails);
@@ -366,6 +369,7 @@ async fn publishers_session_fails() {
     assert_eq!(scene.one.until_objects(other_alias, 2).await, all(1));
 }
 
+/// D14-CLOSE-1 D14-NS-13 D14-TERM-1
 #[test]
 fn a_failed_publishers_session_withdraws_what_it_published() {
     run(publishers_session_fails);
@@ -404,6 +408,7 @@ async fn announcement_fails() {
     assert_eq!(answers, 1);
 }
 
+/// D14-NS-1
 #[test]
 fn a_failed_announcement_is_made_again() {
     run(announcement_fails);

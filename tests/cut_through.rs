@@ -88,11 +88,13 @@ async fn first_bytes_arrive_first(shards: usize) {
     assert_eq!(scene.subscriber.ended(0).await, None);
 }
 
+/// D14-DATA-22
 #[test]
 fn first_bytes_arrive_before_the_last_are_written_one_shard() {
     run(|| first_bytes_arrive_first(1));
 }
 
+/// D14-DATA-22
 #[test]
 fn first_bytes_arrive_before_the_last_are_written_two_shards() {
     run(|| first_bytes_arrive_first(2));
@@ -113,16 +115,19 @@ async fn a_reset_stays_a_reset(shards: usize) {
     scene.subscriber.until_object(scene.alias, (1, 0)).await;
 }
 
+/// D14-CLOSE-1 D14-CLOSE-5 D14-CLOSE-8
 #[test]
 fn a_reset_inside_an_object_is_passed_on_one_shard() {
     run(|| a_reset_stays_a_reset(1));
 }
 
+/// D14-CLOSE-1 D14-CLOSE-5 D14-CLOSE-8
 #[test]
 fn a_reset_inside_an_object_is_passed_on_two_shards() {
     run(|| a_reset_stays_a_reset(2));
 }
 
+/// D14-CLOSE-1 D14-CLOSE-5
 #[test]
 fn a_reset_between_objects_is_passed_on() {
     run(async || {
@@ -161,16 +166,19 @@ async fn a_lost_publisher_resets(shards: usize) {
     drop(stream);
 }
 
+/// D14-SUB-19 D14-NS-13
 #[test]
 fn the_loss_of_the_publisher_resets_one_shard() {
     run(|| a_lost_publisher_resets(1));
 }
 
+/// D14-SUB-19 D14-NS-13
 #[test]
 fn the_loss_of_the_publisher_resets_two_shards() {
     run(|| a_lost_publisher_resets(2));
 }
 
+/// D14-DATA-18 D14-MAL-4
 #[test]
 fn a_fin_inside_an_object_ends_the_publishers_session_alone() {
     run(async || {

@@ -73,26 +73,31 @@ async fn datagrams_arrive(shards: usize, announced: bool) {
     }
 }
 
+/// D14-DATA-12 D14-DATA-14
 #[test]
 fn announced_one_shard() {
     run(|| datagrams_arrive(1, true));
 }
 
+/// D14-DATA-12 D14-DATA-14
 #[test]
 fn announced_two_shards() {
     run(|| datagrams_arrive(2, true));
 }
 
+/// D14-DATA-12 D14-DATA-14
 #[test]
 fn published_one_shard() {
     run(|| datagrams_arrive(1, false));
 }
 
+/// D14-DATA-12 D14-DATA-14
 #[test]
 fn published_two_shards() {
     run(|| datagrams_arrive(2, false));
 }
 
+/// D14-DATA-16
 #[test]
 fn what_comes_before_its_alias_is_delivered_after_it() {
     run(async || {
@@ -115,6 +120,7 @@ fn what_comes_before_its_alias_is_delivered_after_it() {
     });
 }
 
+/// D14-LIM-4
 #[test]
 fn early_datagrams_are_bounded_and_counted() {
     run(async || {

@@ -75,6 +75,7 @@ impl Live {
     }
 }
 
+/// D14-SUB-3 D14-SUB-8
 #[test]
 fn next_group_start_begins_with_a_group() {
     run(async || {
@@ -90,6 +91,7 @@ fn next_group_start_begins_with_a_group() {
     });
 }
 
+/// D14-SUB-5 D14-DATA-5 D14-CLOSE-1
 #[test]
 fn largest_object_goes_on_in_the_middle_of_a_subgroup() {
     run(async || {
@@ -136,6 +138,7 @@ fn largest_object_goes_on_in_the_middle_of_a_subgroup() {
     });
 }
 
+/// D14-SUB-6
 #[test]
 fn absolute_start_in_the_past_delivers_nothing_past() {
     run(async || {
@@ -148,6 +151,7 @@ fn absolute_start_in_the_past_delivers_nothing_past() {
     });
 }
 
+/// D14-SUB-3 D14-SUB-5
 #[test]
 fn absolute_start_in_the_future_waits_for_its_place() {
     run(async || {
@@ -162,6 +166,7 @@ fn absolute_start_in_the_future_waits_for_its_place() {
     });
 }
 
+/// D14-SUB-29 D14-CLOSE-9
 #[test]
 fn absolute_range_ends_with_subscription_ended() {
     run(async || {
@@ -186,6 +191,7 @@ fn absolute_range_ends_with_subscription_ended() {
     });
 }
 
+/// D14-SUB-7 D14-VAL-6
 #[test]
 fn a_range_that_is_over_is_refused() {
     run(async || {
@@ -204,6 +210,7 @@ fn a_range_that_is_over_is_refused() {
     });
 }
 
+/// D14-SUB-2 D14-SUB-17 D14-CLOSE-2
 #[test]
 fn without_forward_nothing_flows_and_nothing_is_made_up_for() {
     run(async || {
@@ -241,6 +248,7 @@ fn without_forward_nothing_flows_and_nothing_is_made_up_for() {
     });
 }
 
+/// D14-CLOSE-2 D14-SUB-20
 #[test]
 fn a_narrowed_end_resets_what_lies_beyond_and_ends_the_subscription() {
     run(async || {
@@ -266,6 +274,7 @@ fn a_narrowed_end_resets_what_lies_beyond_and_ends_the_subscription() {
     });
 }
 
+/// D14-CLOSE-1 D14-CLOSE-3
 #[test]
 fn a_narrowed_start_goes_on_with_another_stream() {
     run(async || {
@@ -289,6 +298,7 @@ fn a_narrowed_start_goes_on_with_another_stream() {
     });
 }
 
+/// D14-SUB-18 D14-DATA-20
 #[test]
 fn unsubscribe_resets_open_streams() {
     run(async || {
@@ -314,6 +324,7 @@ fn unsubscribe_resets_open_streams() {
     });
 }
 
+/// D14-VAL-9 D14-VAL-10
 #[test]
 fn an_update_counts_while_the_subscription_waits_for_its_publisher() {
     run(async || {

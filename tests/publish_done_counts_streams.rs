@@ -82,26 +82,31 @@ async fn streams(shards: usize, upstream_count: Option<u64>) {
     }
 }
 
+/// D14-SUB-19 D14-SUB-20 D14-SUB-21
 #[test]
 fn streams_are_counted_one_shard() {
     run(|| streams(1, Some(4)));
 }
 
+/// D14-SUB-19 D14-SUB-20 D14-SUB-21
 #[test]
 fn streams_are_counted_two_shards() {
     run(|| streams(2, Some(4)));
 }
 
+/// D14-SUB-19 D14-SUB-20
 #[test]
 fn streams_are_counted_when_upstream_says_zero() {
     run(|| streams(1, Some(0)));
 }
 
+/// D14-SUB-19 D14-SUB-20 D14-SUB-21
 #[test]
 fn streams_are_counted_when_upstream_does_not_know() {
     run(|| streams(2, None));
 }
 
+/// D14-SUB-20
 #[test]
 fn datagrams_count_no_stream() {
     run(async || {

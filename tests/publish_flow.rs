@@ -29,6 +29,7 @@ async fn forward(publisher: &mut Raw, id: RequestId, count: usize) -> bool {
         .await
 }
 
+/// D14-SUB-24 D14-SUB-26
 #[test]
 fn objects_may_come_before_publish_ok() {
     run(async || {
@@ -98,16 +99,19 @@ async fn forward_follows(shards: usize) {
     assert_eq!(subscriber.done(id).await.status, PublishDoneStatus::TrackEnded);
 }
 
+/// D14-SUB-11 D14-SUB-25
 #[test]
 fn forward_follows_the_subscribers_one_shard() {
     run(|| forward_follows(1));
 }
 
+/// D14-SUB-11 D14-SUB-25
 #[test]
 fn forward_follows_the_subscribers_two_shards() {
     run(|| forward_follows(2));
 }
 
+/// D14-VAL-15 D14-REQ-10
 #[test]
 fn a_session_that_serves_a_track_already_may_not_publish_it_as_well() {
     run(async || {

@@ -60,11 +60,13 @@ async fn ends_after_delivery(flow: Flow) {
     relay.drain(std::time::Duration::from_secs(2));
 }
 
+/// D14-SUB-19
 #[test]
 fn announced() {
     run(|| ends_after_delivery(Flow::Announce));
 }
 
+/// D14-SUB-19
 #[test]
 fn published() {
     run(|| ends_after_delivery(Flow::Publish));

@@ -31,6 +31,7 @@ async fn two_shards(linger: Duration) -> (Relay, Placement) {
     (relay(settings).await, placement)
 }
 
+/// D14-SUB-4 D14-DATA-5 D14-CLOSE-1
 #[test]
 fn a_late_joiner_goes_on_in_the_middle_of_a_subgroup() {
     run(async || {
@@ -126,6 +127,7 @@ fn one_that_leaves_and_comes_back_gets_a_new_replica() {
     run(|| comes_back(Duration::ZERO));
 }
 
+/// D14-SUB-19 D14-SUB-20
 #[test]
 fn the_end_of_the_track_comes_after_all_data() {
     run(async || {

@@ -27,6 +27,7 @@ const TOO_MANY_REQUESTS: u64 = 7;
 const INVALID_REQUEST_ID: u64 = 4;
 const CONTROL_MESSAGE_TIMEOUT: u64 = 0x11;
 
+/// D14-SETUP-18
 #[test]
 fn the_maximum_is_always_sent_and_large() {
     run(async || {
@@ -37,6 +38,7 @@ fn the_maximum_is_always_sent_and_large() {
     });
 }
 
+/// D14-REQ-4 D14-REQ-5
 #[test]
 fn the_maximum_is_raised_as_requests_end() {
     run(async || {
@@ -64,6 +66,7 @@ fn the_maximum_is_raised_as_requests_end() {
     });
 }
 
+/// D14-REQ-3 D14-TERM-1
 #[test]
 fn a_request_at_the_maximum_ends_the_session() {
     run(async || {
@@ -80,6 +83,7 @@ fn a_request_at_the_maximum_ends_the_session() {
     });
 }
 
+/// D14-REQ-2 D14-TERM-1
 #[test]
 fn a_request_out_of_sequence_ends_the_session() {
     run(async || {
@@ -96,6 +100,7 @@ fn a_request_out_of_sequence_ends_the_session() {
     });
 }
 
+/// D14-MSG-32
 #[test]
 fn what_is_not_served_is_refused() {
     run(async || {
@@ -136,6 +141,7 @@ fn what_is_not_served_is_refused() {
     });
 }
 
+/// D14-VAL-15
 #[test]
 fn a_second_subscribe_is_refused_and_the_first_goes_on() {
     run(async || {
@@ -156,6 +162,7 @@ fn a_second_subscribe_is_refused_and_the_first_goes_on() {
     });
 }
 
+/// D14-SUB-22
 #[test]
 fn a_session_may_subscribe_to_its_own_track() {
     run(async || {
@@ -172,6 +179,7 @@ fn a_session_may_subscribe_to_its_own_track() {
     });
 }
 
+/// D14-SUB-10
 #[test]
 fn refused_subscriptions_leave_nothing_behind() {
     run(async || {
@@ -192,6 +200,7 @@ fn refused_subscriptions_leave_nothing_behind() {
     });
 }
 
+/// D14-SUB-12 D14-SUB-13 D14-SUB-9
 #[test]
 fn the_upstreams_refusal_is_passed_on() {
     run(async || {
@@ -220,6 +229,7 @@ fn the_upstreams_refusal_is_passed_on() {
     });
 }
 
+/// D14-LIM-4
 #[test]
 fn a_peer_that_does_not_read_its_answers_loses_its_session() {
     run(async || {

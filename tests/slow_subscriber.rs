@@ -27,6 +27,7 @@ fn resident() -> usize {
     pages * 4096
 }
 
+/// D14-LIM-7 D14-LIM-4
 #[test]
 fn one_that_never_reads_slows_nobody_and_is_bounded() {
     run(async || {
@@ -77,6 +78,7 @@ fn one_that_never_reads_slows_nobody_and_is_bounded() {
     });
 }
 
+/// D14-LIM-1
 #[test]
 fn one_with_too_many_open_streams_gets_the_next_when_one_ends() {
     run(async || {
@@ -111,6 +113,7 @@ fn one_with_too_many_open_streams_gets_the_next_when_one_ends() {
     });
 }
 
+/// D14-DATA-16 D14-LIM-4
 #[test]
 fn streams_that_wait_for_their_alias_are_bounded() {
     run(async || {

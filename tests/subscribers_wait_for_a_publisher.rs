@@ -27,6 +27,7 @@ fn waiting(shards: usize, wait: Option<Duration>) -> Settings {
     settings
 }
 
+/// D14-SUB-10
 #[test]
 fn the_wait_ends_with_track_does_not_exist() {
     run(async || {
@@ -115,11 +116,13 @@ async fn all_that_waited(shards: usize, wait: Option<Duration>, flow: Flow) {
     }
 }
 
+/// D14-SUB-15
 #[test]
 fn all_that_waited_get_the_first_object_one_shard() {
     run(|| all_that_waited(1, Some(Duration::from_secs(20)), Flow::Announce));
 }
 
+/// D14-SUB-15
 #[test]
 fn all_that_waited_get_the_first_object_two_shards() {
     run(|| all_that_waited(2, Some(Duration::from_secs(20)), Flow::Announce));
@@ -135,6 +138,7 @@ fn all_that_waited_for_a_publish_get_the_first_object_two_shards() {
     run(|| all_that_waited(2, None, Flow::Publish));
 }
 
+/// D14-LIM-4
 #[test]
 fn too_many_that_wait_are_refused_at_once() {
     run(async || {

@@ -92,26 +92,31 @@ async fn takes_over(shards: usize, first_flow: Flow, second_flow: Flow) {
     assert!(!over);
 }
 
+/// D14-PUB-1 D14-PUB-4 D14-PUB-6
 #[test]
 fn announced_after_announced() {
     run(|| takes_over(1, Flow::Announce, Flow::Announce));
 }
 
+/// D14-PUB-1 D14-PUB-4 D14-PUB-6
 #[test]
 fn announced_after_announced_on_another_shard() {
     run(|| takes_over(2, Flow::Announce, Flow::Announce));
 }
 
+/// D14-PUB-1 D14-PUB-2 D14-PUB-4 D14-PUB-6 D14-SUB-11
 #[test]
 fn published_after_announced() {
     run(|| takes_over(1, Flow::Announce, Flow::Publish));
 }
 
+/// D14-PUB-1 D14-PUB-2 D14-PUB-4 D14-PUB-6 D14-SUB-11
 #[test]
 fn published_after_published_on_another_shard() {
     run(|| takes_over(2, Flow::Publish, Flow::Publish));
 }
 
+/// D14-PUB-1 D14-PUB-4 D14-PUB-6
 #[test]
 fn announced_after_published() {
     run(|| takes_over(1, Flow::Publish, Flow::Announce));

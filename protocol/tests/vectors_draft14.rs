@@ -35,7 +35,12 @@ fn decode_control(bytes: Bytes) -> Result<ControlMessage, DecodeError> {
     Ok(message)
 }
 
-/// D14-MSG-1 to D14-MSG-30.
+/// Each message of the table, both ways.
+///
+/// D14-MSG-1 D14-MSG-2 D14-MSG-3 D14-MSG-4 D14-MSG-5 D14-MSG-6 D14-MSG-7 D14-MSG-8 D14-MSG-9 D14-MSG-10 D14-MSG-11
+/// D14-MSG-12 D14-MSG-13 D14-MSG-14 D14-MSG-15 D14-MSG-16 D14-MSG-17 D14-MSG-18 D14-MSG-19 D14-MSG-20 D14-MSG-21
+/// D14-MSG-22 D14-MSG-23 D14-MSG-24 D14-MSG-25 D14-MSG-26 D14-MSG-27 D14-MSG-28 D14-MSG-29 D14-MSG-30 D14-SETUP-21
+/// D14-PARAM-3 D14-PARAM-4 D14-PARAM-5 D14-VAL-10 D14-ENC-13
 #[test]
 fn control_messages() {
     let expected = control::expected();

@@ -80,6 +80,7 @@ fn number(text: &str) -> Result<u64, &'static str> {
 mod tests {
     use super::*;
 
+    /// D14-SUB-3
     #[test]
     fn the_four_filters() {
         // MOQT-14 §9.7 [D14-SUB-3]

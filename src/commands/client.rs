@@ -138,6 +138,7 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// D14-LIB-1
     #[test]
     fn path_and_authority_come_from_the_url() {
         // MOQT-14 §9.3.2 [D14-LIB-1]

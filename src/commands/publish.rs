@@ -281,6 +281,7 @@ const fn first_group(source: &SourceKind, now_unix_nanos: u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// D14-LIB-4
     #[test]
     fn what_is_not_the_same_again_gets_new_groups() {
         // MOQT-14 §2.5.1 [D14-LIB-4]

@@ -107,6 +107,7 @@ mod tests {
         ResolvedFilter { start, end_group }
     }
 
+    /// D14-SUB-3 D14-SUB-6 D14-SUB-7 D14-VAL-6
     #[test]
     fn filters_resolve_against_the_largest_place() {
         // MOQT-14 §9.7 [D14-SUB-3] [D14-SUB-6] [D14-SUB-7] [D14-VAL-6]
@@ -148,6 +149,7 @@ mod tests {
         }
     }
 
+    /// D14-SUB-5
     #[test]
     fn both_ends_are_included() {
         // MOQT-14 §9.7 [D14-SUB-5]
@@ -170,6 +172,7 @@ mod tests {
         assert!(!resolved(at(2, 5), None).is_over(Some(at(99, 0))));
     }
 
+    /// D14-VAL-9
     #[test]
     fn an_update_only_narrows() {
         // MOQT-14 §9.10 [D14-VAL-9]

@@ -222,6 +222,7 @@ mod tests {
         found.iter().map(|entry| *entry.value).collect()
     }
 
+    /// D14-NS-5 D14-NS-6
     #[test]
     fn all_prefixes_match_and_the_longest_comes_first() {
         // MOQT-14 §8.4 [D14-NS-5] [D14-NS-6]
@@ -248,6 +249,7 @@ mod tests {
         assert_eq!(tree.matches(&ns("a/b"))[0].fields, 2);
     }
 
+    /// D14-NS-2
     #[test]
     fn what_lies_below_a_prefix() {
         // MOQT-14 §6.1 [D14-NS-2]
@@ -260,6 +262,7 @@ mod tests {
         assert_eq!(values(&tree.below(&ns("z"))), [0; 0]);
     }
 
+    /// D14-NS-14
     #[test]
     fn one_entry_per_owner_and_namespace() {
         // [D14-NS-14]
@@ -276,6 +279,7 @@ mod tests {
         assert_eq!(values(&tree.matches(&ns("a"))), ['z']);
     }
 
+    /// D14-NS-13
     #[test]
     fn a_lost_owner_leaves_nothing_behind() {
         // [D14-NS-13]
@@ -293,6 +297,7 @@ mod tests {
         assert!(tree.is_empty() && tree.root.children.is_empty() && tree.owned.is_empty());
     }
 
+    /// D14-NS-4
     #[test]
     fn overlap_is_equal_above_or_below() {
         // MOQT-14 §9.28 [D14-NS-4]

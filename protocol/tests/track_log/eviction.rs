@@ -42,7 +42,7 @@ fn is_beginning(seen: &Seen, whole: &Seen) -> bool {
 }
 
 proptest! {
-    // MOQT-14 §8.1 [D14-CACHE-6], §10.4.3 [D14-CLOSE-1], §12 [D14-LIM-4] [D14-LIM-7]
+    /// MOQT-14 §8.1 [D14-CACHE-6], §10.4.3 [D14-CLOSE-1], §12 [D14-LIM-4] [D14-LIM-7]
     #[test]
     fn slow_readers_are_told(
         script in distinct(),

@@ -17,7 +17,7 @@ pub(crate) fn origin() -> Instant {
 }
 
 proptest! {
-    // MOQT-14 §9.7 [D14-SUB-4] [D14-SUB-6], §10.4.3 [D14-CLOSE-1] [D14-CLOSE-4], §8.5 [D14-DATA-22]
+    /// MOQT-14 §9.7 [D14-SUB-4] [D14-SUB-6], §10.4.3 [D14-CLOSE-1] [D14-CLOSE-4], §8.5 [D14-DATA-22]
     #[test]
     fn readers_see_what_comes_after_them(
         script in distinct(),
@@ -57,7 +57,7 @@ proptest! {
         }
     }
 
-    // MOQT-14 §8.2 [D14-PUB-1], §10.4.3 [D14-CLOSE-1]
+    /// MOQT-14 §8.2 [D14-PUB-1], §10.4.3 [D14-CLOSE-1]
     #[test]
     fn several_sources_never_deliver_a_whole_object_twice_nor_fin_over_a_gap(script in overlapping()) {
         let now = origin();

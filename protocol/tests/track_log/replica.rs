@@ -64,7 +64,7 @@ proptest! {
         check(&script, at, attach, Limits::default())?;
     }
 
-    // MOQT-14 §8.2 [D14-PUB-1]: the replica does not know what was ignored, and needs not.
+    /// MOQT-14 §8.2 [D14-PUB-1]: the replica does not know what was ignored, and needs not.
     #[test]
     fn several_sources_per_subgroup(script in overlapping(), at in 0usize..100, attach in 0usize..120) {
         check(&script, at, attach, Limits::default())?;

@@ -57,7 +57,7 @@ fn a_bidirectional_stream_echoes() {
     });
 }
 
-// [D14-CLOSE-1]
+/// [D14-CLOSE-1]
 #[test]
 fn a_dropped_send_stream_is_reset_and_not_finished() {
     run(async {
@@ -74,7 +74,7 @@ fn a_dropped_send_stream_is_reset_and_not_finished() {
     });
 }
 
-// [D14-CLOSE-1]
+/// [D14-CLOSE-1]
 #[test]
 fn a_panic_in_the_task_that_sends_resets_the_stream() {
     run(async {

@@ -214,7 +214,7 @@ mod tests {
         RequestKind::SubscribeNamespace,
     ];
 
-    /// D14-TERM-1 to D14-TERM-9: every code comes back as itself, defined or not.
+    /// D14-TERM-1 D14-TERM-9: every code comes back as itself, defined or not.
     #[test]
     fn codes_come_back() {
         for code in 0..0x40 {

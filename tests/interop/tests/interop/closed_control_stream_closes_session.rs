@@ -6,6 +6,7 @@ use crate::common::relay::Relay;
 use crate::common::wire::code::PROTOCOL_VIOLATION;
 use crate::common::wire::hex;
 
+/// D14-SETUP-8
 #[tokio::test]
 async fn after_setup() {
     let mut relay = Relay::start().await;
@@ -22,6 +23,7 @@ async fn after_setup() {
     relay.assert_running();
 }
 
+/// D14-SETUP-8
 #[tokio::test]
 async fn inside_a_message() {
     let mut relay = Relay::start().await;
@@ -38,6 +40,7 @@ async fn inside_a_message() {
     relay.assert_running();
 }
 
+/// D14-SETUP-8
 #[tokio::test]
 async fn inside_setup() {
     let mut relay = Relay::start().await;

@@ -25,6 +25,7 @@ async fn pair(relay: &Relay, track: &str) -> (RawPeer, RawPeer) {
 }
 
 /// The declaration alone: nothing may grow, and the bytes that did come arrive at once or the stream is refused.
+/// D14-DATA-22 D14-LIM-8
 #[tokio::test]
 async fn a_declaration_allocates_nothing() {
     let mut relay = Options::default().detached().alone().start().await;
@@ -59,6 +60,7 @@ async fn a_declaration_allocates_nothing() {
 
 /// A good part of it really sent, through to a subscriber that reads: memory stays what it is, and breaking off upstream is a
 /// reset downstream ([D14-CLOSE-1]).
+/// D14-LIM-8
 #[tokio::test]
 async fn sending_it_keeps_memory_bounded() {
     let mut relay = Options::default().detached().alone().start().await;

@@ -80,6 +80,7 @@ fn destination(packet: &[u8]) -> &[u8] {
     &packet[6..6 + usize::from(packet[5])]
 }
 
+/// D14-LIM-6
 #[tokio::test]
 async fn ten_thousand() {
     let mut relay = Options::default().alone().start().await;

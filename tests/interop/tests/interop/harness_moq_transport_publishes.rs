@@ -15,6 +15,7 @@ async fn subscribe_to(server: &mut RawPeer) -> u64 {
     server.expect_subscribe_ok(id).await
 }
 
+/// D14-SETUP-17
 #[tokio::test]
 async fn streams() {
     let scripted = Scripted::bind();

@@ -1,5 +1,5 @@
-//! MOQT-14 §9 [D14-ENC-11, D14-ENC-12, D14-VAL-1 to D14-VAL-7]: a control message that breaks a rule closes the session
-//! it came on with the code the rule names, and no other.
+//! MOQT-14 §9: a control message that breaks a rule closes the session it came on with the code the rule names, and no
+//! other.
 
 use crate::common::bystander::Bystander;
 use crate::common::raw::RawPeer;
@@ -163,6 +163,8 @@ const CASES: &[Case] = &[
     ),
 ];
 
+/// D14-ENC-4 D14-ENC-6 D14-ENC-7 D14-ENC-11 D14-ENC-12 D14-VAL-1 D14-VAL-2 D14-VAL-3 D14-VAL-4 D14-VAL-5 D14-VAL-7
+/// D14-VAL-9 D14-VAL-11 D14-MSG-31 D14-SETUP-9 D14-REQ-2 D14-REQ-3 D14-AUTH-1
 #[tokio::test]
 async fn each_case() {
     let mut relay = Relay::start().await;
@@ -183,6 +185,7 @@ async fn each_case() {
 }
 
 /// MOQT-14 §9: a message cut into single bytes is the same message, good or bad.
+/// D14-ENC-11
 #[tokio::test]
 async fn byte_by_byte_is_judged_alike() {
     let mut relay = Relay::start().await;

@@ -60,6 +60,7 @@ async fn wanted(relay: &Relay, name: &str, alias: u64) -> (RawPeer, RawPeer) {
     (publisher, subscriber)
 }
 
+/// D14-VAL-13 D14-DATA-1 D14-DATA-7 D14-DATA-8 D14-DATA-12 D14-DATA-13 D14-DATA-18 D14-MAL-4
 #[tokio::test]
 async fn each_case() {
     let mut relay = Options::default().detached().start().await;
@@ -94,6 +95,7 @@ async fn each_case() {
 }
 
 /// V14-N21, the control case: an object that does not exist is a fact like any other.
+/// D14-DATA-7
 #[tokio::test]
 async fn an_absent_object_is_no_violation() {
     let relay = Options::default().detached().start().await;

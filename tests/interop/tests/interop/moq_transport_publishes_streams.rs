@@ -16,6 +16,7 @@ async fn relay() -> Relay {
     Options::default().detached().start().await
 }
 
+/// D14-SUB-20
 #[tokio::test]
 async fn to_moq_transport() {
     let relay = relay().await;

@@ -27,6 +27,7 @@ async fn from_our_client() {
     there.assert_alive().await;
 }
 
+/// D14-TERM-8
 #[tokio::test]
 async fn from_a_raw_publisher() {
     let relay = Options::default().detached().start().await;

@@ -7,6 +7,7 @@ use crate::common::wire::code::PROTOCOL_VIOLATION;
 use crate::common::wire::hex;
 use crate::common::within;
 
+/// D14-SETUP-7
 #[tokio::test]
 async fn second_bidirectional_stream() {
     let mut relay = Relay::start().await;

@@ -10,6 +10,7 @@ use crate::common::wire::hex;
 
 const TIMEOUT: Duration = Duration::from_millis(700);
 
+/// D14-SETUP-23
 #[tokio::test]
 async fn nothing_or_half_a_setup() {
     let mut relay = Options::default()

@@ -26,6 +26,7 @@ async fn attack(relay: &Relay, header: &str) {
     subscriber.assert_served(&format!("alive/{header}")).await;
 }
 
+/// D14-DATA-23
 #[tokio::test]
 async fn headers_cut_at_each_field() {
     let mut relay = Options::default().detached().start().await;

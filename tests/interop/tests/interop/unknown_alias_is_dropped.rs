@@ -15,6 +15,7 @@ const OFFERED: usize = 48 << 20;
 const BOUND: u64 = 32 << 20;
 const GROUPS_MEANWHILE: u32 = 300;
 
+/// D14-DATA-16
 #[tokio::test]
 async fn session_lives() {
     let mut relay = Relay::start().await;
@@ -36,6 +37,7 @@ async fn session_lives() {
     relay.assert_running();
 }
 
+/// D14-DATA-16 D14-LIM-4
 #[tokio::test]
 async fn memory_is_bounded() {
     let mut relay = Options::default().alone().start().await;

@@ -13,6 +13,7 @@ const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
 /// A refusal is one round trip; this is far below the 30 s after which quinn gives up by itself.
 const FAST: Duration = Duration::from_secs(5);
 
+/// D14-SETUP-3
 #[tokio::test]
 async fn garbage_and_future_tokens() {
     let mut relay = Relay::start().await;

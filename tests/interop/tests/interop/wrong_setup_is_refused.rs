@@ -44,6 +44,7 @@ const CASES: &[(&str, &str, &[u64])] = &[
     ),
 ];
 
+/// D14-SETUP-6 D14-SETUP-9 D14-SETUP-10
 #[tokio::test]
 async fn each_case() {
     let mut relay = Relay::start().await;

@@ -132,6 +132,7 @@ fn a_live_group_over_budget_loses_its_oldest_objects() {
     }
 }
 
+/// D14-LIM-8
 #[test]
 fn an_object_larger_than_the_budget_passes_through() {
     // MOQT-14 §12 [D14-LIM-8]

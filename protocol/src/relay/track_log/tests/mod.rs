@@ -136,6 +136,7 @@ fn contents(log: &TrackLog) -> Vec<String> {
     }
 }
 
+/// D14-DATA-22
 #[test]
 fn an_object_can_be_read_before_it_is_complete() {
     // MOQT-14 §8.5 [D14-DATA-22]
@@ -196,6 +197,7 @@ fn skipping_passes_over_what_is_left_of_an_object() {
     assert_eq!(read_all(&log, seq, &mut pos), "2/1 z FIN");
 }
 
+/// D14-SUB-6
 #[test]
 fn the_live_edge_is_behind_the_object_in_progress() {
     // MOQT-14 §9.7 [D14-SUB-6]
@@ -220,6 +222,7 @@ fn the_live_edge_is_behind_the_object_in_progress() {
     assert_eq!(read_all(&log, seq, &mut pos), "1/1 c");
 }
 
+/// D14-SUB-4
 #[test]
 fn largest_moves_with_the_header() {
     // MOQT-14 §9.7 [D14-SUB-4]

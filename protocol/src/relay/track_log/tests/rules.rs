@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// D14-CLOSE-1 D14-DATA-18 D14-DATA-22
 #[test]
 fn an_incomplete_object_never_ends_in_fin() {
     // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18] [D14-DATA-22]
@@ -15,6 +16,7 @@ fn an_incomplete_object_never_ends_in_fin() {
     }
 }
 
+/// D14-PUB-1 D14-PUB-6
 #[test]
 fn a_subgroup_continues_on_another_stream() {
     // MOQT-14 §8.2 [D14-PUB-1] [D14-PUB-6]: what is known is ignored, what was cut short comes again.
@@ -38,6 +40,7 @@ fn a_subgroup_continues_on_another_stream() {
     assert_eq!(log.stats().duplicate_objects, 1);
 }
 
+/// D14-PUB-1 D14-CLOSE-1
 #[test]
 fn one_source_at_a_time_and_the_second_takes_over() {
     // MOQT-14 §8.2 [D14-PUB-1]
