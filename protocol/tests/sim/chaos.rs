@@ -79,26 +79,37 @@ impl Chaos {
             1 => SubscribeFilter::NextGroupStart,
             _ => SubscribeFilter::AbsoluteStart(start),
         };
-        let (kind, command) = match pair.rng().below(14) {
+        let (kind, command) = match pair.rng().below(15) {
             0 => (
                 Some(RequestKind::Subscribe),
                 Command::Subscribe(subscribe(n, filter)),
             ),
             1 => (Some(RequestKind::Publish), Command::Publish(publish(n, alias))),
             2 => (Some(RequestKind::Fetch), Command::Fetch(fetch(n))),
-            3 => (
+            3 => match ours {
+                None => return,
+                Some((subscription, _)) => {
+                    let range = FetchRange::RelativeJoining {
+                        subscription,
+                        groups: n,
+                    };
+                    let joining = Fetch { range, ..fetch(n) };
+                    (Some(RequestKind::Fetch), Command::Fetch(joining))
+                }
+            },
+            4 => (
                 Some(RequestKind::TrackStatus),
                 Command::TrackStatus(subscribe(n, filter)),
             ),
-            4 => (
+            5 => (
                 Some(RequestKind::PublishNamespace),
                 Command::PublishNamespace(announce(n)),
             ),
-            5 => (
+            6 => (
                 Some(RequestKind::SubscribeNamespace),
                 Command::SubscribeNamespace(announce(n)),
             ),
-            6..=11 => match theirs {
+            7..=12 => match theirs {
                 None => return,
                 Some((id, kind)) => (None, answer(pair, id, kind, alias, start)),
             },

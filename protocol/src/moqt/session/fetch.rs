@@ -3,93 +3,136 @@
 use super::Session;
 use super::breach::PeerMisbehaved;
 use super::credit::belongs_to;
-use super::io::{CommandError, Event};
-use super::requests::{About, Answer, Answering, Asked, wrong_kind};
+use super::io::{CommandError, Event, PeerFetch};
+use super::joining::{Join, Joined};
+use super::requests::{About, Answer, Asked, wrong_kind};
 use crate::moqt::location::Location;
 use crate::moqt::message::{
     ControlMessage, Fetch, FetchOk, FetchRange, FilterType, RequestErrorReason, RequestId, RequestKind,
-    SubscribeFilter,
 };
-
-/// What a FETCH gets without asking anybody.
-type Refusal = (RequestErrorReason, &'static str);
 
 impl Session {
     pub(super) fn fetch(&mut self, fetch: Fetch) -> Result<RequestId, CommandError> {
-        let start = match &fetch.range {
+        let about = match &fetch.range {
             FetchRange::Standalone { start, end, .. } => {
                 if is_inverted(*start, *end) {
                     return Err(CommandError::NotAllowed("the range ends before it starts"));
                 }
-                Some(*start)
+                About::Fetch {
+                    start: Some(*start),
+                    joins: None,
+                }
             }
-            FetchRange::RelativeJoining { .. } | FetchRange::AbsoluteJoining { .. } => None,
+            FetchRange::RelativeJoining { subscription, .. }
+            | FetchRange::AbsoluteJoining { subscription, .. } => {
+                // MOQT-14 §9.16.2 [D14-FETCH-11]: the peer would close the session for another filter.
+                let wanted = self.our_subscription(*subscription);
+                let Some(filter) = wanted.and_then(|wanted| wanted.filter()) else {
+                    return Err(CommandError::NoSuchRequest(*subscription));
+                };
+                if filter.kind() != FilterType::LargestObject {
+                    return Err(CommandError::NotAllowed(
+                        "only a subscription with the filter Largest Object can be joined",
+                    ));
+                }
+                About::Fetch {
+                    start: None,
+                    joins: Join::of(&fetch.range),
+                }
+            }
         };
         let id = self.request(|id| ControlMessage::Fetch(id, fetch))?;
-        self.ours.insert(id, About::Fetch { start });
+        self.ours.insert(id, about);
         Ok(id)
     }
 
     pub(super) fn on_fetch(&mut self, id: RequestId, fetch: Fetch) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
-        if let Some((reason, phrase)) = self.refusal(&fetch.range)? {
-            self.refuse(id, RequestKind::Fetch, reason, phrase);
-            return Ok(());
+        let Fetch {
+            priority,
+            group_order,
+            range,
+            params,
+        } = fetch;
+        let (joined, joins) = match range {
+            // MOQT-14 §9.16.3 [D14-VAL-8].
+            FetchRange::Standalone { start, end, .. } if is_inverted(start, end) => {
+                let phrase = "the range ends before it starts";
+                (Joined::Refused(RequestErrorReason::InvalidRange, phrase), None)
+            }
+            FetchRange::Standalone { track, start, end } => (Joined::Resolved { track, start, end }, None),
+            FetchRange::RelativeJoining { .. } | FetchRange::AbsoluteJoining { .. } => {
+                let joins = Join::of(&range);
+                let joined = joins.map(|(subscription, join)| self.join(subscription, join));
+                (joined.unwrap_or(Joined::Forbidden), joins)
+            }
+        };
+        match (joined, joins) {
+            (Joined::Resolved { track, start, end }, joins) => {
+                let about = About::Fetch {
+                    start: Some(start),
+                    joins: None,
+                };
+                self.theirs.insert(id, about);
+                let fetch = PeerFetch {
+                    track,
+                    start,
+                    end,
+                    joining: joins.is_some(),
+                    priority,
+                    group_order,
+                    params,
+                };
+                self.tell(Event::PeerFetch(id, fetch));
+            }
+            (Joined::Refused(reason, phrase), _) => self.refuse(id, RequestKind::Fetch, reason, phrase),
+            (Joined::Undecided, Some((subscription, join))) => {
+                if self.hold(subscription, id, join, (priority, group_order, params)) {
+                    self.theirs.insert(id, About::Fetch { start: None, joins });
+                } else {
+                    let reason = RequestErrorReason::InternalError;
+                    self.refuse(
+                        id,
+                        RequestKind::Fetch,
+                        reason,
+                        "too many tokens wait for an answer",
+                    );
+                }
+            }
+            (Joined::Forbidden | Joined::Undecided, _) => {
+                return Err(PeerMisbehaved::violation(
+                    "joining FETCH of a subscription with another filter than Largest Object",
+                    "MOQT-14 §9.16.2",
+                ));
+            }
         }
-        self.theirs.insert(id, About::Fetch { start: None });
-        self.tell(Event::PeerFetch(id, fetch));
         Ok(())
     }
 
-    fn refusal(&self, range: &FetchRange) -> Result<Option<Refusal>, PeerMisbehaved> {
-        let subscription = match range {
-            FetchRange::Standalone { start, end, .. } => {
-                // MOQT-14 §9.16.3 [D14-VAL-8].
-                let refusal = (
-                    RequestErrorReason::InvalidRange,
-                    "the range ends before it starts",
-                );
-                return Ok(is_inverted(*start, *end).then_some(refusal));
-            }
-            FetchRange::RelativeJoining { subscription, .. }
-            | FetchRange::AbsoluteJoining { subscription, .. } => subscription,
-        };
-        // MOQT-14 §9.16.2 [D14-FETCH-11]: a SUBSCRIBE of this session that is not over.
-        let request = self.theirs.open.get(subscription);
-        let Some((state, About::Subscription { wanted, .. })) =
-            request.map(|request| (request.state, &request.about))
-        else {
-            let refusal = (
-                RequestErrorReason::InvalidJoiningRequestId,
-                "no such subscription",
-            );
-            return Ok(Some(refusal));
-        };
-        // MOQT-14 §9.16.2 [D14-FETCH-11]: only the filter Largest Object can be joined.
-        if wanted.filter().map(|filter| SubscribeFilter::kind(&filter)) != Some(FilterType::LargestObject) {
-            return Err(PeerMisbehaved::violation(
-                "joining FETCH of a subscription with another filter than Largest Object",
-                "MOQT-14 §9.16.2",
-            ));
-        }
-        // MOQT-14 §9.16.2 [D14-FETCH-11]: the subscription was told that there is nothing yet.
-        let empty = state == Answering::Open && wanted.largest().is_none();
-        Ok(empty.then_some((RequestErrorReason::InvalidRange, "the track had no objects")))
-    }
-
     pub(super) fn accept_fetch(&mut self, id: RequestId, ok: FetchOk) -> Result<(), CommandError> {
-        let About::Fetch { .. } = self.answerable(id, Answer::Accept)? else {
+        let About::Fetch { start, .. } = self.answerable(id, Answer::Accept)? else {
             return Err(CommandError::NoSuchRequest(id));
         };
+        // MOQT-14 §9.17 [D14-VAL-12]: the peer would close the session.
+        if start.is_some_and(|start| is_inverted(start, ok.end)) {
+            return Err(CommandError::NotAllowed("FETCH_OK ends before the range starts"));
+        }
         self.send(&ControlMessage::FetchOk(id, ok))?;
         self.move_theirs(id, Answer::Accept);
         Ok(())
     }
 
     pub(super) fn on_fetch_ok(&mut self, id: RequestId, ok: FetchOk) -> Result<(), PeerMisbehaved> {
-        let Some(About::Fetch { start }) = self.answered(id, RequestKind::Fetch, Asked::Accept)? else {
+        let Some(About::Fetch { start, joins }) = self.answered(id, RequestKind::Fetch, Asked::Accept)?
+        else {
             return Ok(());
         };
+        // What a joining fetch asked for is known once its subscription was accepted.
+        let start = start.or_else(|| {
+            let (subscription, join) = joins?;
+            let largest = self.our_subscription(subscription)?.largest()?;
+            Some(join.start(largest))
+        });
         // MOQT-14 §9.17 [D14-VAL-12].
         if start.is_some_and(|start| is_inverted(start, ok.end)) {
             return Err(PeerMisbehaved::violation(
@@ -119,8 +162,17 @@ impl Session {
         if request.about.kind() != RequestKind::Fetch {
             return Err(wrong_kind(id, RequestKind::Fetch, request.about.kind()));
         }
+        let held = if let About::Fetch { joins, .. } = request.about {
+            joins
+        } else {
+            None
+        };
         self.withdraw_theirs(id);
-        self.tell(Event::PeerFetchCancel(id));
+        match held {
+            // [D14-FETCH-14]: nobody heard of it yet.
+            Some((subscription, _)) => self.joining.forget(subscription, id),
+            None => self.tell(Event::PeerFetchCancel(id)),
+        }
         Ok(())
     }
 

@@ -5,10 +5,12 @@
 //! session maps those back to their request.
 
 use crate::moqt::error::CloseCode;
+use crate::moqt::location::Location;
 use crate::moqt::message::{
-    ControlMessage, Fetch, FetchOk, NamespaceRequest, Publish, PublishDone, PublishOk, RequestError,
-    RequestId, RequestKind, Subscribe, SubscribeOk, SubscribeUpdate,
+    ControlMessage, Fetch, FetchOk, GroupOrderRequest, MessageParams, NamespaceRequest, Publish, PublishDone,
+    PublishOk, RequestError, RequestId, RequestKind, Subscribe, SubscribeOk, SubscribeUpdate,
 };
+use crate::moqt::name::FullTrackName;
 use crate::moqt::version::Version;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -74,6 +76,27 @@ pub struct PeerSetup {
     pub authorization_tokens: Vec<Bytes>,
 }
 
+/// What a FETCH of the peer wants, whether it said so itself or joined a subscription. MOQT-14 §9.16.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerFetch {
+    /// The track.
+    pub track: FullTrackName,
+    /// First place.
+    pub start: Location,
+    /// End, as on the wire: object 0 for a whole group, else last object plus one. Not before `start`, but perhaps
+    /// after the largest object. MOQT-14 §9.16.1 [D14-FETCH-3].
+    pub end: Location,
+    /// It joins a subscription: the range ends with the largest place that SUBSCRIBE_OK (or our PUBLISH) reported,
+    /// however many objects came since, so that both are contiguous. MOQT-14 §9.16.2.1 [D14-FETCH-12].
+    pub joining: bool,
+    /// Subscriber priority, 0 the most urgent.
+    pub priority: u8,
+    /// Order of groups.
+    pub group_order: GroupOrderRequest,
+    /// Parameters. Unknown ones are not kept for a fetch that joins.
+    pub params: MessageParams,
+}
+
 /// Something the peer said, already checked against the rules of the session.
 ///
 /// Ids in `Peer…` events were chosen by the peer, in the others by us.
@@ -104,8 +127,9 @@ pub enum Event {
     PeerSubscribeNamespace(RequestId, NamespaceRequest),
     /// The peer stops watching.
     PeerUnsubscribeNamespace(RequestId),
-    /// The peer fetches. Answer with `accept_fetch` or `reject`.
-    PeerFetch(RequestId, Fetch),
+    /// The peer fetches. Answer with `accept_fetch` or `reject`. One that joins a subscription comes once its SUBSCRIBE
+    /// is accepted.
+    PeerFetch(RequestId, PeerFetch),
     /// The peer cancels a fetch.
     PeerFetchCancel(RequestId),
     /// The peer asks for the status of a track. Answer with `accept_track_status` or `reject`.

@@ -9,7 +9,7 @@
 //! | `subscribe`, `range` | SUBSCRIBE, its updates and their narrowing, UNSUBSCRIBE, TRACK_STATUS |
 //! | `publish` | PUBLISH and PUBLISH_DONE |
 //! | `announce`, `namespace` | namespaces and watched prefixes, which draft 14 ends by name |
-//! | `fetch` | FETCH |
+//! | `fetch`, `joining` | FETCH; those that join a subscription wait for its answer |
 //! | `alias` | track aliases, both ways |
 //! | `goaway` | GOAWAY |
 //! | `dispatch` | from a message or command to one of the above |
@@ -26,6 +26,7 @@ mod dispatch;
 mod fetch;
 mod goaway;
 pub mod io;
+mod joining;
 mod namespace;
 mod publish;
 mod range;
@@ -38,7 +39,8 @@ mod uri;
 
 pub use config::Config;
 pub use io::{
-    Action, Command, CommandError, ControlStream, Event, Input, Note, Output, PeerSetup, Role, Traced,
+    Action, Command, CommandError, ControlStream, Event, Input, Note, Output, PeerFetch, PeerSetup, Role,
+    Traced,
 };
 
 use crate::moqt::codec::{Codec, ControlDecoder};
@@ -51,6 +53,7 @@ use breach::PeerMisbehaved;
 use bytes::{Bytes, BytesMut};
 use credit::{Credit, Grant};
 use goaway::Notice;
+use joining::Joining;
 use requests::{Answering, Asking, Side, Withdrawn};
 use setup::{Phase, PhaseMove};
 use std::borrow::Cow;
@@ -80,6 +83,7 @@ pub struct Session {
     theirs: Side<Answering>,
     withdrawn: Withdrawn,
     aliases: Aliases,
+    joining: Joining,
     outputs: VecDeque<Output>,
 }
 
@@ -109,6 +113,7 @@ impl Session {
             theirs: Side::new(),
             withdrawn: Withdrawn::default(),
             aliases: Aliases::new(),
+            joining: Joining::default(),
             outputs: VecDeque::new(),
             config,
         };

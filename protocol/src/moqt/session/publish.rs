@@ -7,6 +7,7 @@ use super::io::{CommandError, Event, Note};
 use super::range::{Wanted, is_inverted};
 use super::requests::{About, Answer, Answering, Asked, Asking, wrong_kind};
 use crate::moqt::message::{ControlMessage, Publish, PublishDone, PublishOk, RequestId, RequestKind};
+use crate::moqt::name::FullTrackName;
 use crate::moqt::object::TrackAlias;
 
 impl Session {
@@ -28,6 +29,15 @@ impl Session {
         let id = self.request(|id| ControlMessage::Publish(id, publish))?;
         self.ours.insert(id, about);
         Ok(id)
+    }
+
+    /// The subscription that our PUBLISH made, once the peer accepted it.
+    pub(super) fn our_publication(&self, id: RequestId) -> Option<(&FullTrackName, &Wanted)> {
+        let request = self.ours.open.get(&id)?;
+        let About::Publication { track, wanted } = &request.about else {
+            return None;
+        };
+        (request.state == Asking::Open).then_some((track, wanted))
     }
 
     pub(super) fn on_publish(&mut self, id: RequestId, publish: Publish) -> Result<(), PeerMisbehaved> {

@@ -4,6 +4,7 @@ use super::Session;
 use super::breach::PeerMisbehaved;
 use super::credit::belongs_to;
 use super::io::CommandError;
+use super::joining::Join;
 use super::range::Wanted;
 use crate::moqt::error::CloseCode;
 use crate::moqt::location::Location;
@@ -75,8 +76,13 @@ pub(super) enum About {
     Subscription { track: FullTrackName, wanted: Wanted },
     /// PUBLISH.
     Publication { track: FullTrackName, wanted: Wanted },
-    /// FETCH; the first place, when it is named in the request.
-    Fetch { start: Option<Location> },
+    /// FETCH.
+    Fetch {
+        /// The first place, once it is known.
+        start: Option<Location>,
+        /// What it joins, as long as the first place is not known. One of the peer is held and told to nobody then.
+        joins: Option<(RequestId, Join)>,
+    },
     /// TRACK_STATUS.
     TrackStatus,
     /// PUBLISH_NAMESPACE.
@@ -299,6 +305,13 @@ impl Session {
         }
         let about = request.about.clone();
         self.theirs.release_names(id, &about);
+        if matches!(about, About::Subscription { .. }) {
+            self.theirs.open.remove(&id);
+            self.grant.finish();
+            // [D14-FETCH-14]: what was to join it has nothing to join.
+            self.release_joining(id);
+            return;
+        }
         if let About::Publication { track, .. } = &about {
             // We had this subscription.
             self.ours.release_track(id, track);
@@ -315,6 +328,9 @@ impl Session {
     /// What a request of the peer is about, when a command may make this move.
     pub(super) fn answerable(&self, id: RequestId, by: Answer) -> Result<About, CommandError> {
         let request = self.theirs.open.get(&id).ok_or(CommandError::NoSuchRequest(id))?;
+        if let About::Fetch { joins: Some(_), .. } = request.about {
+            return Err(CommandError::NoSuchRequest(id));
+        }
         match request.state.after(by) {
             Ok(_) => Ok(request.about.clone()),
             Err(_) => Err(CommandError::NoSuchRequest(id)),

@@ -77,6 +77,7 @@ impl Session {
         {
             wanted.accepted(largest);
         }
+        self.release_joining(id);
         Ok(())
     }
 
@@ -121,7 +122,7 @@ impl Session {
     }
 
     /// The range of a subscription that we have and may still change.
-    fn our_subscription(&mut self, id: RequestId) -> Option<&mut Wanted> {
+    pub(super) fn our_subscription(&mut self, id: RequestId) -> Option<&mut Wanted> {
         if belongs_to(self.role, id) {
             let request = self.ours.open.get_mut(&id)?;
             let open = matches!(request.state, Asking::Unanswered | Asking::Open);

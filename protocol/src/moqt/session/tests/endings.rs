@@ -205,47 +205,6 @@ fn an_inverted_fetch_is_refused_by_itself() {
     ));
 }
 
-/// D14-FETCH-11
-#[test]
-fn a_joining_fetch_joins_a_fitting_subscription() {
-    let joining = |subscription| Fetch {
-        range: FetchRange::RelativeJoining {
-            subscription: RequestId(subscription),
-            groups: 2,
-        },
-        ..standalone(Location::ZERO, Location::ZERO)
-    };
-    let refused = |bench: &mut Bench| match bench.said().pop() {
-        Some(ControlMessage::RequestError(_, RequestKind::Fetch, error)) => Some(error.reason),
-        _ => None,
-    };
-    let mut bench = Bench::server();
-    bench.hear(&ControlMessage::Subscribe(RequestId(0), subscribe("a", LARGEST)));
-    bench.hear(&ControlMessage::Fetch(RequestId(2), joining(0)));
-    assert_eq!(
-        bench.events().len(),
-        2,
-        "D14-FETCH-14: before the answer it is the relay's to hold"
-    );
-    bench.hear(&ControlMessage::Fetch(RequestId(4), joining(8)));
-    assert_eq!(
-        refused(&mut bench),
-        Some(RequestErrorReason::InvalidJoiningRequestId)
-    );
-    let alias = bench.session.new_alias();
-    bench
-        .command(Command::AcceptSubscribe(RequestId(0), subscribe_ok(alias, None)))
-        .unwrap();
-    bench.hear(&ControlMessage::Fetch(RequestId(6), joining(0)));
-    assert_eq!(refused(&mut bench), Some(RequestErrorReason::InvalidRange));
-    bench.hear(&ControlMessage::Subscribe(
-        RequestId(8),
-        subscribe("b", SubscribeFilter::NextGroupStart),
-    ));
-    bench.hear(&ControlMessage::Fetch(RequestId(10), joining(8)));
-    assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
-}
-
 /// D14-VAL-11
 #[test]
 fn goaway_is_said_once_and_rightly() {

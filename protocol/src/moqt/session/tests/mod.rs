@@ -1,6 +1,7 @@
 //! Tables of rules, one file per family.
 
 mod endings;
+mod joining;
 mod names;
 mod properties;
 mod publish;
