@@ -37,7 +37,6 @@ fn a_wrong_command_line_ends_with_2_and_one_line() {
 fn flags_whose_feature_comes_later_say_so() {
     for (words, flag) in [
         (&["-q", "x"][..], "--qlog"),
-        (&["--sub_dampen_ms", "5"], "--sub_dampen_ms"),
         (&["-t", "5"], "--object_ttl"),
         (&["--cache_duration", "5"], "--cache_duration"),
         (&["--cache_key", "5"], "--cache_key"),

@@ -38,7 +38,7 @@ const fn row(
 }
 
 /// Every key that has a flag; `shown` is what a dump says by default, file, environment and flag.
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     row("relay.port", "1", "2", &["-p", "3"], ["33435", "1", "2", "3"]),
     row(
         "relay.bind",
@@ -60,6 +60,13 @@ const ROWS: [Row; 8] = [
         "true",
         &["-l"],
         ["false", "false", "true", "true"],
+    ),
+    row(
+        "subscribe.dampen_ms",
+        "1",
+        "2",
+        &["-s", "3"],
+        ["500", "1", "2", "3"],
     ),
     row(
         "logging.level",
@@ -136,6 +143,7 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.workers.threads = 9;
     config.subscribe.wait = 9;
     config.subscribe.detached = true;
+    config.subscribe.dampen_ms = 9;
     config.session.max_request_id = 9;
     config.session.setup_timeout_ms = 9;
     config.session.control_backlog_bytes = 99_999;

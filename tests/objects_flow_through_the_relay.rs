@@ -22,6 +22,7 @@ async fn objects_flow(shards: usize, flow: Flow) {
             track: name.clone(),
             filter: SubscribeFilter::LargestObject,
             priority: 128,
+            new_group: false,
         };
         subscriber.subscribe(wanted).await.unwrap();
         subscribers.push(subscriber);

@@ -24,6 +24,7 @@ async fn ends_after_delivery(flow: Flow) {
         track: name,
         filter: SubscribeFilter::LargestObject,
         priority: 128,
+        new_group: false,
     };
     subscriber.subscribe(wanted).await.unwrap();
     writer.wanted().await.unwrap();

@@ -35,6 +35,7 @@ fn more_than_the_log_keeps_arrives_whole() {
             track: name,
             filter: SubscribeFilter::LargestObject,
             priority: 128,
+            new_group: false,
         };
         subscriber.subscribe(wanted).await.unwrap();
         writer.wanted().await.unwrap();

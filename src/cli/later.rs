@@ -13,14 +13,6 @@ pub struct LaterOptions {
     #[structopt(short = "q", long = "qlog", value_name = "PATH", hidden = true)]
     qlog: Option<String>,
     #[structopt(
-        short = "s",
-        long = "sub_dampen_ms",
-        alias = "sub-dampen-ms",
-        value_name = "MS",
-        hidden = true
-    )]
-    sub_dampen_ms: Option<String>,
-    #[structopt(
         short = "t",
         long = "object_ttl",
         alias = "object-ttl",
@@ -55,11 +47,6 @@ impl LaterOptions {
     pub fn refuse(&self) -> Result<(), Failure> {
         let given = [
             ("--qlog", "QLOG traces", self.qlog.is_some()),
-            (
-                "--sub_dampen_ms",
-                "dampening of subscriptions between relays",
-                self.sub_dampen_ms.is_some(),
-            ),
             (
                 "--object_ttl",
                 "a time to live for objects",

@@ -36,6 +36,14 @@ pub struct RelayOptions {
     /// Let subscribers wait for a publisher without limit [default: they wait 1000 ms]
     #[structopt(short = "l", long = "detached_subs", alias = "detached-subs")]
     pub detached_subs: bool,
+    /// Least milliseconds between two messages that tell a publisher whether its objects are wanted [default: 500]
+    #[structopt(
+        short = "s",
+        long = "sub_dampen_ms",
+        alias = "sub-dampen-ms",
+        value_name = "MS"
+    )]
+    pub sub_dampen_ms: Option<u32>,
     /// Accepted for laps' sake: publishers may always subscribe to their own tracks
     #[structopt(long = "allow_self", alias = "allow-self")]
     pub allow_self: bool,
@@ -76,6 +84,11 @@ impl RelayOptions {
             "subscribe.detached",
             "--detached_subs",
             self.detached_subs.then(|| true.into()),
+        );
+        put(
+            "subscribe.dampen_ms",
+            "--sub_dampen_ms",
+            self.sub_dampen_ms.map(|ms| i64::from(ms).into()),
         );
         set.extend(self.log.overrides());
         set
@@ -127,6 +140,9 @@ mod tests {
             (&["-l"], "subscribe.detached", "true"),
             (&["--detached_subs"], "subscribe.detached", "true"),
             (&["--detached-subs"], "subscribe.detached", "true"),
+            (&["-s", "5"], "subscribe.dampen_ms", "5"),
+            (&["--sub_dampen_ms", "0"], "subscribe.dampen_ms", "0"),
+            (&["--sub-dampen-ms=7"], "subscribe.dampen_ms", "7"),
             (&["-d"], "logging.level", "debug"),
             (&["--debug"], "logging.level", "debug"),
             (&["--log-level", "trace"], "logging.level", "trace"),
@@ -144,8 +160,6 @@ mod tests {
         for (words, flag) in [
             (&["-q", "dir"][..], "--qlog"),
             (&["--qlog", "dir"], "--qlog"),
-            (&["-s", "5"], "--sub_dampen_ms"),
-            (&["--sub-dampen-ms", "5"], "--sub_dampen_ms"),
             (&["-t", "5"], "--object_ttl"),
             (&["--object_ttl", "5"], "--object_ttl"),
             (&["--cache_duration", "5"], "--cache_duration"),

@@ -40,6 +40,9 @@ pub struct SubOptions {
     /// Which objects: next-group, largest, start=G/O or range=G/O-H
     #[structopt(long = "filter", value_name = "FILTER", default_value = "largest")]
     pub filter: Filter,
+    /// Ask the publisher to begin a new group, as one who joins does to see the picture at once
+    #[structopt(long = "new-group")]
+    pub new_group: bool,
     /// Seconds to try again while the track does not exist
     #[structopt(long = "timeout", value_name = "SECONDS", default_value = "10")]
     pub timeout: Seconds,
@@ -160,6 +163,7 @@ mod tests {
         let options = with(&[
             "--filter",
             "next-group",
+            "--new-group",
             "--timeout",
             "0.5",
             "-o",
@@ -179,6 +183,7 @@ mod tests {
         .unwrap();
         assert_eq!(options.filter.0, SubscribeFilter::NextGroupStart);
         assert_eq!(options.output, Some("f".into()));
+        assert!(options.new_group && !with(&[]).unwrap().new_group);
         assert_eq!((options.format, options.count), (OutputFormat::Lines, Some(3)));
         assert!(with(&["--json"]).unwrap().json);
     }

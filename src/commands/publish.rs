@@ -7,7 +7,7 @@ use crate::cli::{Flow, MAX_DATAGRAM_PAYLOAD, PubOptions, SourceKind};
 use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
 use crate::signals::{self, Shutdown};
-use crate::source::{Feed, Source, SourceObject, Step};
+use crate::source::{Feed, Source, SourceError, SourceObject, Step};
 use crate::stamp::unix_nanos;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -197,7 +197,7 @@ impl<'a> Track<'a> {
         // Live sources go on while nobody wants them; what is in a file waits.
         let waits = matches!(self.options.source, SourceKind::File(_) | SourceKind::Stdin);
         while self.options.count.is_none_or(|count| self.sent < count) {
-            match self.feed.next().await {
+            match self.step().await? {
                 Some(Ok(Step::Object(object))) => {
                     if waits {
                         self.writer.wanted().await.map_err(|error| self.fault(&error))?;
@@ -220,6 +220,22 @@ impl<'a> Track<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The source's next step. It is told of wishes for a new group meanwhile.
+    async fn step(&mut self) -> Result<Option<Result<Step, SourceError>>, Failure> {
+        loop {
+            tokio::select! {
+                biased;
+                step = self.feed.next() => return Ok(step),
+                asked = self.writer.new_group_requested() => {
+                    asked.map_err(|error| self.fault(&error))?;
+                    if self.writer.take_new_group_request() {
+                        self.feed.new_group();
+                    }
+                }
+            }
+        }
     }
 
     async fn object(&mut self, object: SourceObject) -> Result<(), Failure> {

@@ -79,6 +79,7 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
         },
         track: track::Config {
             limits: config.cache.settings(),
+            dampen: Duration::from_millis(config.subscribe.dampen_ms),
             ..track::Config::default()
         },
         max_waiting: MAX_WAITING,

@@ -39,7 +39,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         });
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 18] = [
+    let ranges: [(&'static str, u64, u64, u64); 19] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -47,6 +47,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
             MAX_THREADS.into(),
         ),
         ("subscribe.wait", config.subscribe.wait, 0, DAY_MS),
+        ("subscribe.dampen_ms", config.subscribe.dampen_ms, 0, HOUR_MS),
         // MOQT-14 §9.3.2.3 [D14-SETUP-18]: with a maximum of 0 a peer could never make a request.
         (
             "session.max_request_id",
@@ -131,7 +132,8 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
     })
 }
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const HOUR_MS: u64 = 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 const GIB: u64 = 1 << 30;
 /// RFC 9000 §16.
 const VARINT_MAX: u64 = (1 << 62) - 1;

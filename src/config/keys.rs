@@ -55,6 +55,13 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
+        "subscribe.dampen_ms",
+        &[
+            "Least milliseconds between two messages that tell a publisher whether anybody wants its objects.",
+            "The first change goes at once, the last one always arrives. 0 tells every change.",
+        ],
+    ),
+    key(
         "session.max_request_id",
         &["Window of request ids that a peer has; half as many of its requests may be open."],
     ),

@@ -117,6 +117,8 @@ pub struct Subscribe {
     pub wait: u64,
     /// A SUBSCRIBE waits for ever.
     pub detached: bool,
+    /// The least milliseconds between two messages that tell a publisher whether objects are wanted.
+    pub dampen_ms: u64,
 }
 
 impl Default for Subscribe {
@@ -124,6 +126,7 @@ impl Default for Subscribe {
         Self {
             wait: 1000,
             detached: false,
+            dampen_ms: 500,
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{Source, SourceError, Step};
 use crate::stamp::unix_nanos;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
 
@@ -20,6 +20,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 pub struct Feed {
     steps: Receiver<Result<Step, SourceError>>,
     held_up: Arc<AtomicU64>,
+    new_group: Arc<AtomicBool>,
 }
 
 impl Feed {
@@ -35,18 +36,29 @@ impl Feed {
         let (sender, steps) = mpsc::channel(bound);
         let held_up = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&held_up);
+        let new_group = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::clone(&new_group);
         // Not joined: it ends with its source or its consumer.
         drop(
             std::thread::Builder::new()
                 .name("laps-source".to_owned())
-                .spawn(move || run(source, &sender, &counter))?,
+                .spawn(move || run(source, &sender, &counter, &wanted))?,
         );
-        Ok(Self { steps, held_up })
+        Ok(Self {
+            steps,
+            held_up,
+            new_group,
+        })
     }
 
     /// The next group or object, [`Step::End`] at the end, or the fault that ended the source. None after either.
     pub async fn next(&mut self) -> Option<Result<Step, SourceError>> {
         self.steps.recv().await
+    }
+
+    /// Somebody wants a new group: the source begins one with the next object that it makes, where it is free to.
+    pub fn new_group(&self) {
+        self.new_group.store(true, Ordering::Relaxed);
     }
 
     /// How often the source had to wait for the consumer.
@@ -56,8 +68,16 @@ impl Feed {
     }
 }
 
-fn run(mut source: impl Source, sender: &Sender<Result<Step, SourceError>>, held_up: &AtomicU64) {
+fn run(
+    mut source: impl Source,
+    sender: &Sender<Result<Step, SourceError>>,
+    held_up: &AtomicU64,
+    new_group: &AtomicBool,
+) {
     while !sender.is_closed() {
+        if new_group.swap(false, Ordering::Relaxed) {
+            source.new_group();
+        }
         let step = match source.next(unix_nanos()) {
             Ok(Step::WaitUntil(then)) => {
                 let left = Duration::from_nanos(then.saturating_sub(unix_nanos()));

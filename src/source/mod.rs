@@ -62,11 +62,18 @@ pub trait Source {
     /// # Errors
     /// When the input cannot be read or is not what it should be; the source is finished then.
     fn next(&mut self, now_unix_nanos: u64) -> Result<Step, SourceError>;
+
+    /// Somebody wants a new group: the next object begins one, where the source is free to choose.
+    fn new_group(&mut self) {}
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
     fn next(&mut self, now_unix_nanos: u64) -> Result<Step, SourceError> {
         (**self).next(now_unix_nanos)
+    }
+
+    fn new_group(&mut self) {
+        (**self).new_group();
     }
 }
 

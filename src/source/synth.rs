@@ -10,7 +10,8 @@ pub struct Synth {
     interval_nanos: u64,
     size: usize,
     gop: u64,
-    first_group: u64,
+    group: u64,
+    next_object: u64,
     sequence: u64,
     due: Option<u64>,
     started: Option<u64>,
@@ -25,7 +26,8 @@ impl Synth {
             interval_nanos: 1_000_000_000 / u64::from(rate.max(1)),
             size,
             gop: gop.max(1),
-            first_group,
+            group: first_group,
+            next_object: 0,
             sequence: 0,
             due: None,
             started: None,
@@ -39,10 +41,10 @@ impl Source for Synth {
         if now_unix_nanos < due {
             return Ok(Step::WaitUntil(due));
         }
-        let (group, object) = (
-            self.first_group + self.sequence / self.gop,
-            self.sequence % self.gop,
-        );
+        if self.next_object == self.gop {
+            self.new_group();
+        }
+        let (group, object) = (self.group, self.next_object);
         if self.started != Some(group) {
             self.started = Some(group);
             return Ok(Step::GroupStart(group));
@@ -52,6 +54,7 @@ impl Source for Synth {
             sequence: self.sequence,
         };
         self.sequence += 1;
+        self.next_object += 1;
         // A publisher that was held up by more than a second skips what it missed instead of sending it as a burst.
         let behind = now_unix_nanos - due > 1_000_000_000;
         self.due = Some(if behind { now_unix_nanos } else { due }.saturating_add(self.interval_nanos));
@@ -60,6 +63,14 @@ impl Source for Synth {
             payload: stamp.payload(self.size),
             made_unix_nanos: Some(now_unix_nanos),
         }))
+    }
+
+    fn new_group(&mut self) {
+        // A group without objects is new already.
+        if self.next_object > 0 {
+            self.group += 1;
+            self.next_object = 0;
+        }
     }
 }
 
@@ -94,6 +105,28 @@ mod tests {
         }
         assert_eq!(places, [(7, 0), (7, 1), (7, 2), (8, 0)]);
         assert_eq!(starts, [7, 8]);
+    }
+
+    #[test]
+    fn a_new_group_begins_with_the_next_object() {
+        let mut synth = Synth::new(1, 24, 3, 7);
+        let mut places = Vec::new();
+        let mut now = SECOND;
+        while places.len() < 6 {
+            match synth.next(now).unwrap() {
+                Step::WaitUntil(then) => now = then,
+                Step::Object(object) => {
+                    places.push((object.location.group, object.location.object));
+                    if places.len() == 2 {
+                        // Asked twice before the next object, it is one group.
+                        synth.new_group();
+                        synth.new_group();
+                    }
+                }
+                Step::GroupStart(_) | Step::End => {}
+            }
+        }
+        assert_eq!(places, [(7, 0), (7, 1), (8, 0), (8, 1), (8, 2), (9, 0)]);
     }
 
     #[test]

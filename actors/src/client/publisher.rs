@@ -119,6 +119,7 @@ impl Publisher {
     /// [`ClientError`] when the relay refuses.
     pub async fn publish(&mut self, name: FullTrackName, flow: Flow) -> Result<TrackWriter, ClientError> {
         let (wanted, wants) = watch::channel(false);
+        let (new_group, new_groups) = watch::channel(0);
         let source = SourceId::next();
         let actor = TrackActor::new(track::Birth {
             name: name.clone(),
@@ -129,7 +130,7 @@ impl Publisher {
             faults: self.node.env.faults.clone(),
             guard: None,
             terms: UpstreamTerms::default(),
-            source: (source, Source::Local { wanted }),
+            source: (source, Source::Local { wanted, new_group }),
         });
         let log = actor.log_id();
         let home = actor.start();
@@ -176,6 +177,7 @@ impl Publisher {
             group_bytes: 0,
             source,
             wants,
+            new_groups,
             stream: None,
             next_key: 0,
             priority: 128,
@@ -259,6 +261,8 @@ pub struct TrackWriter {
     group_bytes: u64,
     source: SourceId,
     wants: watch::Receiver<bool>,
+    /// Counts the new groups that subscribers asked for.
+    new_groups: watch::Receiver<u64>,
     stream: Option<(StreamKey, GroupId)>,
     next_key: StreamKey,
     priority: u8,
@@ -281,6 +285,29 @@ impl TrackWriter {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         *self.wants.borrow()
+    }
+
+    /// Whether a subscriber has asked for a new group since this was last called, as one does that joins and needs an
+    /// object that stands alone. Whoever writes begins the next group as soon as it can; which group it was in does not
+    /// matter.
+    pub fn take_new_group_request(&mut self) -> bool {
+        let asked = self.new_groups.has_changed().unwrap_or(false);
+        self.new_groups.mark_unchanged();
+        asked
+    }
+
+    /// Waits until a subscriber asks for a new group; [`Self::take_new_group_request`] says so once more.
+    ///
+    /// # Errors
+    /// When the track is over before that.
+    pub async fn new_group_requested(&mut self) -> Result<(), ClientError> {
+        match self.new_groups.changed().await {
+            Ok(()) => {
+                self.new_groups.mark_changed();
+                Ok(())
+            }
+            Err(_) => Err(ClientError::Closed("the track ended".to_owned())),
+        }
     }
 
     /// Publisher priority of the streams and datagrams from here on, 0 the most urgent.

@@ -6,7 +6,7 @@ use crate::supervise::mailbox::{self, AskError, Credit, Wake};
 use crate::track::handle::{self, LogId};
 use crate::track::{
     self, Attach, Attached, Detach, Gather, ReaderId, Source, SourceId, TrackActor, TrackAdvanced, TrackGone,
-    TrackMeta, UpstreamTerms,
+    TrackMeta, UpstreamTerms, WantNewGroup,
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub struct Wanted {
     pub filter: SubscribeFilter,
     /// Subscriber priority, 0 the most urgent.
     pub priority: u8,
+    /// Ask the publisher to begin a new group soon.
+    pub new_group: bool,
 }
 
 /// One whole object.
@@ -264,6 +266,9 @@ impl Subscriber {
                 readers: vec![reader],
             },
         );
+        if wanted.new_group {
+            mailbox::signal(&track, WantNewGroup);
+        }
         let attach = Attach {
             reader,
             wake: Wake::sharing(self.actor.clone().recipient(), &self.credit),

@@ -5,7 +5,6 @@ use super::messages::Binding;
 use crate::reply::ReplyTo;
 use crate::supervise::mailbox;
 use crate::track::{SourceGone, SourceId};
-use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDone, RequestId};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::{DatagramObject, TrackAlias};
@@ -38,8 +37,6 @@ pub(super) struct Bindings {
     /// for something that comes early.
     ended: VecDeque<RequestId>,
     max_ended: usize,
-    /// Where the peer's PUBLISHes began for us.
-    starts: HashMap<RequestId, Location>,
     waiters: Vec<(TrackAlias, ReplyTo<Option<Binding>>)>,
     max_waiters: usize,
     early: Vec<Early>,
@@ -56,7 +53,6 @@ impl Bindings {
             pending: HashMap::new(),
             ended: VecDeque::new(),
             max_ended,
-            starts: HashMap::new(),
             waiters: Vec::new(),
             max_waiters,
             early: Vec::new(),
@@ -74,19 +70,8 @@ impl Bindings {
         self.by_request.get(&request)
     }
 
-    /// Remembers a PUBLISH that the registry is asked to place, and where it begins: behind the largest place it
-    /// named. MOQT-14 §9.7 [D14-SUB-3]
-    pub(super) fn begin(
-        &mut self,
-        request: RequestId,
-        name: FullTrackName,
-        source: SourceId,
-        largest: Option<Location>,
-    ) {
-        let start = largest.map_or(Location::ZERO, |largest| {
-            Location::new(largest.group, largest.object + 1)
-        });
-        self.starts.insert(request, start);
+    /// Remembers a PUBLISH that the registry is asked to place.
+    pub(super) fn begin(&mut self, request: RequestId, name: FullTrackName, source: SourceId) {
         let done = None;
         self.pending.insert(request, Pending { name, source, done });
     }
@@ -142,12 +127,7 @@ impl Bindings {
         }
     }
 
-    pub(super) fn start(&self, request: RequestId) -> Location {
-        self.starts.get(&request).copied().unwrap_or(Location::ZERO)
-    }
-
     pub(super) fn release(&mut self, request: RequestId) -> Option<Binding> {
-        self.starts.remove(&request);
         self.pending.remove(&request);
         self.by_request.remove(&request)
     }

@@ -130,8 +130,7 @@ impl SessionActor {
             },
         };
         let source_id = SourceId::next();
-        self.bindings
-            .begin(id, publish.track.clone(), source_id, publish.largest);
+        self.bindings.begin(id, publish.track.clone(), source_id);
         let register = RegisterPublisher {
             name: publish.track,
             id: source_id,

@@ -3,8 +3,8 @@
 use super::control::{self, ControlWriter};
 use super::ingress::Ingress;
 use super::messages::{
-    AcceptPublish, Binding, Breach, ForwardPublished, PublishTrack, ReleaseUpstream, Request, ResolveAlias,
-    Say, SubscribeUpstream, SubscriptionOver,
+    AcceptPublish, Binding, Breach, PublishTrack, ReleaseUpstream, Request, ResolveAlias, Say,
+    SubscribeUpstream, SubscriptionOver, UpdateUpstream,
 };
 use super::{ControlEvent, Incoming, SessionActor};
 use crate::reply::Reply;
@@ -206,7 +206,7 @@ impl Handler<SubscribeUpstream> for SessionActor {
             group_order: msg.terms.group_order,
             forward: true,
             filter: msg.terms.filter,
-            params: MessageParams::default(),
+            params: asking(msg.new_group),
         };
         let id = self
             .command(ctx, Command::Subscribe(subscribe))?
@@ -231,7 +231,7 @@ impl Handler<AcceptPublish> for SessionActor {
             // MOQT-14 §9.14 [D14-VAL-2]: 1 or 2, never 0. Ascending is what the log keeps.
             group_order: Some(GroupOrder::Ascending),
             filter: SubscribeFilter::LargestObject,
-            params: MessageParams::default(),
+            params: asking(msg.new_group),
         };
         if self
             .command(ctx, Command::AcceptPublish(msg.request, ok))
@@ -246,17 +246,30 @@ impl Handler<AcceptPublish> for SessionActor {
     }
 }
 
-impl Handler<ForwardPublished> for SessionActor {
+/// Parameters that ask for a new group, if one is wanted, and say nothing else. [D14-SUB-14]
+fn asking(new_group_request: Option<u64>) -> MessageParams {
+    MessageParams {
+        new_group_request,
+        ..MessageParams::default()
+    }
+}
+
+impl Handler<UpdateUpstream> for SessionActor {
     type Result = ();
-    fn handle(&mut self, msg: ForwardPublished, ctx: &mut Self::Context) {
+    fn handle(&mut self, msg: UpdateUpstream, ctx: &mut Self::Context) {
+        // MOQT-14 §9.10 [D14-VAL-9]: the range may not widen, and is to stay; the publisher goes on from where it is.
+        let Some((start, end_group)) = self.core.subscription_range(msg.request) else {
+            debug!(self.log, "nothing to update"; "request" => msg.request.0);
+            return;
+        };
         let update = SubscribeUpdate {
             subscription: msg.request,
-            // MOQT-14 §9.10 [D14-VAL-9]: the start may not move back; the publisher goes on from where it is.
-            start: self.bindings.start(msg.request),
-            end_group: None,
-            priority: UPSTREAM_PRIORITY,
+            start,
+            end_group,
+            priority: msg.priority,
             forward: msg.forward,
-            params: MessageParams::default(),
+            // [D14-PARAM-6]: what is left out keeps its value.
+            params: asking(msg.new_group),
         };
         self.say(ctx, Command::SubscribeUpdate(update));
     }

@@ -41,6 +41,8 @@ pub struct SubscribeUpstream {
     pub name: FullTrackName,
     /// On what terms.
     pub terms: UpstreamTerms,
+    /// A new group is wanted, with this value for the parameter.
+    pub new_group: Option<u64>,
 }
 
 /// A track takes the peer's PUBLISH. When the session cannot accept it, the track is told `SourceGone`.
@@ -51,20 +53,26 @@ pub struct AcceptPublish {
     pub request: RequestId,
     /// Somebody wants objects.
     pub forward: bool,
+    /// A new group is wanted, with this value for the parameter.
+    pub new_group: Option<u64>,
     /// The track.
     pub track: Addr<TrackActor>,
     /// The publisher's number in it.
     pub source: SourceId,
 }
 
-/// A track that was published starts or stops wanting objects.
+/// A track starts or stops wanting objects, or wants a new group.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct ForwardPublished {
-    /// The PUBLISH.
+pub struct UpdateUpstream {
+    /// Our SUBSCRIBE or the peer's PUBLISH.
     pub request: RequestId,
     /// Somebody wants objects.
     pub forward: bool,
+    /// Subscriber priority, as it was.
+    pub priority: u8,
+    /// A new group is wanted, with this value for the parameter.
+    pub new_group: Option<u64>,
 }
 
 /// A track no longer wants this subscription.

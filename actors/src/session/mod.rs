@@ -15,8 +15,8 @@ mod tests;
 
 pub use incoming::Incoming;
 pub use messages::{
-    AcceptPublish, Binding, Breach, ForwardPublished, PublishTrack, ReleaseUpstream, Request, ResolveAlias,
-    Say, SessionNews, Shutdown, SubscribeUpstream, SubscriptionOver,
+    AcceptPublish, Binding, Breach, PublishTrack, ReleaseUpstream, Request, ResolveAlias, Say, SessionNews,
+    Shutdown, SubscribeUpstream, SubscriptionOver, UpdateUpstream,
 };
 
 use crate::registry::WithdrawPublisher;

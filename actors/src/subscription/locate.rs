@@ -5,6 +5,7 @@ use crate::shard::{Env, OpenReplica};
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{
     Attach, Attached, Detach, ReaderId, ReplicaActor, SetForward, TrackActor, TrackRef, Unavailable,
+    WantNewGroup,
 };
 use actix::Addr;
 use laps_protocol::moqt::message::RequestErrorReason;
@@ -71,6 +72,13 @@ impl Attachment {
             Local::Replica(track) => mailbox::signal(track, msg),
         };
     }
+
+    pub(super) fn want_new_group(&self) {
+        match &self.local {
+            Local::Home(track) => mailbox::signal(track, WantNewGroup),
+            Local::Replica(track) => mailbox::signal(track, WantNewGroup),
+        };
+    }
 }
 
 impl Drop for Attachment {
@@ -84,19 +92,19 @@ impl Drop for Attachment {
 }
 
 /// Finds the track and attaches; waits for a publisher within the configured time. `waiting` counts the session's
-/// subscriptions that do so.
+/// subscriptions that do so, and `attach` says how it attaches and whether it wants a new group.
 pub(super) async fn locate(
     env: Env,
     name: FullTrackName,
     waiting: Rc<Cell<usize>>,
-    attach: impl Fn() -> Attach,
+    attach: impl Fn() -> (Attach, bool),
 ) -> Result<(Attachment, Attached), Unavailable> {
     let mut stale = None;
     let until = env.session.subscribe_wait.map(|wait| Instant::now() + wait);
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let attach = attach();
+        let (attach, new_group) = attach();
         let reader = attach.reader;
         let track = resolve(&env, &name, reader, stale, until, &waiting).await?;
         let failed = match open(&env, &track).await {
@@ -105,6 +113,9 @@ pub(super) async fn locate(
                     local: local.clone(),
                     reader,
                 };
+                if new_group {
+                    attachment.want_new_group();
+                }
                 // The track answers when its publisher does, and bounds that itself.
                 let deadline = env.track.answer_deadline();
                 let (answer, home) = match &local {

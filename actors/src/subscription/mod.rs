@@ -103,16 +103,17 @@ impl SubscriptionActor {
         let wake = Wake::sharing(ctx.address().recipient(), &self.credit);
         let gone = ctx.address().recipient();
         let (reader, spec) = (self.reader, self.birth.spec.clone());
-        let asked = Rc::new(Cell::new(spec.forward()));
+        let asked = Rc::new(Cell::new((spec.forward(), spec.new_groups())));
         let said = Rc::clone(&asked);
         let attach = move || {
-            said.set(spec.forward());
-            Attach {
+            said.set((spec.forward(), spec.new_groups()));
+            let attach = Attach {
                 reader,
                 wake: wake.clone(),
                 gone: gone.clone(),
                 forward: spec.forward(),
-            }
+            };
+            (attach, spec.new_groups() > 0)
         };
         let found = locate::locate(
             self.birth.env.clone(),
@@ -123,9 +124,12 @@ impl SubscriptionActor {
         ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| match found {
             Ok((attachment, attached)) => {
                 // MOQT-14 §9.10 [D14-SUB-2]: an update may have come while the track was looked for.
-                let forward = actor.birth.spec.forward();
-                if forward != asked.get() {
+                let (forward, new_groups) = (actor.birth.spec.forward(), actor.birth.spec.new_groups());
+                if forward != asked.get().0 {
                     attachment.set_forward(forward);
+                }
+                if new_groups != asked.get().1 {
+                    attachment.want_new_group();
                 }
                 actor.attached(ctx, attachment, attached);
             }

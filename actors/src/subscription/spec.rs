@@ -2,7 +2,7 @@
 
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{PublishOk, RequestId, Subscribe, SubscribeUpdate};
+use laps_protocol::moqt::message::{MessageParams, PublishOk, RequestId, Subscribe, SubscribeUpdate};
 use laps_protocol::moqt::object::TrackAlias;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -34,6 +34,8 @@ pub struct Spec {
 struct State {
     accepted: Cell<bool>,
     forward: Cell<bool>,
+    /// How often the peer asked for a new group.
+    new_groups: Cell<u32>,
     filter: Cell<Option<ResolvedFilter>>,
     /// What updates said before there was a filter to narrow.
     early: Cell<ResolvedFilter>,
@@ -46,6 +48,7 @@ impl Spec {
         let state = State {
             accepted: Cell::new(false),
             forward: Cell::new(subscribe.forward),
+            new_groups: Cell::new(asks(&subscribe.params)),
             filter: Cell::new(None),
             early: Cell::new(ResolvedFilter {
                 start: Location::ZERO,
@@ -67,6 +70,7 @@ impl Spec {
         self.subscribe.filter = ok.filter;
         self.subscribe.priority = ok.priority;
         self.state.forward.set(ok.forward);
+        self.state.new_groups.set(asks(&ok.params));
         self.state.accepted.set(true);
     }
 
@@ -84,6 +88,11 @@ impl Spec {
     #[must_use]
     pub fn forward(&self) -> bool {
         self.state.forward.get()
+    }
+
+    /// How often the peer has asked for a new group so far. (decision 0011)
+    pub(super) fn new_groups(&self) -> u32 {
+        self.state.new_groups.get()
     }
 
     /// The range that was settled with the peer.
@@ -106,9 +115,15 @@ impl Spec {
     /// The peer changed its mind; the session has checked that it narrows. MOQT-14 §9.10 [D14-VAL-9]
     pub fn update(&self, update: &SubscribeUpdate) {
         self.state.forward.set(update.forward);
+        let asked = self.state.new_groups.get().saturating_add(asks(&update.params));
+        self.state.new_groups.set(asked);
         self.state.early.set(self.state.early.get().narrow(update));
         if let Some(filter) = self.state.filter.get() {
             self.state.filter.set(Some(filter.narrow(update)));
         }
     }
+}
+
+fn asks(params: &MessageParams) -> u32 {
+    u32::from(params.new_group_request.is_some())
 }

@@ -14,7 +14,7 @@ const LAST_GROUP_GRACE: Duration = Duration::from_secs(1);
 
 impl Handler<Update> for SubscriptionActor {
     type Result = ();
-    fn handle(&mut self, _: Update, ctx: &mut Self::Context) {
+    fn handle(&mut self, msg: Update, ctx: &mut Self::Context) {
         // The session has put the change into the spec already.
         let forward = self.birth.spec.forward();
         if !forward {
@@ -23,6 +23,9 @@ impl Handler<Update> for SubscriptionActor {
         }
         if let Some(place) = &self.place {
             place.attachment.set_forward(forward);
+            if msg.0.params.new_group_request.is_some() {
+                place.attachment.want_new_group();
+            }
         }
         self.narrow(ctx);
         if forward && !self.forwarding {

@@ -76,6 +76,8 @@ pub enum Source {
     Local {
         /// Told whether a reader wants objects.
         wanted: watch::Sender<bool>,
+        /// Counts the new groups that readers asked for.
+        new_group: watch::Sender<u64>,
     },
 }
 
@@ -157,6 +159,11 @@ pub struct SetForward {
     /// Whether it wants objects.
     pub forward: bool,
 }
+
+/// A reader wants a new group soon. Sent before it attaches, so that the request can go along with our SUBSCRIBE.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct WantNewGroup;
 
 /// There may be something new to read.
 #[derive(Clone, Copy, Debug, Message)]

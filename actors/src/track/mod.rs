@@ -19,7 +19,7 @@ pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReaderId, ReplicaAttached,
     ReplicaState, Replicate, SetForward, Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta,
-    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, WithdrawAnnouncer,
+    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, WantNewGroup, WithdrawAnnouncer,
 };
 pub use replica::ReplicaActor;
 
@@ -64,6 +64,8 @@ pub struct Config {
     pub upstream_timeout: Duration,
     /// How long the streams that PUBLISH_DONE announced are awaited.
     pub done_wait: Duration,
+    /// The least time between two messages that tell a publisher whether objects are wanted.
+    pub dampen: Duration,
 }
 
 impl Config {
@@ -83,6 +85,7 @@ impl Default for Config {
             gather: Duration::from_millis(500),
             upstream_timeout: Duration::from_secs(3),
             done_wait: Duration::from_secs(2),
+            dampen: Duration::from_millis(500),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Config;
 use super::fanout::Fanout;
 use super::messages::{
     Attach, AttachReplica, Attached, Detach, Gathered, ReaderId, ReplicaState, Replicate, SetForward,
-    TrackGone, TrackRef, Unavailable,
+    TrackGone, TrackRef, Unavailable, WantNewGroup,
 };
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::guard::{ChildGuard, has_runtime};
@@ -24,7 +24,8 @@ const MAILBOX: usize = 4096;
 /// The same track on another shard: its log is fed by the home copy, payload allocations are shared.
 ///
 /// Parent: the shard's actor. Arbiter: that shard. Restart: temporary; when it dies its readers are told
-/// `TrackGone` and ask again. In: `Attach`, `Detach`, `SetForward`, `Replicate`. Out: `AttachReplica`,
+/// `TrackGone` and ask again. In: `Attach`, `Detach`, `SetForward`, `WantNewGroup`,
+/// `Replicate`. Out: `AttachReplica`,
 /// `ReplicaState`, `Gathered` to the home, `TrackAdvanced` and `TrackGone` to readers. Lost on death: its log.
 #[derive(Debug)]
 pub struct ReplicaActor {
@@ -96,14 +97,7 @@ impl ReplicaActor {
         let forward = self.fanout.any_forward();
         if forward != self.forward {
             self.forward = forward;
-            mailbox::signal(
-                &self.track.home,
-                ReplicaState {
-                    id: self.id,
-                    forward,
-                    closed: false,
-                },
-            );
+            self.tell_home();
         }
         match (empty, self.linger) {
             (true, None) => {
@@ -118,6 +112,17 @@ impl ReplicaActor {
             }
             (true, Some(_)) | (false, None) => {}
         }
+    }
+
+    fn tell_home(&self) {
+        mailbox::signal(
+            &self.track.home,
+            ReplicaState {
+                id: self.id,
+                forward: self.forward,
+                closed: false,
+            },
+        );
     }
 
     fn housekeeping(&mut self, ctx: &mut Context<Self>) {
@@ -151,6 +156,10 @@ impl Actor for ReplicaActor {
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| match answer {
             Ok(Ok(attached)) => {
                 actor.fanout.go_live(Instant::now(), attached.meta, attached.largest, attached.snapshot);
+                // Before it was attached the home took no news of it, and took it to want objects.
+                if !actor.forward {
+                    actor.tell_home();
+                }
                 for (batch, promise) in std::mem::take(&mut actor.early) {
                     actor.take_in(ctx, batch);
                     promise.send(());
@@ -212,6 +221,14 @@ impl Handler<SetForward> for ReplicaActor {
     fn handle(&mut self, msg: SetForward, ctx: &mut Self::Context) {
         self.fanout.set_forward(msg.reader, msg.forward);
         self.readers_changed(ctx);
+    }
+}
+
+impl Handler<WantNewGroup> for ReplicaActor {
+    type Result = ();
+    fn handle(&mut self, msg: WantNewGroup, _: &mut Self::Context) {
+        // Ahead of the news that the reader has come, so that it is in time for the home's SUBSCRIBE.
+        mailbox::signal(&self.track.home, msg);
     }
 }
 

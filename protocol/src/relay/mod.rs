@@ -1,7 +1,9 @@
 //! What a relay decides, without any draft's bytes: what is kept and read of a track, and who announced what.
 
+pub mod dampen;
 pub mod follow;
 pub mod ingest;
 pub mod lane;
 pub mod namespace_tree;
+pub mod new_group;
 pub mod track_log;

@@ -77,6 +77,7 @@ async fn find(options: &SubOptions, subscriber: &mut Subscriber) -> Result<Optio
         track: options.track_name()?,
         filter: options.filter.0,
         priority: PRIORITY,
+        new_group: options.new_group,
     };
     let deadline = Instant::now() + options.timeout.0;
     loop {

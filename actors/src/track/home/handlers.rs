@@ -162,6 +162,7 @@ impl Handler<AddSource> for TrackActor {
                     AcceptPublish {
                         request: *request,
                         forward: false,
+                        new_group: None,
                         track: ctx.address(),
                         source: msg.id,
                     },
@@ -190,6 +191,7 @@ impl Handler<UpstreamOk> for TrackActor {
     type Result = ();
     fn handle(&mut self, msg: UpstreamOk, ctx: &mut Self::Context) {
         if self.phase == Phase::Subscribing && self.sources.is_active(msg.source) {
+            self.demand.subscribed(self.config.dampen, msg.largest);
             self.live(ctx, msg.meta, msg.largest);
         }
     }

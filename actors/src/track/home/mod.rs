@@ -1,6 +1,7 @@
 //! The home copy of a track.
 
 mod birth;
+mod demand;
 mod handlers;
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,11 @@ use super::sources::{Publisher, Sources};
 use super::{Config, UpstreamTerms};
 use crate::registry::{RegistryActor, TrackEnded};
 use crate::reply::ReplyTo;
-use crate::session::ForwardPublished;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, SpawnHandle, WrapFuture};
+use demand::Demand;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::moqt::name::FullTrackName;
@@ -60,7 +61,7 @@ enum Phase {
 /// Parent: the shard's actor. Arbiter: the shard that the publisher's session lives on. Restart: temporary; when it
 /// dies its readers are told `TrackGone`, its upstream is unsubscribed, and the next SUBSCRIBE makes a new one.
 /// In: everything in [`super::messages`]. Out: `TrackAdvanced`, `TrackGone` to readers, `Replicate` to replicas,
-/// `SubscribeUpstream`, `AcceptPublish`, `ForwardPublished`, `ReleaseUpstream` to publishers' sessions,
+/// `SubscribeUpstream`, `AcceptPublish`, `UpdateUpstream`, `ReleaseUpstream` to publishers' sessions,
 /// `TrackEnded` to the registry. Lost on death: the log, and with it what slow readers had not yet read.
 #[derive(Debug)]
 pub struct TrackActor {
@@ -85,7 +86,7 @@ pub struct TrackActor {
     fanout: Fanout,
     ignored: u64,
     datagrams_lost: u64,
-    forwarded: bool,
+    demand: Demand,
     _guard: Option<ChildGuard>,
 }
 
@@ -95,6 +96,7 @@ impl TrackActor {
     pub fn new(birth: Birth) -> Self {
         let mut sources = Sources::default();
         sources.add(birth.source.0, birth.source.1);
+        let demand = Demand::new(birth.config.dampen);
         Self {
             fanout: Fanout::new(TrackLog::new(birth.config.limits)),
             name: birth.name,
@@ -116,7 +118,7 @@ impl TrackActor {
             linger: None,
             ignored: 0,
             datagrams_lost: 0,
-            forwarded: false,
+            demand,
             _guard: birth.guard,
         }
     }
@@ -220,6 +222,7 @@ impl TrackActor {
                 }
             }
         });
+        self.demand.advanced(|| self.fanout.largest());
         if let Some(why) = malformed {
             // MOQT-14 §2.5 [D14-MAL-1]: readers are told, the publisher's session lives on.
             warn!(self.log, "track is malformed"; "track" => %self.name, "why" => why);
@@ -324,28 +327,7 @@ impl TrackActor {
             }
             return;
         }
-        let wanted = self.wants_objects();
-        if wanted != self.forwarded
-            && self.phase == Phase::Live
-            && let Some((_, publisher)) = self.sources.active()
-        {
-            self.forwarded = wanted;
-            match &publisher.source {
-                Source::Published { session, request, .. } => {
-                    mailbox::signal(
-                        session,
-                        ForwardPublished {
-                            request: *request,
-                            forward: wanted,
-                        },
-                    );
-                }
-                Source::Local { wanted: told } => {
-                    told.send_replace(wanted);
-                }
-                Source::Announced { .. } => {}
-            }
-        }
+        self.tell_upstream(ctx);
         self.check_linger(ctx);
     }
 

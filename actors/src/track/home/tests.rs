@@ -79,6 +79,7 @@ async fn track() -> (
             source,
             Source::Local {
                 wanted: watch::Sender::new(false),
+                new_group: watch::Sender::new(0),
             },
         ),
     })

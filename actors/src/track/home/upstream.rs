@@ -1,7 +1,7 @@
 //! The home copy's side towards its publishers: which one feeds it, and what happens when that one is lost.
 
 use super::{Phase, TrackActor};
-use crate::session::{AcceptPublish, ForwardPublished, ReleaseUpstream, SessionActor, SubscribeUpstream};
+use crate::session::{AcceptPublish, ReleaseUpstream, SessionActor, SubscribeUpstream};
 use crate::supervise::mailbox;
 use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
@@ -15,7 +15,8 @@ const OPEN_STREAM_PATIENCE: u32 = 15;
 impl TrackActor {
     /// Turns to the oldest publisher there is.
     pub(super) fn engage(&mut self, ctx: &mut Context<Self>) {
-        let wanted = self.wants_objects();
+        let (wanted, largest_here) = (self.wants_objects(), self.fanout.largest());
+        let window = self.config.dampen;
         let Some((id, publisher)) = self.sources.elect() else {
             let gone = TrackGone::new(PublishDoneStatus::InternalError, "the track has no publisher");
             self.finish(ctx, &gone);
@@ -38,22 +39,18 @@ impl TrackActor {
                 meta,
             } => {
                 // MOQT-14 §8.4 [D14-SUB-26]: Forward is 1 as soon as one subscriber wants objects. One that stood by
-                // was accepted with Forward 0 and only has to be told.
+                // was accepted with Forward 0, and is told when the track is live with it.
                 let told = if std::mem::replace(&mut publisher.accepted, true) {
-                    !wanted
-                        || mailbox::signal(
-                            &session,
-                            ForwardPublished {
-                                request,
-                                forward: true,
-                            },
-                        )
+                    self.demand.accept(window, false, None);
+                    session.connected()
                 } else {
+                    let new_group = self.demand.accept(window, wanted, largest_here.max(largest));
                     mailbox::signal(
                         &session,
                         AcceptPublish {
                             request,
                             forward: wanted,
+                            new_group,
                             track: ctx.address(),
                             source: id,
                         },
@@ -63,7 +60,6 @@ impl TrackActor {
                     self.lose(ctx, id, &session_ended());
                     return;
                 }
-                self.forwarded = wanted;
                 self.live(ctx, meta, largest);
             }
             Source::Local { .. } => self.live(ctx, TrackMeta::default(), None),
@@ -72,7 +68,9 @@ impl TrackActor {
 
     fn subscribe(&mut self, ctx: &mut Context<Self>, id: SourceId, session: Addr<SessionActor>) {
         self.phase = Phase::Subscribing;
+        let new_group = self.demand.subscribe(self.fanout.largest());
         let ask = SubscribeUpstream {
+            new_group,
             source: id,
             track: ctx.address(),
             name: self.name.clone(),
@@ -112,6 +110,9 @@ impl TrackActor {
         let Some(mut publisher) = self.sources.remove(id) else {
             return;
         };
+        if was_active {
+            self.demand.lost(ctx);
+        }
         release(&publisher.source, publisher.request);
         let abandoned = publisher.abandon();
         if !abandoned.is_empty() {

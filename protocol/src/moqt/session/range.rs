@@ -61,6 +61,11 @@ impl Wanted {
         self.range.is_some()
     }
 
+    /// First place and last group, once they are known.
+    pub(super) fn range(&self) -> Option<(Location, Option<GroupId>)> {
+        self.range.map(|range| (range.start, range.end_group))
+    }
+
     /// The filter, once it is known.
     pub(super) const fn filter(&self) -> Option<SubscribeFilter> {
         self.filter

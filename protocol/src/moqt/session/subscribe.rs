@@ -6,6 +6,7 @@ use super::credit::belongs_to;
 use super::io::{CommandError, Event};
 use super::range::{Wanted, is_inverted};
 use super::requests::{About, Answer, Answering, Asked, Asking, wrong_kind};
+use crate::moqt::location::{GroupId, Location};
 use crate::moqt::message::{
     ControlMessage, RequestErrorReason, RequestId, RequestKind, Subscribe, SubscribeOk, SubscribeUpdate,
 };
@@ -119,6 +120,12 @@ impl Session {
             *known = wanted;
         }
         Ok(())
+    }
+
+    /// First place and last group of a subscription that we have: what an update says that leaves them as they are.
+    /// None when it is over, or not accepted yet and so without a known start.
+    pub fn subscription_range(&mut self, id: RequestId) -> Option<(Location, Option<GroupId>)> {
+        self.our_subscription(id)?.range()
     }
 
     /// The range of a subscription that we have and may still change.
