@@ -22,8 +22,11 @@ use laps_protocol::moqt::message::{AuthToken, ClientSetup, ControlMessage, Group
 use laps_protocol::moqt::message::{MessageParams, NamespaceRequest, PublishOk, RequestId, SetupParams};
 use laps_protocol::moqt::message::{Subscribe, SubscribeFilter, Value};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use laps_protocol::moqt::session::{Action, Config, ControlStream, Input, Output, Role, Session};
+use laps_protocol::moqt::version::Version;
 use laps_protocol::wire::cursor::Reader;
 use laps_protocol::wire::{kvp, varint};
+use std::time::Instant;
 
 const CODEC: Codec = Codec::Draft14;
 
@@ -65,6 +68,59 @@ fn wrong_control_messages() {
         let error = decode_control(table::bytes(&id)).expect_err(&id);
         assert_eq!(error.code, CloseCode::ProtocolViolation, "{id}: {error}");
     }
+}
+
+/// The same in an established session, after a request that is fine: each ends it, whichever side it is.
+///
+/// D14-ENC-6 D14-ENC-7 D14-ENC-11 D14-ENC-12 D14-VAL-1 D14-VAL-2 D14-VAL-3 D14-VAL-4 D14-VAL-5 D14-VAL-7 D14-VAL-11
+#[test]
+fn wrong_control_messages_end_the_session() {
+    for id in [
+        "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "N9", "N10", "N11", "N13", "N14",
+    ] {
+        for client in [false, true] {
+            let id = format!("V14-{id}");
+            let (mut session, now) = established(client);
+            let stream = ControlStream(0);
+            // REQUESTS_BLOCKED 0 asks for nothing.
+            let fine = Bytes::from_static(&[0x1a, 0, 1, 0]);
+            session.handle_input(now, Input::StreamBytes(stream, fine));
+            assert!(!session.is_closed());
+            session.handle_input(now, Input::StreamBytes(stream, table::bytes(&id)));
+            let last = std::iter::from_fn(|| session.poll_output()).last();
+            assert!(
+                matches!(
+                    last,
+                    Some(Output::Action(Action::Close {
+                        code: CloseCode::ProtocolViolation,
+                        ..
+                    }))
+                ),
+                "{id}: {last:?}"
+            );
+        }
+    }
+}
+
+/// A session after SETUP, with the bytes of the vectors.
+fn established(client: bool) -> (Session, Instant) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test may read the clock once, for a base of virtual time"
+    )]
+    let now = Instant::now();
+    let stream = ControlStream(0);
+    let (role, opened, setup) = if client {
+        (Role::Client, Input::StreamOpened(stream), "V14-C4")
+    } else {
+        (Role::Server, Input::StreamAccepted(stream), "V14-C1")
+    };
+    let mut session = Session::new(role, Version::Draft14, Config::default(), now);
+    session.handle_input(now, opened);
+    session.handle_input(now, Input::StreamBytes(stream, table::bytes(setup)));
+    assert!(session.established().is_some());
+    while session.poll_output().is_some() {}
+    (session, now)
 }
 
 /// V14-N12, D14-VAL-2: understood by a named compatibility rule, never sent.
@@ -173,7 +229,7 @@ fn datagrams() {
     }
 }
 
-/// V14-N15 to V14-N17 (D14-DATA-1), V14-N22 (D14-DATA-7), V14-N23 (D14-DATA-8), V14-N24 (D14-DATA-18).
+/// V14-N15 to V14-N17 (D14-DATA-1, D14-VAL-13), V14-N22 (D14-DATA-7), V14-N23 (D14-DATA-8), V14-N24 (D14-DATA-18).
 #[test]
 fn wrong_streams() {
     for id in ["N15", "N16", "N17", "N22", "N23", "N24"] {
@@ -198,7 +254,7 @@ fn an_object_that_does_not_exist() {
     assert_eq!((items.len(), end), (2, Ok(())));
 }
 
-/// V14-N18, V14-N19 (D14-DATA-12), V14-N20 (D14-DATA-13).
+/// V14-N18, V14-N19 (D14-DATA-12, D14-VAL-13), V14-N20 (D14-DATA-13).
 #[test]
 fn wrong_datagrams() {
     for id in ["N18", "N19", "N20"] {

@@ -298,7 +298,7 @@ mod tests {
         assert!(decode(&[0x14, 0, 2, 0x06, 0x06]).is_err());
     }
 
-    /// D14-ENC-12: a type is refused before its length is there.
+    /// D14-ENC-12, D14-MSG-31: a type is refused before its length is there.
     #[test]
     fn an_unknown_type_is_not_waited_for() {
         for reserved in [&[0x01][..], &[0x40, 0x40], &[0x40, 0x41], &[0x3f]] {

@@ -27,6 +27,9 @@ impl Session {
         request: NamespaceRequest,
     ) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
+        if self.refuses_tokens(id, RequestKind::PublishNamespace, &request.params)? {
+            return Ok(());
+        }
         let namespace = request.namespace.clone();
         let former = self.theirs.announced.insert(namespace.clone(), id);
         self.theirs.insert(id, About::Announcement(namespace));

@@ -48,6 +48,9 @@ impl Session {
 
     pub(super) fn on_fetch(&mut self, id: RequestId, fetch: Fetch) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
+        if self.refuses_tokens(id, RequestKind::Fetch, &fetch.params)? {
+            return Ok(());
+        }
         let Fetch {
             priority,
             group_order,

@@ -72,7 +72,7 @@ pub struct PeerSetup {
     pub authority: Option<Bytes>,
     /// Name and version of the peer's software.
     pub implementation: Option<Bytes>,
-    /// Undecoded authorization tokens.
+    /// Undecoded authorization tokens, each shown by value: nothing is registered. [D14-SETUP-20]
     pub authorization_tokens: Vec<Bytes>,
 }
 
@@ -108,7 +108,8 @@ pub enum Event {
     /// The peer subscribes. Answer with `accept_subscribe` or `reject`.
     PeerSubscribe(RequestId, Subscribe),
     /// The peer changes a subscription that it has, whether it came about by SUBSCRIBE or by our PUBLISH. The id is
-    /// the subscription's. Narrowing was checked. MOQT-14 §9.10.
+    /// the subscription's. Narrowing was checked, and parameters that the update leaves out are those from before
+    /// (tokens and the wish for a new group stand for themselves). MOQT-14 §9.10 [D14-PARAM-6].
     PeerSubscribeUpdate(RequestId, SubscribeUpdate),
     /// The peer ends a subscription; its state is gone here. MOQT-14 §9.11.
     PeerUnsubscribe(RequestId),

@@ -11,6 +11,7 @@
 //! | `announce`, `namespace` | namespaces and watched prefixes, which draft 14 ends by name |
 //! | `fetch`, `joining` | FETCH; those that join a subscription wait for its answer |
 //! | `alias` | track aliases, both ways |
+//! | `tokens` | authorization tokens, which a peer shows by value |
 //! | `goaway` | GOAWAY |
 //! | `dispatch` | from a message or command to one of the above |
 //!
@@ -35,6 +36,7 @@ mod setup;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod uri;
 
 pub use config::Config;

@@ -31,6 +31,9 @@ impl Session {
         request: NamespaceRequest,
     ) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
+        if self.refuses_tokens(id, RequestKind::SubscribeNamespace, &request.params)? {
+            return Ok(());
+        }
         // MOQT-14 §9.28 [D14-NS-4]: equal to, a prefix of, or an extension of an active one.
         if overlapping(&self.theirs.watched, &request.namespace).is_some() {
             let reason = RequestErrorReason::NamespacePrefixOverlap;

@@ -42,6 +42,9 @@ impl Session {
 
     pub(super) fn on_publish(&mut self, id: RequestId, publish: Publish) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
+        if self.refuses_tokens(id, RequestKind::Publish, &publish.params)? {
+            return Ok(());
+        }
         // MOQT-14 §5.1 [D14-SUB-24]: objects may come before our answer, so the alias counts from here on.
         self.aliases.register(publish.alias, id, &publish.track)?;
         let about = About::Publication {
@@ -98,6 +101,7 @@ impl Session {
             .and_then(|request| request.about.wanted())
         {
             wanted.chosen(ok.filter);
+            wanted.set_params(&ok.params);
         }
         // The peer has this track now: a SUBSCRIBE for it would be a second one [D14-VAL-15].
         self.theirs.tracks.entry(track).or_insert(id);

@@ -1,7 +1,7 @@
 //! The range of a subscription: resolved from its filter, then only ever narrowed.
 
 use crate::moqt::location::{GroupId, Location};
-use crate::moqt::message::{SubscribeFilter, SubscribeUpdate};
+use crate::moqt::message::{MessageParams, SubscribeFilter, SubscribeUpdate};
 
 /// First place and last group of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(super) struct Wanted {
     filter: Option<SubscribeFilter>,
     range: Option<Range>,
     largest: Option<Location>,
+    delivery_timeout_ms: Option<u64>,
 }
 
 impl Wanted {
@@ -30,6 +31,7 @@ impl Wanted {
             filter: Some(filter),
             range: absolute(filter),
             largest: None,
+            delivery_timeout_ms: None,
         }
     }
 
@@ -39,7 +41,20 @@ impl Wanted {
             filter: None,
             range: None,
             largest,
+            delivery_timeout_ms: None,
         }
+    }
+
+    /// The subscriber's parameters, of the message that made or accepted the subscription.
+    pub(super) const fn set_params(&mut self, params: &MessageParams) {
+        self.delivery_timeout_ms = params.delivery_timeout_ms;
+    }
+
+    /// The parameters of an update, completed: one that it leaves out keeps its value, and none can be taken away.
+    /// MOQT-14 §9.10 [D14-PARAM-6].
+    pub(super) fn keep_params(&mut self, update: &mut MessageParams) {
+        self.delivery_timeout_ms = update.delivery_timeout_ms.or(self.delivery_timeout_ms);
+        update.delivery_timeout_ms = self.delivery_timeout_ms;
     }
 
     /// The publisher accepted and reported its largest place. MOQT-14 §9.8.
@@ -165,7 +180,7 @@ fn resolve(filter: SubscribeFilter, largest: Option<Location>) -> Range {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moqt::message::{MessageParams, RequestId};
+    use crate::moqt::message::RequestId;
 
     fn update(group: u64, object: u64, end_group: Option<u64>) -> SubscribeUpdate {
         SubscribeUpdate {

@@ -7,6 +7,7 @@ use super::uri;
 use crate::moqt::error::CloseCode;
 use crate::moqt::message::{ClientSetup, ControlMessage, ServerSetup, SetupParams};
 use crate::state::transitions;
+use bytes::Bytes;
 
 transitions! {
     /// The life of a session.
@@ -85,7 +86,7 @@ impl Session {
         }
     }
 
-    fn on_client_setup(&mut self, setup: ClientSetup) -> Result<(), PeerMisbehaved> {
+    fn on_client_setup(&mut self, mut setup: ClientSetup) -> Result<(), PeerMisbehaved> {
         // MOQT-14 §9.3.1 [D14-SETUP-10, D14-SETUP-11]: one of those offered; unknown ones are passed over. The
         // connection's ALPN token leaves one version of this build to choose.
         let version = self.codec.version_number();
@@ -97,11 +98,12 @@ impl Session {
             ));
         }
         self.check_uri(&setup.params)?;
+        let tokens = self.setup_tokens(std::mem::take(&mut setup.params.authorization_tokens))?;
         let tolerated =
             !self.config.webtransport && (setup.params.path.is_none() || setup.params.authority.is_none());
         let params = self.setup_params();
         self.say(&ControlMessage::ServerSetup(ServerSetup { version, params }));
-        self.establish(setup.params);
+        self.establish(setup.params, tokens);
         if tolerated {
             // [D14-SETUP-17]: older clients leave them out.
             self.tell(Event::Note(Note::MissingPathOrAuthority));
@@ -109,7 +111,7 @@ impl Session {
         Ok(())
     }
 
-    fn on_server_setup(&mut self, setup: ServerSetup) -> Result<(), PeerMisbehaved> {
+    fn on_server_setup(&mut self, mut setup: ServerSetup) -> Result<(), PeerMisbehaved> {
         // MOQT-14 §9.3.1 [D14-SETUP-10].
         if setup.version != self.codec.version_number() {
             return Err(PeerMisbehaved::new(
@@ -136,7 +138,8 @@ impl Session {
                 "MOQT-14 §9.3.2.1",
             ));
         }
-        self.establish(setup.params);
+        let tokens = self.setup_tokens(std::mem::take(&mut setup.params.authorization_tokens))?;
+        self.establish(setup.params, tokens);
         Ok(())
     }
 
@@ -179,13 +182,16 @@ impl Session {
         SetupParams {
             // MOQT-14 §9.3.2.3 [D14-SETUP-18]: without it the peer may not ask anything.
             max_request_id: Some(self.grant.maximum()),
+            // MOQT-14 §9.3.2.4 [D14-SETUP-19]: left out, so 0: tokens are shown by value. MOQT-14 §3.2 [D14-SETUP-14]:
+            // nor is there any extension that a peer could have asked for.
+            max_auth_token_cache_size: None,
             implementation: (!self.config.implementation.is_empty())
                 .then(|| self.config.implementation.clone()),
             ..SetupParams::default()
         }
     }
 
-    fn establish(&mut self, params: SetupParams) {
+    fn establish(&mut self, params: SetupParams, authorization_tokens: Vec<Bytes>) {
         if self.phase.apply(PhaseMove::Setup).is_err() {
             return;
         }
@@ -195,7 +201,7 @@ impl Session {
             path: params.path,
             authority: params.authority,
             implementation: params.implementation,
-            authorization_tokens: params.authorization_tokens,
+            authorization_tokens,
         };
         self.peer = Some(setup.clone());
         self.tell(Event::Established(setup));

@@ -30,6 +30,9 @@ impl Session {
 
     pub(super) fn on_subscribe(&mut self, id: RequestId, subscribe: Subscribe) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
+        if self.refuses_tokens(id, RequestKind::Subscribe, &subscribe.params)? {
+            return Ok(());
+        }
         // MOQT-14 §9.7, §9.9 [D14-VAL-6]: a range that ends before it starts costs the request, not the session.
         if is_inverted(subscribe.filter) {
             let reason = RequestErrorReason::InvalidRange;
@@ -54,7 +57,8 @@ impl Session {
             return Ok(());
         }
         let track = subscribe.track.clone();
-        let wanted = Wanted::asked(subscribe.filter);
+        let mut wanted = Wanted::asked(subscribe.filter);
+        wanted.set_params(&subscribe.params);
         self.theirs.tracks.insert(track.clone(), id);
         self.theirs.insert(id, About::Subscription { track, wanted });
         self.tell(Event::PeerSubscribe(id, subscribe));
@@ -145,11 +149,12 @@ impl Session {
     pub(super) fn on_subscribe_update(
         &mut self,
         id: RequestId,
-        update: SubscribeUpdate,
+        mut update: SubscribeUpdate,
     ) -> Result<(), PeerMisbehaved> {
         // MOQT-14 §9.1 [D14-REQ-1]: an update uses up an id though nothing answers it [D14-SUB-17].
         self.grant.admit(id)?;
         self.grant.finish();
+        self.check_tokens(&update.params)?;
         let subscription = update.subscription;
         let about = if belongs_to(self.role, subscription) {
             // The subscriber of our PUBLISH changes it.
@@ -169,9 +174,12 @@ impl Session {
         };
         let is = about.kind();
         match about.wanted() {
-            Some(wanted) if is == kind => wanted
-                .update(&update)
-                .map_err(|what| PeerMisbehaved::violation(what, "MOQT-14 §9.10"))?,
+            Some(wanted) if is == kind => {
+                wanted
+                    .update(&update)
+                    .map_err(|what| PeerMisbehaved::violation(what, "MOQT-14 §9.10"))?;
+                wanted.keep_params(&mut update.params);
+            }
             _ => return Err(wrong_kind(subscription, kind, is)),
         }
         self.tell(Event::PeerSubscribeUpdate(subscription, update));
@@ -242,6 +250,9 @@ impl Session {
         subscribe: Subscribe,
     ) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
+        if self.refuses_tokens(id, RequestKind::TrackStatus, &subscribe.params)? {
+            return Ok(());
+        }
         // [D14-VAL-6], as for SUBSCRIBE.
         if is_inverted(subscribe.filter) {
             let reason = RequestErrorReason::InvalidRange;

@@ -164,7 +164,7 @@ fn a_fetch_ends_with_its_stream_or_its_cancel() {
     assert_eq!(bench.session.open_requests(), (0, 0));
 }
 
-/// D14-FETCH-16
+/// D14-FETCH-16, D14-VAL-12
 #[test]
 fn our_fetch_ends_with_its_stream_or_its_cancel() {
     let fetch = || Command::Fetch(standalone(Location::new(5, 0), Location::new(9, 0)));

@@ -8,6 +8,7 @@ mod publish;
 mod requests;
 mod setup;
 mod subscribe;
+mod tokens;
 
 use super::*;
 use crate::moqt::location::Location;

@@ -136,6 +136,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
+    /// D14-LIM-4, D14-ENC-12
     #[test]
     fn any_bytes_close_the_session_or_wait_for_more(
         client in any::<bool>(),

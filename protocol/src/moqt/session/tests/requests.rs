@@ -430,3 +430,33 @@ fn messages_are_traced_on_demand() {
         ]
     );
 }
+
+/// D14-REQ-9: what comes for a PUBLISH that was refused finds no track, and neither does what its peer sends for a
+/// SUBSCRIBE of ours that it refused.
+#[test]
+fn a_refused_request_has_no_objects() {
+    let mut bench = Bench::server();
+    bench.hear(&ControlMessage::Publish(RequestId(0), publish("a", 7)));
+    assert_eq!(bench.session.peer_alias(7), Some(RequestId(0)));
+    bench.command(Command::Reject(RequestId(0), error())).unwrap();
+    assert_eq!(bench.session.peer_alias(7), None);
+
+    // An alias that we gave to a subscription is not said for one that is refused, so nothing can be sent for it.
+    bench.hear(&ControlMessage::Subscribe(
+        RequestId(2),
+        subscribe("b", SubscribeFilter::LargestObject),
+    ));
+    bench.command(Command::Reject(RequestId(2), error())).unwrap();
+    let alias = bench.session.new_alias();
+    let late = Command::AcceptSubscribe(RequestId(2), subscribe_ok(alias, None));
+    assert_eq!(
+        bench.command(late),
+        Err(CommandError::NoSuchRequest(RequestId(2)))
+    );
+    assert!(
+        bench
+            .said()
+            .iter()
+            .all(|message| matches!(message, ControlMessage::RequestError(..)))
+    );
+}

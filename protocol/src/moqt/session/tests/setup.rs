@@ -64,7 +64,7 @@ fn path_and_authority_stay_out_of_webtransport() {
     assert_eq!((&setup.params.path, &setup.params.authority), (&None, &None));
 }
 
-/// D14-SETUP-9, D14-SETUP-18
+/// D14-SETUP-9, D14-SETUP-11, D14-SETUP-18
 #[test]
 fn a_server_answers_with_its_maximum() {
     let mut bench = Bench::new(
@@ -90,6 +90,7 @@ fn a_server_answers_with_its_maximum() {
     assert!(matches!(out.events[..], [Event::Established(_)]));
 }
 
+/// D14-SETUP-6, D14-SETUP-10, D14-SETUP-15, D14-SETUP-16, D14-SETUP-22
 #[test]
 fn breaches_of_client_setup_end_the_session() {
     let webtransport = Config {
@@ -158,6 +159,7 @@ fn breaches_of_client_setup_end_the_session() {
     }
 }
 
+/// D14-SETUP-6, D14-SETUP-10, D14-SETUP-15, D14-SETUP-16, D14-SETUP-22
 #[test]
 fn breaches_of_server_setup_end_the_session() {
     let bytes = Bytes::from_static;
@@ -302,4 +304,78 @@ fn an_endless_timeout_never_comes() {
     assert_eq!(bench.session.poll_timeout(), None);
     bench.input(Input::Timeout);
     assert_eq!(bench.out(), Out::default());
+}
+
+/// D14-SETUP-12, D14-SETUP-21: what nobody knows may stand there, also twice; what is known stands there once, the
+/// name of the software excepted.
+#[test]
+fn parameters_come_once_or_are_unknown() {
+    // Version, then so many parameters.
+    let setup = |params: &[u8]| {
+        let mut body = vec![1, 0xc0, 0, 0, 0, 0xff, 0, 0, 0x0e];
+        body.extend_from_slice(params);
+        let mut bytes = vec![0x20, 0, u8::try_from(body.len()).unwrap()];
+        bytes.extend_from_slice(&body);
+        let mut bench = Bench::new(Role::Server, config());
+        bench.input(Input::StreamAccepted(STREAM));
+        bench.input(Input::StreamBytes(STREAM, Bytes::from(bytes)));
+        bench
+    };
+    for (params, code) in [
+        // 0x20 and 0x21 are no setup parameters.
+        (&[4, 0x20, 1, 0x20, 2, 0x21, 1, b'x', 0x21, 0][..], None),
+        (&[2, 0x07, 1, b'x', 0x07, 1, b'y'], None),
+        (&[2, 0x02, 9, 0x02, 9], Some(CloseCode::ProtocolViolation)),
+        (&[2, 0x04, 9, 0x04, 9], Some(CloseCode::ProtocolViolation)),
+        (
+            &[2, 0x01, 1, b'/', 0x01, 1, b'/'],
+            Some(CloseCode::ProtocolViolation),
+        ),
+        (
+            &[2, 0x05, 1, b'h', 0x05, 1, b'h'],
+            Some(CloseCode::ProtocolViolation),
+        ),
+    ] {
+        let mut bench = setup(params);
+        assert_eq!(bench.code(), code, "{params:02x?}");
+        assert_eq!(bench.session.established().is_some(), code.is_none());
+    }
+}
+
+/// D14-SETUP-14: an offer of one version and what that version needs; an answer with nothing that was not asked for.
+#[test]
+fn setup_says_what_its_version_needs() {
+    let own = Config {
+        implementation: Bytes::from_static(b"me"),
+        ..config()
+    };
+    let mut bench = Bench::new(Role::Client, own.clone());
+    bench.input(Input::StreamOpened(STREAM));
+    let params = SetupParams {
+        max_request_id: Some(10_000),
+        implementation: Some(Bytes::from_static(b"me")),
+        ..SetupParams::default()
+    };
+    let expected = ControlMessage::ClientSetup(ClientSetup {
+        versions: vec![version()],
+        params: SetupParams {
+            path: config().path,
+            authority: config().authority,
+            ..params.clone()
+        },
+    });
+    assert_eq!(bench.said(), [expected]);
+
+    let mut bench = Bench::new(Role::Server, own);
+    bench.input(Input::StreamAccepted(STREAM));
+    bench.hear(&client_setup(|setup| {
+        setup.params.max_auth_token_cache_size = Some(4096);
+        setup.params.unknown = vec![KeyValue {
+            key: 0x20,
+            value: Value::Number(1),
+        }];
+    }));
+    let version = version();
+    let expected = ControlMessage::ServerSetup(ServerSetup { version, params });
+    assert_eq!(bench.said(), [expected]);
 }

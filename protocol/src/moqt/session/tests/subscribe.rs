@@ -284,3 +284,56 @@ fn our_aliases_come_from_the_session() {
     let made_up = bench.command(Command::Publish(publish("a", 0)));
     assert!(matches!(made_up, Err(CommandError::NotAllowed(_))));
 }
+
+/// D14-PARAM-6: a parameter that an update leaves out keeps its value, whichever message set it; nothing removes it.
+#[test]
+fn an_update_keeps_the_parameters_it_leaves_out() {
+    let timeout = |delivery_timeout_ms| MessageParams {
+        delivery_timeout_ms,
+        ..MessageParams::default()
+    };
+    let said = |params| SubscribeUpdate {
+        params,
+        ..update(RequestId(0), Location::ZERO, None)
+    };
+    let heard = |bench: &mut Bench| match &bench.events()[..] {
+        [Event::PeerSubscribeUpdate(_, update)] => update.params.delivery_timeout_ms,
+        other => panic!("{other:?}"),
+    };
+    for first in [None, Some(500)] {
+        let mut bench = Bench::server();
+        bench.hear(&ControlMessage::Subscribe(
+            RequestId(0),
+            Subscribe {
+                params: timeout(first),
+                ..subscribe("a", SubscribeFilter::LargestObject)
+            },
+        ));
+        bench.events();
+        for (id, timeout_ms, expected) in [
+            (2, None, first),
+            (4, Some(200), Some(200)),
+            (6, None, Some(200)),
+            (8, Some(900), Some(900)),
+        ] {
+            let update = said(timeout(timeout_ms));
+            bench.hear(&ControlMessage::SubscribeUpdate(RequestId(id), update));
+            assert_eq!(heard(&mut bench), expected, "{first:?} {id}");
+        }
+    }
+    // A subscription that our PUBLISH made starts with what PUBLISH_OK said.
+    let mut bench = Bench::client();
+    let alias = bench.session.new_alias();
+    let id = bench.ask(Command::Publish(publish("a", alias)));
+    let ok = PublishOk {
+        params: timeout(Some(300)),
+        ..publish_ok()
+    };
+    bench.hear(&ControlMessage::PublishOk(id, ok));
+    bench.events();
+    bench.hear(&ControlMessage::SubscribeUpdate(
+        RequestId(1),
+        said(timeout(None)),
+    ));
+    assert_eq!(heard(&mut bench), Some(300));
+}
