@@ -1,7 +1,7 @@
 # Splits Rust source into code and comments, line by line, and tells product code from test code.
 #
-# Output, tab-separated: file, line number, T (test) or C (product), code, comment. In the code the contents of
-# strings are gone; a string that is left open runs over lines. Test code is what stands under #[cfg(test)], in a
+# Output, tab-separated: file, line number, T (test) or C (product), code, comment, the line as it stands. In the code
+# the contents of strings are gone; a string that is left open runs over lines. Test code is what stands under #[cfg(test)], in a
 # file with #![cfg(test)], in tests.rs, test.rs, *_tests.rs, and below a folder tests/ or benches/.
 # Plain POSIX awk: mawk, gawk, BSD awk.
 
@@ -14,12 +14,13 @@ FNR == 1 {
 {
     rest = $0
     gsub(/[\t\r]/, " ", rest)
+    line = rest
     split_line()
     if (code ~ /#!\[cfg\(test\)\]/) whole = 1
     kind = (whole || active || pending) ? "T" : "C"
     follow_blocks()
     if (touched_test) kind = "T"
-    printf "%s\t%d\t%s\t%s\t%s\n", FILENAME, FNR, kind, code, comment
+    printf "%s\t%d\t%s\t%s\t%s\t%s\n", FILENAME, FNR, kind, code, comment, line
 }
 
 # Fills `code` and `comment` from `rest`.

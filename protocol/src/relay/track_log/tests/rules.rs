@@ -61,6 +61,7 @@ fn one_source_at_a_time_and_the_second_takes_over() {
     );
 }
 
+/// D14-DATA-7 D14-MAL-2 D14-DATA-6 D14-CACHE-2 D14-CACHE-3 D14-DATA-15 D14-PUB-1 D14-LIM-8
 #[test]
 fn tracks_that_break_the_rules() {
     use ObjectStatus::{DoesNotExist, EndOfGroup, EndOfTrack};
