@@ -3,7 +3,7 @@
 use actix::{Addr, AsyncContext, Context};
 use laps_actors::registry::{RegistryActor, ShardRef};
 use laps_actors::root::{
-    Birth, ChildSpec, Options, Outcome, OwnArbiter, RootActor, RootHandle, Running, StartError,
+    Birth, ChildSpec, Options, Outcome, OwnArbiter, Retire, RootActor, RootHandle, Running, StartError,
 };
 use laps_actors::shard::{Env, ShardActor};
 use laps_actors::supervise::{Faults, Intensity};
@@ -102,6 +102,11 @@ impl Relay {
         self.handle.drain(deadline).is_ok()
     }
 
+    /// Ends the relay once everybody it serves has left, as [`Retire`] says. False when it has ended already.
+    pub fn retire(&self, retire: Retire) -> bool {
+        self.handle.retire(retire).is_ok()
+    }
+
     /// What the end can be asked of while somebody waits for it.
     #[must_use]
     pub const fn handle(&self) -> &RootHandle {
@@ -162,7 +167,7 @@ fn start_shard(
         let endpoint = ServerEndpoint::start(socket, &settings.tls, &settings.transport, reset_key);
         let answer = endpoint.map(|endpoint| {
             let context = Context::<ShardActor>::new();
-            let stop = context.address().recipient();
+            let (stop, away) = (context.address().recipient(), context.address().recipient());
             let env = Env {
                 registry,
                 shard: ShardRef {
@@ -182,7 +187,7 @@ fn start_shard(
                 max_connections,
                 Some(birth.guard),
             ));
-            stop
+            (stop, away)
         });
         // Nobody listens any more only when the relay is being torn down.
         drop(told.send(answer));
@@ -192,7 +197,7 @@ fn start_shard(
     }
     Ok(async move {
         match started.await {
-            Ok(Ok(stop)) => Ok(Running::on(arbiter, stop)),
+            Ok(Ok((stop, away))) => Ok(Running::on(arbiter, stop).serving(away)),
             Ok(Err(error)) => Err(StartError::failed(error)),
             Err(_) => Err(StartError::Panicked),
         }

@@ -1,4 +1,5 @@
-//! What the process does on signals: SIGINT and SIGTERM end it, SIGUSR1 steps the log level.
+//! What the process does on signals: SIGINT and SIGTERM end it, a relay on SIGTERM only when its clients have left;
+//! SIGUSR1 steps the log level.
 
 use crate::exit::Failure;
 use crate::logging::{LevelSwitch, Logging};

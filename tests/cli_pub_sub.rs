@@ -171,7 +171,7 @@ fn signals_end_clients_and_relay_inside_two_seconds() {
     for (who, process, signal) in [
         ("publisher", publisher, "INT"),
         ("waiting subscriber", waiting, "INT"),
-        ("relay", relay.process, "TERM"),
+        ("relay", relay.process, "INT"),
     ] {
         process.signal(signal);
         let (ended, took) = process.finish();

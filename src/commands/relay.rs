@@ -5,8 +5,8 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
 use crate::relay::{Relay, RelayError, Settings};
-use crate::signals;
-use laps_actors::root::Outcome;
+use crate::signals::{self, StopSignal};
+use laps_actors::root::{Outcome, RootStatus};
 use laps_actors::supervise::Faults;
 use laps_actors::transport::{Listen, Pem, ServerTls, cert, moqt_alpn};
 use laps_actors::{session, track};
@@ -15,7 +15,8 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// What each part of the relay gets to end after a signal; all of it is over inside two seconds.
+/// What each part of the relay gets to end after SIGINT, or when everybody has left; all of it is over inside two
+/// seconds.
 const DRAIN: Duration = Duration::from_millis(1500);
 /// Subscriptions of all sessions that may wait for a publisher.
 const MAX_WAITING: usize = 100_000;
@@ -38,15 +39,24 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
         .map_err(refused)?;
     greet(config, relay.local_addr(), &tls, origin);
     let handle = relay.handle().clone();
+    let mut status = handle.status();
     let mut ended = std::pin::pin!(relay.ended());
+    let mut asked = false;
+    let mut told = Told::default();
     let outcome = loop {
         tokio::select! {
             outcome = &mut ended => break outcome,
             signal = shutdown.recv() => {
                 info!(logging.logger, "relay ends"; "signal" => %signal);
-                // A second signal while it ends means: at once.
-                let _ended_already: bool = handle.drain(DRAIN).is_err();
+                // Each further signal is less patient: GOAWAY first, then an orderly close, then none.
+                let _ended_already: bool = if signal == StopSignal::Terminate && !asked {
+                    handle.retire(config.drain.retire(DRAIN)).is_err()
+                } else {
+                    handle.drain(DRAIN).is_err()
+                };
+                asked = true;
             }
+            Ok(()) = status.changed() => told.tell(config, &status.borrow_and_update()),
         }
     };
     if matches!(outcome, Outcome::Drained) {
@@ -58,6 +68,33 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
         outcome.to_string(),
         "start it again",
     ))
+}
+
+/// What was last said of the sessions that are left.
+#[derive(Default)]
+struct Told(Option<usize>);
+
+impl Told {
+    /// Tells an operator, whatever the log level, whom the end waits for.
+    fn tell(&mut self, config: &Config, status: &RootStatus) {
+        let RootStatus::Retiring { sessions } = status else {
+            return;
+        };
+        if *sessions == 0 || self.0.is_some_and(|before| before <= *sessions) {
+            return;
+        }
+        // One by one they would fill a screen: the first number, then each half of the one before.
+        if self.0.is_none_or(|before| *sessions <= before / 2) {
+            self.0 = Some(*sessions);
+            let mut out = std::io::stdout().lock();
+            let grace = config.drain.grace;
+            drop(writeln!(
+                out,
+                "draining: {sessions} session(s) left, cut off {grace} s after the signal"
+            ));
+            drop(out.flush());
+        }
+    }
 }
 
 fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {

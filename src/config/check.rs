@@ -1,6 +1,7 @@
 //! Values that parse and yet make no sense.
 
 use super::sections::Config;
+use crate::url::MoqtUrl;
 
 /// Most shards: the number of a shard is read from one byte of a connection id.
 pub const MAX_THREADS: u16 = 256;
@@ -39,7 +40,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         });
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 19] = [
+    let ranges: [(&'static str, u64, u64, u64); 20] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -121,7 +122,15 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         ),
         ("cache.duration_s", config.cache.duration_s, 1, DAY_MS / 1000),
         ("cache.max_mb", config.cache.max_mb, 1, 1 << 20),
+        ("drain.grace", config.drain.grace, 0, DAY_MS / 1000),
     ];
+    if let Some(reason) = unfit_uri(&config.drain.uri) {
+        return Some(Refused {
+            key: "drain.uri",
+            reason,
+            remedy: "write moqt://host:port/path of the relay that takes over, or leave it empty",
+        });
+    }
     let outside = ranges
         .into_iter()
         .find(|&(_, value, low, high)| value < low || value > high);
@@ -132,6 +141,25 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
     })
 }
 
+/// What is wrong with a URI for GOAWAY; nothing about an empty one.
+fn unfit_uri(uri: &str) -> Option<String> {
+    if uri.is_empty() {
+        return None;
+    }
+    // MOQT-14 §9.4 [D14-VAL-11]
+    if uri.len() > MAX_URI {
+        return Some(format!("{} bytes are more than {MAX_URI}", uri.len()));
+    }
+    let Some((scheme @ ("moqt" | "https"), rest)) = uri.split_once("://") else {
+        return Some("neither moqt:// nor https://".to_owned());
+    };
+    // MOQT-14 §3.1 [D14-SETUP-5]: both have an authority, and a path and query after it.
+    let checked = format!("moqt://{rest}").parse::<MoqtUrl>();
+    checked.err().map(|error| format!("not a {scheme} URI: {error}"))
+}
+
+/// Bytes of a GOAWAY URI. MOQT-14 §9.4
+const MAX_URI: usize = 8192;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 const GIB: u64 = 1 << 30;
@@ -166,11 +194,39 @@ mod tests {
             }),
             ("cache.duration_s", |c| c.cache.duration_s = 0),
             ("cache.max_mb", |c| c.cache.max_mb = u64::MAX),
+            ("drain.grace", |c| c.drain.grace = 86_401),
         ];
         for (key, spoil) in table {
             let mut config = Config::default();
             spoil(&mut config);
             assert_eq!(first_refused(&config).map(|r| r.key), Some(*key));
+        }
+    }
+
+    /// D14-VAL-11
+    #[test]
+    fn where_clients_are_sent_must_be_a_place() {
+        let longest = format!("moqt://h/{}", "a".repeat(MAX_URI - "moqt://h/".len()));
+        for good in [
+            "",
+            "moqt://relay:33435",
+            "moqt://[::1]:1/p?q",
+            "https://h/p",
+            &longest,
+        ] {
+            assert_eq!(unfit_uri(good), None, "{good}");
+        }
+        let longer = format!("{longest}a");
+        for bad in [
+            "relay:33435",
+            "http://h",
+            "moq://h",
+            "moqt://",
+            "moqt://u@h",
+            "https://h/#f",
+            &longer,
+        ] {
+            assert!(unfit_uri(bad).is_some(), "{bad}");
         }
     }
 }

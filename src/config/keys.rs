@@ -128,6 +128,20 @@ pub const KEYS: &[Key] = &[
         &["Mebibytes kept of one track, on each worker that carries it."],
     ),
     key(
+        "drain.uri",
+        &[
+            "Where SIGTERM sends the clients, with GOAWAY: moqt://host:port/path of another relay, at most 8192",
+            "bytes (https:// for clients that use WebTransport). Empty sends them to the address they use now.",
+        ],
+    ),
+    key(
+        "drain.grace",
+        &[
+            "Seconds that clients have to leave after SIGTERM; who is left then is cut off with GOAWAY_TIMEOUT.",
+            "Whatever stops the relay must wait longer than this before it kills it.",
+        ],
+    ),
+    key(
         "logging.level",
         &["critical, error, warning, info, debug or trace. SIGUSR1 changes it while the relay runs."],
     ),

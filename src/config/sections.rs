@@ -26,6 +26,8 @@ pub struct Config {
     pub transport: Transport,
     /// How long and how much of a track is kept.
     pub cache: Cache,
+    /// How it ends.
+    pub drain: Drain,
     /// The log.
     pub logging: Logging,
 }
@@ -226,6 +228,25 @@ impl Default for Cache {
         Self {
             duration_s: 60,
             max_mb: 32,
+        }
+    }
+}
+
+/// `[drain]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// Where clients are sent; empty for the relay that serves this address next.
+    pub uri: String,
+    /// Seconds that they may take.
+    pub grace: u64,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            uri: String::new(),
+            grace: 10,
         }
     }
 }

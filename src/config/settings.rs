@@ -1,7 +1,8 @@
 //! Sections as the settings of the crates that obey them.
 
-use super::sections::{Cache, Session, Tls, Transport};
+use super::sections::{Cache, Drain, Session, Tls, Transport};
 use bytes::Bytes;
+use laps_actors::root::Retire;
 use laps_actors::transport::{Pem, TransportConfig};
 use laps_protocol::moqt::session;
 use laps_protocol::relay::track_log::Limits;
@@ -53,6 +54,19 @@ impl Cache {
             max_bytes: count(self.max_mb).saturating_mul(1 << 20),
             max_age: Duration::from_secs(self.duration_s),
             ..Limits::default()
+        }
+    }
+}
+
+impl Drain {
+    /// What the relay is told when it is to end without cutting anybody off; `deadline` is what each part of it gets
+    /// after that.
+    #[must_use]
+    pub fn retire(&self, deadline: Duration) -> Retire {
+        Retire {
+            uri: Bytes::from(self.uri.clone()),
+            grace: Duration::from_secs(self.grace),
+            deadline,
         }
     }
 }

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and cares for one thing among many"
 )]
 
+pub mod apart;
 pub mod raw;
 pub mod shards;
 

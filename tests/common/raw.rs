@@ -22,6 +22,7 @@ use laps_protocol::moqt::object::{
 };
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::sync::mpsc;
 
@@ -90,9 +91,18 @@ pub async fn raw(relay: &Relay) -> Raw {
     Raw::connect(relay, Reading::Everything, TransportConfig::default()).await
 }
 
+/// Connects to a relay that is not of this thread, and completes SETUP.
+pub async fn raw_at(addr: SocketAddr) -> Raw {
+    Raw::connect_to(addr, Reading::Everything, TransportConfig::default()).await
+}
+
 impl Raw {
     pub async fn connect(relay: &Relay, reading: Reading, transport: TransportConfig) -> Self {
-        let target = target(relay.local_addr());
+        Self::connect_to(relay.local_addr(), reading, transport).await
+    }
+
+    pub async fn connect_to(addr: SocketAddr, reading: Reading, transport: TransportConfig) -> Self {
+        let target = target(addr);
         let tls = ClientTls::new(&Verify::Insecure, &moqt_alpn()).unwrap();
         let endpoint = ClientEndpoint::for_remote(target.addr, &tls, &transport).unwrap();
         let parts = endpoint.connect(target.addr, "localhost").await.unwrap().split();

@@ -8,7 +8,7 @@ use crate::track::handle::{self, LogId};
 use crate::track::{self, Ingest, Source, SourceId, TrackActor, TrackRef, UpstreamDone, UpstreamTerms};
 use actix::{Actor, Addr, Context, Handler};
 use bytes::Bytes;
-use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::error::{CloseCode, ResetCode};
 use laps_protocol::moqt::location::{GroupId, Location, ObjectId};
 use laps_protocol::moqt::message::{
     MessageParams, NamespaceRequest, PublishDone, PublishDoneStatus, RequestError, RequestId,
@@ -243,7 +243,13 @@ impl Publisher {
         for (_, request) in self.announced.drain(..) {
             mailbox::signal(&self.node.session, Say(Command::PublishNamespaceDone(request)));
         }
-        mailbox::signal(&self.node.session, Shutdown { reason: "done" });
+        mailbox::signal(
+            &self.node.session,
+            Shutdown {
+                code: CloseCode::NoError,
+                reason: "done",
+            },
+        );
         drop(tokio::time::timeout(ANSWER_DEADLINE, self.closed()).await);
         let mut endpoint = self.node.endpoint.clone();
         drop(tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await);

@@ -10,6 +10,7 @@ use crate::track::{
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
+use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::location::{GroupId, Location, SubgroupId};
 use laps_protocol::moqt::message::{RequestError, SubscribeFilter};
 use laps_protocol::moqt::name::FullTrackName;
@@ -353,7 +354,13 @@ impl Subscriber {
     /// Ends the session in an orderly way and waits until the relay was told.
     pub async fn close(mut self) {
         self.unsubscribe();
-        mailbox::signal(&self.node.session, Shutdown { reason: "done" });
+        mailbox::signal(
+            &self.node.session,
+            Shutdown {
+                code: CloseCode::NoError,
+                reason: "done",
+            },
+        );
         let closed = async {
             while self.shared.closed.borrow().is_none() {
                 self.shared.news.notified().await;

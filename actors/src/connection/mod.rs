@@ -1,27 +1,30 @@
 //! One QUIC connection and the session on it.
 
 use crate::session::incoming::Acceptors;
-use crate::session::{self, SessionActor, Shutdown};
+use crate::session::{self, AskToLeave, SessionActor, Shutdown};
 use crate::shard::Env;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::transport::{Conn, ConnHandle, ConnParts};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::session::Role;
 use slog::{Logger, error, info};
 
-/// End the connection in an orderly way.
+/// End the connection once the peer has what was said before.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave {
+    /// Why, for the peer.
+    pub code: CloseCode,
     /// What the peer is told, for a person.
     pub reason: &'static str,
 }
 
 /// One accepted QUIC connection.
 ///
-/// Parent: the shard. Arbiter: the shard's. Restart: temporary. In: `ChildDown` of its session, [`Leave`]. Out:
-/// `Shutdown` to its session. Lost on death: the connection; its session hears of the end from the transport.
+/// Parent: the shard. Arbiter: the shard's. Restart: temporary. In: `ChildDown` of its session, [`Leave`],
+/// [`AskToLeave`]. Out: `Shutdown` and `AskToLeave` to its session. Lost on death: the connection; its session hears of the end from the transport.
 #[derive(Debug)]
 pub struct ConnectionActor {
     env: Env,
@@ -97,7 +100,18 @@ impl Handler<Leave> for ConnectionActor {
 
     fn handle(&mut self, msg: Leave, _: &mut Self::Context) {
         if let Some(session) = &self.session {
-            mailbox::signal(session, Shutdown { reason: msg.reason });
+            let Leave { code, reason } = msg;
+            mailbox::signal(session, Shutdown { code, reason });
+        }
+    }
+}
+
+impl Handler<AskToLeave> for ConnectionActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: AskToLeave, _: &mut Self::Context) {
+        if let Some(session) = &self.session {
+            mailbox::signal(session, msg);
         }
     }
 }

@@ -7,7 +7,7 @@ use slog::Logger;
 use tokio::sync::watch;
 
 use super::RootActor;
-use super::messages::{Drain, Outcome, RootStatus};
+use super::messages::{Drain, Outcome, Retire, RootStatus};
 use crate::supervise::{OfferError, offer};
 
 /// What the root itself is told.
@@ -58,6 +58,20 @@ impl RootHandle {
         offer(&self.addr, Drain { deadline })
     }
 
+    /// Asks the relay to end once everybody it serves has left; see [`Retire`].
+    ///
+    /// # Errors
+    /// [`OfferError::Closed`] when it has already ended.
+    pub fn retire(&self, retire: Retire) -> Result<(), OfferError<Retire>> {
+        offer(&self.addr, retire)
+    }
+
+    /// Where the relay is in its life, now and later.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<RootStatus> {
+        self.status.clone()
+    }
+
     /// Waits until every child has been started.
     ///
     /// # Errors
@@ -67,7 +81,7 @@ impl RootHandle {
             match &*self.status.borrow_and_update() {
                 RootStatus::Running => return Ok(()),
                 RootStatus::Ended(outcome) => return Err(outcome.clone()),
-                RootStatus::Starting | RootStatus::Draining => {}
+                RootStatus::Starting | RootStatus::Retiring { .. } | RootStatus::Draining => {}
             }
             self.changed().await?;
         }

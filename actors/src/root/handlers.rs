@@ -19,7 +19,8 @@ impl Handler<ChildDown> for RootActor {
                 }
                 Life::Up { id, .. } if *id == down.id => {
                     child.life = Life::Idle;
-                    return self.child_ended(index, down.exit, ctx);
+                    self.child_ended(index, down.exit, ctx);
+                    return self.remaining(down.id, None, ctx);
                 }
                 Life::Stopping { id, timer, .. } if *id == down.id => {
                     ctx.cancel_future(*timer);
@@ -43,7 +44,7 @@ impl Handler<Drain> for RootActor {
 
     fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
         match self.phase {
-            Phase::Starting { .. } | Phase::Running => {
+            Phase::Starting { .. } | Phase::Running | Phase::Retiring(_) => {
                 self.begin_drain(Outcome::Drained, drain.deadline, ctx);
             }
             // Asked again: whoever asks has lost patience.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Message;
+use actix::{Message, Recipient};
+use bytes::Bytes;
 
 use super::spec::StartError;
+use crate::supervise::ChildId;
 
 /// Ends the relay: the children are asked to stop, last started first, then the system stops.
 ///
@@ -15,6 +17,45 @@ use super::spec::StartError;
 pub struct Drain {
     /// Time each child gets; a child that takes longer is left behind.
     pub deadline: Duration,
+}
+
+/// Ends the relay without cutting anybody off: nobody new is let in, everybody who is served is asked to go elsewhere,
+/// and when all have gone or the grace is over, the relay ends as after [`Drain`].
+///
+/// A second one, or a [`Drain`], ends the relay as a first [`Drain`] would.
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Retire {
+    /// Where to go instead; empty for "here, once there is somebody again".
+    pub uri: Bytes,
+    /// How long those who are served may take.
+    pub grace: Duration,
+    /// Time each child gets to stop after that.
+    pub deadline: Duration,
+}
+
+/// Root to child: let nobody in any more, ask those you serve to leave, and cut them off when the grace is over.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct SendAway {
+    /// Which life of which child is meant; goes back in the answers.
+    pub child: ChildId,
+    /// Where those who are served should go; empty for "here".
+    pub uri: Bytes,
+    /// How long they may take.
+    pub grace: Duration,
+    /// Where [`Remaining`] goes: at once, and whenever it changes.
+    pub report: Recipient<Remaining>,
+}
+
+/// Child to root: how many are still served after [`SendAway`]. Sent once for each who leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Remaining {
+    /// Who says so.
+    pub child: ChildId,
+    /// How many sessions it still has.
+    pub sessions: usize,
 }
 
 /// Root to child: finish what you do and stop. Sent at most once in a child's life.
@@ -56,6 +97,11 @@ pub enum RootStatus {
     Starting,
     /// Every child has been started.
     Running,
+    /// Those who are served have been asked to leave.
+    Retiring {
+        /// How many sessions are left, of those children that have said.
+        sessions: usize,
+    },
     /// The children are being stopped.
     Draining,
     /// The root is gone.

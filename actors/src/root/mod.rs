@@ -5,6 +5,7 @@
 mod handle;
 mod handlers;
 mod messages;
+mod retire;
 mod spec;
 
 use std::panic::AssertUnwindSafe;
@@ -24,19 +25,24 @@ use tokio::time::{Instant, timeout};
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Decision, Exit, Supervisor};
 
 pub use handle::{Options, RootHandle};
-pub use messages::{Drain, Health, HealthReport, Outcome, RootStatus, StopChild};
+pub use messages::{
+    Drain, Health, HealthReport, Outcome, Remaining, Retire, RootStatus, SendAway, StopChild,
+};
 pub use spec::{Birth, ChildSpec, Loss, OwnArbiter, Running, StartError};
 
 /// The root of the tree.
 ///
 /// - Parent: none. Arbiter: the system's. Restart: never; its end is the end of the process.
-/// - In: [`ChildDown`] from the guards of its children, [`Drain`], [`Health`].
-/// - Out: [`StopChild`] to each child, once in a life.
+/// - In: [`ChildDown`] from the guards of its children, [`Remaining`] from those who serve, [`Drain`], [`Retire`],
+///   [`Health`].
+/// - Out: [`StopChild`] and [`SendAway`] to each child, once in a life.
 /// - Lost on death: everything. Its drop stops the system with exit code 70, so that no relay runs on without
 ///   supervision.
 pub struct RootActor {
     /// Given to the guards; also keeps the root alive while nobody else holds its address.
     me: Recipient<ChildDown>,
+    /// Given to those who serve, when they are asked to send everybody away.
+    remaining: Recipient<Remaining>,
     children: Vec<Child>,
     phase: Phase,
     options: Options,
@@ -82,6 +88,8 @@ enum Phase {
         next: usize,
     },
     Running,
+    /// Those who are served were asked to leave.
+    Retiring(retire::Retiring),
     Draining {
         outcome: Outcome,
         deadline: Duration,
@@ -111,6 +119,7 @@ impl RootActor {
             let me = ctx.address().recipient();
             Self {
                 me,
+                remaining: ctx.address().recipient(),
                 children,
                 phase: Phase::Starting { next: 0 },
                 options,
@@ -172,6 +181,7 @@ impl RootActor {
                 info!(self.options.log, "child up"; "child" => &child.spec.name, "lives" => child.lives);
                 child.life = Life::Up { id, running };
                 self.advance(index, ctx);
+                self.send_away(index);
             }
             (Ok(_running), Some(exit)) => {
                 child.life = Life::Idle;
@@ -198,7 +208,11 @@ impl RootActor {
     fn advance(&mut self, index: usize, ctx: &mut Context<Self>) {
         match self.phase {
             Phase::Starting { next } if next == index => self.start_from(index.saturating_add(1), ctx),
-            Phase::Starting { .. } | Phase::Running | Phase::Draining { .. } | Phase::Ended => {}
+            Phase::Starting { .. }
+            | Phase::Running
+            | Phase::Retiring(_)
+            | Phase::Draining { .. }
+            | Phase::Ended => {}
         }
     }
 
@@ -261,7 +275,11 @@ impl RootActor {
     /// Begins to stop the children, to end with `outcome`.
     fn begin_drain(&mut self, outcome: Outcome, deadline: Duration, ctx: &mut Context<Self>) {
         info!(self.options.log, "draining"; "why" => %outcome, "deadline_ms" => %deadline.as_millis());
-        self.phase = Phase::Draining { outcome, deadline };
+        if let Phase::Retiring(retiring) =
+            std::mem::replace(&mut self.phase, Phase::Draining { outcome, deadline })
+        {
+            ctx.cancel_future(retiring.timer);
+        }
         self.status.send_replace(RootStatus::Draining);
         for child in &mut self.children {
             // Who is not up yet will not be. Dropping a start closure's future drops the guard and the arbiter in it.

@@ -9,7 +9,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::supervise::{Backoff, ChildGuard, Intensity, Notify, Restart};
 
-use super::messages::StopChild;
+use super::messages::{SendAway, StopChild};
 
 /// What the root does when a child has failed more often than its intensity allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Running {
     pub(super) stop: Notify<StopChild>,
     /// The thread that is the child's alone; ends with the child.
     pub(super) arbiter: Option<OwnArbiter>,
+    /// Asks those whom the child serves to leave; none for a child that serves nobody from outside.
+    pub(super) away: Option<Recipient<SendAway>>,
 }
 
 impl Running {
@@ -66,6 +68,7 @@ impl Running {
         Self {
             stop: Notify::new(stop),
             arbiter: None,
+            away: None,
         }
     }
 
@@ -75,6 +78,16 @@ impl Running {
         Self {
             stop: Notify::new(stop),
             arbiter: Some(arbiter),
+            away: None,
+        }
+    }
+
+    /// The child serves sessions, which are asked to leave before it is stopped.
+    #[must_use]
+    pub fn serving(self, away: Recipient<SendAway>) -> Self {
+        Self {
+            away: Some(away),
+            ..self
         }
     }
 }

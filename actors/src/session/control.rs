@@ -5,7 +5,6 @@ use crate::supervise::mailbox;
 use crate::transport::{RecvGuard, SendGuard, StreamError};
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, WrapFuture};
 use bytes::Bytes;
-use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::session::{ControlStream, Input};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -112,7 +111,7 @@ impl Handler<Shutdown> for SessionActor {
         let flushed: Vec<_> = self.controls.iter().map(|(_, writer)| writer.flushed()).collect();
         let flushed = tokio::time::timeout(FLUSH_DEADLINE, futures::future::join_all(flushed));
         ctx.spawn(flushed.into_actor(self).map(move |_, actor, ctx| {
-            actor.close(ctx, CloseCode::NoError, Cow::Borrowed(msg.reason));
+            actor.close(ctx, msg.code, Cow::Borrowed(msg.reason));
         }));
     }
 }

@@ -54,10 +54,7 @@ impl SessionActor {
             Event::FetchOk(..) | Event::TrackStatusOk(..) => {}
             Event::NamespaceOk(id, _) => self.tell(SessionNews::NamespaceOk(id)),
             Event::Rejected(id, kind, error) => self.rejected(id, kind, error),
-            Event::Goaway(uri) => {
-                info!(self.log, "the peer asks us to leave"; "uri" => %String::from_utf8_lossy(&uri));
-                self.tell(SessionNews::Goaway(uri));
-            }
+            Event::Goaway(uri) => self.asked_to_leave(uri),
             Event::Note(note) => self.note(note),
             _ => {}
         }
@@ -270,6 +267,7 @@ impl SessionActor {
         if let Some(slot) = self.children.subscriptions.remove(&id) {
             slot.streams.reset_all(ResetCode::Cancelled);
             mailbox::signal(&slot.addr, crate::subscription::Stop);
+            self.check_unread();
         }
     }
 }

@@ -192,6 +192,7 @@ impl Handler<SubscriptionOver> for SessionActor {
     fn handle(&mut self, msg: SubscriptionOver, ctx: &mut Self::Context) {
         if self.children.subscriptions.remove(&msg.request).is_some() {
             self.say(ctx, Command::PublishDone(msg.request, msg.done));
+            self.check_unread();
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::track::{SourceId, TrackActor, TrackRef, UpstreamTerms};
 use actix::{Addr, Message};
 use bytes::Bytes;
-use laps_protocol::moqt::error::DecodeError;
+use laps_protocol::moqt::error::{CloseCode, DecodeError};
 use laps_protocol::moqt::message::{PublishDone, PublishOk, RequestError, RequestId, RequestKind};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::TrackAlias;
@@ -110,10 +110,12 @@ pub struct PublishTrack {
     pub track: TrackRef,
 }
 
-/// End the session in an orderly way.
+/// End the session once the peer has what was said before.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Shutdown {
+    /// Why, for the peer.
+    pub code: CloseCode,
     /// What the peer is told, for a person.
     pub reason: &'static str,
 }

@@ -8,18 +8,21 @@ mod events;
 mod handlers;
 pub mod incoming;
 mod ingress;
+mod leaving;
 pub mod messages;
 mod supervision;
 #[cfg(test)]
 mod tests;
 
 pub use incoming::Incoming;
+pub use leaving::{AskToLeave, Unread};
 pub use messages::{
     AcceptPublish, Binding, Breach, PublishTrack, ReleaseUpstream, Request, ResolveAlias, Say, SessionNews,
     Shutdown, SubscribeUpstream, SubscriptionOver, UpdateUpstream,
 };
 
 use crate::registry::WithdrawPublisher;
+use crate::reply::ReplyTo;
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox;
@@ -115,6 +118,8 @@ pub struct SessionActor {
     children: Children,
     bindings: Bindings,
     timer: Option<SpawnHandle>,
+    /// Who waits until no subscription of the peer is left.
+    unread: Vec<ReplyTo<()>>,
     news: Option<Recipient<SessionNews>>,
     log: Logger,
     over: Option<(String, bool)>,
@@ -166,6 +171,7 @@ impl SessionActor {
             ),
             core: core::Session::new(birth.role, version, birth.core, Instant::now()),
             timer: None,
+            unread: Vec::new(),
             news: birth.news,
             log,
             over: None,

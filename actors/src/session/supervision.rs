@@ -167,6 +167,7 @@ impl SessionActor {
             // It ended by itself, as one that was refused does.
             Decision::Forget => drop(self.children.subscriptions.remove(&id)),
         }
+        self.check_unread();
     }
 
     fn announce_down(&mut self, ctx: &mut Context<Self>, id: RequestId, down: ChildDown) {

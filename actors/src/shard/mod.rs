@@ -1,6 +1,7 @@
 //! Shards: one arbiter, one endpoint and one socket each, with the connections and tracks of that thread.
 
 mod env;
+mod leaving;
 
 pub use env::Env;
 
@@ -10,8 +11,9 @@ use crate::root::StopChild;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::track::{self, ReplicaActor, TrackActor, TrackRef};
-use crate::transport::{Conn, EndpointStats, ServerEndpoint};
+use crate::transport::{Conn, Door, EndpointStats, ServerEndpoint};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::name::FullTrackName;
 use slog::{Logger, error, info, warn};
 use std::cell::Cell;
@@ -45,6 +47,7 @@ type Copied = (Addr<ReplicaActor>, Rc<Cell<bool>>);
 #[derive(Debug)]
 struct Serving {
     stats: Arc<EndpointStats>,
+    door: Door,
     max_connections: usize,
     open: usize,
     refused: u64,
@@ -54,8 +57,8 @@ struct Serving {
 ///
 /// Parent: root. Arbiter: its own (a client's shard runs on the client's). Restart: permanent with no restarts
 /// allowed: its death ends the process with a non-zero exit code. In: accepted connections, `CreateTrack`,
-/// [`OpenReplica`], `StopChild`, `ChildDown`. Out: `TrackEnded` to the registry, `Leave` to connections. Lost on
-/// death: its connections and tracks.
+/// [`OpenReplica`], `SendAway`, `StopChild`, `ChildDown`. Out: `TrackEnded` to the registry, `AskToLeave` and `Leave`
+/// to connections, `Remaining` to the root. Lost on death: its connections and tracks.
 #[derive(Debug)]
 pub struct ShardActor {
     env: Env,
@@ -66,6 +69,8 @@ pub struct ShardActor {
     /// The copies for readers of this shard, by name and life of the track.
     replicas: HashMap<(FullTrackName, u64), Copied>,
     stopping: bool,
+    /// Everybody was asked to leave.
+    leaving: Option<leaving::Leaving>,
     _guard: Option<ChildGuard>,
 }
 
@@ -81,6 +86,7 @@ impl ShardActor {
         let log = env.log.clone();
         let serving = endpoint.as_ref().map(|endpoint| Serving {
             stats: Arc::clone(endpoint.stats()),
+            door: endpoint.door(),
             max_connections,
             open: 0,
             refused: 0,
@@ -93,6 +99,7 @@ impl ShardActor {
             children: HashMap::new(),
             replicas: HashMap::new(),
             stopping: false,
+            leaving: None,
             _guard: guard,
         }
     }
@@ -101,6 +108,13 @@ impl ShardActor {
         let id = ChildId::fresh();
         self.children.insert(id, child);
         ChildGuard::new(ctx.address().recipient(), id, kind)
+    }
+
+    fn connections(&self) -> impl Iterator<Item = &Addr<ConnectionActor>> {
+        self.children.values().filter_map(|child| match child {
+            Child::Connection(connection) => Some(connection),
+            Child::Track { .. } | Child::Replica { .. } => None,
+        })
     }
 
     /// An ending shard waits for its connections to be gone from the wire.
@@ -144,7 +158,7 @@ impl StreamHandler<Conn> for ShardActor {
             }
             full
         });
-        if full || self.stopping {
+        if full || self.stopping || self.leaving.is_some() {
             let why = if full {
                 "the relay has too many connections"
             } else {
@@ -244,6 +258,7 @@ impl Handler<ChildDown> for ShardActor {
                 if let Some(serving) = &mut self.serving {
                     serving.open = serving.open.saturating_sub(1);
                 }
+                self.tell_remaining();
             }
             None => {}
         }
@@ -254,17 +269,17 @@ impl Handler<StopChild> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: StopChild, ctx: &mut Self::Context) {
-        info!(self.log, "shard ends"; "connections" => self.children.len());
+        info!(self.log, "shard ends"; "connections" => self.connections().count());
         self.stopping = true;
-        for child in self.children.values() {
-            if let Child::Connection(connection) = child {
-                mailbox::signal(
-                    connection,
-                    Leave {
-                        reason: "the relay is shutting down",
-                    },
-                );
-            }
+        self.refuse_newcomers();
+        for connection in self.connections() {
+            mailbox::signal(
+                connection,
+                Leave {
+                    code: CloseCode::NoError,
+                    reason: "the relay is shutting down",
+                },
+            );
         }
         self.drained(ctx);
     }

@@ -125,7 +125,13 @@ impl ServerEndpoint {
     /// Turns newcomers away (CONNECTION_REFUSED), or lets them in again; connections that exist go on. Handshakes that
     /// have begun may still arrive in [`poll_accept`](Self::poll_accept).
     pub fn refuse_newcomers(&self, refuse: bool) {
-        self.refusing.store(refuse, Relaxed);
+        self.door().refuse(refuse);
+    }
+
+    /// What turns newcomers away once the endpoint has been given to whoever polls it.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        Door(Arc::clone(&self.refusing))
     }
 
     /// Waits until every connection of this endpoint has told its peer that it ended and is gone, which takes a few
@@ -151,6 +157,17 @@ impl ServerEndpoint {
     #[must_use]
     pub const fn stats(&self) -> &Arc<EndpointStats> {
         &self.stats
+    }
+}
+
+/// Lets newcomers of one [`ServerEndpoint`] in, or not; see [`ServerEndpoint::refuse_newcomers`].
+#[derive(Clone, Debug)]
+pub struct Door(Arc<AtomicBool>);
+
+impl Door {
+    /// Turns newcomers away (CONNECTION_REFUSED), or lets them in again.
+    pub fn refuse(&self, refuse: bool) {
+        self.0.store(refuse, Relaxed);
     }
 }
 

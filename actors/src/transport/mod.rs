@@ -36,7 +36,7 @@ pub use self::{
     cert::SelfSigned,
     conn::{BidiAcceptor, Conn, ConnHandle, ConnParts, DatagramReceiver, RawConn, UniAcceptor},
     datagrams::{DatagramCounts, DatagramError},
-    endpoint::{ClientEndpoint, ServerEndpoint},
+    endpoint::{ClientEndpoint, Door, ServerEndpoint},
     error::{BindError, ConnError, ConnectError, StartError, StreamError, TlsError},
     events::{ConnStats, EndpointStats, MAX_REASON, PeerClose},
     limits::{Congestion, TransportConfig},

@@ -6,6 +6,7 @@ use crate::supervise::mailbox;
 use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason, RequestId};
+use laps_protocol::moqt::session::CommandError;
 use slog::info;
 use std::time::Duration;
 
@@ -89,6 +90,11 @@ impl TrackActor {
                             mailbox::signal(&session, ReleaseUpstream { request });
                         }
                     },
+                    // MOQT-14 §9.4 [D14-GOAWAY-1]: it will publish elsewhere, so here the track is not to be had.
+                    Ok(Err(CommandError::GoingAway)) => {
+                        let leaving = RequestErrorReason::TrackDoesNotExist;
+                        actor.lose(ctx, id, &Unavailable::new(leaving, "the publisher is leaving"));
+                    }
                     Ok(Err(error)) => actor.lose(ctx, id, &unavailable(error.to_string())),
                     Err(error) => actor.lose(ctx, id, &unavailable(error.to_string())),
                 }),
