@@ -65,6 +65,13 @@ pub fn unix_nanos() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Nanoseconds as milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
+#[must_use]
+pub fn millis(nanos: u64) -> f64 {
+    nanos as f64 / 1e6
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

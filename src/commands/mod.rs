@@ -3,8 +3,10 @@
 pub mod cert;
 mod client;
 pub mod config;
+mod json;
 mod meter;
 pub mod open_source;
+mod output;
 pub mod publish;
 pub mod relay;
 pub mod sub;

@@ -1,16 +1,14 @@
 //! `laps sub`: subscribes to a track and writes its objects.
 //!
-//! `receive` is the loop, `order` puts objects into the order of their places, `output` writes them, `json`
-//! and `stats` make something of them.
+//! `receive` is the loop, `order` puts objects into the order of their places, `stats` makes something of them.
 
-mod json;
 mod order;
-mod output;
 mod receive;
 mod stats;
 
 use super::client;
 use super::meter::Meter;
+use super::output::Output;
 use crate::cli::SubOptions;
 use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
@@ -18,7 +16,6 @@ use crate::signals;
 use laps_actors::client::{ClientError, Options, Subscriber, Wanted};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::RequestErrorReason;
-use output::Output;
 use receive::Receive;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -66,8 +63,8 @@ async fn subscribe(options: &SubOptions, settings: Options, logging: &Logging) -
     // A spinner beside the objects would tear them apart.
     let spins = options.output.is_some() || !std::io::IsTerminal::is_terminal(&std::io::stdout());
     let meter = Meter::new("received", options.interval.map(|every| every.0), spins);
-    Receive::new(options, largest, meter)
-        .run(subscriber, output, shutdown)
+    Receive::new(options, largest, output, meter)
+        .run(subscriber, shutdown)
         .await
 }
 

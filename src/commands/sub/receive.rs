@@ -1,21 +1,19 @@
 //! From the session to the output, until there is enough.
 
 use super::order::{Order, Patience};
-use super::output::{Output, Pieces, Written};
 use super::stats::Stats;
-use super::{client, json};
-use crate::cli::{OutputFormat, SubOptions};
+use crate::cli::SubOptions;
 use crate::commands::meter::{Meter, say};
+use crate::commands::output::{Output, Pieces, Written, pieces};
+use crate::commands::{client, json};
 use crate::exit::{Exit, Failure};
 use crate::signals::Shutdown;
-use bytes::Bytes;
 use laps_actors::client::{ClientError, Item, ReceivedObject, Subscriber};
 use laps_actors::track::TrackGone;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::moqt::object::ObjectStatus;
 use laps_protocol::relay::track_log::StreamEnd;
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// What the last objects and the goodbye may take after a signal: both together stay under two seconds.
@@ -35,9 +33,8 @@ enum End {
 pub(super) struct Receive<'a> {
     options: &'a SubOptions,
     order: Order<Option<Pieces>>,
-    /// Objects whose turn it is and that the output has no room for yet.
-    ready: VecDeque<Pieces>,
-    /// Objects given to `ready` so far.
+    output: Output,
+    /// Objects given to the output so far.
     given: u64,
     stats: Stats,
     meter: Meter,
@@ -48,11 +45,16 @@ pub(super) struct Receive<'a> {
 
 impl<'a> Receive<'a> {
     /// Nothing received yet; `largest` is the largest place before the subscription.
-    pub(super) fn new(options: &'a SubOptions, largest: Option<Location>, meter: Meter) -> Self {
+    pub(super) fn new(
+        options: &'a SubOptions,
+        largest: Option<Location>,
+        output: Output,
+        meter: Meter,
+    ) -> Self {
         Self {
             options,
             order: Order::new(Patience::default(), largest),
-            ready: VecDeque::new(),
+            output,
             given: 0,
             stats: Stats::new(),
             meter,
@@ -65,10 +67,9 @@ impl<'a> Receive<'a> {
     pub(super) async fn run(
         mut self,
         mut subscriber: Subscriber,
-        mut output: Output,
         mut shutdown: Shutdown,
     ) -> Result<(), Failure> {
-        let end = self.receive(&mut subscriber, &mut output, &mut shutdown).await;
+        let end = self.receive(&mut subscriber, &mut shutdown).await;
         if !matches!(end, End::Count | End::Output(_)) {
             while let Some(pieces) = self.order.take() {
                 self.give(pieces);
@@ -76,7 +77,7 @@ impl<'a> Receive<'a> {
         }
         let hurried = matches!(end, End::Signal);
         let end = tokio::select! {
-            end = self.write_rest(output, end) => end,
+            end = write_rest(&mut self.output, end) => end,
             // The second signal, or a reader of our pipe that does not read.
             _ = shutdown.recv() => End::Signal,
             () = tokio::time::sleep(HURRY), if hurried => End::Signal,
@@ -95,34 +96,25 @@ impl<'a> Receive<'a> {
         self.verdict(end)
     }
 
-    async fn receive(
-        &mut self,
-        subscriber: &mut Subscriber,
-        output: &mut Output,
-        shutdown: &mut Shutdown,
-    ) -> End {
+    async fn receive(&mut self, subscriber: &mut Subscriber, shutdown: &mut Shutdown) -> End {
         let last = self.options.duration.map(|duration| Instant::now() + duration.0);
         loop {
             if self.is_enough() {
                 return End::Count;
             }
-            let room = self.ready.front().map(size);
-            let space = output.room(room.unwrap_or_default());
+            let free = self.output.is_free();
             let patience = self.order.deadline();
             tokio::select! {
                 biased;
                 _ = shutdown.recv() => return End::Signal,
                 () = until(last) => return End::Duration,
-                written = output.ended() => return End::Output(written),
-                Some(room) = space, if room.is_some() => {
-                    if let Some(pieces) = self.ready.pop_front() {
-                        output.write(pieces, room);
-                    }
-                }
+                ended = self.output.pump() => if let Some(written) = ended {
+                    return End::Output(written);
+                },
                 () = self.meter.due() => self.meter.show(&self.figures()),
                 // Nothing is read from the session while the output has no room: the track's log bounds what waits.
-                () = until(patience), if room.is_none() => self.turn(),
-                item = subscriber.next(), if room.is_none() => match item {
+                () = until(patience), if free => self.turn(),
+                item = subscriber.next(), if free => match item {
                     Ok(Item::Done(gone)) => return End::Track(gone),
                     Ok(item) => self.take_in(item),
                     Err(error) => return End::Session(error),
@@ -156,18 +148,12 @@ impl<'a> Receive<'a> {
         }
         if self.options.json {
             // Objects are shown as they come: order is what one looks for here.
-            self.ready.push_back(vec![json::line(object, age)]);
+            self.output.give(vec![json::line(object, age)]);
             self.given += u64::from(normal);
             return;
         }
         // The end of a group or track takes a place too, but there is nothing to write.
-        let pieces = normal.then(|| {
-            let mut pieces = object.payload.clone();
-            if self.options.format == OutputFormat::Lines {
-                pieces.push(Bytes::from_static(b"\n"));
-            }
-            pieces
-        });
+        let pieces = normal.then(|| pieces(object, self.options.format));
         let (datagram, bytes) = (object.subgroup.is_none(), object.len());
         self.order
             .insert(object.at, object.location, datagram, bytes, pieces);
@@ -188,34 +174,12 @@ impl<'a> Receive<'a> {
             && !self.is_enough()
         {
             self.given += 1;
-            self.ready.push_back(pieces);
+            self.output.give(pieces);
         }
     }
 
     fn is_enough(&self) -> bool {
         self.options.count.is_some_and(|count| self.given >= count)
-    }
-
-    async fn write_rest(&mut self, mut output: Output, end: End) -> End {
-        if let End::Output(written) = end {
-            return End::Output(written);
-        }
-        while let Some(pieces) = self.ready.pop_front() {
-            let space = output.room(size(&pieces));
-            let room = tokio::select! {
-                room = space => room,
-                written = output.ended() => return End::Output(written),
-            };
-            if let Some(room) = room {
-                output.write(pieces, room);
-            }
-        }
-        let written = output.finish().await;
-        if matches!(written, Written::All) {
-            end
-        } else {
-            End::Output(written)
-        }
     }
 
     fn figures(&self) -> String {
@@ -295,8 +259,14 @@ const fn is_whole(status: PublishDoneStatus) -> bool {
     )
 }
 
-fn size(pieces: &Pieces) -> usize {
-    pieces.iter().map(Bytes::len).sum()
+async fn write_rest(output: &mut Output, end: End) -> End {
+    if let End::Output(written) = end {
+        return End::Output(written);
+    }
+    match output.finish().await {
+        Written::All => end,
+        written @ (Written::PipeClosed | Written::Failed(_)) => End::Output(written),
+    }
 }
 
 async fn until(at: Option<Instant>) {

@@ -1,6 +1,6 @@
 //! What a subscriber makes of time stamps: latency, and which objects are missing.
 
-use crate::stamp::{STAMP_BYTES, Stamp, unix_nanos};
+use crate::stamp::{STAMP_BYTES, Stamp, millis, unix_nanos};
 use hdrhistogram::Histogram;
 use laps_actors::client::ReceivedObject;
 
@@ -68,12 +68,6 @@ impl Stats {
             millis(latency.max()),
         )
     }
-}
-
-/// Nanoseconds as milliseconds.
-#[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
-pub(super) fn millis(nanos: u64) -> f64 {
-    nanos as f64 / 1e6
 }
 
 /// The stamp of an object, whose payload may come in pieces.

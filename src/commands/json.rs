@@ -1,7 +1,6 @@
 //! An object as a line of JSON.
 
-use super::stats::millis;
-use crate::stamp::unix_nanos;
+use crate::stamp::{millis, unix_nanos};
 use bytes::Bytes;
 use laps_actors::client::ReceivedObject;
 use laps_protocol::moqt::object::ObjectStatus;

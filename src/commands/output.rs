@@ -1,7 +1,10 @@
-//! Where a subscriber's objects go: a thread that writes, and a bound on what may wait for it.
+//! Where received objects go: a thread that writes, and a bound on what may wait for it.
 
+use crate::cli::OutputFormat;
 use crate::exit::Failure;
 use bytes::Bytes;
+use laps_actors::client::ReceivedObject;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -17,6 +20,15 @@ const OVERHEAD: usize = 256;
 /// What is written in one go: the pieces of one object.
 pub(super) type Pieces = Vec<Bytes>;
 
+/// An object's payload as it is written.
+pub(super) fn pieces(object: &ReceivedObject, format: OutputFormat) -> Pieces {
+    let mut pieces = object.payload.clone();
+    if format == OutputFormat::Lines {
+        pieces.push(Bytes::from_static(b"\n"));
+    }
+    pieces
+}
+
 /// How the writing ended.
 #[derive(Debug)]
 pub(super) enum Written {
@@ -29,9 +41,14 @@ pub(super) enum Written {
 }
 
 /// The end that objects are given to.
+///
+/// Whoever reads a session reads on only while [`Output::is_free`]: so what waits here is what one step of it gave, and
+/// the log of the track bounds the rest.
 #[derive(Debug)]
 pub(super) struct Output {
     sender: Option<UnboundedSender<(Pieces, OwnedSemaphorePermit)>>,
+    /// What there is no room for yet.
+    waiting: VecDeque<Pieces>,
     room: Arc<Semaphore>,
     done: oneshot::Receiver<Written>,
 }
@@ -67,39 +84,73 @@ impl Output {
         );
         Ok(Self {
             sender: Some(sender),
+            waiting: VecDeque::new(),
             room: Arc::new(Semaphore::new(WAITING_BYTES as usize)),
             done,
         })
     }
 
-    /// Waits for room for an object of so many bytes. May be dropped and asked again.
-    pub(super) fn room(&self, bytes: usize) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<> {
+    /// Gives it an object, to be written after those before it.
+    pub(super) fn give(&mut self, pieces: Pieces) {
+        self.waiting.push_back(pieces);
+    }
+
+    /// Nothing waits for room.
+    pub(super) fn is_free(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Brings the object that waits longest to the writer, as soon as there is room; then it gives none. What it gives
+    /// otherwise is the end of the writer, which comes by itself only when it cannot write. May be dropped and called
+    /// again.
+    pub(super) async fn pump(&mut self) -> Option<Written> {
+        let Some(bytes) = self.waiting.front().map(|pieces| size(pieces)) else {
+            return Some(self.ended().await);
+        };
+        let room = Self::room(&self.room, bytes);
+        tokio::select! {
+            biased;
+            written = self.ended() => return Some(written),
+            room = room => {
+                // A writer that has ended says so by `ended`.
+                if let (Some(sender), Some(room), Some(pieces)) = (&self.sender, room, self.waiting.pop_front()) {
+                    drop(sender.send((pieces, room)));
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits until everything is written. Nothing is given to it any more.
+    pub(super) async fn finish(&mut self) -> Written {
+        while !self.is_free() {
+            if let Some(written) = self.pump().await {
+                return written;
+            }
+        }
+        self.sender = None;
+        self.ended().await
+    }
+
+    fn room(
+        room: &Arc<Semaphore>,
+        bytes: usize,
+    ) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<> {
         let bytes = u32::try_from(bytes.saturating_add(OVERHEAD)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(bytes.min(WAITING_BYTES));
+        let room = Arc::clone(room).acquire_many_owned(bytes.min(WAITING_BYTES));
         async move { room.await.ok() }
     }
 
-    /// Gives an object to the writer.
-    pub(super) fn write(&self, pieces: Pieces, room: OwnedSemaphorePermit) {
-        if let Some(sender) = &self.sender {
-            // A writer that has ended says so by `ended`.
-            drop(sender.send((pieces, room)));
-        }
-    }
-
-    /// Resolves when the writer ends, which it does on its own only when it cannot write.
-    pub(super) async fn ended(&mut self) -> Written {
+    async fn ended(&mut self) -> Written {
         match (&mut self.done).await {
             Ok(written) => written,
             Err(_) => Written::Failed(Failure::run("output", "its thread ended", "")),
         }
     }
+}
 
-    /// Waits until everything is written.
-    pub(super) async fn finish(mut self) -> Written {
-        self.sender = None;
-        self.ended().await
-    }
+fn size(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
 }
 
 fn write_all(
@@ -164,21 +215,32 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_slow_file_holds_up_its_giver_at_the_bound() {
-        let (output, go, taken) = gated();
-        let piece = Bytes::from(vec![1; WAITING_BYTES as usize / 2]);
-        let room = output.room(piece.len() - OVERHEAD).await.unwrap();
-        output.write(vec![piece.clone()], room);
-        let room = output.room(piece.len() - OVERHEAD).await.unwrap();
-        output.write(vec![piece.clone()], room);
+        let (mut output, go, taken) = gated();
+        let piece = Bytes::from(vec![1; WAITING_BYTES as usize / 2 - OVERHEAD]);
+        for piece in [&piece, &piece, &Bytes::new()] {
+            output.give(vec![piece.clone()]);
+        }
+        assert!(!output.is_free());
+        assert!(output.pump().await.is_none() && output.pump().await.is_none());
         // The bound is reached: no room until something is written.
-        assert!(futures::poll!(std::pin::pin!(output.room(0))).is_pending());
+        assert!(futures::poll!(std::pin::pin!(output.pump())).is_pending());
+        assert!(!output.is_free());
         go.send(Ok(())).unwrap();
         assert_eq!(taken.recv().unwrap(), piece.len());
-        let room = output.room(0).await.unwrap();
-        output.write(Vec::new(), room);
+        assert!(output.pump().await.is_none() && output.is_free());
         drop(go);
         assert!(matches!(output.finish().await, Written::All));
         assert_eq!(taken.iter().sum::<usize>(), piece.len());
+    }
+
+    #[actix_rt::test]
+    async fn the_end_writes_what_waits() {
+        let (mut output, go, taken) = gated();
+        drop(go);
+        let piece = Bytes::from(vec![1; WAITING_BYTES as usize]);
+        (0..3).for_each(|_| output.give(vec![piece.clone()]));
+        assert!(matches!(output.finish().await, Written::All));
+        assert_eq!(taken.iter().sum::<usize>(), 3 * piece.len());
     }
 
     #[actix_rt::test]
@@ -186,11 +248,11 @@ mod tests {
         for (kind, clean) in [(ErrorKind::BrokenPipe, true), (ErrorKind::StorageFull, false)] {
             let (mut output, go, _taken) = gated();
             go.send(Err(kind.into())).unwrap();
-            let room = output.room(1).await.unwrap();
-            output.write(vec![Bytes::from_static(b"x")], room);
-            let ended = output.ended().await;
-            assert_eq!(matches!(ended, Written::PipeClosed), clean, "{ended:?}");
-            assert_eq!(matches!(ended, Written::Failed(_)), !clean, "{ended:?}");
+            output.give(vec![Bytes::from_static(b"x")]);
+            assert!(output.pump().await.is_none());
+            let ended = output.pump().await;
+            assert_eq!(matches!(ended, Some(Written::PipeClosed)), clean, "{ended:?}");
+            assert_eq!(matches!(ended, Some(Written::Failed(_))), !clean, "{ended:?}");
         }
     }
 
