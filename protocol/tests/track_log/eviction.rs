@@ -53,7 +53,7 @@ proptest! {
         max_groups in 0usize..4,
     ) {
         let mut now = origin();
-        let limits = Limits { max_bytes, max_groups, max_age: Duration::from_secs(60) };
+        let limits = Limits { max_bytes, max_groups, max_age: Duration::from_secs(60), ..Limits::default() };
         let mut log = TrackLog::new(limits);
         let mut readers: Vec<Reader> = Vec::new();
         let (mut budgets, mut seconds) = (budgets.iter().copied().cycle(), seconds.iter().copied().cycle());

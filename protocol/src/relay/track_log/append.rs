@@ -2,10 +2,10 @@
 
 use super::chunk::{Append, Appended, Ignored, LogDatagram, Malformed, StreamEnd, StreamKey};
 use super::evict::{CHUNK_OVERHEAD, GROUP_OVERHEAD, OBJECT_OVERHEAD, RANGE_OVERHEAD, SUBGROUP_OVERHEAD};
-use super::group::{Arrival, Group, Record};
+use super::group::{Arrival, Group, Place, Record};
 use super::rules::Refusal;
 use super::subgroup::{Subgroup, SubgroupInfo};
-use super::{Ingress, Preference, SubgroupSeq, TrackLog};
+use super::{Ingress, Preference, SubgroupSeq, TrackLog, WINDOW_BYTES};
 use crate::moqt::error::ResetCode;
 use crate::moqt::location::{GroupId, Location, ObjectId};
 use crate::moqt::object::{ObjectHeader, ObjectStatus};
@@ -18,6 +18,7 @@ impl TrackLog {
     /// The budget is enforced before the chunk is stored, so that [`TrackLog::bytes`] exceeds it by one chunk at most
     /// and readers get to see what was just appended.
     pub fn append(&mut self, now: Instant, chunk: Append) -> Appended {
+        self.past.now = self.past.now.max(Some(now));
         self.shrink();
         let stream = chunk.stream();
         let outcome = match chunk {
@@ -56,7 +57,7 @@ impl TrackLog {
             }
             Err(Refusal::Malformed(why)) => {
                 self.stats.malformed += 1;
-                if let Some(ingress) = stream.and_then(|stream| self.streams.remove(&stream)) {
+                if let Some(ingress) = stream.and_then(|stream| self.forget_stream(stream)) {
                     // Something of this stream was not stored, so no reader may see a FIN. MOQT-14 §10.4.3 [D14-CLOSE-1].
                     self.end_entry(ingress, StreamEnd::Reset(ResetCode::InternalError));
                 }
@@ -70,6 +71,7 @@ impl TrackLog {
             return Err(Ignored::StreamKeyInUse.into());
         }
         self.prefer(Preference::Subgroup)?;
+        self.open_streams.insert((info.group, stream));
         // An entry comes with the first object that is new: a second source of a known subgroup may bring none.
         self.streams.insert(
             stream,
@@ -100,6 +102,7 @@ impl TrackLog {
                 let Some(entry) = self.entries.get(&seq) else {
                     // MOQT-14 §9.7 [D14-SUB-4]: published all the same.
                     self.seed_largest(location);
+                    self.made_and_gone(location);
                     return Err(Ignored::Evicted.into());
                 };
                 if entry.in_progress().is_some() {
@@ -112,6 +115,7 @@ impl TrackLog {
             }
             None => self.is_duplicate(&ingress.info, &header)?,
         };
+        let known = known || self.is_past_duplicate(&ingress.info, &header)?;
         if known {
             // MOQT-14 §8.2 [D14-PUB-1] [D14-CACHE-6]: the first copy stands, whoever brings the second.
             self.stats.duplicate_objects += 1;
@@ -122,7 +126,12 @@ impl TrackLog {
             return Err(Ignored::Duplicate.into());
         }
         self.check_ends(location, header.status)?;
+        self.check_gaps(location, header.status)?;
+        let gaps = self.read_gaps(location, &header.extensions)?;
         let too_old = self.ensure_group(now, location.group);
+        if too_old.is_err() {
+            self.made_and_gone(location);
+        }
         let seq = match (ingress.seq, &too_old) {
             (Some(seq), _) => seq,
             (None, Ok(())) => self.add_entry(stream, &ingress, header.id),
@@ -134,15 +143,19 @@ impl TrackLog {
             kept.ignoring = false;
         }
         too_old?;
+        self.shown_to_exist(location);
+        self.note_gaps(location, gaps);
         self.object_is_known(location, header.status);
         self.bytes += OBJECT_OVERHEAD + header.extensions.len();
         if let Some(group) = self.groups.get_mut(&location.group) {
             group.touched = group.touched.max(now);
             let number = self.entries.get(&seq).map_or(0, Subgroup::end_object);
             group.arrivals.push_back(Arrival::Object(seq, number));
+            group.index.insert(location.object, Place::Object(seq, number));
         }
+        let is_large = header.payload_len > self.limits.max_object;
         if let Some(entry) = self.entries.get_mut(&seq) {
-            entry.start(header);
+            entry.start(now, header, is_large);
         }
         self.note_complete(seq);
         Ok(Appended::Advanced)
@@ -243,16 +256,15 @@ impl TrackLog {
             return Err(Ignored::Evicted.into());
         };
         let number = entry.end_object().saturating_sub(1);
-        entry.chunks.push_back(bytes);
-        self.bytes += CHUNK_OVERHEAD + len;
-        if let Some(object) = entry.objects.back_mut() {
-            object.chunks += 1;
-            if !object.listed
-                && let Some(group) = self.groups.get_mut(&entry.info.group)
-            {
-                object.listed = true;
-                group.arrivals.push_back(Arrival::Object(seq, number));
-            }
+        let gone = entry.push_chunk(bytes, WINDOW_BYTES.min(self.limits.max_object));
+        self.bytes = self.bytes + CHUNK_OVERHEAD + len - gone.chunks * CHUNK_OVERHEAD - gone.bytes;
+        self.payload_bytes = self.payload_bytes + len - gone.bytes;
+        if let Some(object) = entry.objects.back_mut()
+            && !object.listed
+            && let Some(group) = self.groups.get_mut(&entry.info.group)
+        {
+            object.listed = true;
+            group.arrivals.push_back(Arrival::Object(seq, number));
         }
         self.note_complete(seq);
         Ok(Appended::Advanced)
@@ -289,8 +301,13 @@ impl TrackLog {
     }
 
     fn closed(&mut self, stream: StreamKey, end: StreamEnd) -> Result<Appended, Refusal> {
-        let ingress = self.streams.remove(&stream).ok_or(Ignored::UnknownStream)?;
+        let ingress = self.forget_stream(stream).ok_or(Ignored::UnknownStream)?;
         let Some(seq) = ingress.seq else {
+            if end != StreamEnd::Fin
+                && let Some(group) = self.groups.get_mut(&ingress.info.group)
+            {
+                group.cut = true;
+            }
             return Ok(Appended::Noted);
         };
         let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;
@@ -315,6 +332,20 @@ impl TrackLog {
         malformed.map_or(Ok(Appended::Closed(end)), |why| Err(why.into()))
     }
 
+    /// A stream is over.
+    fn forget_stream(&mut self, stream: StreamKey) -> Option<Ingress> {
+        let ingress = self.streams.remove(&stream)?;
+        self.open_streams.remove(&(ingress.info.group, stream));
+        Some(ingress)
+    }
+
+    /// For an origin: something was made at `at` that is not kept.
+    fn made_and_gone(&mut self, at: Location) {
+        if self.past.origin {
+            self.past.gone.insert(at.group);
+        }
+    }
+
     /// Ends the entry that `ingress` feeds, unless there is none any more.
     fn end_entry(&mut self, ingress: Ingress, end: StreamEnd) {
         let Some(seq) = ingress.seq else { return };
@@ -333,12 +364,20 @@ impl TrackLog {
             self.bytes -= group.known.len() * RANGE_OVERHEAD;
             group.known.remove(object.header.id);
             self.bytes += group.known.len() * RANGE_OVERHEAD;
+            group.forget(object.header.id, Place::Object(seq, number));
+            if self.past.origin {
+                group.cut_ids.insert(object.header.id);
+            }
             if !object.listed {
                 object.listed = true;
                 group.arrivals.push_back(Arrival::Object(seq, number));
             }
         }
         group.arrivals.push_back(Arrival::Closed(seq));
+        match end {
+            StreamEnd::Fin => group.fins += 1,
+            StreamEnd::Reset(_) => group.cut = true,
+        }
         if let Some(record) = group.subgroups.get_mut(&ingress.info.subgroup) {
             record.active = None;
             record.finished = end == StreamEnd::Fin;
@@ -351,7 +390,7 @@ impl TrackLog {
             return Err(Malformed::PayloadWithStatus.into());
         }
         let location = datagram.location;
-        if self.knows(location) {
+        if self.knows(location) || self.is_past_datagram(&datagram)? {
             self.stats.duplicate_objects += 1;
             return Err(Ignored::Duplicate.into());
         }
@@ -362,19 +401,28 @@ impl TrackLog {
                 return Err(Malformed::AfterEndOfGroup.into());
             }
         }
-        self.ensure_group(now, location.group)?;
+        self.check_gaps(location, datagram.status)?;
+        let gaps = self.read_gaps(location, &datagram.extensions)?;
+        if let Err(too_old) = self.ensure_group(now, location.group) {
+            self.made_and_gone(location);
+            return Err(too_old);
+        }
+        self.shown_to_exist(location);
+        self.note_gaps(location, gaps);
         self.object_is_known(location, datagram.status);
         self.bytes += datagram_cost(&datagram);
+        self.payload_bytes += datagram.payload.len();
         let number = self.next_datagram;
         self.next_datagram += 1;
         if let Some(group) = self.groups.get_mut(&location.group) {
+            group.index.insert(location.object, Place::Datagram(number));
             group.touched = group.touched.max(now);
             group.arrivals.push_back(Arrival::Datagram(number));
             if datagram.end_of_group && group.end.is_none() {
                 group.end = location.object.checked_add(1);
             }
         }
-        self.datagrams.insert(number, datagram);
+        self.datagrams.insert(number, (now, datagram));
         Ok(Appended::Advanced)
     }
 }

@@ -107,7 +107,7 @@ impl Append {
 /// Pieces below a quarter of the transport's smallest slab (4 KiB) are copied.
 pub const COPY_BELOW_BYTES: usize = 1024;
 
-fn settle(bytes: &mut Bytes) {
+pub(super) fn settle(bytes: &mut Bytes) {
     if !bytes.is_empty() && bytes.len() < COPY_BELOW_BYTES {
         *bytes = Bytes::copy_from_slice(bytes);
     }
@@ -223,6 +223,24 @@ pub enum Malformed {
     /// An object id on a stream that is not larger than the one before.
     #[error("object ids that do not ascend")]
     NotAscending,
+    /// A group on a fetch stream against the order of groups. MOQT-14 §9.16.3 [D14-FETCH-4].
+    #[error("groups against the order of the fetch")]
+    GroupOrder,
+    /// An extension block that cannot be read, or says a thing twice. MOQT-14 §11 [D14-DATA-10] [D14-DATA-11].
+    #[error("extension headers that cannot be read")]
+    Extensions,
+    /// A gap before an object that is larger than its id. MOQT-14 §11.1, §11.3 [D14-DATA-10].
+    #[error("a gap larger than the id it stands before")]
+    GapTooLarge,
+    /// Two objects of a group with different gaps before the group. MOQT-14 §11.1 [D14-DATA-10].
+    #[error("two different gaps before one group")]
+    TwoGaps,
+    /// A gap over an object that was received. MOQT-14 §11.1, §11.3 [D14-DATA-10].
+    #[error("a gap over a received object")]
+    GapOverObject,
+    /// An object in a gap. MOQT-14 §11.1, §11.3 [D14-DATA-10].
+    #[error("an object inside a gap")]
+    InsideGap,
 }
 
 #[cfg(test)]

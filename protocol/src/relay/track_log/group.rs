@@ -21,12 +21,29 @@ pub(super) struct Group {
     pub(super) largest: Option<ObjectId>,
     /// First id at which no object may stand any more.
     pub(super) end: Option<ObjectId>,
+    /// The objects that are kept, datagrams included.
+    pub(super) index: BTreeMap<ObjectId, Place>,
+    /// Streams of it that ended with FIN, and brought something.
+    pub(super) fins: u64,
+    /// Some stream of it did not end with FIN, or was evicted before it ended.
+    pub(super) cut: bool,
+    /// For an origin: objects that were begun and cut short.
+    pub(super) cut_ids: IdRanges,
     /// What goes first when the group alone fills the log: order of arrival.
     pub(super) arrivals: VecDeque<Arrival>,
     /// When its last object began.
     pub(super) touched: Instant,
     /// Its key in the log's index of ages.
     pub(super) filed: Instant,
+}
+
+/// Where an object is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a subgroup, by its number there.
+    Object(SubgroupSeq, u64),
+    /// Among the datagrams.
+    Datagram(u64),
 }
 
 /// One thing that can be evicted.
@@ -64,9 +81,20 @@ impl Group {
             known: IdRanges::default(),
             largest: None,
             end: None,
+            index: BTreeMap::new(),
+            fins: 0,
+            cut: false,
+            cut_ids: IdRanges::default(),
             arrivals: VecDeque::new(),
             touched: now,
             filed: now,
+        }
+    }
+
+    /// Takes an object out of the index, unless another copy stands there.
+    pub(super) fn forget(&mut self, id: ObjectId, place: Place) {
+        if self.index.get(&id) == Some(&place) {
+            self.index.remove(&id);
         }
     }
 }

@@ -21,11 +21,13 @@
 //! | `rules` | what is accepted, ignored or malformed |
 //! | `read` | cursors, positions, the live edge, the snapshot for replicas |
 //! | `evict` | the budget: what counts, and what goes first |
+//! | `past` | what came by FETCH, what is known not to exist, and how all of the past is read |
 
 mod append;
 mod chunk;
 mod evict;
 mod group;
+mod past;
 mod ranges;
 mod read;
 mod rules;
@@ -37,6 +39,7 @@ pub use chunk::{Append, Appended, COPY_BELOW_BYTES, Ignored, LogDatagram, Malfor
 pub use evict::{
     CHUNK_OVERHEAD, Evicted, GROUP_OVERHEAD, OBJECT_OVERHEAD, RANGE_OVERHEAD, SUBGROUP_OVERHEAD,
 };
+pub use past::{FILL_OVERHEAD, Fill, FillEnd, FillError, FillKey, Past, PastCursor, PastRange};
 pub use read::{Cursor, LiveEdge, Next, ObjectView, Position, Read};
 pub use subgroup::{EncodedHead, MAX_CACHED_HEAD_BYTES, SubgroupInfo};
 
@@ -54,17 +57,36 @@ pub struct Limits {
     pub max_bytes: usize,
     /// How long a group is kept after its last object began.
     pub max_age: Duration,
-    /// Most groups kept; at least one always is.
+    /// Most groups kept, of the live ones and of those that came by FETCH alike; at least one always is.
     pub max_groups: usize,
+    /// The longest payload, in bytes, of an object that is kept. A longer one is streamed through: no more of it stays
+    /// than [`WINDOW_BYTES`], for readers that are in the middle of it. MOQT-14 §12 [D14-LIM-8].
+    pub max_object: u64,
+}
+
+/// What stays of an object that is too large to keep, in bytes: a quarter of a second of 64 Mbit/s.
+pub const WINDOW_BYTES: u64 = 2 << 20;
+
+impl Limits {
+    /// How many bytes of an object with so long a payload may be kept.
+    fn window_of(&self, payload_len: u64) -> u64 {
+        if payload_len > self.max_object {
+            WINDOW_BYTES.min(self.max_object)
+        } else {
+            u64::MAX
+        }
+    }
 }
 
 impl Default for Limits {
     /// 32 MiB: ten seconds of 25 Mbit/s video. 60 s. 4096 groups: a minute of audio with a group per 20 ms frame.
+    /// Objects of 64 MiB.
     fn default() -> Self {
         Self {
             max_bytes: 32 << 20,
             max_age: Duration::from_secs(60),
             max_groups: 4096,
+            max_object: 64 << 20,
         }
     }
 }
@@ -98,12 +120,15 @@ pub struct TrackLog {
     is_replica: bool,
     /// Ingress streams that are open.
     streams: HashMap<StreamKey, Ingress>,
+    /// The same by group.
+    open_streams: BTreeSet<(GroupId, StreamKey)>,
     groups: BTreeMap<GroupId, Group>,
     entries: BTreeMap<SubgroupSeq, Subgroup>,
     next_seq: u64,
     /// Entries whose stream is open.
     open: BTreeSet<SubgroupSeq>,
-    datagrams: BTreeMap<u64, LogDatagram>,
+    /// With the time when each came.
+    datagrams: BTreeMap<u64, (Instant, LogDatagram)>,
     next_datagram: u64,
     /// When each group is next looked at for its age; at or before its last activity.
     ages: BTreeSet<(Instant, GroupId)>,
@@ -116,6 +141,11 @@ pub struct TrackLog {
     /// Streams or datagrams, whichever came first. MOQT-14 §10 [D14-DATA-15].
     preference: Option<Preference>,
     bytes: usize,
+    /// How many of them are payload, which clones of a chunk share.
+    payload_bytes: usize,
+    /// MAX_CACHE_DURATION of the track.
+    max_cache: Option<Duration>,
+    past: past::Store,
     stats: Stats,
 }
 
@@ -148,6 +178,7 @@ impl TrackLog {
                 ..limits
             },
             streams: HashMap::new(),
+            open_streams: BTreeSet::new(),
             groups: BTreeMap::new(),
             entries: BTreeMap::new(),
             next_seq: 0,
@@ -160,6 +191,9 @@ impl TrackLog {
             end: None,
             preference: None,
             bytes: 0,
+            payload_bytes: 0,
+            max_cache: None,
+            past: past::Store::default(),
             stats: Stats::default(),
             is_replica: false,
         }
@@ -198,6 +232,18 @@ impl TrackLog {
     #[must_use]
     pub fn has_open_streams(&self) -> bool {
         !self.streams.is_empty()
+    }
+
+    /// Sets how long after its first byte came an object may still be begun by a reader; none for as long as it is
+    /// kept. MOQT-14 §9.2.1.3 [D14-CACHE-4].
+    pub const fn set_max_cache(&mut self, duration: Option<Duration>) {
+        self.max_cache = duration;
+    }
+
+    /// What [`TrackLog::set_max_cache`] set: while it is none, [`TrackLog::read_fresh`] needs no time.
+    #[must_use]
+    pub const fn max_cache(&self) -> Option<Duration> {
+        self.max_cache
     }
 
     /// Counters since the log was made.

@@ -6,6 +6,7 @@ use super::{SubgroupSeq, TrackLog};
 use crate::moqt::location::ObjectId;
 use crate::moqt::object::ObjectHeader;
 use bytes::Bytes;
+use std::time::Instant;
 
 /// A reader's place in the order of arrival, one for subgroups and one for datagrams. The default sees all that is
 /// kept.
@@ -107,10 +108,19 @@ impl TrackLog {
 
     /// The next datagram in order of arrival.
     pub fn next_datagram(&self, cursor: &mut Cursor) -> Next<&LogDatagram> {
+        self.next_fresh_datagram(None, cursor)
+    }
+
+    /// As [`TrackLog::next_datagram`]. At the time `now`, one that is older than [`TrackLog::max_cache`] counts as
+    /// evicted. MOQT-14 §9.2.1.3 [D14-CACHE-4].
+    pub fn next_fresh_datagram(&self, now: Option<Instant>, cursor: &mut Cursor) -> Next<&LogDatagram> {
         let kept = self.datagrams.range(cursor.datagram..).next();
         let found = kept.map_or(self.next_datagram, |(&number, _)| number);
         match (advance(&mut cursor.datagram, found, self.next_datagram), kept) {
-            (Next::Ready(_), Some((_, datagram))) => Next::Ready(datagram),
+            (Next::Ready(_), Some((_, (at, _)))) if now.is_some_and(|now| self.is_expired(now, *at)) => {
+                Next::Lagged(1)
+            }
+            (Next::Ready(_), Some((_, (_, datagram)))) => Next::Ready(datagram),
             (Next::Lagged(skipped), _) => Next::Lagged(skipped),
             (Next::Ready(_) | Next::Pending, _) => Next::Pending,
         }
@@ -120,6 +130,12 @@ impl TrackLog {
     ///
     /// After [`Read::Evicted`] neither that object nor any later one of the subgroup can be had.
     pub fn read(&self, seq: SubgroupSeq, pos: &mut Position) -> Read<'_> {
+        self.read_fresh(None, seq, pos)
+    }
+
+    /// As [`TrackLog::read`]. At the time `now`, an object that is older than [`TrackLog::max_cache`] is not begun:
+    /// [`Read::Evicted`]. Without such a limit no time is needed. MOQT-14 §9.2.1.3 [D14-CACHE-4].
+    pub fn read_fresh(&self, now: Option<Instant>, seq: SubgroupSeq, pos: &mut Position) -> Read<'_> {
         let Some(entry) = self.entries.get(&seq) else {
             return Read::Evicted;
         };
@@ -129,7 +145,7 @@ impl TrackLog {
                 return Read::Evicted;
             };
             if number < object.end_chunk() {
-                let Some(bytes) = entry.chunk(number) else {
+                let Some(bytes) = entry.chunk_of(object, number) else {
                     return Read::Evicted;
                 };
                 let whole = number + 1 == object.end_chunk() && object.is_complete();
@@ -148,6 +164,7 @@ impl TrackLog {
         match entry.object(pos.object) {
             // An object that has lost its first bytes cannot be begun any more.
             Some(Object { lost: 1.., .. }) => Read::Evicted,
+            Some(object) if now.is_some_and(|now| self.is_expired(now, object.at)) => Read::Evicted,
             Some(object) => {
                 // Nothing follows an empty object, so the position is behind it at once: it stays valid when the
                 // object is evicted.
@@ -196,8 +213,8 @@ impl TrackLog {
                         bytes: object.lost,
                     });
                 }
-                let payload =
-                    (object.first_chunk..object.end_chunk()).filter_map(|number| entry.chunk(number));
+                let payload = (object.first_chunk..object.end_chunk())
+                    .filter_map(|number| entry.chunk_of(object, number));
                 chunks.extend(payload.map(|bytes| Append::Payload {
                     stream: entry.stream,
                     bytes: bytes.clone(),

@@ -1,10 +1,10 @@
 //! What is accepted, ignored or malformed.
 
-use super::chunk::{Ignored, Malformed};
+use super::chunk::{Ignored, LogDatagram, Malformed};
 use super::subgroup::SubgroupInfo;
 use super::{Ingress, Preference, TrackLog};
 use crate::moqt::location::{GroupId, Location, ObjectId};
-use crate::moqt::object::{ObjectHeader, ObjectStatus};
+use crate::moqt::object::{FetchObjectHeader, ObjectHeader, ObjectStatus};
 
 /// Why a chunk was not stored.
 pub(super) enum Refusal {
@@ -54,6 +54,45 @@ impl TrackLog {
         Ok(self.knows(Location::new(info.group, header.id)))
     }
 
+    /// Whether the object came by FETCH as one that does not exist; malformed when it came as another. MOQT-14 §8.1
+    /// [D14-CACHE-2].
+    pub(super) fn is_past_duplicate(
+        &self,
+        info: &SubgroupInfo,
+        header: &ObjectHeader,
+    ) -> Result<bool, Refusal> {
+        let Some(past) = self.past_copy(Location::new(info.group, header.id)) else {
+            return Ok(false);
+        };
+        let kept = (past.status, past.payload_len, past.subgroup, past.priority);
+        is_gone(
+            past.status,
+            header.status,
+            kept == (header.status, header.payload_len, info.subgroup, info.priority),
+        )
+    }
+
+    /// As [`TrackLog::is_past_duplicate`], for a datagram.
+    pub(super) fn is_past_datagram(&self, datagram: &LogDatagram) -> Result<bool, Refusal> {
+        let Some(past) = self.past_copy(datagram.location) else {
+            return Ok(false);
+        };
+        // MOQT-14 §10.4.4 [D14-FETCH-15]: a fetched datagram has its object id as subgroup.
+        let kept = (past.status, past.payload_len, past.subgroup, past.priority);
+        let new = (
+            datagram.status,
+            datagram.payload.len() as u64,
+            datagram.location.object,
+            datagram.priority,
+        );
+        is_gone(past.status, datagram.status, kept == new)
+    }
+
+    fn past_copy(&self, at: Location) -> Option<&FetchObjectHeader> {
+        let object = self.past.groups.get(&at.group)?.objects.get(&at.object)?;
+        Some(&object.header)
+    }
+
     pub(super) fn knows(&self, location: Location) -> bool {
         self.groups
             .get(&location.group)
@@ -62,15 +101,29 @@ impl TrackLog {
 
     /// Malformed when `location` lies at or after an end, or is itself an end that comes too late. [D14-MAL-2]
     pub(super) fn check_ends(&self, location: Location, status: ObjectStatus) -> Result<(), Refusal> {
+        // An end that came by FETCH may come again on a stream.
+        let again = status == ObjectStatus::EndOfTrack && self.past.end == Some(location);
         if self.end.is_some_and(|end| location >= end)
+            || (self.past.end.is_some_and(|end| location >= end) && !again)
             || (status == ObjectStatus::EndOfTrack && self.top.is_some_and(|top| top >= location))
         {
             return Err(Malformed::AfterEndOfTrack.into());
         }
+        let ends_group = status == ObjectStatus::EndOfGroup;
+        if let Some(past) = self.past.groups.get(&location.group) {
+            let after = past
+                .end
+                .is_some_and(|end| location.object > end || (location.object == end && !ends_group));
+            let contradicts = ends_group
+                && (past.end.is_some_and(|end| end != location.object)
+                    || past.largest.is_some_and(|largest| largest > location.object));
+            if after || contradicts {
+                return Err(Malformed::AfterEndOfGroup.into());
+            }
+        }
         let Some(group) = self.groups.get(&location.group) else {
             return Ok(());
         };
-        let ends_group = status == ObjectStatus::EndOfGroup;
         // The end may be said twice: by the bit of a subgroup and by an object that stands right after the last.
         let after = group
             .end
@@ -130,4 +183,13 @@ impl TrackLog {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether an object that came by FETCH does not exist any more, so that no copy of it is taken in; malformed when the
+/// copy is another object. [D14-CACHE-2] [D14-CACHE-3]
+fn is_gone(kept: ObjectStatus, new: ObjectStatus, same: bool) -> Result<bool, Refusal> {
+    if !same && kept != ObjectStatus::DoesNotExist && new != ObjectStatus::DoesNotExist {
+        return Err(Malformed::Conflict.into());
+    }
+    Ok(kept == ObjectStatus::DoesNotExist && new != ObjectStatus::DoesNotExist)
 }

@@ -6,6 +6,7 @@ use crate::moqt::object::ObjectHeader;
 use bytes::Bytes;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// What the header of a subgroup's stream says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ impl EncodedHead {
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) header: ObjectHeader,
+    /// When its first byte came.
+    pub(super) at: Instant,
     /// The object before it in this subgroup, even if that is evicted.
     pub(super) previous: Option<ObjectId>,
     pub(super) encoded: EncodedHead,
@@ -63,6 +66,8 @@ pub(super) struct Object {
     pub(super) first_chunk: u64,
     /// Chunks that came.
     pub(super) chunks: u64,
+    /// Its chunks, when it is too large to keep and they stand apart from those of the others; the last ones only.
+    pub(super) window: Option<VecDeque<Bytes>>,
     /// Bytes of payload that came, evicted ones included.
     pub(super) received: u64,
     /// Bytes of payload that came and are gone.
@@ -78,6 +83,21 @@ impl Object {
 
     pub(super) const fn end_chunk(&self) -> u64 {
         self.first_chunk + self.chunks
+    }
+}
+
+/// Chunks that went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gone {
+    pub(super) chunks: usize,
+    /// Bytes of payload in them.
+    pub(super) bytes: usize,
+}
+
+impl Gone {
+    fn add(&mut self, chunk: &Bytes) {
+        self.chunks += 1;
+        self.bytes += chunk.len();
     }
 }
 
@@ -132,6 +152,92 @@ impl Subgroup {
         self.chunks.get(usize::try_from(index).ok()?)
     }
 
+    /// A chunk of `object`, which is one of this subgroup.
+    pub(super) fn chunk_of<'a>(&'a self, object: &'a Object, number: u64) -> Option<&'a Bytes> {
+        let Some(window) = &object.window else {
+            return self.chunk(number);
+        };
+        let first = object.end_chunk() - window.len() as u64;
+        window.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// Adds a chunk to the object that was started last. Of a large one, those chunks go that do not fit into
+    /// `window` bytes.
+    pub(super) fn push_chunk(&mut self, bytes: Bytes, window: u64) -> Gone {
+        let mut gone = Gone::default();
+        let Some(object) = self.objects.back_mut() else {
+            return gone;
+        };
+        object.chunks += 1;
+        let Some(chunks) = &mut object.window else {
+            self.chunks.push_back(bytes);
+            return gone;
+        };
+        chunks.push_back(bytes);
+        while object.received - object.lost > window
+            && chunks.len() > 1
+            && let Some(chunk) = chunks.pop_front()
+        {
+            object.lost += chunk.len() as u64;
+            gone.add(&chunk);
+        }
+        gone
+    }
+
+    /// Drops the first chunk of the oldest object.
+    pub(super) fn lose_first_chunk(&mut self) -> Gone {
+        let mut gone = Gone::default();
+        let Some(object) = self.objects.front_mut() else {
+            return gone;
+        };
+        let chunk = match &mut object.window {
+            Some(chunks) => chunks.pop_front(),
+            None => {
+                let chunk = self.chunks.pop_front();
+                self.first_chunk += u64::from(chunk.is_some());
+                chunk
+            }
+        };
+        if let Some(chunk) = chunk {
+            object.lost += chunk.len() as u64;
+            gone.add(&chunk);
+        }
+        gone
+    }
+
+    /// Drops the oldest object.
+    pub(super) fn lose_first_object(&mut self) -> Option<(Object, Gone)> {
+        let object = self.objects.pop_front()?;
+        self.first_object += 1;
+        let mut gone = Gone::default();
+        match &object.window {
+            Some(chunks) => chunks.iter().for_each(|chunk| gone.add(chunk)),
+            None => {
+                while self.first_chunk < object.end_chunk()
+                    && let Some(chunk) = self.chunks.pop_front()
+                {
+                    self.first_chunk += 1;
+                    gone.add(&chunk);
+                }
+            }
+        }
+        Some((object, gone))
+    }
+
+    /// Some payload of the oldest object is kept.
+    pub(super) fn has_first_chunk(&self) -> bool {
+        match self.objects.front().and_then(|object| object.window.as_ref()) {
+            Some(chunks) => !chunks.is_empty(),
+            None => !self.chunks.is_empty(),
+        }
+    }
+
+    /// All chunks that are kept.
+    pub(super) fn all_chunks(&self) -> impl Iterator<Item = &Bytes> {
+        let windows = self.objects.iter().filter_map(|object| object.window.as_ref());
+        self.chunks.iter().chain(windows.flat_map(|chunks| chunks.iter()))
+    }
+
     /// The object with this id, if it is kept.
     pub(super) fn find(&self, id: ObjectId) -> Option<&Object> {
         let index = self
@@ -145,13 +251,16 @@ impl Subgroup {
         self.objects.back().filter(|object| !object.is_complete())
     }
 
-    pub(super) fn start(&mut self, header: ObjectHeader) {
+    /// Begins an object. Of a large one, no more stays than the window that is given with its chunks.
+    pub(super) fn start(&mut self, now: Instant, header: ObjectHeader, is_large: bool) {
         let object = Object {
+            at: now,
             previous: self.last_id.replace(header.id),
             header,
             encoded: EncodedHead::default(),
             first_chunk: self.end_chunk(),
             chunks: 0,
+            window: is_large.then(VecDeque::new),
             received: 0,
             lost: 0,
             listed: true,

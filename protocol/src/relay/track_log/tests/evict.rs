@@ -8,7 +8,7 @@ fn bytes_are_counted_exactly() {
     let header = ObjectHeader {
         id: 0,
         status: ObjectStatus::Normal,
-        extensions: Bytes::from_static(b"ext"),
+        extensions: Bytes::from_static(&[0x21, 1, 0]),
         payload_len: 5,
     };
     feed(
@@ -39,10 +39,12 @@ fn bytes_are_counted_exactly() {
 
 #[test]
 fn the_fixed_costs_cover_what_is_fixed() {
-    use crate::relay::track_log::group::{Arrival, Group, Record};
+    use crate::relay::track_log::group::{Arrival, Group, Place, Record};
     use crate::relay::track_log::subgroup::{Object, Subgroup};
-    assert!(OBJECT_OVERHEAD >= size_of::<Object>() + size_of::<Arrival>() + MAX_CACHED_HEAD_BYTES);
-    assert!(OBJECT_OVERHEAD >= size_of::<LogDatagram>() + size_of::<Arrival>() + 16);
+    // An object's place in the order of eviction, and in the index.
+    let places = size_of::<Arrival>() + size_of::<(u64, Place)>();
+    assert!(OBJECT_OVERHEAD >= size_of::<Object>() + places + MAX_CACHED_HEAD_BYTES);
+    assert!(OBJECT_OVERHEAD >= size_of::<(Instant, LogDatagram)>() + places + 16);
     assert!(SUBGROUP_OVERHEAD >= size_of::<Subgroup>() + size_of::<Record>() + size_of::<Ingress>() + 64);
     assert!(CHUNK_OVERHEAD >= size_of::<Bytes>() + 16);
     assert!(GROUP_OVERHEAD >= size_of::<Group>() + 64);

@@ -1,6 +1,7 @@
 //! What readers see; the folder: what is accepted (`rules`), what goes first (`evict`).
 
 mod evict;
+mod past;
 mod rules;
 
 use super::*;
