@@ -298,7 +298,7 @@ fn a_narrowed_start_goes_on_with_another_stream() {
     });
 }
 
-/// D14-SUB-18 D14-DATA-20
+/// D14-SUB-18 D14-DATA-20 D14-CLOSE-2
 #[test]
 fn unsubscribe_resets_open_streams() {
     run(async || {

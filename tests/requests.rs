@@ -16,8 +16,8 @@ use common::{relay, run, settings, track};
 use laps_actors::transport::TransportConfig;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    ControlMessage, Fetch, FetchRange, GroupOrderRequest, MessageParams, NamespaceRequest,
-    RequestErrorReason, RequestId, RequestKind, SubscribeFilter,
+    ControlMessage, Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, NamespaceRequest,
+    RequestErrorReason, RequestId, RequestKind, Subscribe, SubscribeFilter,
 };
 
 const ALIAS: u64 = 70;
@@ -209,10 +209,16 @@ fn the_upstreams_refusal_is_passed_on() {
         let mut publisher = raw(&relay).await;
         publisher.announce(name.namespace()).await;
         let mut client = raw(&relay).await;
-        let id = client.subscribe(&name, NEWEST).await;
+        let id = client.id();
+        let own = Subscribe {
+            priority: 3,
+            group_order: GroupOrderRequest::Fixed(GroupOrder::Descending),
+            ..subscribe(&name, NEWEST)
+        };
+        client.say(ControlMessage::Subscribe(id, own)).await;
         let (upstream, asked) = publisher.asked(&name, 0).await;
-        // MOQT-14 §7.3, §9.7 [D14-SUB-12] [D14-SUB-13]
-        assert!(asked.forward && asked.priority == 128 && asked.filter == NEWEST);
+        // MOQT-14 §7.3, §9.7 [D14-SUB-12] [D14-SUB-13]: as the relay asks for everybody.
+        assert_eq!(asked, subscribe(&name, NEWEST));
         // MOQT-14 §8.3 [D14-SUB-9]: nothing is said downstream before upstream has spoken.
         client.fence().await;
         let answered = |news: &News| matches!(news, News::Control(ControlMessage::SubscribeOk(..)));

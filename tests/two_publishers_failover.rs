@@ -11,11 +11,11 @@
 
 mod common;
 
-use common::raw::{Raw, raw};
+use common::raw::{News, Raw, raw};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::SubscribeFilter;
+use laps_protocol::moqt::message::{ControlMessage, SubscribeFilter};
 
 const ALIAS: u64 = 70;
 
@@ -82,12 +82,10 @@ async fn takes_over(shards: usize, first_flow: Flow, second_flow: Flow) {
     assert_eq!(subscriber.until_objects(alias, expected.len()).await, expected);
     subscriber.fence().await;
     assert_eq!(Raw::places(&subscriber.log, alias), expected, "no object twice");
-    let over = subscriber.log.iter().any(|news| {
-        matches!(
-            news,
-            common::raw::News::Control(laps_protocol::moqt::message::ControlMessage::PublishDone(..))
-        )
-    });
+    let over = subscriber
+        .log
+        .iter()
+        .any(|news| matches!(news, News::Control(ControlMessage::PublishDone(..))));
     // MOQT-14 §8.4.2 [D14-PUB-4] [D14-PUB-6]: nothing to see downstream.
     assert!(!over);
 }
@@ -120,4 +118,40 @@ fn published_after_published_on_another_shard() {
 #[test]
 fn announced_after_published() {
     run(|| takes_over(1, Flow::Publish, Flow::Announce));
+}
+
+/// Decision 0008, instead of what D14-NS-6 D14-NS-7 D14-SUB-11 D14-SUB-26 ask for.
+#[test]
+fn further_publishers_stand_by_while_the_first_serves() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("standby", "pinned");
+        let mut first = raw(&relay).await;
+        first.announce(name.namespace()).await;
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, SubscribeFilter::LargestObject).await;
+        first.serve(&name, ALIAS).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        first.group(ALIAS, 0, 2).await;
+        subscriber.until_objects(alias, 2).await;
+        // [D14-NS-6] [D14-NS-7]: not asked, neither as one of several nor because it is new.
+        let mut announcer = raw(&relay).await;
+        announcer.announce(name.namespace()).await;
+        announcer.fence().await;
+        let asked = |news: &News| matches!(news, News::Control(ControlMessage::Subscribe(..)));
+        assert!(!announcer.log.iter().any(asked));
+        // [D14-SUB-26] [D14-SUB-11]: taken with Forward 0, and not told otherwise; what it sends all the same is dropped.
+        let mut publisher = raw(&relay).await;
+        let publish = publisher.publish(&name, ALIAS + 1, true).await;
+        assert!(!publisher.publish_ok(publish).await.forward);
+        publisher.group(ALIAS + 1, 9, 2).await;
+        publisher.fence().await;
+        first.group(ALIAS, 1, 2).await;
+        let expected = [(0, 0), (0, 1), (1, 0), (1, 1)];
+        assert_eq!(subscriber.until_objects(alias, expected.len()).await, expected);
+        subscriber.fence().await;
+        assert_eq!(Raw::places(&subscriber.log, alias), expected);
+        publisher.fence().await;
+        assert!(Raw::updates(&publisher.log, publish).is_empty());
+    });
 }

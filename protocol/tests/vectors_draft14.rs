@@ -266,7 +266,7 @@ fn wrong_datagrams() {
     }
 }
 
-/// V14-P1, V14-P2: numbers and a pair of them. D14-ENC-1, D14-ENC-2.
+/// V14-P1, V14-P2: numbers and a pair of them. D14-ENC-1.
 #[test]
 fn numbers() {
     for (id, numbers) in [

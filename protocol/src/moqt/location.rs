@@ -36,3 +36,20 @@ impl fmt::Display for Location {
         write!(f, "{}/{}", self.group, self.object)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D14-ENC-2
+    #[test]
+    fn the_group_counts_before_the_object() {
+        let rising =
+            [(0, 0), (0, 1), (0, u64::MAX), (1, 0), (1, 7), (2, 3)].map(|(g, o)| Location::new(g, o));
+        for (at, a) in rising.iter().enumerate() {
+            for (other, b) in rising.iter().enumerate() {
+                assert_eq!(a.cmp(b), at.cmp(&other), "{a} {b}");
+            }
+        }
+    }
+}

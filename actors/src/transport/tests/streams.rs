@@ -205,6 +205,7 @@ fn vectored_reads_fill_several_places_and_tell_the_end() {
     });
 }
 
+/// D14-DATA-14: what is too large goes nowhere, and the connection goes on.
 #[test]
 fn datagrams_travel_and_oversized_ones_are_refused() {
     run(async {

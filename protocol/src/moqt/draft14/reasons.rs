@@ -231,6 +231,65 @@ mod tests {
         assert_eq!(close_code_from(0xa), None);
     }
 
+    /// D14-TERM-1 D14-TERM-4 D14-TERM-5 D14-TERM-6 D14-TERM-7 D14-TERM-8 D14-CLOSE-8: as the draft lists them.
+    #[test]
+    fn codes_mean_what_the_draft_says() {
+        let listed = |meaning: &dyn Fn(u64) -> String| {
+            let all = (0..0x40).map(|code| (code, meaning(code)));
+            let known = all.filter(|(_, name)| !name.is_empty() && !name.starts_with("Unknown("));
+            let lines = known.map(|(code, name)| format!("{code:x} {name}"));
+            lines.collect::<Vec<_>>().join(", ")
+        };
+        let request = |kind| listed(&|code| format!("{:?}", request_reason(kind, code)));
+        let common = "0 InternalError, 1 Unauthorized, 2 Timeout, 3 NotSupported, ";
+        let tokens = ", 10 MalformedAuthToken, 12 ExpiredAuthToken";
+        for (kind, own, has_tokens) in [
+            (
+                RequestKind::Subscribe,
+                "4 TrackDoesNotExist, 5 InvalidRange",
+                true,
+            ),
+            (
+                RequestKind::TrackStatus,
+                "4 TrackDoesNotExist, 5 InvalidRange",
+                true,
+            ),
+            (RequestKind::Publish, "4 Uninterested", false),
+            (
+                RequestKind::Fetch,
+                "4 TrackDoesNotExist, 5 InvalidRange, 6 NoObjects, 7 InvalidJoiningRequestId, \
+                 8 UnknownStatusInRange, 9 MalformedTrack",
+                true,
+            ),
+            (RequestKind::PublishNamespace, "4 Uninterested", true),
+            (
+                RequestKind::SubscribeNamespace,
+                "4 NamespacePrefixUnknown, 5 NamespacePrefixOverlap",
+                true,
+            ),
+        ] {
+            let tokens = if has_tokens { tokens } else { "" };
+            assert_eq!(request(kind), format!("{common}{own}{tokens}"), "{kind:?}");
+        }
+        assert_eq!(
+            listed(&|code| format!("{:?}", publish_done_status(code))),
+            "0 InternalError, 1 Unauthorized, 2 TrackEnded, 3 SubscriptionEnded, 4 GoingAway, 5 Expired, \
+             6 TooFarBehind, 7 MalformedTrack"
+        );
+        assert_eq!(
+            listed(&|code| format!("{:?}", reset_code_from(code))),
+            "0 InternalError, 1 Cancelled, 2 DeliveryTimeout, 3 SessionClosed"
+        );
+        assert_eq!(
+            listed(&|code| close_code_from(code).map_or_else(String::new, |code| format!("{code:?}"))),
+            "0 NoError, 1 InternalError, 2 Unauthorized, 3 ProtocolViolation, 4 InvalidRequestId, \
+             5 DuplicateTrackAlias, 6 KeyValueFormatting, 7 TooManyRequests, 8 InvalidPath, 9 MalformedPath, \
+             10 GoawayTimeout, 11 ControlMessageTimeout, 12 DataStreamTimeout, 13 AuthTokenCacheOverflow, \
+             14 DuplicateAuthTokenAlias, 15 VersionNegotiationFailed, 16 MalformedAuthToken, \
+             17 UnknownAuthTokenAlias, 18 ExpiredAuthToken, 19 InvalidAuthority, 1a MalformedAuthority"
+        );
+    }
+
     /// D14-TERM-7: the same number, different meanings.
     #[test]
     fn code_4_depends_on_the_message() {

@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// D14-CLOSE-1 D14-DATA-18 D14-DATA-22
+/// D14-CLOSE-1 D14-DATA-22
 #[test]
 fn an_incomplete_object_never_ends_in_fin() {
-    // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18] [D14-DATA-22]
+    // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-22]
     for (end, seen) in [
         (fin(1), "0/6 abc RESET InternalError"),
         (reset(1), "0/6 abc RESET Cancelled"),
