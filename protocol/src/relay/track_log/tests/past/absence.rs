@@ -187,7 +187,7 @@ fn gaps_by_datagram_and_by_fetch() {
     log.fill_opened(KEY, range((1, 0), (4, 0)), GroupOrder::Ascending);
     assert_eq!(fill(&mut log, [fobj(1, 0, 0)]), Err(Malformed::InsideGap.into()));
     log.fill_opened(KEY, range((1, 0), (4, 0)), GroupOrder::Ascending);
-    assert_eq!(fill(&mut log, [fobj(4, 4, 0)]), Err(FillError::OutsideRange));
+    assert_eq!(fill(&mut log, [fobj(4, 4, 0)]), Err(Malformed::InsideGap.into()));
 }
 
 /// FETCH_ERROR with NO_OBJECTS. D14-CACHE-7
