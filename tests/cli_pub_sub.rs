@@ -4,7 +4,7 @@
 
 mod cli_common;
 
-use cli_common::{Relay, Running, laps, scratch};
+use cli_common::{PATIENT, Relay, Running, laps, scratch};
 use std::time::Duration;
 
 /// A subscriber that the relay holds until a publisher comes, then the publisher; how the subscriber ended.
@@ -28,7 +28,7 @@ fn through(relay: &mut Relay, sub: &[&str], publish: &[&str], input: &str) -> cl
 
 #[test]
 fn lines_arrive_as_lines_by_both_flows_and_as_datagrams() {
-    let mut relay = Relay::start(&[], &["-l"]);
+    let mut relay = Relay::start(&[PATIENT], &[]);
     let lines = "one\n\nthree\nfour\n";
     for flow in ["announce", "publish"] {
         let options = ["--format", "lines", "--gop", "2", "--flow", flow, "-"];
@@ -51,7 +51,7 @@ fn lines_arrive_as_lines_by_both_flows_and_as_datagrams() {
 
 #[test]
 fn a_synthetic_track_is_counted_and_its_latency_shown() {
-    let mut relay = Relay::start(&[("LAPS_WORKERS__THREADS", "2")], &["-l"]);
+    let mut relay = Relay::start(&[("LAPS_WORKERS__THREADS", "2"), PATIENT], &[]);
     let load = [
         "--rate", "1000", "--size", "100", "--gop", "7", "--count", "200", "synth",
     ];
@@ -80,7 +80,7 @@ fn a_synthetic_track_is_counted_and_its_latency_shown() {
 
 #[test]
 fn less_than_was_asked_for_is_not_success() {
-    let mut relay = Relay::start(&[], &["-l"]);
+    let mut relay = Relay::start(&[PATIENT], &[]);
     let got = through(
         &mut relay,
         &["--format", "lines", "--count", "9"],
@@ -158,7 +158,7 @@ fn another_certificate_is_refused_in_one_line() {
 
 #[test]
 fn signals_end_clients_and_relay_inside_two_seconds() {
-    let mut relay = Relay::start(&[], &["-l"]);
+    let mut relay = Relay::start(&[PATIENT], &[]);
     let url = relay.url.clone();
     let mut subscriber = Running::start(&[], &["sub", "--insecure", "--json", &url, "n", "t"]);
     let waiting = Running::start(&[], &["sub", "--insecure", &url, "n", "nobody"]);
@@ -185,7 +185,7 @@ fn signals_end_clients_and_relay_inside_two_seconds() {
 
 #[test]
 fn a_reader_that_leaves_ends_the_subscriber_quietly() {
-    let mut relay = Relay::start(&[], &["-l"]);
+    let mut relay = Relay::start(&[PATIENT], &[]);
     let url = relay.url.clone();
     let shell = format!(
         "'{}' sub --insecure --json '{url}' n t | head -n 1 >/dev/null; exit ${{PIPESTATUS[0]}}",

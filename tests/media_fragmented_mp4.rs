@@ -11,7 +11,7 @@
 
 mod cli_common;
 
-use cli_common::{Relay, Running, scratch};
+use cli_common::{PATIENT, Relay, Running, scratch};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,7 +51,7 @@ fn sha256(path: &Path) -> String {
 fn film_arrives_whole(shards: &str) {
     let dir = scratch(&format!("media_{shards}"));
     let film = film(&dir);
-    let mut relay = Relay::start(&[("LAPS_WORKERS__THREADS", shards)], &["-l"]);
+    let mut relay = Relay::start(&[("LAPS_WORKERS__THREADS", shards), PATIENT], &[]);
     let (url, hash) = (relay.url.clone(), relay.hash.clone());
     let copies: Vec<PathBuf> = (0..SUBSCRIBERS)
         .map(|n| dir.join(format!("copy-{n}.mp4")))

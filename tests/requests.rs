@@ -121,19 +121,15 @@ fn what_is_not_served_is_refused() {
             namespace: name.namespace().clone(),
             params: MessageParams::default(),
         };
-        let (first, second, third) = (client.id(), client.id(), client.id());
+        let (first, second) = (client.id(), client.id());
         client.say(ControlMessage::Fetch(first, fetch)).await;
         client
             .say(ControlMessage::SubscribeNamespace(second, watch))
-            .await;
-        client
-            .say(ControlMessage::TrackStatus(third, subscribe(&name, NEWEST)))
             .await;
         // MOQT-14 §4 [D14-MSG-32]
         for (id, kind) in [
             (first, RequestKind::Fetch),
             (second, RequestKind::SubscribeNamespace),
-            (third, RequestKind::TrackStatus),
         ] {
             let (refused, error) = client.refused(id).await;
             assert_eq!((refused, error.reason), (kind, RequestErrorReason::NotSupported));

@@ -8,6 +8,7 @@
 //!      │    └── SessionActor*       one per MOQT session
 //!      │         ├── SubscriptionActor*   per downstream SUBSCRIBE, or PUBLISH of ours
 //!      │         ├── AnnounceActor*       per PUBLISH_NAMESPACE received
+//!      │         ├── StatusActor*          per TRACK_STATUS received
 //!      │         └── (tasks) one reader per inbound stream, one writer per session
 //!      ├── TrackActor*              home copy of a track, where its objects arrive
 //!      └── ReplicaActor*            the same track on another shard, made on demand
@@ -24,6 +25,7 @@ mod reply;
 pub mod root;
 pub mod session;
 pub mod shard;
+pub mod status;
 pub mod subscription;
 pub mod supervise;
 pub mod track;

@@ -33,7 +33,7 @@ pub struct RelayOptions {
     /// Private key of the certificate (PEM)
     #[structopt(short = "k", long = "key", value_name = "FILE")]
     pub key: Option<String>,
-    /// Let subscribers wait for a publisher without limit [default: they wait 1000 ms]
+    /// Accept subscribers without a publisher, and keep them when it leaves [default: they wait 1000 ms, then are refused]
     #[structopt(short = "l", long = "detached_subs", alias = "detached-subs")]
     pub detached_subs: bool,
     /// Least milliseconds between two messages that tell a publisher whether its objects are wanted [default: 500]

@@ -110,7 +110,8 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
         transport: config.transport.settings(),
         session: session::Config {
             core: config.session.settings(),
-            subscribe_wait: config.subscribe.wait(),
+            subscribe_wait: Some(config.subscribe.wait()),
+            detached: config.subscribe.detached,
             max_control_backlog: usize::try_from(config.session.control_backlog_bytes).unwrap_or(usize::MAX),
             ..session::Config::default()
         },

@@ -51,7 +51,9 @@ pub const KEYS: &[Key] = &[
     key(
         "subscribe.detached",
         &[
-            "true: a SUBSCRIBE waits for a publisher as long as the subscriber stays; subscribe.wait has no effect.",
+            "true: a SUBSCRIBE is accepted at once, whether or not the track has a publisher, and goes on with the",
+            "next publisher when one leaves, without PUBLISH_DONE in between; subscribe.wait has no effect. The draft",
+            "wants it otherwise (MOQT-14 §8.3, §8.4).",
         ],
     ),
     key(

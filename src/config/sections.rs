@@ -117,7 +117,7 @@ impl Workers {
 pub struct Subscribe {
     /// Milliseconds that a SUBSCRIBE waits for a publisher before it is refused.
     pub wait: u64,
-    /// A SUBSCRIBE waits for ever.
+    /// A SUBSCRIBE is accepted without a publisher, and outlives its publisher.
     pub detached: bool,
     /// The least milliseconds between two messages that tell a publisher whether objects are wanted.
     pub dampen_ms: u64,
@@ -134,14 +134,10 @@ impl Default for Subscribe {
 }
 
 impl Subscribe {
-    /// How long a SUBSCRIBE waits for a publisher; none for as long as the subscriber stays.
+    /// How long a SUBSCRIBE waits for a publisher, where it needs one.
     #[must_use]
-    pub const fn wait(&self) -> Option<Duration> {
-        if self.detached {
-            None
-        } else {
-            Some(Duration::from_millis(self.wait))
-        }
+    pub const fn wait(&self) -> Duration {
+        Duration::from_millis(self.wait)
     }
 }
 

@@ -10,7 +10,7 @@
 mod running;
 
 #[allow(unused_imports, reason = "not every test starts something beside it")]
-pub(crate) use running::{Relay, Running};
+pub(crate) use running::{PATIENT, Relay, Running};
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -153,6 +153,9 @@ impl Drop for Running {
     }
 }
 
+/// Has a relay let subscribers wait long for their publisher, so that no test races against `subscribe.wait`.
+pub(crate) const PATIENT: (&str, &str) = ("LAPS_SUBSCRIBE__WAIT", "60000");
+
 /// A relay on loopback, on a port that the system chose.
 pub(crate) struct Relay {
     pub(crate) process: Running,

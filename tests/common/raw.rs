@@ -263,7 +263,12 @@ impl Raw {
     /// Waits until the relay has read every control message so far: it answers a request that it does not serve.
     pub async fn fence(&mut self) {
         let id = self.id();
-        let status = subscribe(&super::track("fence", "status"), SubscribeFilter::LargestObject);
+        // MOQT-14 §9.7 [D14-VAL-6]: an inverted range is refused at once, by the session itself.
+        let inverted = SubscribeFilter::AbsoluteRange {
+            start: Location::new(1, 0),
+            end_group: 0,
+        };
+        let status = subscribe(&super::track("fence", "status"), inverted);
         self.say(ControlMessage::TrackStatus(id, status)).await;
         self.refused(id).await;
     }

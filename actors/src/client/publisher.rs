@@ -293,9 +293,7 @@ impl TrackWriter {
         *self.wants.borrow()
     }
 
-    /// Whether a subscriber has asked for a new group since this was last called, as one does that joins and needs an
-    /// object that stands alone. Whoever writes begins the next group as soon as it can; which group it was in does not
-    /// matter.
+    /// Whether a subscriber has asked for a new group since this was last called: whoever writes begins one soon.
     pub fn take_new_group_request(&mut self) -> bool {
         let asked = self.new_groups.has_changed().unwrap_or(false);
         self.new_groups.mark_unchanged();
@@ -307,13 +305,9 @@ impl TrackWriter {
     /// # Errors
     /// When the track is over before that.
     pub async fn new_group_requested(&mut self) -> Result<(), ClientError> {
-        match self.new_groups.changed().await {
-            Ok(()) => {
-                self.new_groups.mark_changed();
-                Ok(())
-            }
-            Err(_) => Err(ClientError::Closed("the track ended".to_owned())),
-        }
+        let asked = self.new_groups.changed().await;
+        self.new_groups.mark_changed();
+        asked.map_err(|_| ClientError::Closed("the track ended".to_owned()))
     }
 
     /// Publisher priority of the streams and datagrams from here on, 0 the most urgent.

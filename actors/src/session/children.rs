@@ -2,6 +2,7 @@
 
 use super::egress::Streams;
 use crate::announce::{self, AnnounceActor};
+use crate::status::{self, StatusActor};
 use crate::subscription::{self, Spec, SubscriptionActor};
 use crate::supervise::guard::ChildId;
 use crate::supervise::mailbox;
@@ -54,7 +55,11 @@ pub(super) struct AnnounceSlot {
 pub(super) struct Children {
     pub(super) subscriptions: HashMap<RequestId, SubscriptionSlot>,
     pub(super) announces: HashMap<RequestId, AnnounceSlot>,
-    /// How many subscriptions wait for a publisher.
+    /// TRACK_STATUS requests that are not answered yet.
+    pub(super) statuses: HashMap<RequestId, (ChildId, Addr<StatusActor>)>,
+    /// Those that were refused because too many were open.
+    pub(super) refused_statuses: u64,
+    /// How many subscriptions and statuses wait for a publisher.
     pub(super) waiting: Rc<Cell<usize>>,
     /// Tracks that we offered by PUBLISH and that the peer has not answered.
     pub(super) offers: HashMap<RequestId, Spec>,
@@ -76,6 +81,16 @@ impl Children {
         for slot in self.announces.drain().map(|(_, slot)| slot) {
             mailbox::signal(&slot.addr, announce::Stop);
         }
+        for (_, addr) in self.statuses.drain().map(|(_, slot)| slot) {
+            mailbox::signal(&addr, status::Stop);
+        }
+    }
+
+    pub(super) fn status_of(&self, child: ChildId) -> Option<RequestId> {
+        self.statuses
+            .iter()
+            .find(|(_, (id, _))| *id == child)
+            .map(|(id, _)| *id)
     }
 
     pub(super) fn announce_of(&self, child: ChildId) -> Option<RequestId> {

@@ -37,9 +37,8 @@ impl SessionActor {
             Event::PublishDone(id, done) => self.upstream_done(id, done),
             Event::PeerPublishNamespace(id, request) => self.peer_announce(ctx, id, request),
             Event::PeerPublishNamespaceDone(id) => self.end_announce(id),
-            Event::PeerFetch(id, _)
-            | Event::PeerTrackStatus(id, _)
-            | Event::PeerSubscribeNamespace(id, _) => {
+            Event::PeerTrackStatus(id, subscribe) => self.start_status(ctx, id, subscribe),
+            Event::PeerFetch(id, _) | Event::PeerSubscribeNamespace(id, _) => {
                 // MOQT-14 §4 [D14-MSG-32]: what is not served is refused, not ignored.
                 self.refuse(
                     ctx,

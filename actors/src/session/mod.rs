@@ -68,6 +68,10 @@ pub struct Config {
     pub subscribe_wait: Option<Duration>,
     /// Subscriptions of one session that may wait for a publisher. [D14-LIM-2]
     pub max_waiting: usize,
+    /// A SUBSCRIBE to a track that nobody publishes is accepted at once, and outlives its publisher (decision 0012).
+    pub detached: bool,
+    /// TRACK_STATUS requests of one session that may be open. [D14-LIM-4]
+    pub max_statuses: usize,
     /// Downstream streams of one subscription that may be open at once.
     pub max_open_streams: usize,
     /// The peer's PUBLISH and PUBLISH_NAMESPACE are taken in: a relay does, a client does not.
@@ -86,6 +90,8 @@ impl Default for Config {
             max_control_backlog: 1 << 20,
             subscribe_wait: Some(Duration::from_secs(1)),
             max_waiting: 1000,
+            detached: false,
+            max_statuses: 256,
             max_open_streams: 1024,
             accepts_publishers: true,
         }
@@ -314,7 +320,8 @@ impl Actor for SessionActor {
             .over
             .clone()
             .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
-        debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused);
+        debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused,
+            "refused_statuses" => self.children.refused_statuses);
         self.tell(SessionNews::Closed { why, clean });
     }
 }

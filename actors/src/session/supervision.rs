@@ -4,15 +4,17 @@ use super::SessionActor;
 use super::children::{AnnounceSlot, SubscriptionSlot, supervisor};
 use super::egress::Streams;
 use crate::announce::{self, AnnounceActor};
+use crate::status;
 use crate::subscription::{self, Spec, SubscriptionActor};
-use crate::supervise::guard::{ChildDown, ChildGuard, ChildId};
+use crate::supervise::guard::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::supervise::mailbox;
 use crate::supervise::policy::Decision;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::moqt::error::{CloseCode, ResetCode};
 use laps_protocol::moqt::message::{
-    NamespaceRequest, PublishDone, PublishDoneStatus, RequestErrorReason, RequestId, SubscribeUpdate,
+    NamespaceRequest, PublishDone, PublishDoneStatus, RequestErrorReason, RequestId, Subscribe,
+    SubscribeUpdate,
 };
 use laps_protocol::moqt::session::Command;
 use slog::warn;
@@ -67,6 +69,28 @@ impl SessionActor {
             slot.spec.update(&update);
             mailbox::signal(&slot.addr, subscription::Update(update));
         }
+    }
+
+    /// MOQT-14 §9.20 [D14-SUB-28]
+    pub(super) fn start_status(&mut self, ctx: &mut Context<Self>, id: RequestId, subscribe: Subscribe) {
+        if self.children.statuses.len() >= self.env.session.max_statuses {
+            self.children.refused_statuses += 1;
+            let phrase = "too many TRACK_STATUS of this session are open";
+            self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
+            return;
+        }
+        let child = ChildId::fresh();
+        let addr = status::Birth {
+            request: id,
+            subscribe,
+            env: self.env.clone(),
+            session: ctx.address(),
+            waiting: Rc::clone(&self.children.waiting),
+            log: self.log.clone(),
+            guard: Some(ChildGuard::new(ctx.address().recipient(), child, "status")),
+        }
+        .start();
+        self.children.statuses.insert(id, (child, addr));
     }
 
     pub(super) fn start_announce(
@@ -213,6 +237,14 @@ impl Handler<ChildDown> for SessionActor {
             self.subscription_down(ctx, id, msg);
         } else if let Some(id) = self.children.announce_of(msg.id) {
             self.announce_down(ctx, id, msg);
+        } else if let Some(id) = self.children.status_of(msg.id) {
+            self.children.statuses.remove(&id);
+            if msg.exit == Exit::Panicked {
+                warn!(self.log, "a status failed"; "request" => id.0);
+                // [D14-REQ-8]: temporary, so there is no answer but this one.
+                let phrase = "the status failed in the relay";
+                self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Finding a subscription's track and attaching to it, on this shard.
+//! Finding a track and attaching to it.
 
 use crate::registry::ResolveTrack;
 use crate::shard::{Env, OpenReplica};
@@ -26,10 +26,11 @@ const RETRY: Duration = Duration::from_millis(10);
 /// One of a session's subscriptions that wait for a publisher.
 ///
 /// All sessions share the registry's bound, so that one of them alone must not be able to use it up. [D14-LIM-2]
-struct Slot(Rc<Cell<usize>>);
+#[derive(Debug)]
+pub(crate) struct Slot(Rc<Cell<usize>>);
 
 impl Slot {
-    fn take(waiting: &Rc<Cell<usize>>, max: usize) -> Result<Self, Unavailable> {
+    pub(super) fn take(waiting: &Rc<Cell<usize>>, max: usize) -> Result<Self, Unavailable> {
         if waiting.get() >= max {
             return Err(Unavailable::new(
                 RequestErrorReason::InternalError,
@@ -56,7 +57,7 @@ enum Local {
 
 /// One reader's hold on a track; letting go of it detaches.
 #[derive(Debug)]
-pub(super) struct Attachment {
+pub(crate) struct Attachment {
     local: Local,
     reader: ReaderId,
 }
@@ -91,23 +92,71 @@ impl Drop for Attachment {
     }
 }
 
-/// Finds the track and attaches; waits for a publisher within the configured time. `waiting` counts the session's
-/// subscriptions that do so, and `attach` says how it attaches and whether it wants a new group.
-pub(super) async fn locate(
-    env: Env,
-    name: FullTrackName,
-    waiting: Rc<Cell<usize>>,
+/// What is looked for, and how.
+#[derive(Debug)]
+pub(crate) struct Search {
+    /// What the shard shares.
+    pub(crate) env: Env,
+    /// The track.
+    pub(crate) name: FullTrackName,
+    /// How many of the session's questions wait for a publisher.
+    pub(crate) waiting: Rc<Cell<usize>>,
+    /// A place among these that is kept for it already.
+    pub(crate) slot: Option<Slot>,
+    /// How long a publisher is waited for; none for as long as it takes.
+    pub(crate) wait: Option<Duration>,
+    /// The home copy will do, wherever it lives: nothing is to be read.
+    pub(crate) at_home: bool,
+}
+
+impl Search {
+    /// A search for something to read, with the wait that is configured.
+    pub(crate) fn new(env: &Env, name: &FullTrackName, waiting: &Rc<Cell<usize>>) -> Self {
+        Self {
+            env: env.clone(),
+            name: name.clone(),
+            waiting: Rc::clone(waiting),
+            slot: None,
+            wait: env.session.subscribe_wait,
+            at_home: false,
+        }
+    }
+}
+
+/// Finds the track and attaches; waits for a publisher as the search says. `attach` says how it attaches and whether it
+/// wants a new group.
+pub(crate) async fn locate(
+    search: Search,
     attach: impl Fn() -> (Attach, bool),
 ) -> Result<(Attachment, Attached), Unavailable> {
+    let Search {
+        env,
+        name,
+        waiting,
+        mut slot,
+        wait,
+        at_home,
+    } = search;
     let mut stale = None;
-    let until = env.session.subscribe_wait.map(|wait| Instant::now() + wait);
+    let until = wait.map(|wait| Instant::now() + wait);
     let mut attempts = 0;
     loop {
         attempts += 1;
         let (attach, new_group) = attach();
         let reader = attach.reader;
-        let track = resolve(&env, &name, reader, stale, until, &waiting).await?;
-        let failed = match open(&env, &track).await {
+        let track = {
+            let place = || {
+                slot.take()
+                    .map_or_else(|| Slot::take(&waiting, env.session.max_waiting), Ok)
+            };
+            resolve(&env, &name, reader, stale, until, place).await?
+        };
+        let opened = if at_home {
+            Some(Local::Home(track.home.clone()))
+        } else {
+            open(&env, &track).await
+        };
+        let failed = match opened {
             Some(local) => {
                 let attachment = Attachment {
                     local: local.clone(),
@@ -183,7 +232,7 @@ async fn resolve(
     reader: ReaderId,
     stale: Option<u64>,
     until: Option<Instant>,
-    waiting: &Rc<Cell<usize>>,
+    place: impl FnOnce() -> Result<Slot, Unavailable>,
 ) -> Result<TrackRef, Unavailable> {
     let question = |wait| ResolveTrack {
         name: name.clone(),
@@ -202,7 +251,7 @@ async fn resolve(
         }
         Err(AskError::MailboxClosed) => return Err(ending()),
     };
-    let _slot = Slot::take(waiting, env.session.max_waiting)?;
+    let _slot = place()?;
     loop {
         // Without a bound of its own the question is asked anew after each longest ask.
         let wait = until.map_or(mailbox::LONGEST_ASK, |until| {

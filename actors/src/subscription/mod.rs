@@ -1,11 +1,14 @@
 //! Downstream subscriptions: one actor each, between a track's log and the session's writer.
 
-mod locate;
+mod answer;
+mod detached;
+pub(crate) mod locate;
 mod messages;
 mod reading;
 mod spec;
 mod update;
 
+pub(crate) use answer::{accept_message, accept_without_content};
 pub use messages::{Stop, Update};
 pub use spec::{Origin, Spec};
 
@@ -24,12 +27,11 @@ use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::filter::{self, ResolvedFilter};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    GroupOrderRequest, MessageParams, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason,
-    SubscribeOk,
+    PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, SubscribeOk,
 };
 use laps_protocol::moqt::session::Command;
 use laps_protocol::relay::track_log::Cursor;
-use locate::Attachment;
+use locate::{Attachment, Search, Slot};
 use slog::{Logger, debug};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -54,6 +56,16 @@ pub struct SubscriptionActor {
     filter: Rc<Cell<ResolvedFilter>>,
     place: Option<Place>,
     ending: Option<TrackGone>,
+    /// The track is being looked for.
+    locating: bool,
+    /// It was over before it was found.
+    gone_early: bool,
+    /// The life of the track that it reads is over, and the next has not begun.
+    fading: bool,
+    /// How many lives of the track it has read.
+    lives: u64,
+    /// The next pause before a publisher that refused is asked again.
+    retry: Duration,
     /// The last wanted group is over, and what is late of it may still come.
     late: bool,
     /// Objects were wanted when it last looked.
@@ -99,7 +111,8 @@ struct Place {
 }
 
 impl SubscriptionActor {
-    fn locate(&self, ctx: &mut Context<Self>) {
+    fn locate(&mut self, ctx: &mut Context<Self>, wait: Option<Duration>, slot: Option<Slot>) {
+        self.locating = true;
         let wake = Wake::sharing(ctx.address().recipient(), &self.credit);
         let gone = ctx.address().recipient();
         let (reader, spec) = (self.reader, self.birth.spec.clone());
@@ -115,14 +128,23 @@ impl SubscriptionActor {
             };
             (attach, spec.new_groups() > 0)
         };
-        let found = locate::locate(
-            self.birth.env.clone(),
-            self.birth.spec.subscribe.track.clone(),
-            Rc::clone(&self.birth.waiting),
-            attach,
-        );
-        ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| match found {
-            Ok((attachment, attached)) => {
+        let name = &self.birth.spec.subscribe.track;
+        let search = Search {
+            wait,
+            slot,
+            ..Search::new(&self.birth.env, name, &self.birth.waiting)
+        };
+        let found = locate::locate(search, attach);
+        ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {
+            actor.locating = false;
+            let (attachment, attached) = match found {
+                Ok(found) => found,
+                Err(why) => {
+                    actor.unavailable(ctx, why);
+                    return;
+                }
+            };
+            {
                 // MOQT-14 §9.10 [D14-SUB-2]: an update may have come while the track was looked for.
                 let (forward, new_groups) = (actor.birth.spec.forward(), actor.birth.spec.new_groups());
                 if forward != asked.get().0 {
@@ -133,14 +155,21 @@ impl SubscriptionActor {
                 }
                 actor.attached(ctx, attachment, attached);
             }
-            Err(why) => actor.unavailable(ctx, why),
         }));
     }
 
     fn unavailable(&mut self, ctx: &mut Context<Self>, why: Unavailable) {
         debug!(self.birth.log, "track cannot be had"; "why" => %why);
+        let Err(why) = self.do_without(ctx, why) else {
+            return;
+        };
         if self.birth.spec.is_accepted() {
-            self.over(ctx, PublishDoneStatus::InternalError, why.phrase);
+            let status = if why.reason == RequestErrorReason::InvalidRange {
+                PublishDoneStatus::SubscriptionEnded
+            } else {
+                PublishDoneStatus::InternalError
+            };
+            self.over(ctx, status, why.phrase);
         } else {
             let error = RequestError {
                 reason: why.reason,
@@ -156,14 +185,18 @@ impl SubscriptionActor {
     }
 
     fn attached(&mut self, ctx: &mut Context<Self>, attachment: Attachment, attached: Attached) {
+        self.begin_life();
+        let again = self.lives > 1;
         let spec = &self.birth.spec;
-        let settled = if self.birth.resumed {
+        let resumed = self.birth.resumed && !again;
+        let settled = if resumed {
             let next = attached
                 .largest
                 .map_or(Location::ZERO, |largest| Location::new(largest.group + 1, 0));
             // One that failed before it was accepted has nothing settled yet.
             let earlier = spec
                 .filter()
+                .filter(|_| !self.is_detached())
                 .map_or_else(|| filter::resolve(&spec.subscribe.filter, attached.largest), Ok);
             earlier.map(|filter| ResolvedFilter {
                 start: filter.start.max(next),
@@ -178,9 +211,14 @@ impl SubscriptionActor {
             self.unavailable(ctx, why);
             return;
         };
-        self.filter.set(spec.settle(settled));
+        self.filter.set(if again {
+            spec.settle_again(settled)
+        } else {
+            spec.settle(settled)
+        });
         if !spec.is_accepted() {
-            self.accept(&attached);
+            // MOQT-14 §8.3 [D14-SUB-9]: said only now that a publisher has accepted the track.
+            self.accept(accept_message(&spec.subscribe, spec.alias, &attached));
         }
         let Attached { log, edge, .. } = attached;
         self.place = Some(Place {
@@ -189,32 +227,21 @@ impl SubscriptionActor {
             attachment,
         });
         self.forwarding = self.birth.spec.forward();
-        if self.forwarding && !self.birth.resumed {
+        if self.forwarding && !resumed {
             self.continue_open(log, edge.open);
         }
         self.look(ctx);
+        if std::mem::take(&mut self.gone_early) {
+            let gone = TrackGone::new(PublishDoneStatus::InternalError, "the track has ended");
+            if !self.outlive(ctx, &gone) {
+                self.end(ctx, gone);
+            }
+        }
     }
 
-    /// MOQT-14 §9.8 [D14-SUB-8], §8.3 [D14-SUB-9]: said only now that a publisher has accepted the track.
-    fn accept(&self, attached: &Attached) {
-        let spec = &self.birth.spec;
-        let ok = SubscribeOk {
-            alias: spec.alias,
-            expires_ms: attached.meta.expires_ms,
-            // MOQT-14 §7.1 [D14-PRIO-6]
-            group_order: match spec.subscribe.group_order {
-                GroupOrderRequest::Publisher => attached.meta.group_order,
-                GroupOrderRequest::Fixed(order) => order,
-            },
-            largest: attached.largest,
-            params: MessageParams {
-                delivery_timeout_ms: attached.meta.delivery_timeout_ms,
-                max_cache_duration_ms: attached.meta.max_cache_duration_ms,
-                ..MessageParams::default()
-            },
-        };
-        spec.accept();
-        self.say(Command::AcceptSubscribe(spec.request, ok));
+    fn accept(&self, ok: SubscribeOk) {
+        self.birth.spec.accept();
+        self.say(Command::AcceptSubscribe(self.birth.spec.request, ok));
     }
 
     /// The subscription ends as soon as its streams are closed.
@@ -230,8 +257,9 @@ impl SubscriptionActor {
 
     /// MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE only after every stream was closed.
     fn settle(&mut self, ctx: &mut Context<Self>) {
+        self.fade();
         // [D14-REQ-8]: the track may end before the news that it is had comes here; the request is answered first.
-        if self.place.is_some()
+        if self.birth.spec.is_accepted()
             && self.birth.streams.open() == 0
             && let Some(gone) = self.ending.take()
         {
@@ -276,6 +304,11 @@ impl Birth {
                 filter: Rc::new(Cell::new(everything)),
                 place: None,
                 ending: None,
+                locating: false,
+                gone_early: false,
+                fading: false,
+                lives: 0,
+                retry: detached::FIRST_RETRY,
                 late: false,
                 forwarding: false,
                 datagrams_lost: 0,
@@ -290,7 +323,8 @@ impl Actor for SubscriptionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if has_runtime() {
-            self.locate(ctx);
+            let wait = self.first_wait();
+            self.locate(ctx, wait, None);
         }
     }
 
@@ -317,7 +351,9 @@ impl Handler<TrackGone> for SubscriptionActor {
     type Result = ();
     fn handle(&mut self, msg: TrackGone, ctx: &mut Self::Context) {
         self.look(ctx);
-        self.end(ctx, msg);
+        if !self.outlive(ctx, &msg) {
+            self.end(ctx, msg);
+        }
     }
 }
 

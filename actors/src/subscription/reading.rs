@@ -34,6 +34,7 @@ impl SubscriptionActor {
     /// Takes what is new in the log.
     pub(super) fn look(&mut self, ctx: &mut Context<Self>) {
         let Some(place) = &mut self.place else {
+            self.settle(ctx);
             return;
         };
         let log = place.log;

@@ -2,7 +2,9 @@
 
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{MessageParams, PublishOk, RequestId, Subscribe, SubscribeUpdate};
+use laps_protocol::moqt::message::{
+    MessageParams, PublishOk, RequestId, Subscribe, SubscribeFilter, SubscribeUpdate,
+};
 use laps_protocol::moqt::object::TrackAlias;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -39,6 +41,8 @@ struct State {
     filter: Cell<Option<ResolvedFilter>>,
     /// What updates said before there was a filter to narrow.
     early: Cell<ResolvedFilter>,
+    /// The largest start that the peer knows or named. An update that names it again moves nothing.
+    named: Cell<Location>,
 }
 
 impl Spec {
@@ -54,6 +58,7 @@ impl Spec {
                 start: Location::ZERO,
                 end_group: None,
             }),
+            named: Cell::new(Location::ZERO),
         };
         Self {
             request,
@@ -109,11 +114,34 @@ impl Spec {
             end_group: ends.min(),
         };
         self.state.filter.set(Some(settled));
+        self.state.named.set(self.state.named.get().max(settled.start));
         settled
+    }
+
+    /// Settles the range for a new life of the track, which may count its groups from 0 again: of what was said for an
+    /// earlier one, only a start that the subscriber named by itself still holds, and every end.
+    pub(super) fn settle_again(&self, filter: ResolvedFilter) -> ResolvedFilter {
+        if matches!(
+            self.subscribe.filter,
+            SubscribeFilter::NextGroupStart | SubscribeFilter::LargestObject
+        ) {
+            self.state.early.set(ResolvedFilter {
+                start: Location::ZERO,
+                ..self.state.early.get()
+            });
+        }
+        self.settle(filter)
     }
 
     /// The peer changed its mind; the session has checked that it narrows. MOQT-14 §9.10 [D14-VAL-9]
     pub fn update(&self, update: &SubscribeUpdate) {
+        let mut update = update.clone();
+        if update.start <= self.state.named.get() {
+            update.start = Location::ZERO;
+        } else {
+            self.state.named.set(update.start);
+        }
+        let update = &update;
         self.state.forward.set(update.forward);
         let asked = self.state.new_groups.get().saturating_add(asks(&update.params));
         self.state.new_groups.set(asked);

@@ -31,7 +31,8 @@ pub(super) struct Fanout {
     log: LogOwner,
     readers: BTreeMap<ReaderId, Reader>,
     waiting: Vec<(ReaderId, ReplyTo<Result<Attached, Unavailable>>)>,
-    live: Option<TrackMeta>,
+    /// What the publisher said, and when.
+    live: Option<(TrackMeta, Instant)>,
     gone: bool,
 }
 
@@ -97,8 +98,14 @@ impl Fanout {
         self.readers.values().any(|reader| reader.forward)
     }
 
-    pub(super) const fn meta(&self) -> Option<&TrackMeta> {
-        self.live.as_ref()
+    pub(super) const fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// What the publisher said, as it holds at `now`.
+    pub(super) fn meta(&self, now: Instant) -> Option<TrackMeta> {
+        let (meta, since) = self.live.as_ref()?;
+        Some(meta.after(now.saturating_duration_since(*since)))
     }
 
     pub(super) fn largest(&self) -> Option<Location> {
@@ -125,7 +132,7 @@ impl Fanout {
                 log.seed_largest(largest);
             }
         });
-        self.live = Some(meta);
+        self.live = Some((meta, now));
         for (_, reply) in std::mem::take(&mut self.waiting) {
             match self.attached() {
                 Some(attached) => reply.send(Ok(attached)),
@@ -138,7 +145,7 @@ impl Fanout {
     }
 
     fn attached(&self) -> Option<Attached> {
-        let meta = self.live.clone()?;
+        let meta = self.meta(Instant::now())?;
         let (edge, largest) = self.log.read(|log| (log.live_edge(), log.largest()))?;
         Some(Attached {
             log: self.log.id(),

@@ -12,6 +12,7 @@ use laps_protocol::moqt::message::{
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::relay::track_log::{Append, LiveEdge};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A reader of a track: one subscription, unique in the process.
@@ -51,6 +52,22 @@ pub struct TrackMeta {
     pub max_cache_duration_ms: Option<u64>,
     /// Milliseconds until the upstream subscription ends, 0 when it does not. MOQT-14 §9.8 [D14-SUB-16].
     pub expires_ms: u64,
+}
+
+impl TrackMeta {
+    /// The same, so much later. MOQT-14 §9.8 [D14-SUB-16]: what is left of Expires, and never the 0 that means for ever.
+    #[must_use]
+    pub fn after(&self, passed: Duration) -> Self {
+        let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let expires_ms = match self.expires_ms {
+            0 => 0,
+            left => left.saturating_sub(passed).max(1),
+        };
+        Self {
+            expires_ms,
+            ..self.clone()
+        }
+    }
 }
 
 /// Where the objects of a track come from.

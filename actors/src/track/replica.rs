@@ -235,7 +235,7 @@ impl Handler<WantNewGroup> for ReplicaActor {
 impl Handler<Replicate> for ReplicaActor {
     type Result = Reply<()>;
     fn handle(&mut self, msg: Replicate, ctx: &mut Self::Context) -> Self::Result {
-        if self.fanout.meta().is_none() && !self.ended.get() {
+        if !self.fanout.is_live() && !self.ended.get() {
             let (answer, promise) = Reply::later();
             self.early.push((msg, promise));
             return answer;

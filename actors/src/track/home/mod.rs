@@ -174,7 +174,7 @@ impl TrackActor {
     }
 
     fn attach_replica(&mut self, attach: AttachReplica) -> Result<ReplicaAttached, Unavailable> {
-        let Some(meta) = self.fanout.meta().cloned() else {
+        let Some(meta) = self.fanout.meta(Instant::now()) else {
             return Err(Unavailable::new(
                 RequestErrorReason::InternalError,
                 "the track is not live",

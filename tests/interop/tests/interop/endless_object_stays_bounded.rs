@@ -28,7 +28,7 @@ async fn pair(relay: &Relay, track: &str) -> (RawPeer, RawPeer) {
 /// D14-DATA-22 D14-LIM-8
 #[tokio::test]
 async fn a_declaration_allocates_nothing() {
-    let mut relay = Options::default().detached().alone().start().await;
+    let mut relay = Options::default().patient().alone().start().await;
     let mut bystander = Bystander::start(relay.address).await;
     let (publisher, subscriber) = pair(&relay, "declared").await;
     let before = relay.resident_bytes();
@@ -63,7 +63,7 @@ async fn a_declaration_allocates_nothing() {
 /// D14-LIM-8
 #[tokio::test]
 async fn sending_it_keeps_memory_bounded() {
-    let mut relay = Options::default().detached().alone().start().await;
+    let mut relay = Options::default().patient().alone().start().await;
     let mut bystander = Bystander::start(relay.address).await;
     let (publisher, subscriber) = pair(&relay, "sent").await;
     let before = relay.resident_bytes();

@@ -63,7 +63,7 @@ async fn wanted(relay: &Relay, name: &str, alias: u64) -> (RawPeer, RawPeer) {
 /// D14-VAL-13 D14-DATA-1 D14-DATA-7 D14-DATA-8 D14-DATA-12 D14-DATA-13 D14-DATA-18 D14-MAL-4
 #[tokio::test]
 async fn each_case() {
-    let mut relay = Options::default().detached().start().await;
+    let mut relay = Options::default().patient().start().await;
     let mut bystander = Bystander::start(relay.address).await;
     for (name, alias, via, bytes) in CASES {
         let attack = async {
@@ -98,7 +98,7 @@ async fn each_case() {
 /// D14-DATA-7
 #[tokio::test]
 async fn an_absent_object_is_no_violation() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let (mut publisher, subscriber) = wanted(&relay, "absent", 2).await;
     publisher
         .open(&hex("10020080000001"))

@@ -13,7 +13,7 @@ const OBJECTS: u64 = 5;
 
 #[tokio::test]
 async fn to_moq_transport() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let mut here = MoqPeer::connect(relay.address).await;
     let mut there = MoqPeer::connect(relay.address).await;
     let mut publisher = here.announce(NAMESPACE, TRACK);
@@ -30,7 +30,7 @@ async fn to_moq_transport() {
 
 #[tokio::test]
 async fn to_our_client() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let mut here = MoqPeer::connect(relay.address).await;
     let mut subscriber = Tool::subscriber(&relay, NAMESPACE, TRACK, GROUPS * OBJECTS);
     let mut publisher = here.announce(NAMESPACE, TRACK);
@@ -47,7 +47,7 @@ async fn to_our_client() {
 /// MOQT-14 §10.2.1 [D14-DATA-14]: a datagram stays a datagram, with its group, object id and priority.
 #[tokio::test]
 async fn to_a_raw_subscriber() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let mut here = MoqPeer::connect(relay.address).await;
     let mut subscriber = RawPeer::connect(relay.address).await;
     let mut publisher = here.announce(NAMESPACE, TRACK);

@@ -13,7 +13,7 @@ const GROUPS: u64 = 3;
 const OBJECTS: u64 = 4;
 
 async fn relay() -> Relay {
-    Options::default().detached().start().await
+    Options::default().patient().start().await
 }
 
 /// D14-SUB-20

@@ -13,7 +13,7 @@ const TRACK: &str = "audio";
 
 #[tokio::test]
 async fn from_our_client() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let mut there = MoqPeer::connect(relay.address).await;
     let mut publisher = Tool::publisher(&relay, NAMESPACE, TRACK, true);
     let mut subscription = there.subscribe(NAMESPACE, TRACK).await;
@@ -28,7 +28,7 @@ async fn from_our_client() {
 
 #[tokio::test]
 async fn from_a_raw_publisher() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let mut there = MoqPeer::connect(relay.address).await;
     let mut publisher = RawPeer::connect(relay.address).await;
     publisher.publish_namespace(NAMESPACE).await;

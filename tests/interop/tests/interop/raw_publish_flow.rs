@@ -62,7 +62,7 @@ async fn pair(relay: &crate::common::relay::Relay, track: &str, alias: u64) -> (
 /// MOQT-14 §8.5 [D14-DATA-9]: a relay changes nothing but the alias.
 #[tokio::test]
 async fn every_subgroup_form_passes_unchanged() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     for (vector, kind, rest) in SUBGROUPS {
         let (publisher, subscriber, below) = pair(&relay, vector, 7).await;
         let sent = hex(&format!("{kind} 07 {rest}"));
@@ -81,7 +81,7 @@ async fn every_subgroup_form_passes_unchanged() {
 /// MOQT-14 §10.3 [D14-DATA-12]: each datagram form, too.
 #[tokio::test]
 async fn every_datagram_form_passes_unchanged() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     for (vector, kind, rest) in DATAGRAMS {
         let (publisher, subscriber, below) = pair(&relay, vector, 7).await;
         let sent = hex(&format!("{kind} 07 {rest}"));
@@ -101,7 +101,7 @@ async fn every_datagram_form_passes_unchanged() {
 /// MOQT-14 §9.13 [D14-SUB-24]: objects that a publisher sends without waiting for PUBLISH_OK are not lost.
 #[tokio::test]
 async fn objects_before_publish_ok_arrive() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let mut subscriber = RawPeer::connect(relay.address).await;
     let subscribe = subscriber.send_subscribe(NAMESPACE, "early").await;
     let mut publisher = RawPeer::connect(relay.address).await;
@@ -121,7 +121,7 @@ async fn objects_before_publish_ok_arrive() {
 /// MOQT-14 §10.4.2 [D14-DATA-16]: a stream that overtakes the PUBLISH which names its alias waits for it.
 #[tokio::test]
 async fn objects_before_publish_arrive() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let mut subscriber = RawPeer::connect(relay.address).await;
     let subscribe = subscriber.send_subscribe(NAMESPACE, "overtaken").await;
     let mut publisher = RawPeer::connect(relay.address).await;
@@ -136,7 +136,7 @@ async fn objects_before_publish_arrive() {
 /// MOQT-14 §10.4.3 [D14-CLOSE-1, D14-DATA-22]: a reset upstream is a reset downstream, never a FIN.
 #[tokio::test]
 async fn a_reset_stays_a_reset() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let (publisher, subscriber, _) = pair(&relay, "reset", 7).await;
     // Header, object 0 whole, object 1 of 9 bytes of which 4 come.
     let mut stream = publisher
@@ -160,7 +160,7 @@ async fn a_reset_stays_a_reset() {
 /// MOQT-14 §9.12 [D14-SUB-19, D14-SUB-20]: the end reaches the subscriber after its streams, with the exact count.
 #[tokio::test]
 async fn the_end_carries_the_exact_stream_count() {
-    let relay = Options::default().detached().start().await;
+    let relay = Options::default().patient().start().await;
     let mut subscriber = RawPeer::connect(relay.address).await;
     let subscribe = subscriber.send_subscribe(NAMESPACE, "counted").await;
     let mut publisher = RawPeer::connect(relay.address).await;

@@ -29,7 +29,7 @@ async fn attack(relay: &Relay, header: &str) {
 /// D14-DATA-23
 #[tokio::test]
 async fn headers_cut_at_each_field() {
-    let mut relay = Options::default().detached().start().await;
+    let mut relay = Options::default().patient().start().await;
     let mut bystander = Bystander::start(relay.address).await;
     let [first, second, third] = HEADERS;
     let together = async {

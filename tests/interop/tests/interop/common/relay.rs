@@ -1,6 +1,5 @@
 //! The built relay as a process of its own. How it is started, told to be ready and configured stands only here.
 
-use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -66,20 +65,14 @@ pub(crate) fn collect<R: AsyncRead + Unpin + Send + 'static>(
 /// How to start a relay.
 #[derive(Default)]
 pub(crate) struct Options {
-    args: Vec<OsString>,
     env: Vec<(&'static str, String)>,
     alone: bool,
 }
 
 impl Options {
-    pub(crate) fn arg(mut self, arg: &str) -> Self {
-        self.args.push(arg.into());
-        self
-    }
-
-    /// Subscriptions wait for their publisher without limit: no test races against `subscribe.wait`.
-    pub(crate) fn detached(self) -> Self {
-        self.arg("-l")
+    /// Subscriptions wait long for their publisher: no test races against `subscribe.wait`.
+    pub(crate) fn patient(self) -> Self {
+        self.env("LAPS_SUBSCRIBE__WAIT", 60_000)
     }
 
     pub(crate) fn env(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -100,7 +93,6 @@ impl Options {
         let mut child = command()
             .arg("relay")
             .args(["-b", "127.0.0.1", "-p", &port.to_string()])
-            .args(self.args)
             .envs(self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,172 @@
+//! TRACK_STATUS: what SUBSCRIBE would be answered, without the subscription. MOQT-14 §9.20.
+
+use crate::session::{Say, SessionActor};
+use crate::shard::Env;
+use crate::subscription::locate::{Search, locate};
+use crate::subscription::{accept_message, accept_without_content};
+use crate::supervise::guard::{ChildGuard, has_runtime};
+use crate::supervise::mailbox::{self, Credit, Wake};
+use crate::track::{Attach, ReaderId, TrackAdvanced, TrackGone, Unavailable};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use laps_protocol::moqt::filter;
+use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId, Subscribe, SubscribeOk};
+use laps_protocol::moqt::session::Command;
+use slog::{Logger, debug};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a publisher is waited for where subscriptions wait without limit: nobody can take a TRACK_STATUS back.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The session is over.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// What it is made of.
+#[derive(Debug)]
+pub struct Birth {
+    /// The TRACK_STATUS.
+    pub request: RequestId,
+    /// What a SUBSCRIBE would have asked for.
+    pub subscribe: Subscribe,
+    /// What the shard shares.
+    pub env: Env,
+    /// Its parent.
+    pub session: Addr<SessionActor>,
+    /// How many of the session's requests wait for a publisher.
+    pub waiting: Rc<Cell<usize>>,
+    /// Where it logs.
+    pub log: Logger,
+    /// Tells the parent of its death.
+    pub guard: Option<ChildGuard>,
+}
+
+/// One TRACK_STATUS.
+///
+/// It attaches to the track's home for a moment, as a reader that wants no objects, so that a live track answers from
+/// what it knows and one that is not live is subscribed to as for a SUBSCRIBE.
+///
+/// Parent: its session. Arbiter: the session's shard. Restart: temporary; the session refuses what it leaves
+/// unanswered. In: [`Stop`], `TrackGone`. Out: `ResolveTrack` to the registry, `Attach` and `Detach` to the track, `Say`
+/// to the session. Lost on death: the answer.
+#[derive(Debug)]
+pub struct StatusActor {
+    birth: Birth,
+    credit: Credit,
+}
+
+impl Birth {
+    /// Starts the actor on this arbiter; it looks for the track at once and ends when it has answered.
+    #[must_use]
+    pub fn start(self) -> Addr<StatusActor> {
+        StatusActor::create(|ctx| StatusActor {
+            birth: self,
+            credit: Wake::<TrackAdvanced>::new(ctx.address().recipient()).1,
+        })
+    }
+}
+
+impl StatusActor {
+    fn ask(&self, ctx: &mut Context<Self>) {
+        let env = &self.birth.env;
+        // MOQT-14 §9.20 [D14-SUB-28]: treated as a SUBSCRIBE, which nobody waits for where it is accepted at once.
+        let wait = if env.session.detached {
+            Duration::ZERO
+        } else {
+            env.session.subscribe_wait.unwrap_or(LONGEST_WAIT)
+        };
+        let search = Search {
+            wait: Some(wait),
+            at_home: true,
+            ..Search::new(env, &self.birth.subscribe.track, &self.birth.waiting)
+        };
+        let (wake, gone) = (
+            Wake::sharing(ctx.address().recipient(), &self.credit),
+            ctx.address().recipient(),
+        );
+        let attach = move || {
+            let attach = Attach {
+                reader: ReaderId::next(),
+                wake: wake.clone(),
+                gone: gone.clone(),
+                forward: false,
+            };
+            (attach, false)
+        };
+        // Each part of the search has its own deadline; this one is for all of them together.
+        let deadline = wait + env.track.answer_deadline().saturating_mul(2);
+        let found = tokio::time::timeout(deadline, locate(search, attach));
+        ctx.spawn(found.into_actor(self).map(|found, actor, ctx| {
+            let late = Unavailable::new(RequestErrorReason::Timeout, "the track was not found in time");
+            let answer = found.unwrap_or(Err(late)).and_then(|(_, attached)| {
+                let subscribe = &actor.birth.subscribe;
+                // MOQT-14 §9.7 [D14-SUB-7]
+                filter::resolve(&subscribe.filter, attached.largest).map_err(|_| {
+                    Unavailable::new(RequestErrorReason::InvalidRange, "the range is already over")
+                })?;
+                // MOQT-14 §9.21 [D14-SUB-28] [D14-VAL-14]: the alias is 0, there are no objects for it.
+                Ok(accept_message(subscribe, 0, &attached))
+            });
+            let answer = match answer {
+                Err(why) if why.for_now && actor.birth.env.session.detached => {
+                    Ok(accept_without_content(&actor.birth.subscribe, 0))
+                }
+                answer => answer,
+            };
+            actor.answer(answer);
+            ctx.stop();
+        }));
+    }
+
+    fn answer(&self, answer: Result<SubscribeOk, Unavailable>) {
+        let request = self.birth.request;
+        let command = match answer {
+            Ok(ok) => Command::AcceptTrackStatus(request, ok),
+            Err(why) => {
+                debug!(self.birth.log, "no status"; "request" => request.0, "why" => %why);
+                let error = RequestError {
+                    reason: why.reason,
+                    phrase: why.phrase,
+                };
+                Command::Reject(request, error)
+            }
+        };
+        mailbox::signal(&self.birth.session, Say(command));
+    }
+}
+
+impl Actor for StatusActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if has_runtime() {
+            self.birth
+                .env
+                .faults
+                .check_named("status", &self.birth.subscribe.track);
+            self.ask(ctx);
+        }
+    }
+}
+
+impl Handler<TrackAdvanced> for StatusActor {
+    type Result = ();
+    fn handle(&mut self, _: TrackAdvanced, _: &mut Self::Context) {
+        self.credit.consumed();
+    }
+}
+
+// What becomes of the track after it was asked is no news.
+impl Handler<TrackGone> for StatusActor {
+    type Result = ();
+    fn handle(&mut self, _: TrackGone, _: &mut Self::Context) {}
+}
+
+impl Handler<Stop> for StatusActor {
+    type Result = ();
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

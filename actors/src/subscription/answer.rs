@@ -1,0 +1,41 @@
+//! What a SUBSCRIBE is answered with, and a TRACK_STATUS, which asks what that would be.
+
+use crate::track::Attached;
+use laps_protocol::moqt::message::{GroupOrder, GroupOrderRequest, MessageParams, Subscribe, SubscribeOk};
+use laps_protocol::moqt::object::TrackAlias;
+
+/// The acceptance of a track that is live. MOQT-14 §9.8 [D14-SUB-8]
+pub(crate) fn accept_message(subscribe: &Subscribe, alias: TrackAlias, attached: &Attached) -> SubscribeOk {
+    SubscribeOk {
+        alias,
+        // MOQT-14 §9.8 [D14-SUB-16]: the upstream's; the relay has no bound of its own that could be less.
+        expires_ms: attached.meta.expires_ms,
+        group_order: order(subscribe, attached.meta.group_order),
+        largest: attached.largest,
+        // MOQT-14 §9.2.1.2 [D14-SUB-14]: what the publisher said, and nothing otherwise.
+        params: MessageParams {
+            delivery_timeout_ms: attached.meta.delivery_timeout_ms,
+            max_cache_duration_ms: attached.meta.max_cache_duration_ms,
+            ..MessageParams::default()
+        },
+    }
+}
+
+/// The acceptance of a track that nobody publishes, for a subscriber that waits without a publisher (decision 0012).
+pub(crate) fn accept_without_content(subscribe: &Subscribe, alias: TrackAlias) -> SubscribeOk {
+    SubscribeOk {
+        alias,
+        expires_ms: 0,
+        group_order: order(subscribe, GroupOrder::default()),
+        largest: None,
+        params: MessageParams::default(),
+    }
+}
+
+/// MOQT-14 §7.1 [D14-PRIO-6]
+fn order(subscribe: &Subscribe, publisher: GroupOrder) -> GroupOrder {
+    match subscribe.group_order {
+        GroupOrderRequest::Publisher => publisher,
+        GroupOrderRequest::Fixed(order) => order,
+    }
+}
