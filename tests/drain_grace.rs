@@ -65,8 +65,8 @@ fn who_stays_is_cut_off_with_goaway_timeout() {
     });
 }
 
-/// D14-GOAWAY-1 D14-GOAWAY-3: GOAWAY changes nothing for what runs, and new requests are served; the relay ends as soon
-/// as nobody is left.
+/// D14-GOAWAY-1 D14-GOAWAY-3 D14-GOAWAY-4: GOAWAY changes nothing for what runs, and new requests are served; the relay
+/// ends as soon as nobody is left.
 #[test]
 fn everything_goes_on_until_the_last_client_has_left() {
     run(|| async {

@@ -111,7 +111,7 @@ fn forward_follows_the_subscribers_two_shards() {
     run(|| forward_follows(2));
 }
 
-/// D14-VAL-15 D14-REQ-10
+/// D14-VAL-15
 #[test]
 fn a_session_that_serves_a_track_already_may_not_publish_it_as_well() {
     run(async || {
@@ -123,7 +123,7 @@ fn a_session_that_serves_a_track_already_may_not_publish_it_as_well() {
         let id = subscriber.subscribe(&name, NEWEST).await;
         publisher.serve(&name, ALIAS).await;
         let alias = subscriber.answer(id).await.unwrap().alias;
-        // MOQT-14 §9.7 [D14-VAL-15] [D14-REQ-10]: two subscriptions to one track, so it is refused, not ignored.
+        // MOQT-14 §9.7 [D14-VAL-15]: two subscriptions to one track, so it is refused, not ignored.
         let publish = publisher.publish(&name, ALIAS, true).await;
         let (kind, error) = publisher.refused(publish).await;
         assert_eq!(

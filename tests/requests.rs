@@ -231,6 +231,24 @@ fn the_upstreams_refusal_is_passed_on() {
     });
 }
 
+/// D14-REQ-10 D14-SUB-10
+#[test]
+fn a_publisher_that_never_answers_is_given_up() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.track.upstream_timeout = std::time::Duration::from_millis(200);
+        let relay = relay(settings).await;
+        let name = track("requests", "silent");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut client = raw(&relay).await;
+        let id = client.subscribe(&name, NEWEST).await;
+        publisher.asked(&name, 0).await;
+        let error = client.answer(id).await.unwrap_err();
+        assert_eq!(error.reason, RequestErrorReason::Timeout);
+    });
+}
+
 /// D14-LIM-4
 #[test]
 fn a_peer_that_does_not_read_its_answers_loses_its_session() {

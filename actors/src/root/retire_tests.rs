@@ -95,7 +95,7 @@ async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// D14-GOAWAY-4: all are told at once, and the end comes with the last who leaves.
+/// All are told at once, and the end comes with the last who leaves.
 #[actix_rt::test]
 async fn the_end_comes_when_the_last_session_has_left() {
     tokio::time::pause();

@@ -64,7 +64,8 @@ impl Live<'_> {
         }
     }
 
-    /// As it stands on a fetch stream. MOQT-14 §8.1 [D14-CACHE-1]: with all its properties.
+    /// As it stands on a fetch stream. MOQT-14 §8.1 [D14-CACHE-1]: with all its properties, §10.2.1.1 [D14-CACHE-5]:
+    /// its status among them.
     pub(super) fn header(&self) -> FetchObjectHeader {
         match self {
             Self::Object { entry, object, .. } => FetchObjectHeader {
