@@ -115,10 +115,13 @@ impl TrackLog {
             }
             None => self.is_duplicate(&ingress.info, &header)?,
         };
-        let known = known || self.is_past_duplicate(&ingress.info, &header)?;
-        if known {
+        let is_absent = self.is_past_duplicate(&ingress.info, &header)?;
+        if known || is_absent {
             // MOQT-14 §8.2 [D14-PUB-1] [D14-CACHE-6]: the first copy stands, whoever brings the second.
             self.stats.duplicate_objects += 1;
+            if !is_absent {
+                self.pass_over(&ingress.info, header.id);
+            }
             if let Some(ingress) = self.streams.get_mut(&stream) {
                 ingress.ignoring = true;
                 ingress.ignored = Some(header.id);
@@ -190,11 +193,13 @@ impl TrackLog {
         if let Some(group) = self.groups.get_mut(&info.group) {
             group.seqs.insert(seq);
             group.open += 1;
-            let last = group.subgroups.get(&info.subgroup).and_then(|record| record.last);
+            let old = group.subgroups.get(&info.subgroup);
             let record = Record {
                 seq,
                 active: Some(stream),
-                last,
+                first: old.map_or(first, |record| record.first),
+                last: old.and_then(|record| record.last),
+                passed: old.and_then(|record| record.passed),
                 gapped,
                 finished: false,
             };
@@ -313,7 +318,7 @@ impl TrackLog {
         let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;
         let gapped = self
             .record(ingress.info.group, ingress.info.subgroup)
-            .is_some_and(|record| record.gapped);
+            .is_some_and(|record| record.misses_any(entry.last_id));
         let mut end = end;
         if end == StreamEnd::Fin && (gapped || entry.in_progress().is_some()) {
             // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18]: what is not whole ends in a reset.

@@ -34,6 +34,10 @@ pub struct Evicted {
     pub groups: u64,
 }
 
+/// Most evicted subgroups of which it is known that they were not finished, the latest: 16 bytes each. An older one
+/// that comes again counts as one that begins.
+pub(super) const MAX_UNFINISHED: usize = 1024;
+
 impl TrackLog {
     /// Bytes kept: extensions and payload, and a fixed cost for each group, subgroup, object, chunk and gap in ids.
     #[must_use]
@@ -169,6 +173,14 @@ impl TrackLog {
         let Some(group) = self.groups.remove(&id) else {
             return;
         };
+        for (&subgroup, record) in &group.subgroups {
+            if !record.finished {
+                self.unfinished.insert((id, subgroup));
+            }
+        }
+        while self.unfinished.len() > MAX_UNFINISHED {
+            self.unfinished.pop_first();
+        }
         self.ages.remove(&(group.filed, id));
         self.bytes -= GROUP_OVERHEAD + group.known.len() * RANGE_OVERHEAD;
         for seq in &group.seqs {
@@ -286,11 +298,10 @@ impl TrackLog {
         }
         // The ids stay known in the group, so that a copy is still recognised.
         let subgroup = entry.info.subgroup;
-        if group
-            .subgroups
-            .get(&subgroup)
-            .is_some_and(|record| record.seq == seq)
-        {
+        if let Some(record) = group.subgroups.get(&subgroup).filter(|record| record.seq == seq) {
+            if !record.finished {
+                self.unfinished.insert((id, subgroup));
+            }
             group.subgroups.remove(&subgroup);
         }
     }

@@ -64,12 +64,25 @@ pub(super) struct Record {
     pub(super) seq: SubgroupSeq,
     /// The stream that brings it now; one at a time.
     pub(super) active: Option<StreamKey>,
+    /// The object with which it began here.
+    pub(super) first: ObjectId,
     /// The last object that was complete.
     pub(super) last: Option<ObjectId>,
+    /// The lowest and the highest object that another stream brought and that was not taken in: lost, unless the
+    /// active stream brings them too.
+    pub(super) passed: Option<(ObjectId, ObjectId)>,
     /// An object before `last` may be missing, and can no longer come.
     pub(super) gapped: bool,
     /// It was finished: nothing comes after `last`.
     pub(super) finished: bool,
+}
+
+impl Record {
+    /// Something of the subgroup was lost, when its stream ends behind `last`.
+    pub(super) fn misses_any(&self, last: Option<ObjectId>) -> bool {
+        let outside = |(low, high)| low < self.first || last.is_none_or(|last| high > last);
+        self.gapped || self.passed.is_some_and(outside)
+    }
 }
 
 impl Group {

@@ -130,6 +130,9 @@ pub struct TrackLog {
     /// With the time when each came.
     datagrams: BTreeMap<u64, (Instant, LogDatagram)>,
     next_datagram: u64,
+    /// Subgroups that were evicted before they were finished, at most [`evict::MAX_UNFINISHED`]: what comes of them
+    /// has a beginning that is gone.
+    unfinished: BTreeSet<(GroupId, SubgroupId)>,
     /// When each group is next looked at for its age; at or before its last activity.
     ages: BTreeSet<(Instant, GroupId)>,
     /// What subscribers are told; may come from upstream.
@@ -185,6 +188,7 @@ impl TrackLog {
             open: BTreeSet::new(),
             datagrams: BTreeMap::new(),
             next_datagram: 0,
+            unfinished: BTreeSet::new(),
             ages: BTreeSet::new(),
             largest: None,
             top: None,

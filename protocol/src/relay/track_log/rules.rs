@@ -93,6 +93,19 @@ impl TrackLog {
         Some(&object.header)
     }
 
+    /// An object is not taken in, because another stream brings its subgroup. MOQT-14 §10.4.3 [D14-CLOSE-1]: unless
+    /// that one brings it too, the subgroup does not end in FIN.
+    pub(super) fn pass_over(&mut self, info: &SubgroupInfo, id: ObjectId) {
+        if self.knows(Location::new(info.group, id)) {
+            return;
+        }
+        let group = self.groups.get_mut(&info.group);
+        if let Some(record) = group.and_then(|group| group.subgroups.get_mut(&info.subgroup)) {
+            let (low, high) = record.passed.unwrap_or((id, id));
+            record.passed = Some((low.min(id), high.max(id)));
+        }
+    }
+
     pub(super) fn knows(&self, location: Location) -> bool {
         self.groups
             .get(&location.group)
@@ -142,16 +155,23 @@ impl TrackLog {
     pub(super) fn leaves_gap(&self, ingress: &Ingress, first: ObjectId) -> bool {
         let old = self.record(ingress.info.group, ingress.info.subgroup);
         let last = old.and_then(|record| record.last);
+        let begun = old.and_then(|record| self.entries.get(&record.seq)?.last_id);
         match (last, ingress.ignored) {
             _ if self.is_replica => false,
             _ if old.is_some_and(|record| record.gapped) => true,
-            (None, None) => false,
+            // What came of it before is evicted, and nobody knows any more where that ended.
+            _ if old.is_none()
+                && self
+                    .unfinished
+                    .contains(&(ingress.info.group, ingress.info.subgroup)) =>
+            {
+                true
+            }
             // What this stream brought while another was active is lost unless the other one completed it.
             (_, Some(_)) => ingress.ignored > last,
-            (Some(last), None) => {
-                let cut_short = old.and_then(|record| self.entries.get(&record.seq)?.last_id);
-                last.checked_add(1) != Some(first) && cut_short != Some(first)
-            }
+            // The first object of the subgroup may have been cut short.
+            (None, None) => begun.is_some_and(|begun| begun < first),
+            (Some(last), None) => last.checked_add(1) != Some(first) && begun != Some(first),
         }
     }
 

@@ -61,6 +61,63 @@ fn one_source_at_a_time_and_the_second_takes_over() {
     );
 }
 
+/// D14-CLOSE-1: an object that was begun and cut short is missing, also when it was the first of its subgroup.
+#[test]
+fn a_subgroup_whose_first_object_was_cut_short_has_a_gap() {
+    for (next, end) in [(0, "FIN"), (1, "RESET InternalError")] {
+        let mut log = log();
+        feed(&mut log, [open(1, 0, 0), obj(1, 0, 2), pay(1, "a"), reset(1)]);
+        feed(&mut log, [open(2, 0, 0), obj(2, next, 2), pay(2, "bc"), fin(2)]);
+        assert_eq!(contents(&log)[1], format!("{next}/2 bc {end}"));
+    }
+}
+
+/// D14-CLOSE-1: a subgroup that was evicted before it was finished has a beginning that is gone; another one of its
+/// group has not.
+#[test]
+fn a_subgroup_that_was_evicted_unfinished_does_not_end_in_fin() {
+    let mut log = TrackLog::new(Limits {
+        max_groups: 2,
+        ..Limits::default()
+    });
+    feed(&mut log, [open(1, 0, 0), obj(1, 0, 2), pay(1, "a"), reset(1)]);
+    feed(
+        &mut log,
+        [open(2, 1, 0), obj(2, 0, 0), open(3, 2, 0), obj(3, 0, 0)],
+    );
+    log.drop_group(2);
+    feed(&mut log, [open(4, 0, 0), obj(4, 1, 0), fin(4)]);
+    feed(&mut log, [open(5, 0, 1), obj(5, 2, 0), fin(5), fin(2)]);
+    assert_eq!(
+        contents(&log),
+        [
+            "LAGGED 1",
+            "0/0 FIN",
+            "LAGGED 1",
+            "1/0 RESET InternalError",
+            "2/0 FIN"
+        ]
+    );
+}
+
+/// D14-CLOSE-1 D14-PUB-1: what a second stream brought is lost unless the first brings it too.
+#[test]
+fn what_was_not_taken_in_keeps_a_subgroup_from_fin() {
+    for (passed, end) in [
+        (0, "RESET InternalError"),
+        (1, "FIN"),
+        (2, "FIN"),
+        (3, "RESET InternalError"),
+    ] {
+        let mut log = log();
+        feed(&mut log, [open(1, 0, 0), obj(1, 1, 1), pay(1, "a")]);
+        feed(&mut log, [open(2, 0, 0)]);
+        assert_eq!(feed(&mut log, [obj(2, passed, 1)]), DUPLICATE);
+        feed(&mut log, [obj(1, 2, 1), pay(1, "b"), fin(1)]);
+        assert_eq!(contents(&log), [format!("1/1 a 2/1 b {end}")]);
+    }
+}
+
 /// D14-DATA-7 D14-MAL-2 D14-DATA-6 D14-CACHE-2 D14-CACHE-3 D14-DATA-15 D14-PUB-1 D14-LIM-8
 #[test]
 fn tracks_that_break_the_rules() {
