@@ -1,6 +1,6 @@
 //! A client and a server with a wire between them.
 
-use super::Rng;
+use super::{Rng, Weather};
 use crate::moqt::error::CloseCode;
 use crate::moqt::message::RequestId;
 use crate::moqt::session::{
@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 
 /// The one bidirectional stream there is.
 const STREAM: ControlStream = ControlStream(0);
-/// Longest time that a piece of the stream is under way.
-const MAX_DELAY_MS: u64 = 20;
 /// Longest piece into which a write is cut, when it is cut.
 const MAX_PIECE: u64 = 48;
 
@@ -31,6 +29,7 @@ pub struct SessionPair {
     server: Side,
     news: VecDeque<(Role, Event)>,
     cut: bool,
+    weather: Weather,
 }
 
 /// One session and what is under way to it.
@@ -60,6 +59,7 @@ impl SessionPair {
             server: side(Role::Server, server),
             news: VecDeque::new(),
             cut: false,
+            weather: Weather::FAIR,
         };
         pair.drain(Role::Client);
         pair.drain(Role::Server);
@@ -72,6 +72,30 @@ impl SessionPair {
         let mut pair = Self::new(seed, base, client, server);
         pair.run(|_, _, _| {});
         pair
+    }
+
+    /// What follows is sent in this weather; the first messages travelled in [`Weather::FAIR`].
+    pub const fn set_weather(&mut self, weather: Weather) {
+        self.weather = weather;
+    }
+
+    /// When the next thing happens here; none when there is nothing left.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        if self.client.closed.is_some() || self.server.closed.is_some() {
+            return None;
+        }
+        let (client, server) = (self.client.due(), self.server.due());
+        match (client, server) {
+            (Some(client), Some(server)) => Some(client.min(server)),
+            (client, server) => client.or(server),
+        }
+    }
+
+    /// It is `now` at least, for a pair that shares its time with others. What is due by then is left to
+    /// [`Self::step`].
+    pub fn advance_to(&mut self, now: Instant) {
+        self.now = self.now.max(now);
     }
 
     /// Time that went by, in the sessions' eyes.
@@ -239,8 +263,7 @@ impl SessionPair {
         if self.cut || self.client.closed.is_some() || self.server.closed.is_some() {
             return;
         }
-        let delay = Duration::from_millis(self.rng.below(MAX_DELAY_MS + 1));
-        let at = self.now + delay;
+        let at = self.now + self.weather.travel_reliably(&mut self.rng);
         let side = self.side(to);
         side.last = side.last.max(at);
         side.coming.push_back((side.last, input));

@@ -12,10 +12,14 @@ use std::time::Instant;
 pub(crate) const C: Role = Role::Client;
 pub(crate) const S: Role = Role::Server;
 
-/// Runs a scenario over many seeds, and names the one that fails.
+/// Runs a scenario over many seeds, and names the one that fails. `LAPS_SEED` is the only one; `LAPS_SEEDS` is where
+/// they end, and `LAPS_FROM` where they begin.
 pub(crate) fn seeds(count: u64, scenario: impl Fn(u64)) {
-    let only = std::env::var("LAPS_SEED").ok().and_then(|seed| seed.parse().ok());
-    let range = only.map_or(0..count, |seed| seed..seed + 1);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let range = match (number("LAPS_SEED"), number("LAPS_SEEDS")) {
+        (Some(only), _) => only..only + 1,
+        (None, end) => number("LAPS_FROM").unwrap_or(0)..end.unwrap_or(count),
+    };
     for seed in range {
         let named = NameSeed(seed);
         scenario(seed);
@@ -28,7 +32,8 @@ struct NameSeed(u64);
 impl Drop for NameSeed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("failed with LAPS_SEED={}", self.0);
+            let test = std::thread::current().name().unwrap_or_default().to_owned();
+            eprintln!("replay with: scripts/replay-seed {} {test}", self.0);
         }
     }
 }

@@ -1,0 +1,601 @@
+//! The relay's side towards a subscriber: what a subscription's actor and the session's writer do, in their order.
+
+use super::truth::{StreamTruth, SubTruth};
+use super::upstream::Phase;
+use super::world::{Conn, Sabotage, Timer, World};
+use crate::common::{S, subscribe_ok};
+use bytes::{Bytes, BytesMut};
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
+use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::filter::{self, ResolvedFilter};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{
+    PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, RequestId, Subscribe, SubscribeUpdate,
+};
+use laps_protocol::moqt::object::{DatagramObject, SubgroupIdMode};
+use laps_protocol::moqt::session::{Command, Event};
+use laps_protocol::relay::follow;
+use laps_protocol::relay::lane::{LaneReader, Taken};
+use laps_protocol::relay::track_log::{
+    Cursor, LogDatagram, Position, Read, StreamEnd, SubgroupSeq, TrackLog,
+};
+use laps_protocol::sim::StreamId;
+use std::time::Duration;
+
+const LAST_GROUP_GRACE: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_secs(2);
+const BATCH: u64 = 32;
+const MAX_OPEN_STREAMS: usize = 16;
+const EVERYTHING: ResolvedFilter = ResolvedFilter {
+    start: Location::ZERO,
+    end_group: None,
+};
+
+/// A subscription of one subscriber.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    request: RequestId,
+    alias: u64,
+    pub(crate) filter: ResolvedFilter,
+    forward: bool,
+    cursor: Cursor,
+    lanes: Vec<Lane>,
+    opened: u64,
+    ending: Option<PublishDoneStatus>,
+    late: bool,
+    evicted: u64,
+}
+
+/// One subgroup on its way.
+#[derive(Debug)]
+struct Lane {
+    reader: LaneReader,
+    stream: Option<StreamId>,
+    out: Vec<Bytes>,
+    end: Option<StreamEnd>,
+    finished: bool,
+    reset: Option<ResetCode>,
+    /// Reads what is written, so that it is known by the byte what was to go out when.
+    tap: StreamReader,
+    /// For [`Sabotage::Skips`].
+    skips: bool,
+}
+
+impl Lane {
+    fn new(reader: LaneReader) -> Self {
+        Self {
+            reader,
+            stream: None,
+            out: Vec::new(),
+            end: None,
+            finished: false,
+            reset: None,
+            tap: StreamReader::new(Codec::Draft14, DataLimits::default()),
+            skips: true,
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn relay_hears(&mut self, conn: usize, event: Event) {
+        match event {
+            Event::PeerSubscribe(request, subscribe) => match self.relay.phase {
+                Phase::Created | Phase::Subscribing => {
+                    self.relay.waiting.push((conn, request, subscribe));
+                    self.engage();
+                }
+                Phase::Live => self.attach(conn, request, &subscribe),
+                Phase::Ended => self.reject(conn, request),
+            },
+            Event::PeerSubscribeUpdate(request, update) => {
+                if let Some(sub) = self.find(conn, request) {
+                    self.update(conn, sub, &update);
+                }
+            }
+            Event::PeerUnsubscribe(request) => {
+                self.relay
+                    .waiting
+                    .retain(|(at, id, _)| (*at, *id) != (conn, request));
+                if let Some(sub) = self.find(conn, request) {
+                    self.conns[conn].truths[sub].unsubscribed = true;
+                    // MOQT-14 §5.1 [D14-SUB-18]
+                    self.reset_lanes(conn, sub, ResetCode::Cancelled, |_| true);
+                    self.poll_lanes(conn, sub);
+                    self.conns[conn].subs[sub] = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn find(&self, conn: usize, request: RequestId) -> Option<usize> {
+        let is = |sub: &Option<Subscription>| sub.as_ref().is_some_and(|sub| sub.request == request);
+        self.conns[conn].subs.iter().position(is)
+    }
+
+    pub(crate) fn reject(&mut self, conn: usize, request: RequestId) {
+        self.conns[conn].rejected += 1;
+        let error = RequestError::new(RequestErrorReason::InternalError, "not to be had");
+        self.say(Some(conn), S, Command::Reject(request, error));
+    }
+
+    pub(crate) fn attach(&mut self, conn: usize, request: RequestId, subscribe: &Subscribe) {
+        let largest = self.log.largest();
+        let Ok(filter) = filter::resolve(&subscribe.filter, largest) else {
+            self.reject(conn, request);
+            return;
+        };
+        let alias = self.conns[conn].pair.with(S, |session| session.new_alias());
+        self.say(
+            Some(conn),
+            S,
+            Command::AcceptSubscribe(request, subscribe_ok(alias, largest)),
+        );
+        let edge = self.log.live_edge();
+        self.tick += 1;
+        let epochs = subscribe
+            .forward
+            .then_some((self.tick, None))
+            .into_iter()
+            .collect();
+        let sub = Subscription {
+            request,
+            alias,
+            filter,
+            forward: subscribe.forward,
+            cursor: edge.cursor,
+            lanes: Vec::new(),
+            opened: 0,
+            ending: None,
+            late: false,
+            evicted: 0,
+        };
+        let truth = SubTruth::new(request, alias, epochs, filter);
+        let tick = self.tick;
+        self.note(|| format!("relay: sub{conn} begins at {tick}, range {filter:?}"));
+        let Conn { subs, truths, .. } = &mut self.conns[conn];
+        subs.push(Some(sub));
+        truths.push(truth);
+        let number = subs.len() - 1;
+        if subscribe.forward {
+            self.continue_open(conn, number, edge.open);
+        }
+        self.look(conn, number);
+    }
+
+    fn continue_open(&mut self, conn: usize, number: usize, mut open: Vec<(SubgroupSeq, Position)>) {
+        if self.sabotage == Sabotage::Replays {
+            open.iter_mut()
+                .for_each(|(_, position)| *position = Position::default());
+        }
+        if let Some(sub) = &mut self.conns[conn].subs[number] {
+            let lanes = follow::continue_open(&self.log, open, &sub.filter, sub.alias);
+            sub.lanes.extend(lanes.into_iter().map(Lane::new));
+        }
+    }
+
+    fn update(&mut self, conn: usize, number: usize, update: &SubscribeUpdate) {
+        let Some(sub) = &mut self.conns[conn].subs[number] else {
+            return;
+        };
+        let forwarding = sub.forward;
+        sub.forward = update.forward;
+        sub.filter = sub.filter.narrow(update);
+        let filter = sub.filter;
+        if self.sabotage == Sabotage::Repeats {
+            sub.cursor = Cursor::default();
+        }
+        self.conns[conn].truths[number].filter = filter;
+        self.tick += 1;
+        self.note(|| {
+            format!(
+                "relay: sub{conn} has range {filter:?}, forward {}",
+                update.forward
+            )
+        });
+        if !update.forward {
+            self.reset_lanes(conn, number, ResetCode::Cancelled, |_| true);
+            let tick = self.tick;
+            if let Some((_, off @ None)) = self.conns[conn].truths[number].epochs.last_mut() {
+                *off = Some(tick);
+            }
+        }
+        self.reset_lanes(conn, number, ResetCode::Cancelled, |group| {
+            !filter.admits_group(group)
+        });
+        if filter.is_empty() || filter.is_over(self.log.largest()) {
+            self.run_out(conn, number);
+        }
+        if update.forward && !forwarding {
+            let edge = self.log.live_edge();
+            let tick = self.tick;
+            self.conns[conn].truths[number].epochs.push((tick, None));
+            if let Some(sub) = &mut self.conns[conn].subs[number] {
+                sub.cursor = edge.cursor;
+            }
+            self.continue_open(conn, number, edge.open);
+        }
+        self.look(conn, number);
+    }
+
+    fn reset_lanes(&mut self, conn: usize, number: usize, code: ResetCode, which: impl Fn(u64) -> bool) {
+        if let Some(sub) = &mut self.conns[conn].subs[number] {
+            for lane in sub
+                .lanes
+                .iter_mut()
+                .filter(|lane| which(lane.reader.header().group))
+            {
+                lane.reset = Some(code);
+            }
+        }
+    }
+
+    fn run_out(&mut self, conn: usize, number: usize) {
+        if let Some(sub) = &mut self.conns[conn].subs[number]
+            && !std::mem::replace(&mut sub.late, true)
+        {
+            self.after(LAST_GROUP_GRACE, Timer::Grace(conn, number));
+        }
+    }
+
+    pub(crate) fn grace_over(&mut self, conn: usize, number: usize) {
+        if self.conns[conn].subs[number].is_some() {
+            self.conns[conn].truths[number].ran_out = true;
+            self.end(conn, number, PublishDoneStatus::SubscriptionEnded);
+        }
+    }
+
+    pub(crate) fn track_gone(&mut self, conn: usize, number: usize, status: PublishDoneStatus) {
+        self.look(conn, number);
+        self.end(conn, number, status);
+    }
+
+    fn end(&mut self, conn: usize, number: usize, status: PublishDoneStatus) {
+        let Some(sub) = &mut self.conns[conn].subs[number] else {
+            return;
+        };
+        if sub.ending.is_none() {
+            sub.ending = Some(status);
+            self.after(DRAIN, Timer::Drain(conn, number));
+        }
+        self.settle(conn, number);
+    }
+
+    pub(crate) fn drain_over(&mut self, conn: usize, number: usize) {
+        if self.conns[conn].subs[number].is_some() {
+            self.conns[conn].truths[number].drained = true;
+        }
+        self.reset_lanes(conn, number, ResetCode::DeliveryTimeout, |_| true);
+        self.look(conn, number);
+    }
+
+    /// MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE only after every stream was closed.
+    fn settle(&mut self, conn: usize, number: usize) {
+        let early = self.sabotage == Sabotage::EarlyDone;
+        let Some(sub) = &self.conns[conn].subs[number] else {
+            return;
+        };
+        let Some(status) = sub.ending.filter(|_| early || sub.lanes.is_empty()) else {
+            return;
+        };
+        let (request, mut count) = (sub.request, sub.opened);
+        if self.sabotage == Sabotage::Miscounts {
+            count += 1;
+        }
+        let Conn {
+            subs, truths, link, ..
+        } = &mut self.conns[conn];
+        subs[number] = None;
+        truths[number].done_sent = Some(count);
+        let open: Vec<_> = truths[number]
+            .streams
+            .iter()
+            .filter(|(stream, truth)| {
+                let is_reset = matches!(truth.end, Some((_, StreamEnd::Reset(_))));
+                !is_reset && !link.is_over(**stream)
+            })
+            .map(|(stream, _)| *stream)
+            .collect();
+        if !open.is_empty() {
+            self.fail(format!(
+                "[D14-SUB-19] sub{conn}: PUBLISH_DONE before {open:?} were closed"
+            ));
+        }
+        let done = PublishDone {
+            status,
+            // MOQT-14 §9.12 [D14-SUB-20]
+            stream_count: Some(count),
+            phrase: Bytes::new(),
+        };
+        self.say(Some(conn), S, Command::PublishDone(request, done));
+    }
+
+    pub(crate) fn look_all(&mut self, conn: usize) {
+        (0..self.conns[conn].subs.len()).for_each(|number| self.look(conn, number));
+    }
+
+    /// Takes what is new in the log.
+    fn look(&mut self, conn: usize, number: usize) {
+        let Some(sub) = &mut self.conns[conn].subs[number] else {
+            return;
+        };
+        let log = &self.log;
+        if sub.forward {
+            let evicted = log.stats().evicted_groups;
+            let mut lagged = 0;
+            if std::mem::replace(&mut sub.evicted, evicted) != evicted {
+                for lane in &mut sub.lanes {
+                    if log.subgroup(lane.reader.seq()).is_none() && lane.reset.is_none() {
+                        lane.reset = Some(ResetCode::DeliveryTimeout);
+                        lagged += 1;
+                    }
+                }
+            }
+            let filter = if self.sabotage == Sabotage::Unfiltered {
+                EVERYTHING
+            } else {
+                sub.filter
+            };
+            let room = MAX_OPEN_STREAMS.saturating_sub(sub.lanes.len());
+            let found = follow::look(log, &mut sub.cursor, &filter, sub.alias, room);
+            sub.lanes.extend(found.lanes.into_iter().map(Lane::new));
+            let alias = sub.alias;
+            self.conns[conn].truths[number].lagged += lagged + found.lagged;
+            for datagram in found.datagrams {
+                self.send_datagram_down(conn, number, alias, datagram);
+            }
+            if found.past_end {
+                self.run_out(conn, number);
+            }
+        } else {
+            sub.cursor = log.live_edge().cursor;
+        }
+        self.poll_lanes(conn, number);
+        self.settle(conn, number);
+    }
+
+    fn send_datagram_down(&mut self, conn: usize, number: usize, alias: u64, datagram: LogDatagram) {
+        let truth = &mut self.conns[conn].truths[number];
+        if !truth.filter.admits(datagram.location) {
+            let at = datagram.location;
+            self.fail(format!(
+                "[D14-SUB-5] sub{conn}: datagram {at} is outside the range"
+            ));
+            return;
+        }
+        let object = DatagramObject {
+            alias,
+            location: datagram.location,
+            priority: datagram.priority,
+            extensions: datagram.extensions,
+            end_of_group: datagram.end_of_group,
+            status: datagram.status,
+            payload: datagram.payload,
+        };
+        let mut bytes = BytesMut::new();
+        Codec::Draft14
+            .encode_datagram_header(&object, &mut bytes)
+            .unwrap();
+        bytes.extend_from_slice(&object.payload);
+        let now = self.now;
+        self.conns[conn].link.send_datagram(now, bytes.freeze());
+    }
+
+    /// Lets every lane do what it can.
+    pub(crate) fn poll_lanes(&mut self, conn: usize, number: usize) {
+        let Some(sub) = &mut self.conns[conn].subs[number] else {
+            return;
+        };
+        let mut lanes = std::mem::take(&mut sub.lanes);
+        lanes.retain_mut(|lane| self.poll_lane(conn, number, lane));
+        if let Some(sub) = &mut self.conns[conn].subs[number] {
+            let opened_meanwhile = std::mem::replace(&mut sub.lanes, lanes);
+            sub.lanes.extend(opened_meanwhile);
+        }
+    }
+
+    /// False when the lane is over.
+    fn poll_lane(&mut self, conn: usize, number: usize, lane: &mut Lane) -> bool {
+        if let Some(code) = lane.reset.take() {
+            self.close_lane(conn, number, lane, StreamEnd::Reset(code));
+            return false;
+        }
+        loop {
+            let Some(stream) = lane.stream else {
+                match self.open_lane(conn, number, lane) {
+                    Some(true) => continue,
+                    Some(false) => return true,
+                    None => return false,
+                }
+            };
+            if lane.finished {
+                return !self.conns[conn].link.is_over(stream);
+            }
+            while let Some(piece) = lane.out.first_mut() {
+                let link = &mut self.conns[conn].link;
+                let room = link.room(stream).min(piece.len());
+                if room == 0 {
+                    return true;
+                }
+                let part = piece.split_to(room);
+                if piece.is_empty() {
+                    lane.out.remove(0);
+                }
+                let now = self.now;
+                link.write(now, stream, part);
+            }
+            if let Some(end) = lane.end {
+                if end == StreamEnd::Fin || self.sabotage == Sabotage::FinForReset {
+                    self.close_lane(conn, number, lane, StreamEnd::Fin);
+                    lane.finished = true;
+                    continue;
+                }
+                self.close_lane(conn, number, lane, end);
+                return false;
+            }
+            match self.take(conn, number, lane) {
+                Taken::Pieces { .. } => {}
+                Taken::End(end) => lane.end = Some(end),
+                Taken::Pending => return true,
+                Taken::Gap(code) => {
+                    self.close_lane(conn, number, lane, StreamEnd::Reset(code));
+                }
+                Taken::Lost(code) => {
+                    self.conns[conn].truths[number].lagged += 1;
+                    let end = if self.sabotage == Sabotage::FinForLost {
+                        StreamEnd::Fin
+                    } else {
+                        StreamEnd::Reset(code)
+                    };
+                    self.close_lane(conn, number, lane, end);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Some(true) when a stream is open now, Some(false) when there is nothing to do yet.
+    fn open_lane(&mut self, conn: usize, number: usize, lane: &mut Lane) -> Option<bool> {
+        lane.tap = StreamReader::new(Codec::Draft14, DataLimits::default());
+        let begin = lane.reader.position();
+        match self.take(conn, number, lane) {
+            Taken::Pending => return Some(false),
+            Taken::Lost(_) => {
+                self.conns[conn].truths[number].lagged += 1;
+                return None;
+            }
+            Taken::Gap(_) => return None,
+            Taken::End(_) if lane.out.is_empty() => return None,
+            Taken::End(end) => lane.end = Some(end),
+            Taken::Pieces { .. } => {}
+        }
+        let Some(stream) = self.conns[conn].link.open() else {
+            lane.out.clear();
+            lane.reader.rewind(begin);
+            lane.end = None;
+            return Some(false);
+        };
+        let header = *lane.reader.header();
+        let subgroup = match header.subgroup {
+            SubgroupIdMode::Zero => 0,
+            SubgroupIdMode::Explicit(id) => id,
+            SubgroupIdMode::FirstObject => {
+                self.fail("[D14-DATA-5] the first object's id names a subgroup".into());
+                return None;
+            }
+        };
+        lane.stream = Some(stream);
+        let taken = std::mem::take(&mut lane.out);
+        lane.out.extend(lane.reader.stream_header(Codec::Draft14));
+        lane.tap.push(lane.out[0].clone());
+        lane.out.extend(taken);
+        if let Some(sub) = &mut self.conns[conn].subs[number] {
+            sub.opened += 1;
+        }
+        self.note(|| format!("relay: sub{conn} {stream:?} carries {}/{subgroup}", header.group));
+        let Conn { truths, owners, .. } = &mut self.conns[conn];
+        owners.insert(stream, number);
+        let truth = &mut truths[number];
+        let epoch = truth.epochs.len().saturating_sub(1);
+        truth
+            .streams
+            .insert(stream, StreamTruth::new(header.group, subgroup, epoch));
+        let out = lane.out[1..].to_vec();
+        self.tap(conn, number, lane, out);
+        Some(true)
+    }
+
+    /// Takes from the log.
+    fn take(&mut self, conn: usize, number: usize, lane: &mut Lane) -> Taken {
+        let filter = match &self.conns[conn].subs[number] {
+            Some(_) if self.sabotage == Sabotage::Unfiltered => EVERYTHING,
+            Some(sub) => sub.filter,
+            None => EVERYTHING,
+        };
+        let max = usize::try_from(1 + self.rng.below(BATCH)).unwrap();
+        let log: &TrackLog = &self.log;
+        let before = lane.out.len();
+        if self.sabotage == Sabotage::Skips && std::mem::take(&mut lane.skips) {
+            let (seq, mut next) = (lane.reader.seq(), lane.reader.position());
+            if let Read::Object(_) = log.read(seq, &mut next) {
+                log.skip_object(seq, &mut next);
+                lane.reader.rewind(next);
+            }
+        }
+        let (taken, _) = lane.reader.take(log, Codec::Draft14, &filter, max, &mut lane.out);
+        if lane.stream.is_some() {
+            let out = lane.out[before..].to_vec();
+            self.tap(conn, number, lane, out);
+        }
+        taken
+    }
+
+    /// Reads what goes out on a stream, at the moment at which it leaves the log.
+    fn tap(&mut self, conn: usize, number: usize, lane: &mut Lane, out: Vec<Bytes>) {
+        let stream = lane.stream.unwrap();
+        out.into_iter().for_each(|piece| lane.tap.push(piece));
+        let group = lane.reader.header().group;
+        loop {
+            let item = match lane.tap.next() {
+                Ok(Some(item)) => item,
+                Ok(None) => return,
+                Err(why) => {
+                    self.fail(format!("sub{conn} {stream:?}: not what a stream holds: {why}"));
+                    return;
+                }
+            };
+            let truth = &mut self.conns[conn].truths[number];
+            let filter = truth.filter;
+            let taken = &mut truth.streams.get_mut(&stream).unwrap().taken;
+            match item {
+                StreamItem::Object(header) => {
+                    taken.push((header.id, header.payload_len));
+                    let at = Location::new(group, header.id);
+                    if !filter.admits(at) {
+                        self.fail(format!(
+                            "[D14-SUB-5] sub{conn} {stream:?}: {at} is outside {filter:?}"
+                        ));
+                    }
+                }
+                StreamItem::Payload(bytes) => {
+                    if let Some((_, missing)) = taken.last_mut() {
+                        *missing -= bytes.len() as u64;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn close_lane(&mut self, conn: usize, number: usize, lane: &mut Lane, end: StreamEnd) {
+        let Some(stream) = lane.stream else { return };
+        self.tick += 1;
+        self.note(|| format!("relay: sub{conn} {stream:?} ends: {end:?}"));
+        let (now, tick) = (self.now, self.tick);
+        let Conn { link, truths, .. } = &mut self.conns[conn];
+        match end {
+            StreamEnd::Fin => link.finish(now, stream),
+            StreamEnd::Reset(code) => {
+                link.reset(now, stream, Codec::Draft14.reset_code(code));
+                lane.stream = None;
+                lane.out.clear();
+            }
+        }
+        truths[number].streams.get_mut(&stream).unwrap().end = Some((tick, end));
+    }
+
+    /// The subscriber refuses a stream: that one ends, and nothing else. MOQT-14 §10.4.3 [D14-CLOSE-7]
+    pub(crate) fn stopped(&mut self, conn: usize, stream: StreamId) {
+        let Some(&number) = self.conns[conn].owners.get(&stream) else {
+            return;
+        };
+        let Some(sub) = &mut self.conns[conn].subs[number] else {
+            return;
+        };
+        if let Some(lane) = sub.lanes.iter_mut().find(|lane| lane.stream == Some(stream)) {
+            lane.reset = Some(ResetCode::Cancelled);
+            self.look(conn, number);
+        }
+    }
+}

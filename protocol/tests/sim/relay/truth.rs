@@ -1,0 +1,142 @@
+//! What happened, as somebody sees who sees everything.
+
+use laps_protocol::moqt::filter::ResolvedFilter;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::RequestId;
+use laps_protocol::moqt::object::ObjectHeader;
+use laps_protocol::relay::track_log::StreamEnd;
+use laps_protocol::sim::StreamId;
+use std::collections::BTreeMap;
+
+/// A place in the order of events at the relay.
+pub(crate) type Tick = u64;
+
+/// An object that reached the relay, once on one stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: StreamId,
+    pub(crate) began: Tick,
+    pub(crate) completed: Option<Tick>,
+}
+
+/// All that reached the relay.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    pub(crate) objects: BTreeMap<Location, Vec<Arrival>>,
+    /// How each upstream stream ended there.
+    pub(crate) ends: BTreeMap<StreamId, (Tick, StreamEnd)>,
+    /// The track was found to break the rules.
+    pub(crate) is_malformed: bool,
+    /// The publisher was lost.
+    pub(crate) is_dead: bool,
+}
+
+/// One downstream stream.
+#[derive(Debug)]
+pub(crate) struct StreamTruth {
+    pub(crate) group: u64,
+    pub(crate) subgroup: u64,
+    /// During which time of forwarding it was opened.
+    pub(crate) epoch: usize,
+    /// Objects begun on it, each with the bytes that were not taken from the log.
+    pub(crate) taken: Vec<(u64, u64)>,
+    /// How the relay ended it.
+    pub(crate) end: Option<(Tick, StreamEnd)>,
+    /// What the subscriber got.
+    pub(crate) got: Vec<Got>,
+    /// True for FIN, false for a reset.
+    pub(crate) got_fin: Option<bool>,
+    /// The subscriber refused it.
+    pub(crate) stopped: bool,
+}
+
+/// One object as a subscriber got it.
+#[derive(Clone, Debug)]
+pub(crate) struct Got {
+    pub(crate) header: ObjectHeader,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Got {
+    pub(crate) fn is_complete(&self) -> bool {
+        self.payload.len() as u64 == self.header.payload_len
+    }
+}
+
+/// One subscription that was accepted.
+#[derive(Debug)]
+pub(crate) struct SubTruth {
+    pub(crate) request: RequestId,
+    pub(crate) alias: u64,
+    /// Times during which objects were forwarded.
+    pub(crate) epochs: Vec<(Tick, Option<Tick>)>,
+    pub(crate) filter: ResolvedFilter,
+    pub(crate) streams: BTreeMap<StreamId, StreamTruth>,
+    pub(crate) datagrams: BTreeMap<Location, u32>,
+    pub(crate) lagged: u64,
+    pub(crate) unsubscribed: bool,
+    /// It ended because its last group was over.
+    pub(crate) ran_out: bool,
+    /// Its streams took too long to end.
+    pub(crate) drained: bool,
+    pub(crate) done_sent: Option<u64>,
+    pub(crate) done_got: Option<Option<u64>>,
+}
+
+impl StreamTruth {
+    pub(crate) const fn new(group: u64, subgroup: u64, epoch: usize) -> Self {
+        Self {
+            group,
+            subgroup,
+            epoch,
+            taken: Vec::new(),
+            end: None,
+            got: Vec::new(),
+            got_fin: None,
+            stopped: false,
+        }
+    }
+
+    /// Whether all of this object was taken from the log for this stream.
+    pub(crate) fn took(&self, id: u64) -> bool {
+        self.taken.contains(&(id, 0))
+    }
+
+    pub(crate) fn was_reset(&self) -> bool {
+        matches!(self.end, Some((_, StreamEnd::Reset(_))))
+    }
+
+    pub(crate) fn was_finished(&self) -> bool {
+        matches!(self.end, Some((_, StreamEnd::Fin)))
+    }
+}
+
+impl SubTruth {
+    pub(crate) const fn new(
+        request: RequestId,
+        alias: u64,
+        epochs: Vec<(Tick, Option<Tick>)>,
+        filter: ResolvedFilter,
+    ) -> Self {
+        Self {
+            request,
+            alias,
+            epochs,
+            filter,
+            streams: BTreeMap::new(),
+            datagrams: BTreeMap::new(),
+            lagged: 0,
+            unsubscribed: false,
+            ran_out: false,
+            drained: false,
+            done_sent: None,
+            done_got: None,
+        }
+    }
+
+    pub(crate) fn forwards(&self, tick: Tick) -> Option<usize> {
+        self.epochs
+            .iter()
+            .position(|(on, off)| tick > *on && off.is_none_or(|off| tick <= off))
+    }
+}
