@@ -129,7 +129,10 @@ impl Bindings {
 
     pub(super) fn release(&mut self, request: RequestId) -> Option<Binding> {
         self.pending.remove(&request);
-        self.by_request.remove(&request)
+        let binding = self.by_request.remove(&request)?;
+        // Streams that were given this binding already are stopped too.
+        binding.released.send_replace(true);
+        Some(binding)
     }
 
     /// A stream waits for its alias; false when too many do.

@@ -21,7 +21,7 @@ use slog::{debug, info};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// How long the registry may take to place a published track.
+/// How long the registry may take to place a published track, and its publisher waits for an answer. [D14-REQ-10]
 const REGISTER_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of a reason phrase. MOQT-14 §1.4.3 [D14-ENC-6]
 const MAX_REASON: usize = 1024;
@@ -166,10 +166,7 @@ impl SessionActor {
             );
             return;
         };
-        let binding = Binding {
-            track: track.home,
-            source: pending.source,
-        };
+        let binding = Binding::new(track.home, pending.source);
         self.bind(id, alias, binding);
         if let Some(done) = pending.done {
             self.upstream_done(id, done);

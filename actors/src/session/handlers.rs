@@ -212,13 +212,7 @@ impl Handler<SubscribeUpstream> for SessionActor {
         let id = self
             .command(ctx, Command::Subscribe(subscribe))?
             .ok_or(CommandError::NotEstablished)?;
-        self.bindings.bind(
-            id,
-            Binding {
-                track: msg.track,
-                source: msg.source,
-            },
-        );
+        self.bindings.bind(id, Binding::new(msg.track, msg.source));
         Ok(id)
     }
 }

@@ -183,6 +183,7 @@ impl Ingress {
         header: &SubgroupHeader,
         open: &mut OpenStream,
     ) -> Result<(), Stop> {
+        let mut released = open.binding.released.subscribe();
         let mut chunks = SubgroupChunks::new(open.key, *header);
         loop {
             let mut batch = Vec::new();
@@ -192,7 +193,14 @@ impl Ingress {
             if !batch.is_empty() {
                 self.ingest(&open.binding, batch).await?;
             }
-            if !self.receive(stream, reader).await? {
+            let more = tokio::select! {
+                biased;
+                more = self.receive(stream, reader) => more?,
+                // MOQT-14 §9.13 [D14-SUB-25], §5.1 [D14-REQ-9]: a refused PUBLISH, like a subscription that was given
+                // up, has no use for its streams, also for those that came before that was decided.
+                _ = released.wait_for(|released| *released) => return Err(Stop::Stream),
+            };
+            if !more {
                 break;
             }
         }

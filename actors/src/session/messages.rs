@@ -8,6 +8,8 @@ use laps_protocol::moqt::message::{PublishDone, PublishOk, RequestError, Request
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::TrackAlias;
 use laps_protocol::moqt::session::{Command, CommandError, PeerSetup};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Say this to the peer. Sent by children about their own request, once per step of its life.
 #[derive(Debug, Message)]
@@ -95,6 +97,19 @@ pub struct Binding {
     pub track: Addr<TrackActor>,
     /// As whose.
     pub source: SourceId,
+    /// True once the request that carries it was let go of, so that nothing more of it is wanted.
+    pub released: Arc<watch::Sender<bool>>,
+}
+
+impl Binding {
+    /// The binding of a request that stands.
+    pub(super) fn new(track: Addr<TrackActor>, source: SourceId) -> Self {
+        Self {
+            track,
+            source,
+            released: Arc::new(watch::Sender::new(false)),
+        }
+    }
 }
 
 /// A data stream broke a rule that ends the session.
