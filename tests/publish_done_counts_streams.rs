@@ -100,7 +100,7 @@ fn streams_are_counted_when_upstream_says_zero() {
     run(|| streams(1, Some(0)));
 }
 
-/// D14-SUB-19 D14-SUB-20 D14-SUB-21
+/// D14-SUB-19 D14-SUB-20 D14-SUB-21 D14-LIB-5
 #[test]
 fn streams_are_counted_when_upstream_does_not_know() {
     run(|| streams(2, None));
@@ -131,6 +131,35 @@ fn datagrams_count_no_stream() {
             (done.status, done.stream_count),
             (PublishDoneStatus::TrackEnded, Some(0))
         );
+    });
+}
+
+/// A header that is lost with its stream is not waited for beyond the time that is given, since no stream here says how
+/// much of it is to be delivered before the reset counts.
+///
+/// D14-SETUP-2 D14-CLOSE-6 D14-LIB-5 D14-SUB-21
+#[test]
+fn a_stream_reset_before_its_header_is_not_waited_for_forever() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("count", "headless");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        let upstream = publisher.serve(&name, ALIAS).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        publisher.conn.open_uni().await.unwrap().reset(1);
+        publisher.group(ALIAS, 1, 2).await;
+        publisher
+            .publish_done(upstream, PublishDoneStatus::TrackEnded, Some(2))
+            .await;
+        let done = subscriber.done(id).await;
+        assert_eq!(
+            (done.status, done.stream_count),
+            (PublishDoneStatus::TrackEnded, Some(1))
+        );
+        assert_eq!(Raw::places(&subscriber.log, alias), [(1, 0), (1, 1)]);
     });
 }
 

@@ -102,6 +102,16 @@ impl Raw {
     }
 
     pub async fn connect_to(addr: SocketAddr, reading: Reading, transport: TransportConfig) -> Self {
+        Self::connect_with_tokens(addr, reading, transport, Vec::new()).await
+    }
+
+    /// Shows these tokens in SETUP, whatever they are.
+    pub async fn connect_with_tokens(
+        addr: SocketAddr,
+        reading: Reading,
+        transport: TransportConfig,
+        authorization_tokens: Vec<Bytes>,
+    ) -> Self {
         let target = target(addr);
         let tls = ClientTls::new(&Verify::Insecure, &moqt_alpn()).unwrap();
         let endpoint = ClientEndpoint::for_remote(target.addr, &tls, &transport).unwrap();
@@ -166,6 +176,7 @@ impl Raw {
                 max_request_id: Some(100_000),
                 path: Some(Bytes::from_static(b"/")),
                 authority: Some(Bytes::from(target.authority)),
+                authorization_tokens,
                 ..SetupParams::default()
             },
         }))

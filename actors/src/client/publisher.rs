@@ -71,6 +71,7 @@ impl Handler<SessionNews> for PublisherActor {
     fn handle(&mut self, msg: SessionNews, _: &mut Self::Context) {
         self.progress.send_modify(|progress| match msg {
             SessionNews::Established(_) => progress.established = true,
+            // [D14-LIB-6]
             SessionNews::NamespaceOk(id) | SessionNews::PublishOk(id, _) => {
                 progress.accepted.insert(id, Ok(()));
             }

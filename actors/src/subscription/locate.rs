@@ -138,6 +138,7 @@ pub(crate) async fn locate(
         at_home,
     } = search;
     let mut stale = None;
+    // [D14-REQ-10]: whoever waits for a publisher is answered by then.
     let until = wait.map(|wait| Instant::now() + wait);
     let mut attempts = 0;
     loop {

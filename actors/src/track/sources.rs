@@ -60,7 +60,7 @@ impl Publisher {
 
     /// After PUBLISH_DONE: every stream it announced has come and gone.
     ///
-    /// MOQT-14 §9.12 [D14-SUB-20], [D14-SUB-21]: an unknown count is settled by time only.
+    /// MOQT-14 §9.12 [D14-SUB-20], [D14-SUB-21] [D14-LIB-5]: an unknown count is settled by time only.
     pub(super) fn is_drained(&self) -> bool {
         if matches!(self.source, Source::Local { .. }) {
             return self.done.is_some() && self.open.is_empty();

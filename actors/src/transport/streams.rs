@@ -115,7 +115,9 @@ impl SendGuard {
         Ok(())
     }
 
-    /// Breaks the stream off with an application code; bytes not yet delivered may be lost. After
+    /// Breaks the stream off with an application code; bytes not yet delivered may be lost, the header of the stream
+    /// among them: the stack has no RESET_STREAM_AT that could keep it (MOQT-14 §3.1 [D14-SETUP-2], §10.4.3
+    /// [D14-CLOSE-6]), and a peer that counts streams waits for it within a bound. After
     /// [`finish`](Self::finish) it takes the end back unless the peer already has everything.
     pub fn reset(&mut self, code: u64) {
         self.state = SendState::Reset;

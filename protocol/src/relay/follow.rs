@@ -14,7 +14,8 @@ pub struct Look {
     pub datagrams: Vec<LogDatagram>,
     /// Times that the log had dropped what came next.
     pub lagged: u64,
-    /// Something came that lies after the last wanted group.
+    /// Something came that lies after the last wanted group. Streams of wanted groups go on to their own end, so a
+    /// range ends on the boundary of a group. MOQT-14 §10.4.3 [D14-CLOSE-9]
     pub past_end: bool,
 }
 

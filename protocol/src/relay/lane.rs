@@ -86,6 +86,9 @@ impl LaneReader {
 
     /// Takes what comes next, until `out` has `max` pieces, and says how many bytes of payload that were.
     ///
+    /// MOQT-14 §8.3 [D14-CLOSE-4]: in the order of the log and without leaving any out. What cannot go on like that
+    /// ends the stream.
+    ///
     /// The pieces are heads of objects, encoded once per object for all who also sent the one before it, and slices
     /// of payload that are shared with the log.
     pub fn take(
@@ -136,7 +139,9 @@ impl LaneReader {
         (Taken::Pieces { at_edge: false }, payload)
     }
 
-    /// The object's head for this stream.
+    /// The object's head for this stream: what the log has of the object, in the form of this stream.
+    ///
+    /// MOQT-14 §5.1 [D14-PARAM-7], §8.5 [D14-DATA-9]: nothing of it, nor of its payload, depends on who subscribes how.
     fn head(&self, codec: Codec, object: &ObjectView<'_>) -> Option<Bytes> {
         let encode = |previous| {
             let mut head = BytesMut::with_capacity(32 + object.header.extensions.len());

@@ -183,6 +183,8 @@ pub(crate) fn put_fetch_object_header(
 }
 
 /// Reads a block of extensions behind its length in bytes; checked, so that it can be passed on as it is.
+///
+/// MOQT-14 §10.2.1.2 [D14-DATA-9]: a slice of what came, which nothing here ever writes to.
 pub(super) fn read_extensions(reader: &mut Reader<'_>, limits: &DataLimits) -> Result<Bytes, Halt> {
     let len = reader.varint()?;
     if len > limits.max_extension_bytes {

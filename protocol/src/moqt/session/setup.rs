@@ -191,6 +191,7 @@ impl Session {
         }
     }
 
+    /// [D14-SETUP-24]: nothing is configured that a session could lack, so each is authorised.
     fn establish(&mut self, params: SetupParams, authorization_tokens: Vec<Bytes>) {
         if self.phase.apply(PhaseMove::Setup).is_err() {
             return;
