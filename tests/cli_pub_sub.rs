@@ -205,3 +205,24 @@ fn a_reader_that_leaves_ends_the_subscriber_quietly() {
     publisher.signal("TERM");
     assert_eq!(publisher.finish().0.code, 0);
 }
+
+#[test]
+fn a_subscriber_that_asks_for_it_gets_a_new_group() {
+    let mut relay = Relay::start(&[PATIENT], &[]);
+    let url = relay.url.clone();
+    let sub = |more: &[&'static str]| {
+        let words = [&["sub", "--insecure", "--json"], more, &[&url, "n", "t"]].concat();
+        Running::start(&[], &words)
+    };
+    let mut first = sub(&[]);
+    relay.subscribed(1);
+    // By itself it would never begin another group.
+    let endless = ["--rate", "50", "--gop", "1000000"];
+    let words = [&["pub", "--insecure"], &endless[..], &[&url, "n", "t", "synth"]].concat();
+    let _publisher = Running::start(&[], &words);
+    first.out_line("\"object\":2,");
+    let mut second = sub(&["--new-group"]);
+    second.out_line("\"object\":0,");
+    // Everybody has it.
+    first.out_line("\"object\":0,");
+}

@@ -11,7 +11,7 @@
 
 mod common;
 
-use common::raw::{Raw, raw};
+use common::raw::{News, Raw, raw};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
 use laps_protocol::moqt::message::{
@@ -132,5 +132,52 @@ fn a_session_that_serves_a_track_already_may_not_publish_it_as_well() {
         );
         publisher.group(ALIAS, 0, 2).await;
         assert_eq!(subscriber.until_objects(alias, 2).await, [(0, 0), (0, 1)]);
+    });
+}
+
+/// D14-SUB-25: one that takes no tracks says so, and takes no stream of them, also not one that came before.
+#[test]
+fn who_wants_no_tracks_refuses_them_and_their_streams() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.accepts_publishers = false;
+        let relay = relay(settings).await;
+        let mut publisher = raw(&relay).await;
+        let mut early = publisher.open(ALIAS, 0, SubgroupIdMode::Zero).await;
+        early.object(0, b"nobody asked").await;
+        let publish = publisher
+            .publish(&track("publish", "unwanted"), ALIAS, true)
+            .await;
+        let (kind, error) = publisher.refused(publish).await;
+        assert_eq!(
+            (kind, error.reason),
+            (RequestKind::Publish, RequestErrorReason::Uninterested)
+        );
+        early.stopped().await;
+        let late = publisher.open(ALIAS, 1, SubgroupIdMode::Zero).await;
+        late.stopped().await;
+        publisher.fence().await;
+    });
+}
+
+/// D14-SUB-23: a track that is published goes to those who asked for it, and to nobody unasked.
+#[test]
+fn nobody_is_sent_a_publish_unasked() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let mut bystander = raw(&relay).await;
+        let mut subscriber = raw(&relay).await;
+        let mut publisher = raw(&relay).await;
+        let name = track("publish", "unasked");
+        let publish = publisher.publish(&name, ALIAS, true).await;
+        publisher.publish_ok(publish).await;
+        let (_, ok) = subscriber.subscribed(&name, NEWEST).await;
+        publisher.group(ALIAS, 0, 1).await;
+        subscriber.until_objects(ok.alias, 1).await;
+        bystander.fence().await;
+        for client in [&bystander, &subscriber, &publisher] {
+            let offered = |news: &News| matches!(news, News::Control(ControlMessage::Publish(..)));
+            assert!(!client.log.iter().any(offered));
+        }
     });
 }

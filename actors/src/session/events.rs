@@ -105,6 +105,7 @@ impl SessionActor {
     fn peer_publish(&mut self, ctx: &mut Context<Self>, id: RequestId, publish: Publish) {
         let config: &Config = &self.env.session;
         if !config.accepts_publishers {
+            // MOQT-14 §9.13 [D14-SUB-25]: its streams are stopped, since the alias has nowhere to go.
             self.refuse(
                 ctx,
                 id,

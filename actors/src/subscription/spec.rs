@@ -155,3 +155,75 @@ impl Spec {
 fn asks(params: &MessageParams) -> u32 {
     u32::from(params.new_group_request.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use laps_protocol::moqt::message::GroupOrderRequest;
+    use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+
+    fn spec(filter: SubscribeFilter) -> Spec {
+        let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
+        let subscribe = Subscribe {
+            track: FullTrackName::new(namespace, Bytes::from_static(b"track")).unwrap(),
+            priority: 128,
+            group_order: GroupOrderRequest::Publisher,
+            forward: true,
+            filter,
+            params: MessageParams::default(),
+        };
+        Spec::new(RequestId(0), 1, subscribe, Origin::PeerSubscribe)
+    }
+
+    fn update(start: Location, end_group: Option<u64>) -> SubscribeUpdate {
+        SubscribeUpdate {
+            subscription: RequestId(0),
+            start,
+            end_group,
+            priority: 128,
+            forward: true,
+            params: MessageParams::default(),
+        }
+    }
+
+    const fn from(start: Location, end_group: Option<u64>) -> ResolvedFilter {
+        ResolvedFilter { start, end_group }
+    }
+
+    /// D14-SUB-17 D14-VAL-9: an update narrows what holds, before and after there is a range.
+    #[test]
+    fn updates_narrow() {
+        let spec = spec(SubscribeFilter::LargestObject);
+        spec.update(&update(Location::ZERO, Some(9)));
+        let settled = spec.settle(from(Location::new(5, 4), None));
+        assert_eq!(settled, from(Location::new(5, 4), Some(9)));
+        spec.update(&update(Location::new(7, 0), Some(8)));
+        assert_eq!(spec.filter(), Some(from(Location::new(7, 0), Some(8))));
+        // The same start again moves nothing.
+        spec.update(&update(Location::new(7, 0), Some(8)));
+        assert_eq!(spec.filter(), Some(from(Location::new(7, 0), Some(8))));
+    }
+
+    /// D14-SUB-10: the deviation of decision 0012: numbers of a life that is over do not bind the next.
+    #[test]
+    fn a_new_life_counts_anew() {
+        let relative = spec(SubscribeFilter::LargestObject);
+        relative.settle(from(Location::new(5, 4), None));
+        relative.update(&update(Location::new(6, 0), Some(8)));
+        let again = relative.settle_again(from(Location::ZERO, None));
+        assert_eq!(again, from(Location::ZERO, Some(8)));
+        // A peer that only turns Forward must name the old start once more.
+        relative.update(&update(Location::new(6, 0), Some(8)));
+        assert_eq!(relative.filter(), Some(from(Location::ZERO, Some(8))));
+        relative.update(&update(Location::new(6, 1), Some(8)));
+        assert_eq!(relative.filter(), Some(from(Location::new(6, 1), Some(8))));
+        let absolute = spec(SubscribeFilter::AbsoluteStart(Location::new(5, 0)));
+        absolute.update(&update(Location::new(6, 0), None));
+        absolute.settle(from(Location::new(5, 0), None));
+        assert_eq!(
+            absolute.settle_again(from(Location::new(5, 0), None)),
+            from(Location::new(6, 0), None)
+        );
+    }
+}

@@ -348,3 +348,28 @@ pub struct TrackRef {
     /// Which life of the track this is.
     pub epoch: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D14-SUB-16: what is left of Expires is passed on; 0 is for ever, so it is never what is left.
+    #[test]
+    fn expires_runs_down_and_for_ever_stays() {
+        let meta = |expires_ms| TrackMeta {
+            expires_ms,
+            ..TrackMeta::default()
+        };
+        let after = |expires_ms, ms| meta(expires_ms).after(Duration::from_millis(ms)).expires_ms;
+        assert_eq!(
+            [
+                after(0, 50),
+                after(100, 0),
+                after(100, 30),
+                after(100, 100),
+                after(100, 9999)
+            ],
+            [0, 100, 70, 1, 1]
+        );
+    }
+}
