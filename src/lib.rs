@@ -15,7 +15,7 @@ pub mod relay;
 pub mod signals;
 pub mod source;
 pub mod stamp;
-pub mod url;
+pub use laps_actors::client::url;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

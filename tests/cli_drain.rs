@@ -1,6 +1,11 @@
 //! What the signals do to a relay that has clients, with the commands as one types them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod cli_common;
 
@@ -49,4 +54,80 @@ fn sigint_ends_a_relay_at_once() {
     );
     assert!(took < Duration::from_secs(2), "took {took:?}");
     assert_eq!(publisher.finish().0.code, 1);
+}
+
+/// D14-GOAWAY-2 D14-GOAWAY-5 D14-LIB-1: the commands follow GOAWAY: every object arrives once, both say where they went,
+/// and the relay ends because nobody is left.
+#[test]
+fn publisher_and_subscriber_move_when_the_relay_is_told_to_end() {
+    for flow in ["announce", "publish"] {
+        let second = Relay::start(&[], &[]);
+        let mut first = Relay::start(&[AGES, ("LAPS_DRAIN__URI", &second.url)], &["-l"]);
+        let url = first.url.clone();
+        let sub = ["sub", "--insecure", "--json", &url, "n", "t"];
+        let mut subscriber = Running::start(&[], &sub);
+        first.subscribed(1);
+        let mut publisher = Running::start(
+            &[],
+            &[
+                "pub",
+                "--insecure",
+                "--flow",
+                flow,
+                "--rate",
+                "400",
+                "--gop",
+                "20",
+                &url,
+                "n",
+                "t",
+                "synth",
+            ],
+        );
+        for _ in 0..50 {
+            subscriber.out_line("group");
+        }
+        first.process.signal("TERM");
+        let moved = format!("moved to {} because the relay asked for it", second.url);
+        publisher.err_line(&moved);
+        subscriber.err_line(&moved);
+        let (ended, _) = first.process.finish();
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        assert!(!ended.err.contains("did not leave in time"), "{}", ended.err);
+        for _ in 0..50 {
+            subscriber.out_line("group");
+        }
+        publisher.signal("INT");
+        assert_eq!(publisher.finish().0.code, 0);
+        let (got, _) = subscriber.finish();
+        assert_eq!(got.code, 0, "{flow}: {}", got.err);
+        let places: Vec<_> = got
+            .out
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .filter(|object| object["status"] == "normal")
+            .map(|object| {
+                (
+                    object["group"].as_u64().unwrap(),
+                    object["object"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        let mut once = places.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), places.len(), "{flow}: nothing twice");
+        let next = |(group, object): (u64, u64)| {
+            if object == 19 {
+                (group + 1, 0)
+            } else {
+                (group, object + 1)
+            }
+        };
+        for pair in once.windows(2) {
+            assert_eq!(next(pair[0]), pair[1], "{flow}: nothing is missing");
+        }
+        second.process.signal("TERM");
+        assert_eq!(second.process.finish().0.code, 0);
+    }
 }

@@ -160,6 +160,8 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.transport.retry_above_handshakes = 9;
     config.cache.duration_s = 9;
     config.cache.max_mb = 9;
+    config.drain.uri = "moqt://nine:9".into();
+    config.drain.grace = 9;
     config.logging.level = "trace".parse().unwrap();
     config.logging.format = "json".parse().unwrap();
     let default = toml::Table::try_from(Config::default()).unwrap();

@@ -87,6 +87,7 @@ pub fn options() -> client::Options {
             linger: Duration::ZERO,
             ..track::Config::default()
         },
+        moving: client::Moving::default(),
         log: logger(),
     }
 }

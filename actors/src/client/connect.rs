@@ -1,5 +1,6 @@
 //! Opening a client's connection and the actors around it.
 
+use super::moving::Moving;
 use crate::registry::{RegistryActor, ShardRef};
 use crate::session::incoming::Acceptors;
 use crate::session::{self, SessionActor, SessionNews};
@@ -16,6 +17,7 @@ use laps_protocol::moqt::session::{CommandError, Role};
 use slog::Logger;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where a client connects to.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct Options {
     pub session: session::Config,
     /// Track settings.
     pub track: track::Config,
+    /// How it follows a relay's wish to leave.
+    pub moving: Moving,
     /// Where it logs.
     pub log: Logger,
 }
@@ -58,6 +62,17 @@ pub enum ClientError {
     /// The relay cannot be reached, or is not trusted.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The host of the URL leads nowhere.
+    #[error("{0}")]
+    Unresolved(String),
+    /// GOAWAY names a place that this client cannot go to.
+    #[error("the relay sends us to `{uri}`: {why}")]
+    Elsewhere {
+        /// Where to.
+        uri: String,
+        /// Why not.
+        why: String,
+    },
     /// The session ended.
     #[error("the session ended: {0}")]
     Closed(String),
@@ -82,17 +97,18 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Connects and starts the session; its progress goes to `news`.
-    pub(super) async fn start(
+    /// Connects and starts a session, perhaps one of several that share `env` and with it their tracks. Its progress
+    /// goes to `news`.
+    pub(super) async fn join(
+        env: Env,
+        options: &Options,
         target: &Target,
-        options: Options,
         news: Recipient<SessionNews>,
     ) -> Result<Self, ClientError> {
         let tls = ClientTls::new(&options.verify, &crate::transport::moqt_alpn())?;
         let endpoint = ClientEndpoint::for_remote(target.addr, &tls, &options.transport)?;
         let parts = endpoint.connect(target.addr, &target.server_name).await?.split();
         let conn = parts.handle.clone();
-        let env = Self::env(options);
         let mut core = env.session.core.clone();
         core.path = Some(Bytes::from(target.path.clone()));
         core.authority = Some(Bytes::from(target.authority.clone()));
@@ -118,16 +134,22 @@ impl Node {
         })
     }
 
-    fn env(options: Options) -> Env {
+    /// A registry and a shard without a socket.
+    pub(super) fn env(options: &Options) -> Env {
         let Options {
             session, track, log, ..
-        } = options;
+        } = options.clone();
         let registry = RegistryActor::new(log.clone(), 1024, None).start();
         let session = Arc::new(session::Config {
             accepts_publishers: false,
             ..session
         });
-        let track = Arc::new(track);
+        // Nobody comes back for a track that a client's own user let go of. MOQT-14 §8.3.1 [D14-GOAWAY-5]: its
+        // UNSUBSCRIBE leaves ahead of the end of the session.
+        let track = Arc::new(track::Config {
+            linger: Duration::ZERO,
+            ..track
+        });
         let context = Context::<ShardActor>::new();
         let env = Env {
             registry,

@@ -2,11 +2,30 @@
 //!
 //! A client is a small relay of its own: the same session actor in the client's role, the same tracks and logs, on
 //! one arbiter. A publisher's tracks are fed by [`TrackWriter`]; a subscriber's are read by [`SubscriberActor`].
+//!
+//! When the relay says GOAWAY, [`Publisher`] and [`Subscriber`] make the next session beside the one they have
+//! ([`Moving`]): `voice` and `link` are one session each, `follow` makes the next one, `ledger` sees to it that what
+//! comes twice is given once.
 
 mod connect;
+mod follow;
+mod item;
+mod ledger;
+mod link;
+mod moving;
 mod publisher;
+pub mod reach;
+mod reading;
 mod subscriber;
+pub mod url;
+mod voice;
+mod writer;
 
 pub use connect::{ClientError, Options, Target};
-pub use publisher::{Flow, Publisher, PublisherActor, TrackWriter};
-pub use subscriber::{Item, ReceivedObject, Subscriber, SubscriberActor, Wanted};
+pub use item::{Item, ReceivedObject, Wanted};
+pub use link::SubscriberActor;
+pub use moving::{Moving, Notice};
+pub use publisher::{Flow, Publisher};
+pub use subscriber::Subscriber;
+pub use voice::PublisherActor;
+pub use writer::TrackWriter;

@@ -1,38 +1,26 @@
-//! Publishing: tracks of this process, offered to a relay.
+//! Publishing: tracks of this process, offered to a relay, and to the next one when that relay asks to leave.
 
 use super::connect::{ClientError, Node, Options, Target};
+use super::moving;
+use super::voice::{Offer, Voice};
+use super::writer::TrackWriter;
 use crate::registry::RegisterTrack;
-use crate::session::{PublishTrack, Request, Say, SessionNews, Shutdown};
+use crate::shard::Env;
 use crate::supervise::mailbox;
-use crate::track::handle::{self, LogId};
-use crate::track::{self, Ingest, Source, SourceId, TrackActor, TrackRef, UpstreamDone, UpstreamTerms};
-use actix::{Actor, Addr, Context, Handler};
+use crate::track::{self, Source, SourceId, TrackActor, TrackRef, UpstreamTerms};
+use actix::Actor;
+use actix_rt::task::JoinHandle;
 use bytes::Bytes;
-use laps_protocol::moqt::error::{CloseCode, ResetCode};
-use laps_protocol::moqt::location::{GroupId, Location, ObjectId};
-use laps_protocol::moqt::message::{
-    MessageParams, NamespaceRequest, PublishDone, PublishDoneStatus, RequestError, RequestId,
-};
-use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
-use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
-use laps_protocol::moqt::session::Command;
-use laps_protocol::relay::track_log::{Append, LogDatagram, StreamEnd, StreamKey};
-use std::collections::HashMap;
+use laps_protocol::moqt::name::FullTrackName;
+use slog::{info, warn};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long the relay may take to answer a request.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the last objects may take to reach the relay.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Bytes that a writer may be ahead of the transport: an eighth of what a log keeps.
-const AHEAD: u64 = 4 << 20;
-/// Large groups that may be on their way at once. One would idle for a round trip at each end of a group.
-const STREAMS: usize = 3;
-/// How long a relay may take nothing before the writer goes on without it.
-const STALL: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How a track is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,53 +32,36 @@ pub enum Flow {
     Publish,
 }
 
-/// What a publisher knows of its session.
-#[derive(Clone, Debug, Default)]
-struct Progress {
-    established: bool,
-    accepted: HashMap<RequestId, Result<(), RequestError>>,
-    closed: Option<String>,
+/// Where a publisher stands.
+#[derive(Clone, Debug)]
+enum Standing {
+    /// With the relay that it has moved to so many times.
+    At(u64),
+    /// Its session is over, and why.
+    Over(String),
 }
 
-/// Hears what becomes of a publisher's session.
-///
-/// Parent: the command that started it. Arbiter: the client's. Restart: never. In: [`SessionNews`]. Out: nothing; its
-/// [`Publisher`] watches. Lost on death: the publisher is told that the session ended.
+/// What the publisher shares with the task that follows GOAWAY.
 #[derive(Debug)]
-pub struct PublisherActor {
-    progress: watch::Sender<Progress>,
+struct Inner {
+    options: Options,
+    env: Env,
+    /// The session that new tracks are offered in.
+    voice: RefCell<Rc<Voice>>,
+    /// Everything that was offered.
+    offers: RefCell<Vec<Offer>>,
+    /// Sessions of relays before, until nobody reads there.
+    parting: RefCell<Vec<Rc<Voice>>>,
+    standing: watch::Sender<Standing>,
 }
 
-impl Actor for PublisherActor {
-    type Context = Context<Self>;
-}
-
-impl Handler<SessionNews> for PublisherActor {
-    type Result = ();
-
-    fn handle(&mut self, msg: SessionNews, _: &mut Self::Context) {
-        self.progress.send_modify(|progress| match msg {
-            SessionNews::Established(_) => progress.established = true,
-            // [D14-LIB-6]
-            SessionNews::NamespaceOk(id) | SessionNews::PublishOk(id, _) => {
-                progress.accepted.insert(id, Ok(()));
-            }
-            SessionNews::Rejected(id, _, error) => {
-                progress.accepted.insert(id, Err(error));
-            }
-            SessionNews::Closed { why, .. } => progress.closed = Some(why),
-            SessionNews::Subscribed(_) | SessionNews::Goaway(_) => {}
-        });
-    }
-}
-
-/// A session that publishes.
+/// A session that publishes. When its relay says GOAWAY it moves: it offers its tracks at the relay it is sent to, and
+/// leaves the old one when nobody reads there any more.
 #[derive(Debug)]
 pub struct Publisher {
-    node: Node,
-    progress: watch::Receiver<Progress>,
-    announced: Vec<(TrackNamespace, RequestId)>,
-    _actor: Addr<PublisherActor>,
+    inner: Rc<Inner>,
+    standing: watch::Receiver<Standing>,
+    follower: JoinHandle<()>,
 }
 
 impl Publisher {
@@ -99,19 +70,23 @@ impl Publisher {
     /// # Errors
     /// [`ClientError`] says what stood in the way.
     pub async fn connect(target: &Target, options: Options) -> Result<Self, ClientError> {
-        let (sender, progress) = watch::channel(Progress::default());
-        let actor = PublisherActor { progress: sender }.start();
-        let node = Node::start(target, options, actor.clone().recipient()).await?;
-        let mut publisher = Self {
-            node,
-            progress,
-            announced: Vec::new(),
-            _actor: actor,
-        };
-        publisher
-            .until(|progress| progress.established.then_some(Ok(())))
-            .await?;
-        Ok(publisher)
+        let env = Node::env(&options);
+        let voice = Voice::connect(&env, &options, target).await?;
+        let (told, standing) = watch::channel(Standing::At(0));
+        let inner = Rc::new(Inner {
+            options,
+            env,
+            voice: RefCell::new(Rc::new(voice)),
+            offers: RefCell::default(),
+            parting: RefCell::default(),
+            standing: told,
+        });
+        let follower = actix_rt::spawn(follow(Rc::clone(&inner)));
+        Ok(Self {
+            inner,
+            standing,
+            follower,
+        })
     }
 
     /// Offers a track; objects are written to what is returned.
@@ -122,13 +97,14 @@ impl Publisher {
         let (wanted, wants) = watch::channel(false);
         let (new_group, new_groups) = watch::channel(0);
         let source = SourceId::next();
+        let env = &self.inner.env;
         let actor = TrackActor::new(track::Birth {
             name: name.clone(),
             epoch: 0,
-            config: Arc::clone(&self.node.env.track),
-            registry: self.node.env.registry.clone(),
-            log: self.node.env.log.clone(),
-            faults: self.node.env.faults.clone(),
+            config: Arc::clone(&env.track),
+            registry: env.registry.clone(),
+            log: env.log.clone(),
+            faults: env.faults.clone(),
             guard: None,
             terms: UpstreamTerms::default(),
             source: (source, Source::Local { wanted, new_group }),
@@ -136,361 +112,142 @@ impl Publisher {
         let log = actor.log_id();
         let home = actor.start();
         let track = TrackRef {
-            name: name.clone(),
+            name,
             shard: 0,
             home: home.clone(),
             epoch: 0,
         };
-        mailbox::signal(&self.node.env.registry, RegisterTrack(track.clone()));
-        let request = match flow {
-            Flow::Announce => {
-                let namespace = name.namespace().clone();
-                if self.announced.iter().any(|(known, _)| *known == namespace) {
-                    None
-                } else {
-                    let request = NamespaceRequest {
-                        namespace: namespace.clone(),
-                        params: MessageParams::default(),
-                    };
-                    let request = self.request(Request(Command::PublishNamespace(request))).await?;
-                    self.announced.push((namespace, request));
-                    Some(request)
+        mailbox::signal(&env.registry, RegisterTrack(track.clone()));
+        self.offer(Offer { track, log, flow }).await?;
+        Ok(TrackWriter::new(home, log, source, wants, new_groups))
+    }
+
+    async fn offer(&mut self, offer: Offer) -> Result<(), ClientError> {
+        let voice = self.inner.voice();
+        let moves = match &*self.standing.borrow_and_update() {
+            Standing::At(moves) => *moves,
+            Standing::Over(why) => return Err(ClientError::Closed(why.clone())),
+        };
+        // From here on the follower offers it too, wherever it goes.
+        self.inner.offers.borrow_mut().push(offer.clone());
+        match voice.offer(&offer).await {
+            Err(error) if voice.is_asked_away() => {
+                info!(self.inner.options.log, "offered at the next relay"; "here" => %error);
+                let there = |standing: &Standing| !matches!(standing, Standing::At(now) if *now == moves);
+                match self.standing.wait_for(there).await.as_deref() {
+                    Ok(Standing::At(_)) => Ok(()),
+                    Ok(Standing::Over(why)) => Err(ClientError::Closed(why.clone())),
+                    Err(_) => Err(error),
                 }
             }
-            Flow::Publish => {
-                let asked = mailbox::ask(&self.node.session, PublishTrack { track }, ANSWER_DEADLINE).await;
-                Some(asked.map_err(|_| self.ended())??)
+            Err(error) => {
+                let mut offers = self.inner.offers.borrow_mut();
+                offers.retain(|other| other.track.home != offer.track.home);
+                Err(error)
             }
-        };
-        if let Some(request) = request {
-            self.until(|progress| {
-                progress
-                    .accepted
-                    .get(&request)
-                    .map(|answer| answer.clone().map_err(ClientError::Rejected))
-            })
-            .await?;
+            Ok(()) => Ok(()),
         }
-        Ok(TrackWriter {
-            home,
-            log,
-            written: 0,
-            group_bytes: 0,
-            source,
-            wants,
-            new_groups,
-            stream: None,
-            next_key: 0,
-            priority: 128,
-            whole_groups: true,
-        })
     }
 
-    async fn request(&self, request: Request) -> Result<RequestId, ClientError> {
-        let asked = mailbox::ask(&self.node.session, request, ANSWER_DEADLINE).await;
-        Ok(asked.map_err(|_| self.ended())??)
-    }
-
-    fn ended(&self) -> ClientError {
-        ClientError::Closed(self.progress.borrow().closed.clone().unwrap_or_default())
-    }
-
-    async fn until<T>(
-        &mut self,
-        mut done: impl FnMut(&Progress) -> Option<Result<T, ClientError>>,
-    ) -> Result<T, ClientError> {
-        let wait = async {
-            loop {
-                {
-                    let progress = self.progress.borrow_and_update();
-                    if let Some(result) = done(&progress) {
-                        return result;
-                    }
-                    if let Some(why) = &progress.closed {
-                        return Err(ClientError::Closed(why.clone()));
-                    }
-                }
-                if self.progress.changed().await.is_err() {
-                    return Err(ClientError::Closed("the session failed".to_owned()));
-                }
-            }
-        };
-        tokio::time::timeout(ANSWER_DEADLINE, wait)
-            .await
-            .unwrap_or(Err(ClientError::Timeout))
-    }
-
-    /// Resolves when the session is over, with why.
+    /// Resolves when the session is over and no other took its place, with why.
     pub async fn closed(&mut self) -> String {
-        loop {
-            if let Some(why) = &self.progress.borrow_and_update().closed {
-                return why.clone();
-            }
-            if self.progress.changed().await.is_err() {
-                return "the session failed".to_owned();
-            }
+        let over = |standing: &Standing| matches!(standing, Standing::Over(_));
+        match self.standing.wait_for(over).await.as_deref() {
+            Ok(Standing::Over(why)) => why.clone(),
+            Ok(Standing::At(_)) | Err(_) => "the session failed".to_owned(),
         }
     }
 
     /// The connection, for its figures.
     #[must_use]
-    pub const fn conn(&self) -> &crate::transport::ConnHandle {
-        &self.node.conn
+    pub fn conn(&self) -> crate::transport::ConnHandle {
+        self.inner.voice().conn().clone()
     }
 
     /// Withdraws what was announced, ends the session in an orderly way and waits until the relay was told.
-    pub async fn close(mut self) {
-        // MOQT-14 §6.2: nobody is to ask for tracks that are over.
-        for (_, request) in self.announced.drain(..) {
-            mailbox::signal(&self.node.session, Say(Command::PublishNamespaceDone(request)));
-        }
-        mailbox::signal(
-            &self.node.session,
-            Shutdown {
-                code: CloseCode::NoError,
-                reason: "done",
-            },
-        );
-        drop(tokio::time::timeout(ANSWER_DEADLINE, self.closed()).await);
-        let mut endpoint = self.node.endpoint.clone();
-        drop(tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await);
+    pub async fn close(self) {
+        self.follower.abort();
+        let parting = self.inner.parting.take();
+        let now = std::iter::once(self.inner.voice());
+        let all: Vec<_> = parting.into_iter().chain(now).collect();
+        futures::future::join_all(all.iter().map(|voice| voice.leave())).await;
     }
 }
 
-/// Writes the objects of one track, group by group, one stream a group.
-#[derive(Debug)]
-pub struct TrackWriter {
-    home: Addr<TrackActor>,
-    log: LogId,
-    /// Bytes written, counted as [`handle::taken`] counts those that were taken.
-    written: u64,
-    /// Those of the group that is being written.
-    group_bytes: u64,
-    source: SourceId,
-    wants: watch::Receiver<bool>,
-    /// Counts the new groups that subscribers asked for.
-    new_groups: watch::Receiver<u64>,
-    stream: Option<(StreamKey, GroupId)>,
-    next_key: StreamKey,
-    priority: u8,
-    whole_groups: bool,
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
 }
 
-impl TrackWriter {
-    /// Waits until the relay wants objects.
-    ///
-    /// # Errors
-    /// When the track is over before that.
-    pub async fn wanted(&mut self) -> Result<(), ClientError> {
-        match self.wants.wait_for(|wanted| *wanted).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(ClientError::Closed("the track ended".to_owned())),
-        }
+impl Inner {
+    fn voice(&self) -> Rc<Voice> {
+        Rc::clone(&self.voice.borrow())
     }
 
-    /// Whether the relay wants objects right now.
-    #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        *self.wants.borrow()
+    /// The `nth` track that was offered and is not over.
+    fn nth_offer(&self, nth: usize) -> Option<Offer> {
+        let mut offers = self.offers.borrow_mut();
+        offers.retain(|offer| offer.track.home.connected());
+        offers.get(nth).cloned()
     }
 
-    /// Whether a subscriber has asked for a new group since this was last called: whoever writes begins one soon.
-    pub fn take_new_group_request(&mut self) -> bool {
-        let asked = self.new_groups.has_changed().unwrap_or(false);
-        self.new_groups.mark_unchanged();
-        asked
-    }
-
-    /// Waits until a subscriber asks for a new group; [`Self::take_new_group_request`] says so once more.
-    ///
-    /// # Errors
-    /// When the track is over before that.
-    pub async fn new_group_requested(&mut self) -> Result<(), ClientError> {
-        let asked = self.new_groups.changed().await;
-        self.new_groups.mark_changed();
-        asked.map_err(|_| ClientError::Closed("the track ended".to_owned()))
-    }
-
-    /// Publisher priority of the streams and datagrams from here on, 0 the most urgent.
-    pub const fn set_priority(&mut self, priority: u8) {
-        self.priority = priority;
-    }
-
-    /// Whether the streams from here on say that their end is the end of their group, which is so at the start. A
-    /// writer that may be cut off, and another go on with its group, must not say it. MOQT-14 §10.4.2 [D14-DATA-6]
-    pub const fn set_whole_groups(&mut self, whole: bool) {
-        self.whole_groups = whole;
-    }
-
-    /// Ends the stream of the group that was written last, ahead of the first object of the next one.
-    ///
-    /// # Errors
-    /// When the track is over.
-    pub async fn end_group(&mut self) -> Result<(), ClientError> {
-        let mut batch = Vec::new();
-        self.end_stream(&mut batch, StreamEnd::Fin);
-        self.ingest(batch).await?;
-        // Streams share the connection unevenly: one that is left behind must not fall out of the log while later
-        // groups pass it.
-        let group = std::mem::take(&mut self.group_bytes);
-        if group * (STREAMS as u64) < AHEAD {
-            // Of small groups many fit into the log, and each would cost a round trip.
-            let streams = usize::try_from(AHEAD / group.max(1)).unwrap_or(usize::MAX);
-            self.catch_up(AHEAD, streams).await;
-        } else {
-            self.catch_up(0, STREAMS).await;
-        }
-        Ok(())
-    }
-
-    /// Resets the stream of the group that was written last: the rest of the group will not come.
-    ///
-    /// # Errors
-    /// When the track is over.
-    pub async fn cut(&mut self) -> Result<(), ClientError> {
-        let mut batch = Vec::new();
-        self.end_stream(&mut batch, StreamEnd::Reset(ResetCode::Cancelled));
-        self.ingest(batch).await
-    }
-
-    /// Writes one object on its group's stream; a new group ends the one before. The payload may come in pieces.
-    ///
-    /// # Errors
-    /// When the track is over.
-    pub async fn object(&mut self, place: Location, payload: Vec<Bytes>) -> Result<(), ClientError> {
-        if self.stream.is_some_and(|(_, group)| group != place.group) {
-            self.end_group().await?;
-        }
-        let mut batch = Vec::with_capacity(payload.len() + 3);
-        let stream = match self.stream {
-            Some((stream, group)) if group == place.group => stream,
-            _ => {
-                let stream = self.next_key;
-                self.next_key += 1;
-                self.stream = Some((stream, place.group));
-                batch.push(Append::SubgroupOpened {
-                    stream,
-                    group: place.group,
-                    subgroup: 0,
-                    priority: self.priority,
-                    has_extensions: false,
-                    // MOQT-14 §10.4.2 [D14-DATA-6]: a group has one stream here, so its FIN ends the group.
-                    end_of_group: self.whole_groups,
-                });
-                stream
-            }
-        };
-        let header = ObjectHeader {
-            id: place.object,
-            status: ObjectStatus::Normal,
-            extensions: Bytes::new(),
-            payload_len: payload.iter().map(|piece| piece.len() as u64).sum(),
-        };
-        let bytes = header.payload_len;
-        batch.push(Append::ObjectStarted { stream, header });
-        batch.extend(
-            payload
-                .into_iter()
-                .filter(|piece| !piece.is_empty())
-                .map(|bytes| Append::Payload { stream, bytes }),
-        );
-        self.ingest(batch).await?;
-        self.written += bytes;
-        self.group_bytes += bytes;
-        self.catch_up(AHEAD, usize::MAX).await;
-        Ok(())
-    }
-
-    /// Waits until what was written is with the transport, all but so many bytes, and on so few streams: the log would
-    /// drop the oldest, and what it drops is not sent.
-    async fn catch_up(&mut self, ahead: u64, streams: usize) {
-        loop {
-            let Some(taken) = handle::taken(self.log) else {
-                return;
-            };
-            if !self.is_wanted() {
-                self.written = taken.0;
-            }
-            if self.written.saturating_sub(taken.0) <= ahead && taken.1 <= streams {
-                return;
-            }
-            tokio::select! {
-                () = handle::taken_beyond(self.log, taken) => {}
-                _ = self.wants.changed() => {}
-                // The rest of a stream that the relay refused is never taken.
-                () = tokio::time::sleep(STALL) => {
-                    self.written = taken.0;
-                    return;
+    /// A session at the next relay, in which everything is offered.
+    async fn move_from(&self, old: &Voice, uri: &Bytes) -> Result<(Rc<Voice>, String), ClientError> {
+        let way = moving::Way::to(uri, old.target())?;
+        let patience = self.options.moving.patience;
+        let there = moving::keep_trying(patience, old.over(), || async {
+            let voice = way
+                .connect(|target| async move { Voice::connect(&self.env, &self.options, &target).await })
+                .await?;
+            // One by one, since one may be added meanwhile.
+            let mut nth = 0;
+            while let Some(offer) = self.nth_offer(nth) {
+                if let Err(error) = voice.offer(&offer).await {
+                    voice.leave().await;
+                    return Err(error);
                 }
+                nth += 1;
+            }
+            Ok(Rc::new(voice))
+        });
+        Ok((there.await?, way.name()))
+    }
+}
+
+/// Moves to the next relay each time that the one of now asks for it.
+async fn follow(inner: Rc<Inner>) {
+    let mut moves = 0;
+    loop {
+        let old = inner.voice();
+        let Some(uri) = old.asked_away().await else {
+            inner.standing.send_replace(Standing::Over(old.closed().await));
+            return;
+        };
+        match inner.move_from(&old, &uri).await {
+            Ok((voice, name)) => {
+                info!(inner.options.log, "moved because the relay asked for it"; "to" => &name);
+                inner.options.moving.notice.tell(&name);
+                *inner.voice.borrow_mut() = voice;
+                moves += 1;
+                inner.standing.send_replace(Standing::At(moves));
+                // MOQT-14 §8.4.2 [D14-GOAWAY-3]: who has not moved yet is served at the old relay too.
+                inner.parting.borrow_mut().push(Rc::clone(&old));
+                let left = Rc::clone(&inner);
+                drop(actix_rt::spawn(async move {
+                    old.unread().await;
+                    old.leave().await;
+                    left.parting.borrow_mut().retain(|other| !Rc::ptr_eq(other, &old));
+                }));
+            }
+            Err(error) => {
+                warn!(inner.options.log, "cannot move where the relay sends us"; "error" => %error);
+                let why = old.closed().await;
+                inner
+                    .standing
+                    .send_replace(Standing::Over(format!("{why}; before that, {error}")));
+                return;
             }
         }
-    }
-
-    /// Sends one object as a datagram.
-    ///
-    /// # Errors
-    /// When the track is over.
-    pub async fn datagram(
-        &mut self,
-        group: GroupId,
-        object: ObjectId,
-        payload: Bytes,
-    ) -> Result<(), ClientError> {
-        let datagram = LogDatagram {
-            location: Location::new(group, object),
-            priority: self.priority,
-            extensions: Bytes::new(),
-            end_of_group: false,
-            status: ObjectStatus::Normal,
-            payload,
-        };
-        self.ingest(vec![Append::Datagram(datagram)]).await
-    }
-
-    /// Ends the track and waits until every subscriber has what was written.
-    ///
-    /// # Errors
-    /// When that takes too long.
-    pub async fn finish(mut self) -> Result<(), ClientError> {
-        self.end_group().await?;
-        let done = PublishDone {
-            status: PublishDoneStatus::TrackEnded,
-            stream_count: None,
-            phrase: Bytes::from_static(b"done"),
-        };
-        mailbox::signal(
-            &self.home,
-            UpstreamDone {
-                source: self.source,
-                done,
-            },
-        );
-        // The sending half lives in the track's actor, which stops when its last reader is gone.
-        let drained = async { while self.wants.changed().await.is_ok() {} };
-        tokio::time::timeout(DRAIN_DEADLINE, drained)
-            .await
-            .map_err(|_| ClientError::Timeout)
-    }
-
-    fn end_stream(&mut self, batch: &mut Vec<Append>, end: StreamEnd) {
-        if let Some((stream, _)) = self.stream.take() {
-            batch.push(Append::SubgroupClosed { stream, end });
-        }
-    }
-
-    async fn ingest(&self, batch: Vec<Append>) -> Result<(), ClientError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let asked = mailbox::ask(
-            &self.home,
-            Ingest {
-                source: self.source,
-                batch,
-            },
-            ANSWER_DEADLINE,
-        )
-        .await;
-        asked.map_err(|_| ClientError::Closed("the track ended".to_owned()))
     }
 }

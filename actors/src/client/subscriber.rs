@@ -1,191 +1,79 @@
-//! Subscribing: one track of a relay, read object by object.
+//! Subscribing: one track, read object by object, from the relay of now and from the next one when it asks to leave.
+//!
+//! ```text
+//!             GOAWAY   SUBSCRIBE_OK, Largest = L        old has given L, new goes on after it     old streams ended
+//! old relay  ───┼───────────┼────────────────────────────────────┼─────────────────────────────────────┤ UNSUBSCRIBE
+//! new relay     └─ connect ─┴── what comes waits in its log ─────┴─────────────────────────────────────────────────▶
+//! user       ◀──────────────────── from the old ────────────────▶◀─ from both, each object once ─▶◀── from the new ─▶
+//! ```
 
 use super::connect::{ClientError, Node, Options, Target};
-use crate::session::{SessionNews, Shutdown};
-use crate::supervise::mailbox::{self, AskError, Credit, Wake};
-use crate::track::handle::{self, LogId};
-use crate::track::{
-    self, Attach, Attached, Detach, Gather, ReaderId, Source, SourceId, TrackActor, TrackAdvanced, TrackGone,
-    TrackMeta, UpstreamTerms, WantNewGroup,
-};
-use actix::{Actor, Addr, AsyncContext, Context, Handler};
-use bytes::Bytes;
-use laps_protocol::moqt::error::CloseCode;
-use laps_protocol::moqt::location::{GroupId, Location, SubgroupId};
-use laps_protocol::moqt::message::{RequestError, SubscribeFilter};
-use laps_protocol::moqt::name::FullTrackName;
-use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
-use laps_protocol::relay::track_log::{Cursor, Next, Position, Read, StreamEnd, SubgroupSeq, TrackLog};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use super::follow::{Arrived, Follower, Remainder};
+use super::item::{Item, Wanted};
+use super::ledger::{Ledger, Side};
+use super::link::{Link, Polled};
+use crate::shard::Env;
+use crate::track::{TrackGone, TrackMeta};
+use actix_rt::task::JoinHandle;
+use laps_protocol::moqt::filter;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{PublishDoneStatus, SubscribeFilter};
+use slog::{info, warn};
+use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// How long the end of the session may take to reach the relay.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long the old session is read on when nothing is missing any more: for streams that may still bring something,
+/// and for their ends. As long as a lost packet takes to be repaired.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long the old session may take to give what the new one no longer has.
+const LONGEST_OVERLAP: Duration = Duration::from_secs(10);
 
-/// What is wanted of a track.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// The track.
-    pub track: FullTrackName,
-    /// Which objects.
-    pub filter: SubscribeFilter,
-    /// Subscriber priority, 0 the most urgent.
-    pub priority: u8,
-    /// Ask the publisher to begin a new group soon.
-    pub new_group: bool,
-}
-
-/// One whole object.
-#[derive(Clone, Debug)]
-pub struct ReceivedObject {
-    /// Its place.
-    pub location: Location,
-    /// Its subgroup; none for a datagram.
-    pub subgroup: Option<SubgroupId>,
-    /// Publisher priority.
-    pub priority: u8,
-    /// Its status.
-    pub status: ObjectStatus,
-    /// The extension block as received.
-    pub extensions: Bytes,
-    /// The payload in the pieces in which it came.
-    pub payload: Vec<Bytes>,
-    /// When its last byte was read.
-    pub at: Instant,
-}
-
-impl ReceivedObject {
-    /// Bytes of payload.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.payload.iter().map(Bytes::len).sum()
-    }
-
-    /// No payload.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.payload.iter().all(Bytes::is_empty)
-    }
-}
-
-/// What a subscriber reads next.
-#[derive(Clone, Debug)]
-pub enum Item {
-    /// A subgroup's stream began.
-    Opened {
-        /// Its group.
-        group: GroupId,
-        /// Its number.
-        subgroup: SubgroupId,
-    },
-    /// An object.
-    Object(ReceivedObject),
-    /// A subgroup's stream ended.
-    Closed {
-        /// Its group.
-        group: GroupId,
-        /// Its number.
-        subgroup: SubgroupId,
-        /// How it ended; an object that was not whole is lost.
-        end: StreamEnd,
-    },
-    /// Objects that were not read in time.
-    Lost,
-    /// The track is over.
-    Done(TrackGone),
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    news: Notify,
-    gone: RefCell<Option<TrackGone>>,
-    closed: RefCell<Option<String>>,
-    established: RefCell<bool>,
-    rejected: RefCell<Option<RequestError>>,
-}
-
-/// Hears of news of the track and the session.
-///
-/// Parent: the command that started it. Arbiter: the client's. Restart: never. In: `TrackAdvanced`, `TrackGone`,
-/// [`SessionNews`]. Out: nothing; its [`Subscriber`] reads the log. Lost on death: the subscriber hears no more.
+/// The next session, which has what comes from now on, while the old one still gives what came before.
 #[derive(Debug)]
-pub struct SubscriberActor {
-    shared: Rc<Shared>,
-    credit: Credit,
+struct Incoming {
+    arrived: Arrived,
+    since: Instant,
+    /// Since when the old one has given all that it alone has.
+    reached: Option<Instant>,
 }
 
-impl Actor for SubscriberActor {
-    type Context = Context<Self>;
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.shared.news.notify_one();
-    }
-}
-
-impl Handler<TrackAdvanced> for SubscriberActor {
-    type Result = ();
-    fn handle(&mut self, _: TrackAdvanced, _: &mut Self::Context) {
-        self.credit.consumed();
-        self.shared.news.notify_one();
-    }
-}
-
-impl Handler<TrackGone> for SubscriberActor {
-    type Result = ();
-    fn handle(&mut self, msg: TrackGone, _: &mut Self::Context) {
-        *self.shared.gone.borrow_mut() = Some(msg);
-        self.shared.news.notify_one();
-    }
-}
-
-impl Handler<SessionNews> for SubscriberActor {
-    type Result = ();
-    fn handle(&mut self, msg: SessionNews, _: &mut Self::Context) {
-        match msg {
-            SessionNews::Established(_) => *self.shared.established.borrow_mut() = true,
-            SessionNews::Closed { why, .. } => *self.shared.closed.borrow_mut() = Some(why),
-            SessionNews::Rejected(_, _, error) => *self.shared.rejected.borrow_mut() = Some(error),
-            SessionNews::NamespaceOk(_)
-            | SessionNews::PublishOk(..)
-            | SessionNews::Subscribed(_)
-            | SessionNews::Goaway(_) => {}
-        }
-        self.shared.news.notify_one();
-    }
-}
-
-/// A subgroup that is being read.
+/// The old session, after the new one took over.
 #[derive(Debug)]
-struct Open {
-    group: GroupId,
-    subgroup: SubgroupId,
-    priority: u8,
-    position: Position,
-    object: Option<(ObjectHeader, Vec<Bytes>, u64)>,
+struct Tail {
+    link: Link,
+    until: Instant,
+}
+
+/// How the old session ended before the new one was there.
+#[derive(Debug)]
+enum End {
+    Gone(TrackGone),
+    Over(ClientError),
 }
 
 /// A session that reads one track at a time.
+///
+/// When its relay says GOAWAY it moves: it subscribes at the relay it is sent to, with what is left of its range, and
+/// reads the old session until nothing can be missing. Each object is given once.
 #[derive(Debug)]
 pub struct Subscriber {
-    node: Node,
-    actor: Addr<SubscriberActor>,
-    shared: Rc<Shared>,
-    credit: Credit,
-    reading: Option<Reading>,
-}
-
-#[derive(Debug)]
-struct Reading {
-    track: Addr<TrackActor>,
-    reader: ReaderId,
-    log: LogId,
-    cursor: Cursor,
-    open: BTreeMap<SubgroupSeq, Open>,
+    options: Options,
+    env: Env,
+    link: Link,
+    follower: Follower,
+    remainder: Remainder,
+    ledger: Ledger,
+    /// The relay of now was asked to be left.
+    leaving: bool,
+    incoming: Option<Incoming>,
+    tail: Option<Tail>,
+    ended: Option<End>,
+    /// There is no next session.
+    stranded: Option<ClientError>,
     ready: VecDeque<Item>,
+    parting: Vec<JoinHandle<()>>,
 }
 
 impl Subscriber {
@@ -194,40 +82,25 @@ impl Subscriber {
     /// # Errors
     /// [`ClientError`] says what stood in the way.
     pub async fn connect(target: &Target, options: Options) -> Result<Self, ClientError> {
-        let shared = Rc::new(Shared::default());
-        let context = Context::<SubscriberActor>::new();
-        let (_, credit) = Wake::<TrackAdvanced>::new(context.address().recipient());
-        let actor = context.run(SubscriberActor {
-            shared: Rc::clone(&shared),
-            credit: credit.clone(),
-        });
-        let deadline = options.session.core.setup_timeout;
-        let node = Node::start(target, options, actor.clone().recipient()).await?;
-        let subscriber = Self {
-            node,
-            actor,
-            shared,
-            credit,
-            reading: None,
-        };
-        let established = async {
-            while !*subscriber.shared.established.borrow() {
-                subscriber.check()?;
-                subscriber.shared.news.notified().await;
-            }
-            Ok(())
-        };
-        tokio::time::timeout(deadline, established)
-            .await
-            .unwrap_or(Err(ClientError::Timeout))?;
-        Ok(subscriber)
-    }
-
-    fn check(&self) -> Result<(), ClientError> {
-        match &*self.shared.closed.borrow() {
-            Some(why) => Err(ClientError::Closed(why.clone())),
-            None => Ok(()),
-        }
+        let env = Node::env(&options);
+        let link = Link::connect(&env, &options, target).await?;
+        let remainder = Remainder::default();
+        let follower = Follower::start(options.clone(), env.clone(), &link, Rc::clone(&remainder));
+        Ok(Self {
+            options,
+            env,
+            link,
+            follower,
+            remainder,
+            ledger: Ledger::default(),
+            leaving: false,
+            incoming: None,
+            tail: None,
+            ended: None,
+            stranded: None,
+            ready: VecDeque::new(),
+            parting: Vec::new(),
+        })
     }
 
     /// Subscribes; the answer is the largest place that existed before.
@@ -236,235 +109,330 @@ impl Subscriber {
     /// [`ClientError::Rejected`] when the relay refuses, or why it could not be asked.
     pub async fn subscribe(&mut self, wanted: Wanted) -> Result<(Option<Location>, TrackMeta), ClientError> {
         self.unsubscribe();
-        self.shared.gone.take();
-        self.shared.rejected.take();
-        let env = &self.node.env;
-        let track = TrackActor::new(track::Birth {
-            name: wanted.track,
-            epoch: 0,
-            config: Arc::clone(&env.track),
-            registry: env.registry.clone(),
-            log: env.log.clone(),
-            faults: env.faults.clone(),
-            guard: None,
-            terms: UpstreamTerms {
-                filter: wanted.filter,
-                priority: wanted.priority,
-                ..UpstreamTerms::default()
-            },
-            source: (
-                SourceId::next(),
-                Source::Announced {
-                    session: self.node.session.clone(),
-                },
-            ),
-        })
-        .start();
-        let reader = ReaderId::next();
-        mailbox::signal(
-            &track,
-            Gather {
-                readers: vec![reader],
-            },
-        );
-        if wanted.new_group {
-            mailbox::signal(&track, WantNewGroup);
-        }
-        let attach = Attach {
-            reader,
-            wake: Wake::sharing(self.actor.clone().recipient(), &self.credit),
-            gone: self.actor.clone().recipient(),
-            forward: true,
-        };
-        let deadline = env.track.answer_deadline();
-        match mailbox::ask(&track, attach, deadline).await {
-            Ok(Ok(Attached {
-                log,
-                edge,
-                largest,
-                meta,
-            })) => {
-                let (open, ready) = (BTreeMap::new(), VecDeque::new());
-                self.reading = Some(Reading {
-                    track,
-                    reader,
-                    log,
-                    cursor: edge.cursor,
-                    open,
-                    ready,
-                });
-                Ok((largest, meta))
-            }
-            Ok(Err(why)) => {
-                self.check()?;
-                Err(ClientError::Rejected(RequestError {
-                    reason: why.reason,
-                    phrase: why.phrase,
-                }))
-            }
-            Err(AskError::Deadline) => Err(ClientError::Timeout),
-            Err(AskError::MailboxClosed) => {
-                self.check()?;
-                Err(ClientError::Closed("the track failed".to_owned()))
+        loop {
+            self.arrive_idle().await?;
+            let watch = self.link.watch();
+            let answer = tokio::select! {
+                answer = self.link.subscribe(wanted.clone()) => answer,
+                // MOQT-14 §9.4 [D14-GOAWAY-1] [D14-GOAWAY-5]: nothing was given here yet, so it is asked for there.
+                Some(_) = watch.asked_away() => continue,
+            };
+            match answer {
+                Err(_) if self.link.is_asked_away() && self.stranded.is_none() => {}
+                Err(error) => return Err(error),
+                Ok((largest, meta)) => {
+                    *self.remainder.borrow_mut() = Some(Wanted {
+                        filter: remainder(&wanted.filter, largest),
+                        // Who goes on where it was needs none.
+                        new_group: false,
+                        ..wanted
+                    });
+                    return Ok((largest, meta));
+                }
             }
         }
+    }
+
+    /// With nothing subscribed, the next session takes over as soon as it is there.
+    async fn arrive_idle(&mut self) -> Result<(), ClientError> {
+        while self.link.is_asked_away() && self.stranded.is_none() {
+            match self.follower.take() {
+                Some(Ok(arrived)) => {
+                    let old = self.take_over(arrived);
+                    self.link.unsubscribe();
+                    self.part(old);
+                }
+                Some(Err(error)) => {
+                    warn!(self.options.log, "cannot move where the relay sends us"; "error" => %error);
+                    return Err(error);
+                }
+                None => self.follower.news().await,
+            }
+        }
+        Ok(())
     }
 
     /// The next thing that happened on the track.
     ///
     /// # Errors
-    /// The end of the session.
+    /// The end of the session, when no other takes its place.
     pub async fn next(&mut self) -> Result<Item, ClientError> {
         loop {
-            let Some(reading) = &mut self.reading else {
-                return Err(ClientError::Closed("nothing is subscribed".to_owned()));
-            };
-            if reading.ready.is_empty() {
-                reading.read();
-            }
-            if let Some(item) = reading.ready.pop_front() {
+            if let Some(item) = self.ready.pop_front() {
                 return Ok(item);
             }
-            if let Some(gone) = self.shared.gone.borrow().clone() {
-                return Ok(Item::Done(gone));
+            self.look_ahead();
+            if let Some(end) = self.turn() {
+                return end;
             }
-            self.check()?;
-            self.shared.news.notified().await;
+            if !self.ready.is_empty() {
+                continue;
+            }
+            let next = async {
+                match (&self.incoming, &self.tail) {
+                    (Some(incoming), _) => incoming.arrived.link.news().await,
+                    (None, Some(tail)) => tail.link.news().await,
+                    (None, None) => std::future::pending().await,
+                }
+            };
+            let due = self.due();
+            tokio::select! {
+                () = self.link.news(), if self.ended.is_none() => {}
+                () = next => {}
+                () = self.follower.news() => {}
+                () = until(due) => {}
+            }
         }
+    }
+
+    /// Takes note of GOAWAY and of what comes of it.
+    fn look_ahead(&mut self) {
+        if self.link.is_asked_away() && !self.leaving {
+            self.drop_tail();
+            self.leaving = true;
+            self.ledger.leaving();
+        }
+        match self.follower.take() {
+            Some(Ok(arrived)) => {
+                self.incoming = Some(Incoming {
+                    arrived,
+                    since: Instant::now(),
+                    reached: None,
+                });
+            }
+            Some(Err(error)) => {
+                warn!(self.options.log, "cannot move where the relay sends us"; "error" => %error);
+                self.ready.extend(self.ledger.give_up_all());
+                self.stranded = Some(error);
+            }
+            None => {}
+        }
+    }
+
+    /// Reads what can be read; the end when there is nothing more.
+    fn turn(&mut self) -> Option<Result<Item, ClientError>> {
+        self.read_tail();
+        let side = if self.leaving { Side::Old } else { Side::New };
+        while self.ready.is_empty() && self.ended.is_none() {
+            match self.link.poll() {
+                Polled::Item(item) => self.ready.extend(self.ledger.pass(side, item)),
+                Polled::Pending => break,
+                Polled::Gone(gone) if self.leaving && !is_final(&gone, &self.remainder) => {
+                    self.ended = Some(End::Gone(gone));
+                }
+                Polled::Gone(gone) => return self.done(gone),
+                Polled::Over(error) if self.leaving => self.ended = Some(End::Over(error)),
+                Polled::Over(error) => return Some(Err(error)),
+            }
+        }
+        if !self.ready.is_empty() {
+            return None;
+        }
+        if self.may_take_over() {
+            self.overlap_ends();
+        } else if self.ended.is_some() && self.stranded.is_some() {
+            let error = self.stranded.take();
+            return match self.ended.take()? {
+                End::Gone(gone) => self.done(gone),
+                End::Over(over) => Some(Err(error.unwrap_or(over))),
+            };
+        }
+        None
+    }
+
+    fn done(&mut self, gone: TrackGone) -> Option<Result<Item, ClientError>> {
+        self.ready.extend(self.ledger.give_up_all());
+        if self.ready.is_empty() {
+            return Some(Ok(Item::Done(gone)));
+        }
+        self.ready.push_back(Item::Done(gone));
+        None
+    }
+
+    fn read_tail(&mut self) {
+        let Some(tail) = &mut self.tail else {
+            return;
+        };
+        let over = loop {
+            match tail.link.poll() {
+                Polled::Item(item) => self.ready.extend(self.ledger.pass(Side::Old, item)),
+                Polled::Pending => break Instant::now() >= tail.until || !self.ledger.waits_for_old(),
+                Polled::Gone(_) | Polled::Over(_) => break true,
+            }
+        };
+        if over {
+            self.drop_tail();
+        }
+    }
+
+    fn drop_tail(&mut self) {
+        if let Some(tail) = self.tail.take() {
+            self.ledger.old_is_over();
+            self.part(tail.link);
+        }
+    }
+
+    /// Whether the next session has all that is still to come.
+    fn may_take_over(&mut self) -> bool {
+        let Some(incoming) = &mut self.incoming else {
+            return false;
+        };
+        let now = Instant::now();
+        if self.ended.is_some() || now >= incoming.since + LONGEST_OVERLAP {
+            return true;
+        }
+        let (largest, highest) = (incoming.arrived.largest, self.ledger.highest());
+        if highest < largest {
+            return false;
+        }
+        let reached = *incoming.reached.get_or_insert(now);
+        // What the new one gives first was given, or comes right behind what was.
+        let first = incoming.arrived.link.first_waiting();
+        let joins = first
+            .is_some_and(|first| highest.is_none_or(|highest| first <= highest || follows(highest, first)));
+        now >= reached + SETTLE || joins && self.ledger.is_complete(largest)
+    }
+
+    /// When something is to be done without news.
+    fn due(&self) -> Option<Instant> {
+        let tail = self.tail.as_ref().map(|tail| tail.until);
+        let incoming = self.incoming.as_ref().map(|incoming| match incoming.reached {
+            Some(reached) => reached + SETTLE,
+            None => incoming.since + LONGEST_OVERLAP,
+        });
+        tail.into_iter().chain(incoming).min()
+    }
+
+    /// The next session takes over; the old one is read for a moment longer if it can be.
+    fn overlap_ends(&mut self) {
+        let Some(mut incoming) = self.incoming.take() else {
+            return;
+        };
+        let missing = self.missing(&mut incoming.arrived);
+        let alive = self.ended.take().is_none();
+        let old = self.take_over(incoming.arrived);
+        self.ledger.merging();
+        if alive {
+            let until = Instant::now() + SETTLE;
+            self.tail = Some(Tail { link: old, until });
+        } else {
+            self.ledger.old_is_over();
+            self.part(old);
+        }
+        if let Some((start, end)) = missing {
+            self.fill(start, end);
+        }
+    }
+
+    /// What neither session gives: from the first place up to the last, both included.
+    fn missing(&mut self, arrived: &mut Arrived) -> Option<(Location, Location)> {
+        let largest = arrived.largest?;
+        if self.ended.is_none() && self.ledger.highest() >= Some(largest) {
+            return None;
+        }
+        let begin = match self.remainder.borrow().as_ref()?.filter {
+            SubscribeFilter::AbsoluteStart(start) | SubscribeFilter::AbsoluteRange { start, .. } => start,
+            SubscribeFilter::LargestObject | SubscribeFilter::NextGroupStart => Location::ZERO,
+        };
+        let start = self.ledger.resume_at(begin);
+        (start <= largest).then_some((start, largest))
+    }
+
+    /// The old session died before it gave these, and the new one's subscription begins after them.
+    fn fill(&mut self, start: Location, end: Location) {
+        warn!(self.options.log, "objects between two sessions are missing"; "from" => ?start, "to" => ?end);
+        self.ready.push_back(Item::Lost);
+    }
+
+    /// Goes on with the next session; gives back the one before.
+    fn take_over(&mut self, arrived: Arrived) -> Link {
+        let Arrived { link, name, .. } = arrived;
+        // MOQT-14 §8.3.1 [D14-GOAWAY-5]
+        info!(self.options.log, "moved because the relay asked for it"; "to" => &name);
+        self.options.moving.notice.tell(&name);
+        self.follower = Follower::start(
+            self.options.clone(),
+            self.env.clone(),
+            &link,
+            Rc::clone(&self.remainder),
+        );
+        self.leaving = false;
+        std::mem::replace(&mut self.link, link)
+    }
+
+    fn part(&mut self, link: Link) {
+        self.parting.retain(|task| !task.is_finished());
+        self.parting.push(actix_rt::spawn(link.leave()));
     }
 
     /// Ends the subscription.
     pub fn unsubscribe(&mut self) {
-        if let Some(reading) = self.reading.take() {
-            mailbox::signal(
-                &reading.track,
-                Detach {
-                    reader: reading.reader,
-                },
-            );
+        self.remainder.take();
+        self.ledger = Ledger::default();
+        self.ready.clear();
+        self.ended = None;
+        self.drop_tail();
+        self.link.unsubscribe();
+        if let Some(incoming) = self.incoming.take() {
+            let mut old = self.take_over(incoming.arrived);
+            self.link.unsubscribe();
+            old.unsubscribe();
+            self.part(old);
         }
     }
 
     /// The connection, for its figures.
     #[must_use]
     pub const fn conn(&self) -> &crate::transport::ConnHandle {
-        &self.node.conn
+        self.link.conn()
     }
 
     /// Ends the session in an orderly way and waits until the relay was told.
     pub async fn close(mut self) {
-        self.unsubscribe();
-        mailbox::signal(
-            &self.node.session,
-            Shutdown {
-                code: CloseCode::NoError,
-                reason: "done",
+        let incoming = self.incoming.take().map(|incoming| incoming.arrived.link);
+        let tail = self.tail.take().map(|tail| tail.link);
+        let Self { link, parting, .. } = self;
+        for other in incoming.into_iter().chain(tail) {
+            drop(actix_rt::spawn(other.leave()));
+        }
+        link.leave().await;
+        futures::future::join_all(parting).await;
+    }
+}
+
+/// Nothing more comes, wherever one asks.
+fn is_final(gone: &TrackGone, remainder: &Remainder) -> bool {
+    let ends = matches!(
+        remainder.borrow().as_ref().map(|wanted| &wanted.filter),
+        Some(SubscribeFilter::AbsoluteRange { .. })
+    );
+    gone.status == PublishDoneStatus::TrackEnded
+        || ends && gone.status == PublishDoneStatus::SubscriptionEnded
+}
+
+/// Nothing can stand between the two.
+const fn follows(before: Location, next: Location) -> bool {
+    before.group == next.group && before.object.saturating_add(1) == next.object
+}
+
+/// What is left of a filter once it was worked out, as a filter for another relay. MOQT-14 §9.7 [D14-SUB-3]
+fn remainder(wanted: &SubscribeFilter, largest: Option<Location>) -> SubscribeFilter {
+    match filter::resolve(wanted, largest) {
+        Ok(filter) => match filter.end_group {
+            Some(end_group) => SubscribeFilter::AbsoluteRange {
+                start: filter.start,
+                end_group,
             },
-        );
-        let closed = async {
-            while self.shared.closed.borrow().is_none() {
-                self.shared.news.notified().await;
-            }
-        };
-        drop(tokio::time::timeout(CLOSE_DEADLINE, closed).await);
-        let mut endpoint = self.node.endpoint.clone();
-        drop(tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await);
+            None => SubscribeFilter::AbsoluteStart(filter.start),
+        },
+        // The relay accepted it all the same.
+        Err(_) => *wanted,
     }
 }
 
-impl Reading {
-    /// Takes everything that the log has.
-    fn read(&mut self) {
-        let log = self.log;
-        if handle::read(log, |log| self.read_from(log)).is_none() && !self.open.is_empty() {
-            self.open.clear();
-            self.ready.push_back(Item::Lost);
-        }
-    }
-
-    fn read_from(&mut self, log: &TrackLog) {
-        let now = Instant::now();
-        loop {
-            match log.next_subgroup(&mut self.cursor) {
-                Next::Ready(seq) => {
-                    if let Some(info) = log.subgroup(seq) {
-                        let (group, subgroup) = (info.group, info.subgroup);
-                        self.ready.push_back(Item::Opened { group, subgroup });
-                        let open = Open {
-                            group,
-                            subgroup,
-                            priority: info.priority,
-                            position: Position::default(),
-                            object: None,
-                        };
-                        self.open.insert(seq, open);
-                    }
-                }
-                Next::Lagged(_) => self.ready.push_back(Item::Lost),
-                Next::Pending => break,
-            }
-        }
-        let ready = &mut self.ready;
-        self.open.retain(|seq, open| open.read(log, *seq, now, ready));
-        loop {
-            match log.next_datagram(&mut self.cursor) {
-                Next::Ready(datagram) => self.ready.push_back(Item::Object(ReceivedObject {
-                    location: datagram.location,
-                    subgroup: None,
-                    priority: datagram.priority,
-                    status: datagram.status,
-                    extensions: datagram.extensions.clone(),
-                    payload: vec![datagram.payload.clone()],
-                    at: now,
-                })),
-                Next::Lagged(_) => self.ready.push_back(Item::Lost),
-                Next::Pending => break,
-            }
-        }
-    }
-}
-
-impl Open {
-    /// Reads what there is; false when the subgroup is over.
-    fn read(&mut self, log: &TrackLog, seq: SubgroupSeq, now: Instant, ready: &mut VecDeque<Item>) -> bool {
-        loop {
-            match log.read(seq, &mut self.position) {
-                Read::Object(object) => self.object = Some((object.header.clone(), Vec::new(), 0)),
-                Read::Payload(bytes) => {
-                    if let Some((_, payload, have)) = &mut self.object {
-                        *have += bytes.len() as u64;
-                        payload.push(bytes);
-                    }
-                }
-                Read::End(end) => {
-                    ready.push_back(Item::Closed {
-                        group: self.group,
-                        subgroup: self.subgroup,
-                        end,
-                    });
-                    return false;
-                }
-                Read::Pending => return true,
-                Read::Evicted => {
-                    ready.push_back(Item::Lost);
-                    return false;
-                }
-            }
-            let whole = self
-                .object
-                .as_ref()
-                .is_some_and(|(header, _, have)| *have >= header.payload_len);
-            if whole && let Some((header, payload, _)) = self.object.take() {
-                ready.push_back(Item::Object(ReceivedObject {
-                    location: Location::new(self.group, header.id),
-                    subgroup: Some(self.subgroup),
-                    priority: self.priority,
-                    status: header.status,
-                    extensions: header.extensions,
-                    payload,
-                    at: now,
-                }));
-            }
-        }
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

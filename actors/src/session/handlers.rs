@@ -309,7 +309,7 @@ impl Handler<PublishTrack> for SessionActor {
             track: msg.track.name.clone(),
             alias,
             group_order: GroupOrder::Ascending,
-            largest: None,
+            largest: msg.largest,
             // The peer says when it wants objects.
             forward: false,
             params: MessageParams::default(),

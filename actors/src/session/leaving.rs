@@ -21,7 +21,7 @@ pub struct AskToLeave {
     pub uri: Bytes,
 }
 
-/// Answered as soon as the peer has no subscription to what we publish.
+/// Answered as soon as the peer wants no objects of ours.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Unread;
@@ -35,9 +35,17 @@ impl SessionActor {
         self.tell(SessionNews::Goaway(uri));
     }
 
+    /// A subscription that wants no objects, as a PUBLISH that nobody follows, is no reader. [D14-SUB-2]
+    fn is_read(&self) -> bool {
+        self.children
+            .subscriptions
+            .values()
+            .any(|slot| slot.spec.forward())
+    }
+
     /// Answers those who wait for the last reader to leave.
     pub(super) fn check_unread(&mut self) {
-        if self.children.subscriptions.is_empty() {
+        if !self.is_read() {
             self.unread.drain(..).for_each(|reply| reply.send(()));
         }
     }
@@ -66,7 +74,7 @@ impl Handler<AskToLeave> for SessionActor {
 impl Handler<Unread> for SessionActor {
     type Result = Reply<()>;
     fn handle(&mut self, _: Unread, _: &mut Context<Self>) -> Self::Result {
-        if self.children.subscriptions.is_empty() {
+        if !self.is_read() {
             return Reply::Now(());
         }
         self.unread.retain(|reply| !ReplyTo::is_abandoned(reply));

@@ -4,6 +4,7 @@ use crate::track::{SourceId, TrackActor, TrackRef, UpstreamTerms};
 use actix::{Addr, Message};
 use bytes::Bytes;
 use laps_protocol::moqt::error::{CloseCode, DecodeError};
+use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDone, PublishOk, RequestError, RequestId, RequestKind};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::TrackAlias;
@@ -123,6 +124,8 @@ pub struct Breach(pub DecodeError);
 pub struct PublishTrack {
     /// The track.
     pub track: TrackRef,
+    /// The largest place written so far.
+    pub largest: Option<Location>,
 }
 
 /// End the session once the peer has what was said before.

@@ -64,11 +64,12 @@ impl SessionActor {
         .start()
     }
 
-    pub(super) fn update_subscription(&self, id: RequestId, update: SubscribeUpdate) {
+    pub(super) fn update_subscription(&mut self, id: RequestId, update: SubscribeUpdate) {
         if let Some(slot) = self.children.subscriptions.get(&id) {
             slot.spec.update(&update);
             mailbox::signal(&slot.addr, subscription::Update(update));
         }
+        self.check_unread();
     }
 
     /// MOQT-14 §9.20 [D14-SUB-28]

@@ -337,6 +337,10 @@ impl TrackActor {
             && self.phase == Phase::Live
             && matches!(self.sources.active(), Some((_, publisher)) if matches!(publisher.source, Source::Announced { .. }));
         match (idle, self.linger) {
+            (true, None) if self.config.linger.is_zero() => {
+                let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
+                self.finish(ctx, &gone);
+            }
             (true, None) => {
                 self.linger = Some(ctx.run_later(self.config.linger, |actor, ctx| {
                     let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");

@@ -1,0 +1,266 @@
+//! What a subscriber was given, so that a second session gives it nothing twice.
+
+use super::item::Item;
+use laps_protocol::moqt::location::{GroupId, Location, ObjectId, SubgroupId};
+use laps_protocol::relay::track_log::StreamEnd;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most ranges of object ids that are remembered: 4096 groups without holes, a minute of audio with a group a frame.
+/// What is older counts as given.
+const MAX_RANGES: usize = 4096;
+/// Most ended streams that are remembered.
+const MAX_ENDED: usize = 1024;
+
+/// Which session something comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The one that is to be left.
+    Old,
+    /// The one that stays.
+    New,
+}
+
+/// What becomes of streams and objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    /// There has been one session only: everything passes.
+    #[default]
+    Alone,
+    /// It is to be left: what it resets may go on in the next one.
+    Leaving,
+    /// Two sessions, or one that took over: each stream and object passes once.
+    Merging,
+}
+
+type StreamId = (GroupId, SubgroupId);
+
+/// A subgroup's stream as the user sees it: it begins and ends once, on however many sessions it comes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stream {
+    old: usize,
+    new: usize,
+    /// The place after the last object.
+    next: ObjectId,
+    /// How the old session ended it too early.
+    cut: Option<StreamEnd>,
+}
+
+/// Objects and streams that were handed out.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    mode: Mode,
+    /// By group, ranges of object ids: first and one past the last.
+    given: BTreeMap<GroupId, BTreeMap<ObjectId, ObjectId>>,
+    ranges: usize,
+    /// Groups below this are forgotten, and count as given.
+    floor: GroupId,
+    highest: Option<Location>,
+    streams: BTreeMap<StreamId, Stream>,
+    ended: BTreeSet<StreamId>,
+}
+
+impl Ledger {
+    /// The session that gives is to be left, and is `Old` from now on; what it resets is held back.
+    pub(super) fn leaving(&mut self) {
+        if self.mode == Mode::Alone {
+            self.mode = Mode::Leaving;
+        }
+        for stream in self.streams.values_mut() {
+            stream.old += std::mem::take(&mut stream.new);
+        }
+    }
+
+    /// Another session hands out objects too.
+    pub(super) const fn merging(&mut self) {
+        self.mode = Mode::Merging;
+    }
+
+    /// The old session gives nothing any more.
+    pub(super) fn old_is_over(&mut self) {
+        self.streams.values_mut().for_each(|stream| stream.old = 0);
+    }
+
+    /// The largest place that was given.
+    pub(super) const fn highest(&self) -> Option<Location> {
+        self.highest
+    }
+
+    /// Takes note of an item; gives what of it the user is to see.
+    pub(super) fn pass(&mut self, side: Side, item: Item) -> Vec<Item> {
+        let passes = match &item {
+            Item::Opened { group, subgroup } => self.opened(side, (*group, *subgroup)),
+            Item::Closed { group, subgroup, end } => self.closed(side, (*group, *subgroup), *end),
+            Item::Object(object) => {
+                if self.mode == Mode::Merging && self.has(object.location) {
+                    return Vec::new();
+                }
+                self.note(object.location);
+                if let Some(subgroup) = object.subgroup
+                    && let Some(stream) = self.streams.get_mut(&(object.location.group, subgroup))
+                {
+                    stream.next = stream.next.max(object.location.object.saturating_add(1));
+                }
+                if side == Side::New {
+                    let mut items = self.give_up(object.location.group);
+                    items.push(item);
+                    return items;
+                }
+                true
+            }
+            Item::Lost | Item::Done(_) => true,
+        };
+        if passes { vec![item] } else { Vec::new() }
+    }
+
+    fn opened(&mut self, side: Side, id: StreamId) -> bool {
+        if self.mode == Mode::Merging && self.ended.contains(&id) {
+            return false;
+        }
+        let known = self.streams.contains_key(&id);
+        let stream = self.streams.entry(id).or_default();
+        match side {
+            Side::Old => stream.old += 1,
+            Side::New => stream.new += 1,
+        }
+        stream.cut = None;
+        self.mode != Mode::Merging || !known
+    }
+
+    fn closed(&mut self, side: Side, id: StreamId, end: StreamEnd) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            // The other session's copy ended before.
+            return self.mode != Mode::Merging;
+        };
+        match side {
+            Side::Old => stream.old = stream.old.saturating_sub(1),
+            Side::New => stream.new = stream.new.saturating_sub(1),
+        }
+        let open = stream.old + stream.new > 0;
+        if side == Side::Old && self.mode != Mode::Alone && matches!(end, StreamEnd::Reset(_)) {
+            // Perhaps only because the session ends; the next one tells.
+            stream.cut = (!open).then_some(end);
+            return false;
+        }
+        if open {
+            return self.mode == Mode::Alone;
+        }
+        self.streams.remove(&id);
+        self.ended.insert(id);
+        if self.ended.len() > MAX_ENDED {
+            self.ended.pop_first();
+        }
+        true
+    }
+
+    /// The new session is in `group`: what was cut two groups before does not go on. A stream that the old session
+    /// left open is forgotten then too.
+    fn give_up(&mut self, group: GroupId) -> Vec<Item> {
+        let mut items = Vec::new();
+        while let Some(entry) = self.streams.first_entry()
+            && entry.key().0.saturating_add(1) < group
+            && entry.get().old + entry.get().new == 0
+        {
+            let ((group, subgroup), stream) = entry.remove_entry();
+            if let Some(end) = stream.cut {
+                items.push(Item::Closed { group, subgroup, end });
+            }
+        }
+        items
+    }
+
+    /// Nothing goes on: the ends that were held back.
+    pub(super) fn give_up_all(&mut self) -> Vec<Item> {
+        let cut: Vec<_> = self
+            .streams
+            .iter()
+            .filter_map(|(id, stream)| Some((*id, stream.cut?)))
+            .collect();
+        self.streams.retain(|_, stream| stream.cut.is_none());
+        cut.into_iter()
+            .map(|((group, subgroup), end)| Item::Closed { group, subgroup, end })
+            .collect()
+    }
+
+    fn has(&self, at: Location) -> bool {
+        at.group < self.floor
+            || self
+                .given
+                .get(&at.group)
+                .and_then(|ranges| ranges.range(..=at.object).next_back())
+                .is_some_and(|(_, end)| at.object < *end)
+    }
+
+    fn note(&mut self, at: Location) {
+        self.highest = self.highest.max(Some(at));
+        if at.group < self.floor {
+            return;
+        }
+        let ranges = self.given.entry(at.group).or_default();
+        let before = ranges.len();
+        let next = at.object.saturating_add(1);
+        let joined = ranges.range(..=at.object).next_back();
+        let (start, mut end) = match joined.map(|(start, end)| (*start, *end)) {
+            Some((start, end)) if end >= at.object => (start, end.max(next)),
+            Some(_) | None => (at.object, next),
+        };
+        if let Some(after) = ranges.remove(&end) {
+            end = after;
+        }
+        ranges.insert(start, end);
+        self.ranges = (self.ranges + ranges.len()).saturating_sub(before);
+        while self.ranges > MAX_RANGES && self.given.len() > 1 {
+            if let Some((group, forgotten)) = self.given.pop_first() {
+                self.ranges = self.ranges.saturating_sub(forgotten.len());
+                self.floor = group.saturating_add(1);
+            }
+        }
+    }
+
+    /// The first place in the group that was not given, beginning with the first one that was.
+    fn first_hole(&self, group: GroupId) -> Option<ObjectId> {
+        let (_, end) = self.given.get(&group)?.first_key_value()?;
+        Some(*end)
+    }
+
+    /// Everything up to `largest` was given, as far as the streams of the old session tell.
+    pub(super) fn is_complete(&self, largest: Option<Location>) -> bool {
+        let Some(largest) = largest else {
+            return true;
+        };
+        let whole = self
+            .first_hole(largest.group)
+            .is_some_and(|hole| hole > largest.object);
+        self.streams.iter().all(|((group, _), stream)| {
+            let behind = *group < largest.group || *group == largest.group && stream.next <= largest.object;
+            stream.old == 0 || !behind || (*group == largest.group && whole)
+        })
+    }
+
+    /// Streams that only the old session can end: those that the new one carries too are in its hands.
+    pub(super) fn waits_for_old(&self) -> bool {
+        self.streams
+            .values()
+            .any(|stream| stream.old > 0 && stream.new == 0)
+    }
+
+    /// The first place from which on something may be missing, `start` being where the subscription began.
+    pub(super) fn resume_at(&self, start: Location) -> Location {
+        let Some(highest) = self.highest else {
+            return start;
+        };
+        let hole = self
+            .first_hole(highest.group)
+            .unwrap_or_else(|| highest.object.saturating_add(1));
+        let begun = Location::new(highest.group, hole);
+        let open = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.cut.is_some() || stream.old > 0)
+            .map(|((group, _), stream)| Location::new(*group, stream.next));
+        open.fold(begun, Location::min).max(start)
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

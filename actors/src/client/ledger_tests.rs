@@ -1,0 +1,140 @@
+use super::*;
+use crate::client::ReceivedObject;
+use bytes::Bytes;
+use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::object::ObjectStatus;
+use std::time::Instant;
+
+fn object(group: u64, id: u64) -> Item {
+    Item::Object(ReceivedObject {
+        location: Location::new(group, id),
+        subgroup: Some(0),
+        priority: 0,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload: Vec::new(),
+        at: Instant::now(),
+    })
+}
+
+const fn opened(group: u64) -> Item {
+    Item::Opened { group, subgroup: 0 }
+}
+
+const fn fin(group: u64) -> Item {
+    Item::Closed {
+        group,
+        subgroup: 0,
+        end: StreamEnd::Fin,
+    }
+}
+
+const fn reset(group: u64) -> Item {
+    Item::Closed {
+        group,
+        subgroup: 0,
+        end: StreamEnd::Reset(ResetCode::Cancelled),
+    }
+}
+
+/// What passes, as text.
+fn pass(ledger: &mut Ledger, side: Side, item: Item) -> String {
+    let text = |item: Item| match item {
+        Item::Opened { group, .. } => format!("o{group}"),
+        Item::Object(object) => format!("{}.{}", object.location.group, object.location.object),
+        Item::Closed { group, end, .. } => match end {
+            StreamEnd::Fin => format!("f{group}"),
+            StreamEnd::Reset(_) => format!("r{group}"),
+        },
+        Item::Lost | Item::Done(_) => String::new(),
+    };
+    let passed: Vec<_> = ledger.pass(side, item).into_iter().map(text).collect();
+    passed.join(" ")
+}
+
+/// D14-GOAWAY-5
+#[test]
+fn a_stream_that_goes_on_in_the_next_session_is_one_stream() {
+    let mut ledger = Ledger::default();
+    for (item, seen) in [(opened(7), "o7"), (object(7, 0), "7.0"), (object(7, 1), "7.1")] {
+        assert_eq!(pass(&mut ledger, Side::Old, item), seen);
+    }
+    ledger.leaving();
+    assert!(!ledger.is_complete(Some(Location::new(7, 2))));
+    assert!(ledger.is_complete(Some(Location::new(7, 1))));
+    ledger.merging();
+    for (side, item, seen) in [
+        (Side::New, opened(7), ""),
+        (Side::New, object(7, 1), ""),
+        (Side::New, object(7, 2), "7.2"),
+        (Side::Old, object(7, 2), ""),
+        (Side::Old, object(7, 3), "7.3"),
+        (Side::Old, fin(7), ""),
+        (Side::New, object(7, 3), ""),
+        (Side::New, fin(7), "f7"),
+        (Side::Old, opened(8), "o8"),
+        (Side::Old, object(8, 0), "8.0"),
+        (Side::Old, fin(8), "f8"),
+        (Side::New, opened(8), ""),
+        (Side::New, object(8, 0), ""),
+        (Side::New, fin(8), ""),
+    ] {
+        assert_eq!(pass(&mut ledger, side, item), seen);
+    }
+}
+
+#[test]
+fn what_the_old_session_cuts_is_cut_only_if_it_does_not_go_on() {
+    for goes_on in [true, false] {
+        let mut ledger = Ledger::default();
+        pass(&mut ledger, Side::Old, opened(7));
+        pass(&mut ledger, Side::Old, object(7, 0));
+        ledger.leaving();
+        assert_eq!(pass(&mut ledger, Side::Old, reset(7)), "");
+        assert_eq!(ledger.resume_at(Location::ZERO), Location::new(7, 1));
+        ledger.merging();
+        if goes_on {
+            assert_eq!(pass(&mut ledger, Side::New, opened(7)), "");
+            assert_eq!(pass(&mut ledger, Side::New, object(7, 1)), "7.1");
+            assert_eq!(pass(&mut ledger, Side::New, fin(7)), "f7");
+        }
+        assert_eq!(pass(&mut ledger, Side::New, object(8, 0)), "8.0");
+        let late = pass(&mut ledger, Side::New, object(9, 0));
+        assert_eq!(late, if goes_on { "9.0" } else { "r7 9.0" });
+    }
+}
+
+#[test]
+fn alone_a_session_is_passed_as_it_is() {
+    let mut ledger = Ledger::default();
+    for (item, seen) in [
+        (opened(1), "o1"),
+        (object(1, 0), "1.0"),
+        (object(1, 0), "1.0"),
+        (reset(1), "r1"),
+        (opened(1), "o1"),
+        (fin(1), "f1"),
+    ] {
+        assert_eq!(pass(&mut ledger, Side::Old, item), seen);
+    }
+}
+
+#[test]
+fn ranges_join_and_are_bounded() {
+    let mut ledger = Ledger::default();
+    for id in [0, 2, 1, 5, 4] {
+        ledger.note(Location::new(3, id));
+    }
+    assert_eq!(ledger.given[&3], BTreeMap::from([(0, 3), (4, 6)]));
+    assert_eq!(ledger.ranges, 2);
+    for (id, given) in [(0, true), (2, true), (3, false), (4, true), (5, true), (6, false)] {
+        assert_eq!(ledger.has(Location::new(3, id)), given);
+    }
+    assert_eq!(ledger.resume_at(Location::ZERO), Location::new(3, 3));
+    for group in 4..10_000 {
+        ledger.note(Location::new(group, 0));
+    }
+    assert!(ledger.ranges <= MAX_RANGES && ledger.given.len() <= MAX_RANGES);
+    assert!(ledger.has(Location::new(3, 3)), "forgotten is given");
+    assert!(!ledger.has(Location::new(9_999, 1)));
+}

@@ -1,0 +1,334 @@
+//! One session of a subscriber, with at most one subscription.
+
+use super::connect::{ClientError, Node, Options, Target};
+use super::item::{Item, Wanted};
+use super::reading::Reading;
+use crate::session::{SessionNews, Shutdown};
+use crate::shard::Env;
+use crate::supervise::mailbox::{self, AskError, Credit, Wake};
+use crate::track::{
+    self, Attach, Attached, Detach, Gather, ReaderId, Source, SourceId, TrackActor, TrackAdvanced, TrackGone,
+    TrackMeta, UpstreamTerms, WantNewGroup,
+};
+use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use bytes::Bytes;
+use laps_protocol::moqt::error::CloseCode;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::RequestError;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// How long the end of the session may take to reach the relay.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long the last packets of a session may take.
+const IDLE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How far a session has come.
+#[derive(Clone, Debug, Default)]
+struct State {
+    established: bool,
+    goaway: Option<Bytes>,
+    closed: Option<String>,
+}
+
+/// What a session's actor tells those who read.
+#[derive(Debug, Default)]
+struct Shared {
+    news: Notify,
+    state: watch::Sender<State>,
+    gone: RefCell<Option<TrackGone>>,
+}
+
+/// Hears of news of the track and the session.
+///
+/// Parent: the command that started it. Arbiter: the client's. Restart: never. In: `TrackAdvanced`, `TrackGone`,
+/// [`SessionNews`]. Out: nothing; its [`Subscriber`](super::Subscriber) reads the log. Lost on death: the subscriber
+/// hears no more.
+#[derive(Debug)]
+pub struct SubscriberActor {
+    shared: Rc<Shared>,
+    credit: Credit,
+}
+
+impl Actor for SubscriberActor {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.shared.news.notify_one();
+    }
+}
+
+impl Handler<TrackAdvanced> for SubscriberActor {
+    type Result = ();
+    fn handle(&mut self, _: TrackAdvanced, _: &mut Self::Context) {
+        self.credit.consumed();
+        self.shared.news.notify_one();
+    }
+}
+
+impl Handler<TrackGone> for SubscriberActor {
+    type Result = ();
+    fn handle(&mut self, msg: TrackGone, _: &mut Self::Context) {
+        *self.shared.gone.borrow_mut() = Some(msg);
+        self.shared.news.notify_one();
+    }
+}
+
+impl Handler<SessionNews> for SubscriberActor {
+    type Result = ();
+    fn handle(&mut self, msg: SessionNews, _: &mut Self::Context) {
+        self.shared.state.send_modify(|state| match msg {
+            SessionNews::Established(_) => state.established = true,
+            SessionNews::Goaway(uri) => state.goaway = Some(uri),
+            SessionNews::Closed { why, .. } => state.closed = Some(why),
+            SessionNews::NamespaceOk(_)
+            | SessionNews::PublishOk(..)
+            | SessionNews::Rejected(..)
+            | SessionNews::Subscribed(_) => {}
+        });
+        self.shared.news.notify_one();
+    }
+}
+
+/// What a subscription has for its reader.
+#[derive(Debug)]
+pub(super) enum Polled {
+    /// Something that happened on the track.
+    Item(Item),
+    /// Nothing until [`Link::news`].
+    Pending,
+    /// The relay ended the subscription.
+    Gone(TrackGone),
+    /// The session is over.
+    Over(ClientError),
+}
+
+/// A session of a subscriber. Dropped, it is ended.
+#[derive(Debug)]
+pub(super) struct Link {
+    node: Node,
+    target: Target,
+    actor: Addr<SubscriberActor>,
+    shared: Rc<Shared>,
+    credit: Credit,
+    reading: Option<Reading>,
+    /// Asked for, and not answered.
+    asking: Option<(Addr<TrackActor>, ReaderId)>,
+}
+
+/// Sees how a session fares.
+#[derive(Clone, Debug)]
+pub(super) struct Watch(watch::Receiver<State>);
+
+impl Watch {
+    /// Where the relay wants us to go; none when the session ended without such a wish.
+    pub(super) async fn asked_away(&self) -> Option<Bytes> {
+        let mut state = self.0.clone();
+        let told = state.wait_for(|state| state.goaway.is_some() || state.closed.is_some());
+        told.await.ok()?.goaway.clone()
+    }
+
+    /// Resolves when the session is over.
+    pub(super) async fn over(self) {
+        let mut state = self.0;
+        drop(state.wait_for(|state| state.closed.is_some()).await);
+    }
+}
+
+impl Link {
+    /// Connects and completes SETUP.
+    pub(super) async fn connect(env: &Env, options: &Options, target: &Target) -> Result<Self, ClientError> {
+        let shared = Rc::new(Shared::default());
+        let context = Context::<SubscriberActor>::new();
+        let (_, credit) = Wake::<TrackAdvanced>::new(context.address().recipient());
+        let actor = context.run(SubscriberActor {
+            shared: Rc::clone(&shared),
+            credit: credit.clone(),
+        });
+        let deadline = options.session.core.setup_timeout;
+        let node = Node::join(env.clone(), options, target, actor.clone().recipient()).await?;
+        let link = Self {
+            node,
+            target: target.clone(),
+            actor,
+            shared,
+            credit,
+            reading: None,
+            asking: None,
+        };
+        let mut state = link.shared.state.subscribe();
+        let established = state.wait_for(|state| state.established || state.closed.is_some());
+        match tokio::time::timeout(deadline, established).await {
+            Ok(_) => link.check()?,
+            Err(_) => return Err(ClientError::Timeout),
+        }
+        Ok(link)
+    }
+
+    fn check(&self) -> Result<(), ClientError> {
+        match &self.shared.state.borrow().closed {
+            Some(why) => Err(ClientError::Closed(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Subscribes; the answer is the largest place that existed before.
+    pub(super) async fn subscribe(
+        &mut self,
+        wanted: Wanted,
+    ) -> Result<(Option<Location>, TrackMeta), ClientError> {
+        self.unsubscribe();
+        self.shared.gone.take();
+        let env = &self.node.env;
+        let track = TrackActor::new(track::Birth {
+            name: wanted.track,
+            epoch: 0,
+            config: Arc::clone(&env.track),
+            registry: env.registry.clone(),
+            log: env.log.clone(),
+            faults: env.faults.clone(),
+            guard: None,
+            terms: UpstreamTerms {
+                filter: wanted.filter,
+                priority: wanted.priority,
+                ..UpstreamTerms::default()
+            },
+            source: (
+                SourceId::next(),
+                Source::Announced {
+                    session: self.node.session.clone(),
+                },
+            ),
+        })
+        .start();
+        let reader = ReaderId::next();
+        mailbox::signal(
+            &track,
+            Gather {
+                readers: vec![reader],
+            },
+        );
+        if wanted.new_group {
+            mailbox::signal(&track, WantNewGroup);
+        }
+        let attach = Attach {
+            reader,
+            wake: Wake::sharing(self.actor.clone().recipient(), &self.credit),
+            gone: self.actor.clone().recipient(),
+            forward: true,
+        };
+        let deadline = env.track.answer_deadline();
+        self.asking = Some((track.clone(), reader));
+        match mailbox::ask(&track, attach, deadline).await {
+            Ok(Ok(Attached {
+                log,
+                edge,
+                largest,
+                meta,
+            })) => {
+                self.asking = None;
+                self.reading = Some(Reading::new(track, reader, log, edge.cursor));
+                Ok((largest, meta))
+            }
+            Ok(Err(why)) => {
+                self.check()?;
+                Err(ClientError::Rejected(RequestError {
+                    reason: why.reason,
+                    phrase: why.phrase,
+                }))
+            }
+            Err(AskError::Deadline) => Err(ClientError::Timeout),
+            Err(AskError::MailboxClosed) => {
+                self.check()?;
+                Err(ClientError::Closed("the track failed".to_owned()))
+            }
+        }
+    }
+
+    /// What there is now; the end only when all before it is read.
+    pub(super) fn poll(&mut self) -> Polled {
+        let Some(reading) = &mut self.reading else {
+            return Polled::Over(ClientError::Closed("nothing is subscribed".to_owned()));
+        };
+        if let Some(item) = reading.next() {
+            return Polled::Item(item);
+        }
+        if let Some(gone) = self.shared.gone.borrow().clone() {
+            return Polled::Gone(gone);
+        }
+        match self.check() {
+            Ok(()) => Polled::Pending,
+            Err(error) => Polled::Over(error),
+        }
+    }
+
+    /// The place of the first object that waits to be read.
+    pub(super) fn first_waiting(&mut self) -> Option<Location> {
+        self.reading.as_mut()?.first_waiting()
+    }
+
+    /// Resolves when there may be something to read.
+    pub(super) async fn news(&self) {
+        self.shared.news.notified().await;
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        Watch(self.shared.state.subscribe())
+    }
+
+    /// Whether the relay wants us to go.
+    pub(super) fn is_asked_away(&self) -> bool {
+        self.shared.state.borrow().goaway.is_some()
+    }
+
+    pub(super) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(super) const fn conn(&self) -> &crate::transport::ConnHandle {
+        &self.node.conn
+    }
+
+    fn let_go(&mut self) -> Option<(Addr<TrackActor>, ReaderId)> {
+        let reading = self.reading.take();
+        self.asking
+            .take()
+            .or_else(|| reading.map(|reading| (reading.track, reading.reader)))
+    }
+
+    /// Ends the subscription.
+    pub(super) fn unsubscribe(&mut self) {
+        if let Some((track, reader)) = self.let_go() {
+            mailbox::signal(&track, Detach { reader });
+        }
+    }
+
+    /// Ends the subscription, then the session in an orderly way, and waits until the relay was told.
+    pub(super) async fn leave(mut self) {
+        if let Some((track, reader)) = self.let_go() {
+            // MOQT-14 §8.3.1 [D14-GOAWAY-5]: answered when the track has told the session to unsubscribe, so that
+            // UNSUBSCRIBE goes ahead of the end.
+            mailbox::ask(&track, Detach { reader }, CLOSE_DEADLINE).await.ok();
+        }
+        self.shut_down();
+        drop(tokio::time::timeout(CLOSE_DEADLINE, self.watch().over()).await);
+        let mut endpoint = self.node.endpoint.clone();
+        drop(tokio::time::timeout(IDLE_DEADLINE, endpoint.wait_idle()).await);
+    }
+
+    fn shut_down(&self) {
+        // MOQT-14 §3.5 [D14-GOAWAY-3]
+        let code = CloseCode::NoError;
+        mailbox::signal(&self.node.session, Shutdown { code, reason: "done" });
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.unsubscribe();
+        self.shut_down();
+    }
+}
