@@ -7,7 +7,9 @@
 )]
 
 mod eviction;
+mod late_joiner;
 mod live_edge;
+mod past;
 mod reader;
 mod replica;
 mod script;

@@ -173,10 +173,11 @@ impl TrackLog {
             self.past.ages.remove(&(filed, id));
             self.past.ages.insert((again, id));
         }
-        if let Some(at) = self.past.absence_at
-            && now.saturating_duration_since(at) >= most
-        {
-            self.forget_absence();
+        if self.past.knows_absent_groups() {
+            let at = *self.past.absence_at.get_or_insert(now);
+            if now.saturating_duration_since(at) >= most {
+                self.forget_absence();
+            }
         }
     }
 
@@ -184,10 +185,10 @@ impl TrackLog {
     pub(in crate::relay::track_log) fn next_old_past(&self) -> Option<Instant> {
         let group = self.past.ages.first().map(|&(filed, _)| filed.or(self.past.now));
         let group = group.flatten().and_then(|at| at.checked_add(self.limits.max_age));
-        let absence = self
-            .past
-            .absence_at
-            .and_then(|at| at.checked_add(self.limits.max_age));
+        // What was learnt before any time was known is as old as the first time that is.
+        let absence = self.past.absence_at.or(self.past.now);
+        let absence = absence.filter(|_| self.past.knows_absent_groups());
+        let absence = absence.and_then(|at| at.checked_add(self.limits.max_age));
         group.into_iter().chain(absence).min()
     }
 }

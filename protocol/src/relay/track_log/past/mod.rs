@@ -65,6 +65,12 @@ pub(super) struct Store {
     pub(super) now: Option<Instant>,
 }
 
+impl Store {
+    pub(super) fn knows_absent_groups(&self) -> bool {
+        self.told_groups.len() + self.absent_groups.len() > 0
+    }
+}
+
 /// What is kept of one group.
 #[derive(Debug, Default)]
 pub(super) struct PastGroup {
