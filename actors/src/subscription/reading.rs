@@ -11,6 +11,7 @@ use laps_protocol::relay::follow;
 use laps_protocol::relay::lane::LaneReader;
 use laps_protocol::relay::track_log::{LogDatagram, Position, SubgroupSeq, TrackLog};
 use std::rc::Rc;
+use std::time::Instant;
 
 impl SubscriptionActor {
     /// Subgroups that were open when the subscription began: their next objects belong to it.
@@ -55,7 +56,8 @@ impl SubscriptionActor {
             let found = handle::read(log, |log| {
                 self.give_up_evicted(log);
                 // A subscriber with too many open streams leaves its place where it is.
-                follow::look(log, &mut cursor, &filter, alias, room)
+                let now = log.max_cache().map(|_| Instant::now());
+                follow::look_fresh(now, log, &mut cursor, &filter, alias, room)
             });
             let found = found.unwrap_or_default();
             if let Some(place) = &mut self.place {

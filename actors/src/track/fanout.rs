@@ -1,6 +1,7 @@
 //! The readers of a track on one arbiter, shared by the home copy and its replicas.
 
-use super::handle::{LogId, LogOwner};
+use super::budget::Budget;
+use super::handle::{LogId, LogOwner, Share};
 use super::messages::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, TrackMeta, Unavailable};
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::mailbox::{self, Wake};
@@ -9,6 +10,7 @@ use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::relay::track_log::{Append, Appended, TrackLog};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Most readers of one track on one shard.
@@ -37,9 +39,9 @@ pub(super) struct Fanout {
 }
 
 impl Fanout {
-    pub(super) fn new(log: TrackLog) -> Self {
+    pub(super) fn new(log: TrackLog, budget: &Arc<Budget>, share: Share) -> Self {
         Self {
-            log: LogOwner::new(log),
+            log: LogOwner::new(log, budget, share),
             readers: BTreeMap::new(),
             waiting: Vec::new(),
             live: None,

@@ -3,11 +3,13 @@
 //! Messages must be `Send` and logs are not, so an answer carries a [`LogId`] and the reader, which runs on the same
 //! arbiter by construction, opens the log here. Borrows live only inside the calls below and never across an await.
 
+use super::budget::Budget;
 use laps_protocol::relay::track_log::TrackLog;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
@@ -46,7 +48,37 @@ thread_local! {
 #[derive(Debug)]
 struct Entry {
     log: RefCell<TrackLog>,
+    budget: Arc<Budget>,
+    share: Share,
+    /// What the log counted towards the budget when it was last written.
+    counted: Cell<usize>,
     taken: Taken,
+}
+
+/// What of a log counts towards the budget of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All of it.
+    All,
+    /// Not the payload, which another log holds as well.
+    OwnOnly,
+}
+
+impl Entry {
+    /// Tells the budget what the log counts now.
+    fn count(&self, log: &TrackLog) {
+        let after = match self.share {
+            Share::All => log.bytes(),
+            Share::OwnOnly => log.own_bytes(),
+        };
+        self.budget.count(self.counted.replace(after), after);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.budget.count(self.counted.get(), 0);
+    }
 }
 
 /// How much of a log its downstream streams have taken: what a publisher of this process is ahead of.
@@ -68,12 +100,15 @@ pub struct LogOwner {
 }
 
 impl LogOwner {
-    /// Enters `log` in this arbiter's table.
+    /// Enters `log` in this arbiter's table; what `share` says of it counts towards `budget`.
     #[must_use]
-    pub fn new(log: TrackLog) -> Self {
+    pub fn new(log: TrackLog, budget: &Arc<Budget>, share: Share) -> Self {
         let id = LogId(NEXT.fetch_add(1, Ordering::Relaxed));
         let entry = Rc::new(Entry {
             log: RefCell::new(log),
+            budget: Arc::clone(budget),
+            share,
+            counted: Cell::new(0),
             taken: Taken::default(),
         });
         LOGS.with_borrow_mut(|logs| logs.insert(id, Rc::clone(&entry)));
@@ -88,7 +123,12 @@ impl LogOwner {
 
     /// Writes to the log. `None` when a reader is inside it, which the rule at the top of this file excludes.
     pub fn write<R>(&self, f: impl FnOnce(&mut TrackLog) -> R) -> Option<R> {
-        self.entry.log.try_borrow_mut().ok().map(|mut log| f(&mut log))
+        let mut log = self.entry.log.try_borrow_mut().ok()?;
+        let result = f(&mut log);
+        self.entry.count(&log);
+        drop(log);
+        self.entry.budget.relieve();
+        Some(result)
     }
 
     /// Reads the log.
@@ -122,6 +162,32 @@ pub fn take<R>(id: LogId, f: impl FnOnce(&TrackLog) -> (R, usize)) -> Option<R> 
         taken.tell();
     }
     Some(result)
+}
+
+/// Lets the logs of this arbiter that count towards `budget` give up `bytes`, those that count most first; says how
+/// much less they count then.
+pub(super) fn give_up(budget: &Budget, bytes: usize) -> usize {
+    let mut entries: Vec<_> = LOGS.with_borrow(|logs| {
+        let ours = logs
+            .values()
+            .filter(|entry| std::ptr::eq(&raw const *entry.budget, budget));
+        ours.map(Rc::clone).collect()
+    });
+    entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.counted.get()));
+    let mut freed = 0;
+    for entry in entries {
+        if freed >= bytes {
+            break;
+        }
+        let Ok(mut log) = entry.log.try_borrow_mut() else {
+            continue;
+        };
+        let before = entry.counted.get();
+        log.give_up(bytes - freed);
+        entry.count(&log);
+        freed += before.saturating_sub(entry.counted.get());
+    }
+    freed
 }
 
 /// A downstream stream of the log `id` begins.

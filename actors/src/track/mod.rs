@@ -7,6 +7,7 @@
 //! [Pub] TrackActor ⇢⇢▶ [Sub] ReplicaActor.Replicate(batch)   one batch in flight per shard
 //! ```
 
+pub mod budget;
 mod fanout;
 pub mod handle;
 mod home;
@@ -15,6 +16,7 @@ mod replica;
 mod replication;
 mod sources;
 
+pub use budget::Budget;
 pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReaderId, ReplicaAttached,
@@ -25,6 +27,7 @@ pub use replica::ReplicaActor;
 
 use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};
 use laps_protocol::relay::track_log::Limits;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// On what terms a track subscribes upstream.
@@ -56,6 +59,8 @@ impl Default for UpstreamTerms {
 pub struct Config {
     /// What a log keeps.
     pub limits: Limits,
+    /// What all logs of the process keep together.
+    pub budget: Arc<Budget>,
     /// How long a track without readers keeps its upstream subscription, for the next reader.
     pub linger: Duration,
     /// How long readers that waited for a publisher may take to attach before the first object is forwarded.
@@ -81,6 +86,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            budget: Arc::default(),
             linger: Duration::from_secs(2),
             gather: Duration::from_millis(500),
             upstream_timeout: Duration::from_secs(3),

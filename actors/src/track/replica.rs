@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::fanout::Fanout;
+use super::handle::Share;
 use super::messages::{
     Attach, AttachReplica, Attached, Detach, Gathered, ReaderId, ReplicaState, Replicate, SetForward,
     TrackGone, TrackRef, Unavailable, WantNewGroup,
@@ -47,7 +48,7 @@ impl ReplicaActor {
     /// A replica that asks the home for its copy when it starts.
     #[must_use]
     pub fn new(track: TrackRef, config: Arc<Config>, log: Logger, guard: Option<ChildGuard>) -> Self {
-        let fanout = Fanout::new(TrackLog::replica(config.limits));
+        let fanout = Fanout::new(TrackLog::replica(config.limits), &config.budget, Share::OwnOnly);
         Self {
             track,
             id: ReaderId::next(),

@@ -4,6 +4,7 @@ use super::lane::LaneReader;
 use super::track_log::{Cursor, LogDatagram, Next, Position, SubgroupSeq, TrackLog};
 use crate::moqt::filter::ResolvedFilter;
 use crate::moqt::object::{SubgroupHeader, SubgroupIdMode, TrackAlias};
+use std::time::Instant;
 
 /// What one look at the log found.
 #[derive(Debug, Default)]
@@ -42,6 +43,20 @@ pub fn look(
     cursor: &mut Cursor,
     filter: &ResolvedFilter,
     alias: TrackAlias,
+    room: usize,
+) -> Look {
+    look_fresh(None, log, cursor, filter, alias, room)
+}
+
+/// As [`look`]. At the time `now`, a datagram that is older than [`TrackLog::max_cache`] is passed over; without such
+/// a limit no time is needed. MOQT-14 §9.2.1.3 [D14-CACHE-4].
+#[must_use]
+pub fn look_fresh(
+    now: Option<Instant>,
+    log: &TrackLog,
+    cursor: &mut Cursor,
+    filter: &ResolvedFilter,
+    alias: TrackAlias,
     mut room: usize,
 ) -> Look {
     let mut found = Look::default();
@@ -65,7 +80,7 @@ pub fn look(
         }
     }
     loop {
-        match log.next_datagram(cursor) {
+        match log.next_fresh_datagram(now, cursor) {
             Next::Ready(datagram) => {
                 if filter.admits(datagram.location) {
                     found.datagrams.push(datagram.clone());

@@ -7,6 +7,7 @@ use crate::moqt::filter::ResolvedFilter;
 use crate::moqt::location::{Location, ObjectId};
 use crate::moqt::object::SubgroupHeader;
 use bytes::{Bytes, BytesMut};
+use std::time::Instant;
 
 /// What there is to do next for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,10 +100,24 @@ impl LaneReader {
         max: usize,
         out: &mut Vec<Bytes>,
     ) -> (Taken, usize) {
+        self.take_fresh(None, log, codec, filter, max, out)
+    }
+
+    /// As [`Self::take`]. At the time `now`, an object that is older than [`TrackLog::max_cache`] is not begun; without
+    /// such a limit no time is needed. MOQT-14 §9.2.1.3 [D14-CACHE-4].
+    pub fn take_fresh(
+        &mut self,
+        now: Option<Instant>,
+        log: &TrackLog,
+        codec: Codec,
+        filter: &ResolvedFilter,
+        max: usize,
+        out: &mut Vec<Bytes>,
+    ) -> (Taken, usize) {
         let mut payload = 0;
         while out.len() < max {
             let before = self.position;
-            match log.read(self.seq, &mut self.position) {
+            match log.read_fresh(now, self.seq, &mut self.position) {
                 Read::Object(object) => {
                     let place = Location::new(self.header.group, object.header.id);
                     if !filter.admits(place) {

@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Pieces handed to the transport in one call: headers and payload slices, not objects.
 const BATCH: usize = 32;
@@ -90,7 +91,9 @@ impl Lane {
         let (codec, filter) = (self.codec, filter.get());
         let (out, written) = (&mut self.out, &mut self.written);
         let taken = handle::take(*log, |log| {
-            let (taken, payload) = reader.take(log, codec, &filter, BATCH, out);
+            // The clock is asked only where objects grow too old to send. MOQT-14 §9.2.1.3 [D14-CACHE-4].
+            let now = log.max_cache().map(|_| Instant::now());
+            let (taken, payload) = reader.take_fresh(now, log, codec, &filter, BATCH, out);
             *written += payload;
             (taken, payload)
         });

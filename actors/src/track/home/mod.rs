@@ -10,7 +10,7 @@ mod upstream;
 pub use birth::Birth;
 
 use super::fanout::Fanout;
-use super::handle::LogId;
+use super::handle::{LogId, Share};
 use super::messages::{
     AttachReplica, Ingest, ReaderId, ReplicaAttached, Source, SourceId, TrackGone, TrackMeta, Unavailable,
 };
@@ -98,7 +98,11 @@ impl TrackActor {
         sources.add(birth.source.0, birth.source.1);
         let demand = Demand::new(birth.config.dampen);
         Self {
-            fanout: Fanout::new(TrackLog::new(birth.config.limits)),
+            fanout: Fanout::new(
+                TrackLog::new(birth.config.limits),
+                &birth.config.budget,
+                Share::All,
+            ),
             name: birth.name,
             epoch: birth.epoch,
             config: birth.config,

@@ -1,0 +1,214 @@
+//! What all logs of the process may keep together.
+//!
+//! ```text
+//! [any shard] LogOwner.write ──▶ TrackLog            the change of its bytes goes to the shared counter
+//!                            ──▶ relieve             over the limit: the largest logs of this shard give up
+//! ```
+//!
+//! Each log has a budget of its own beside this one. A shard evicts only from its own logs, since no other thread may
+//! touch them; a shard that holds much and writes nothing loses it by age.
+
+use super::handle;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// The limit, and what counts towards it.
+#[derive(Debug)]
+pub struct Budget {
+    max: usize,
+    used: AtomicUsize,
+    given_up: AtomicU64,
+}
+
+impl Budget {
+    /// At most `max` bytes, as [`TrackLog::bytes`](laps_protocol::relay::track_log::TrackLog::bytes) counts them.
+    #[must_use]
+    pub const fn new(max: usize) -> Self {
+        Self {
+            max,
+            used: AtomicUsize::new(0),
+            given_up: AtomicU64::new(0),
+        }
+    }
+
+    /// The limit in bytes.
+    #[must_use]
+    pub const fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Bytes that all logs keep now. Replicas count without the payload that they share with the home copy.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that logs within their own limits gave up for the sake of this one.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// A log that counted `before` counts `after`.
+    pub(super) fn count(&self, before: usize, after: usize) {
+        if after > before {
+            self.used.fetch_add(after - before, Ordering::Relaxed);
+        } else if before > after {
+            self.used.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// The least that is freed at a time, so that looking for the largest log costs little per byte.
+    const fn step(&self) -> usize {
+        self.max / 64 + 1
+    }
+
+    /// Lets the logs of this arbiter give up what is too much, the largest first. What cannot be evicted (the newest
+    /// groups, where they are open) stays, so the process may exceed the limit by that.
+    pub(super) fn relieve(&self) {
+        let used = self.used();
+        if used <= self.max || (IN_VAIN.get() > self.max && used < IN_VAIN.get().saturating_add(self.step()))
+        {
+            return;
+        }
+        let wanted = (used - self.max).max(self.step());
+        let freed = handle::give_up(self, wanted);
+        self.given_up.fetch_add(freed as u64, Ordering::Relaxed);
+        // Where little can be freed, looking again with every object would cost more than it brings.
+        IN_VAIN.set(if freed < self.step() { self.used() } else { 0 });
+    }
+}
+
+impl Default for Budget {
+    /// No limit.
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+thread_local! {
+    /// How much was used when this arbiter last found too little to give up.
+    static IN_VAIN: Cell<usize> = const { Cell::new(0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::handle::{LogOwner, Share};
+    use super::*;
+    use bytes::Bytes;
+    use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
+    use laps_protocol::relay::track_log::{Append, Limits, StreamEnd, TrackLog};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    fn group(owner: &LogOwner, group: u64, len: usize) {
+        let now = Instant::now();
+        let header = ObjectHeader {
+            id: 0,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: len as u64,
+        };
+        let opened = Append::SubgroupOpened {
+            stream: group,
+            group,
+            subgroup: 0,
+            priority: 0,
+            has_extensions: false,
+            end_of_group: false,
+        };
+        let chunks = [
+            opened,
+            Append::ObjectStarted {
+                stream: group,
+                header,
+            },
+            Append::Payload {
+                stream: group,
+                bytes: Bytes::from(vec![0; len]),
+            },
+            Append::SubgroupClosed {
+                stream: group,
+                end: StreamEnd::Fin,
+            },
+        ];
+        for chunk in chunks {
+            owner.write(|log| log.append(now, chunk));
+        }
+    }
+
+    fn bytes(owner: &LogOwner) -> usize {
+        owner.read(TrackLog::bytes).unwrap()
+    }
+
+    /// D14-CACHE-6 D14-LIM-4
+    #[test]
+    fn the_largest_log_gives_up_first() {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let log = || LogOwner::new(TrackLog::new(Limits::default()), &budget, Share::All);
+        let (small, large) = (log(), log());
+        (0..10).for_each(|id| group(&small, id, 10_000));
+        (0..80).for_each(|id| group(&large, id, 10_000));
+        assert_eq!(budget.used(), bytes(&small) + bytes(&large));
+        assert_eq!(budget.given_up(), 0);
+        let before = bytes(&small);
+        (10..60).for_each(|id| group(&small, id, 10_000));
+        assert!(budget.used() <= budget.max() + 16_000, "{}", budget.used());
+        assert!(budget.given_up() > 0);
+        assert!(bytes(&small) > before && bytes(&large) < 80 * 10_000);
+        assert_eq!(budget.used(), bytes(&small) + bytes(&large));
+        drop(large);
+        assert_eq!(budget.used(), bytes(&small));
+        drop(small);
+        assert_eq!(budget.used(), 0);
+    }
+
+    /// What a replica has in common with its home copy counts once. D14-CACHE-6
+    #[test]
+    fn replicas_count_without_payload() {
+        let budget = Arc::new(Budget::default());
+        let replica = LogOwner::new(TrackLog::replica(Limits::default()), &budget, Share::OwnOnly);
+        group(&replica, 0, 10_000);
+        assert_eq!(budget.used(), bytes(&replica) - 10_000);
+    }
+
+    /// What is newest and open is spared, and costs no search for each object. D14-LIM-7
+    #[test]
+    fn what_cannot_be_given_up_stays() {
+        let budget = Arc::new(Budget::new(10_000));
+        let owner = LogOwner::new(TrackLog::new(Limits::default()), &budget, Share::All);
+        let now = Instant::now();
+        let header = |id| ObjectHeader {
+            id,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: 0,
+        };
+        owner.write(|log| {
+            log.append(
+                now,
+                Append::SubgroupOpened {
+                    stream: 1,
+                    group: 0,
+                    subgroup: 0,
+                    priority: 0,
+                    has_extensions: false,
+                    end_of_group: false,
+                },
+            )
+        });
+        for id in 0..100 {
+            owner.write(|log| {
+                log.append(
+                    now,
+                    Append::ObjectStarted {
+                        stream: 1,
+                        header: header(id),
+                    },
+                )
+            });
+        }
+        assert!(budget.used() > 2 * budget.max());
+        assert_eq!(budget.given_up(), 0);
+    }
+}
