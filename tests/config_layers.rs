@@ -158,10 +158,12 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.transport.send_buffer_bytes = 99_999;
     config.transport.max_connections = 9;
     config.transport.retry_above_handshakes = 9;
-    config.cache.duration_s = 9;
+    config.cache.duration = laps::config::Span(std::time::Duration::from_secs(9));
     config.cache.max_mb = 9;
     config.drain.uri = "moqt://nine:9".into();
     config.drain.grace = 9;
+    config.cache.track_mb = 9;
+    config.limits.max_object_mb = 9;
     config.logging.level = "trace".parse().unwrap();
     config.logging.format = "json".parse().unwrap();
     let default = toml::Table::try_from(Config::default()).unwrap();
@@ -226,6 +228,8 @@ fn wrong_files_name_the_file_the_key_and_the_nearest() {
         ("[relay\n", "line 1"),
         ("[logging]\nlevel = \"loud\"\n", "`loud` is none of critical"),
         ("[cache]\nmax_mb = 0\n", "cache.max_mb: 0 is not from 1"),
+        ("[cache]\nduration = 0.0\n", "cache.duration: 0 is not above 0"),
+        ("[cache]\nduration_s = 60\n", "cache.duration"),
     ]
     .into_iter()
     .enumerate()

@@ -20,13 +20,6 @@ pub struct LaterOptions {
         hidden = true
     )]
     object_ttl: Option<String>,
-    #[structopt(
-        long = "cache_duration",
-        alias = "cache-duration",
-        value_name = "MS",
-        hidden = true
-    )]
-    cache_duration: Option<String>,
     #[structopt(long = "cache_key", alias = "cache-key", value_name = "KEY", hidden = true)]
     cache_key: Option<String>,
     #[structopt(long = "disable_cache", alias = "disable-cache", hidden = true)]
@@ -51,11 +44,6 @@ impl LaterOptions {
                 "--object_ttl",
                 "a time to live for objects",
                 self.object_ttl.is_some(),
-            ),
-            (
-                "--cache_duration",
-                "caching beyond live forwarding",
-                self.cache_duration.is_some(),
             ),
             (
                 "--cache_key",

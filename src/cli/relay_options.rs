@@ -44,6 +44,9 @@ pub struct RelayOptions {
         value_name = "MS"
     )]
     pub sub_dampen_ms: Option<u32>,
+    /// Milliseconds that a group is kept after its last object began [default: 60000]
+    #[structopt(long = "cache_duration", alias = "cache-duration", value_name = "MS")]
+    pub cache_duration: Option<u32>,
     /// Accepted for laps' sake: publishers may always subscribe to their own tracks
     #[structopt(long = "allow_self", alias = "allow-self")]
     pub allow_self: bool,
@@ -89,6 +92,11 @@ impl RelayOptions {
             "subscribe.dampen_ms",
             "--sub_dampen_ms",
             self.sub_dampen_ms.map(|ms| i64::from(ms).into()),
+        );
+        put(
+            "cache.duration",
+            "--cache_duration",
+            self.cache_duration.map(|ms| (f64::from(ms) / 1000.0).into()),
         );
         set.extend(self.log.overrides());
         set
@@ -143,6 +151,8 @@ mod tests {
             (&["-s", "5"], "subscribe.dampen_ms", "5"),
             (&["--sub_dampen_ms", "0"], "subscribe.dampen_ms", "0"),
             (&["--sub-dampen-ms=7"], "subscribe.dampen_ms", "7"),
+            (&["--cache_duration", "60000"], "cache.duration", "60"),
+            (&["--cache-duration=250"], "cache.duration", "0.25"),
             (&["-d"], "logging.level", "debug"),
             (&["--debug"], "logging.level", "debug"),
             (&["--log-level", "trace"], "logging.level", "trace"),
@@ -162,7 +172,6 @@ mod tests {
             (&["--qlog", "dir"], "--qlog"),
             (&["-t", "5"], "--object_ttl"),
             (&["--object_ttl", "5"], "--object_ttl"),
-            (&["--cache_duration", "5"], "--cache_duration"),
             (&["--cache-key", "5"], "--cache_key"),
             (&["--disable_cache"], "--disable_cache"),
             (&["--peer_port", "33434"], "--peer_port"),

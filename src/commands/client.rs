@@ -42,7 +42,7 @@ pub(super) fn options(
             ..session::Config::default()
         },
         track: track::Config {
-            limits: config.cache.settings(),
+            limits: config.track_limits(),
             upstream_timeout: answer,
             ..track::Config::default()
         },

@@ -116,7 +116,8 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
             ..session::Config::default()
         },
         track: track::Config {
-            limits: config.cache.settings(),
+            limits: config.track_limits(),
+            budget: config.cache.budget(),
             dampen: Duration::from_millis(config.subscribe.dampen_ms),
             ..track::Config::default()
         },

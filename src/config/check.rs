@@ -2,6 +2,7 @@
 
 use super::sections::Config;
 use crate::url::MoqtUrl;
+use std::time::Duration;
 
 /// Most shards: the number of a shard is read from one byte of a connection id.
 pub const MAX_THREADS: u16 = 256;
@@ -40,7 +41,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         });
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 20] = [
+    let ranges: [(&'static str, u64, u64, u64); 21] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -120,8 +121,9 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
             0,
             1 << 32,
         ),
-        ("cache.duration_s", config.cache.duration_s, 1, DAY_MS / 1000),
         ("cache.max_mb", config.cache.max_mb, 1, 1 << 20),
+        ("cache.track_mb", config.cache.track_mb, 1, 1 << 20),
+        ("limits.max_object_mb", config.limits.max_object_mb, 1, 1 << 20),
         ("drain.grace", config.drain.grace, 0, DAY_MS / 1000),
     ];
     if let Some(reason) = unfit_uri(&config.drain.uri) {
@@ -129,6 +131,14 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
             key: "drain.uri",
             reason,
             remedy: "write moqt://host:port/path of the relay that takes over, or leave it empty",
+        });
+    }
+    let duration = config.cache.duration;
+    if duration.0.is_zero() || duration.0 > Duration::from_millis(DAY_MS) {
+        return Some(Refused {
+            key: "cache.duration",
+            reason: format!("{duration} is not above 0 and up to {}", DAY_MS / 1000),
+            remedy: "choose a number of seconds within",
         });
     }
     let outside = ranges
@@ -169,6 +179,7 @@ const VARINT_MAX: u64 = (1 << 62) - 1;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Span;
 
     #[test]
     fn defaults_make_sense() {
@@ -192,8 +203,11 @@ mod tests {
             ("transport.send_buffer_bytes", |c| {
                 c.transport.send_buffer_bytes = 1
             }),
-            ("cache.duration_s", |c| c.cache.duration_s = 0),
+            ("cache.duration", |c| c.cache.duration = Span(Duration::ZERO)),
+            ("cache.duration", |c| c.cache.duration = Span(Duration::MAX)),
             ("cache.max_mb", |c| c.cache.max_mb = u64::MAX),
+            ("cache.track_mb", |c| c.cache.track_mb = 0),
+            ("limits.max_object_mb", |c| c.limits.max_object_mb = 0),
             ("drain.grace", |c| c.drain.grace = 86_401),
         ];
         for (key, spoil) in table {

@@ -122,12 +122,23 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
-        "cache.duration_s",
-        &["Seconds that a group is kept after its last object began."],
+        "cache.duration",
+        &["Seconds that a group is kept after its last object began; fractions allowed."],
     ),
     key(
         "cache.max_mb",
+        &["Mebibytes kept of all tracks together; the largest tracks lose their oldest groups first."],
+    ),
+    key(
+        "cache.track_mb",
         &["Mebibytes kept of one track, on each worker that carries it."],
+    ),
+    key(
+        "limits.max_object_mb",
+        &[
+            "Mebibytes of the largest object that is kept. A larger one is passed on as it comes, and who comes late",
+            "does not get it from here.",
+        ],
     ),
     key(
         "drain.uri",
@@ -204,7 +215,7 @@ mod tests {
             ("threads", "workers.threads"),
             ("relay.endpoint-id", "relay.endpoint_id"),
             ("relay.threads", "workers.threads"),
-            ("cache.duration", "cache.duration_s"),
+            ("cache.duration_s", "cache.duration"),
             ("log.level", "logging.level"),
             ("tls.certificate", "tls.cert"),
             ("relay_port", "relay.port"),

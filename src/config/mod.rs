@@ -11,8 +11,10 @@ pub mod keys;
 mod load;
 pub mod sections;
 mod settings;
+mod span;
 
 pub use dump::dump;
 pub use load::{Layers, Origin, Override, load};
 pub use sections::{Config, LogFormat, LogLevel};
 pub use settings::IMPLEMENTATION;
+pub use span::Span;

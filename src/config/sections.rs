@@ -3,6 +3,7 @@
 //! No field is an `Option`: every key has a value in a dump, so a dump shows all there is to set. An empty text
 //! stands for "not given" where that is possible.
 
+use super::span::Span;
 use crate::node_id::{NodeId, NodeIdError};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,6 +27,8 @@ pub struct Config {
     pub transport: Transport,
     /// How long and how much of a track is kept.
     pub cache: Cache,
+    /// What is too large.
+    pub limits: Limits,
     /// How it ends.
     pub drain: Drain,
     /// The log.
@@ -214,17 +217,34 @@ impl Default for Transport {
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
     /// Seconds that a group is kept after its last object began.
-    pub duration_s: u64,
-    /// Mebibytes kept of one track, on each worker that carries it.
+    pub duration: Span,
+    /// Mebibytes kept of all tracks together.
     pub max_mb: u64,
+    /// Mebibytes kept of one track, on each worker that carries it.
+    pub track_mb: u64,
 }
 
 impl Default for Cache {
     fn default() -> Self {
         Self {
-            duration_s: 60,
-            max_mb: 32,
+            duration: Span(Duration::from_secs(60)),
+            max_mb: 256,
+            track_mb: 32,
         }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Mebibytes of the largest object that is kept.
+    pub max_object_mb: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_object_mb: 64 }
     }
 }
 

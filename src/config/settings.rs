@@ -1,11 +1,13 @@
 //! Sections as the settings of the crates that obey them.
 
-use super::sections::{Cache, Drain, Session, Tls, Transport};
+use super::sections::{Cache, Config, Drain, Session, Tls, Transport};
 use bytes::Bytes;
 use laps_actors::root::Retire;
+use laps_actors::track::Budget;
 use laps_actors::transport::{Pem, TransportConfig};
 use laps_protocol::moqt::session;
 use laps_protocol::relay::track_log::Limits;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Our name and version in SETUP's MOQT_IMPLEMENTATION.
@@ -46,15 +48,24 @@ impl Session {
     }
 }
 
-impl Cache {
+impl Config {
     /// How much of a track is kept.
     #[must_use]
-    pub fn settings(&self) -> Limits {
+    pub fn track_limits(&self) -> Limits {
         Limits {
-            max_bytes: count(self.max_mb).saturating_mul(1 << 20),
-            max_age: Duration::from_secs(self.duration_s),
+            max_bytes: count(self.cache.track_mb).saturating_mul(1 << 20),
+            max_age: self.cache.duration.0,
+            max_object: self.limits.max_object_mb.saturating_mul(1 << 20),
             ..Limits::default()
         }
+    }
+}
+
+impl Cache {
+    /// How much of all tracks is kept; made once for a process.
+    #[must_use]
+    pub fn budget(&self) -> Arc<Budget> {
+        Arc::new(Budget::new(count(self.max_mb).saturating_mul(1 << 20)))
     }
 }
 
@@ -92,7 +103,8 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_crates_below() {
         assert_eq!(Transport::default().settings(), TransportConfig::default());
-        assert_eq!(Cache::default().settings(), Limits::default());
+        assert_eq!(Config::default().track_limits(), Limits::default());
+        assert_eq!(Cache::default().budget().max(), 256 << 20);
         let session = Session::default().settings();
         assert_eq!(session.implementation, IMPLEMENTATION);
         assert_eq!(

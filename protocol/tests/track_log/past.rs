@@ -250,7 +250,7 @@ impl Play {
                     seen.push((header.location, Vec::new()));
                 }
                 Past::Payload(bytes) => seen.last_mut().unwrap().1.extend_from_slice(&bytes),
-                end => return (seen, end),
+                end @ (Past::Arriving | Past::Unknown(_) | Past::Broken | Past::End) => return (seen, end),
             }
         }
     }
@@ -362,7 +362,7 @@ proptest! {
             match play.log.read_past(play.now, cursor) {
                 Past::Object { header, .. } => seen.push((header.location, Vec::new())),
                 Past::Payload(bytes) => seen.last_mut().unwrap().1.extend_from_slice(&bytes),
-                end => return end,
+                end @ (Past::Arriving | Past::Unknown(_) | Past::Broken | Past::End) => return end,
             }
         };
         for round in 0.. {
@@ -397,7 +397,7 @@ proptest! {
                     }
                     cursor = again;
                 }
-                end => panic!("{end:?}"),
+                end @ (Past::Object { .. } | Past::Payload(_)) => panic!("{end:?}"),
             }
         }
         let all = play.world.read(range, order);
