@@ -14,6 +14,7 @@ use common::raw::{News, Raw, raw, subscribe};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
 use laps::relay::Settings;
+use laps_actors::supervise::FaultPlan;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
     ControlMessage, PublishDoneStatus, RequestError, RequestErrorReason, RequestKind, SubscribeFilter,
@@ -303,5 +304,45 @@ fn it_is_off_by_default() {
         let (id, _) = subscriber.subscribed(&name, NEWEST).await;
         drop(publisher);
         subscriber.done(id).await;
+    });
+}
+
+/// D14-SUB-10: one whose actor fails is still accepted, and still outlives its publisher.
+#[test]
+fn a_failure_in_the_relay_does_not_end_it() {
+    run(async || {
+        let mut plan = FaultPlan::new();
+        let trigger = plan.point("subscription");
+        let (mut settings, _) = detached(1);
+        settings.faults = plan.faults();
+        let relay = relay(settings).await;
+        let name = track("detached", "failing");
+        let mut subscriber = raw(&relay).await;
+        let (_, ok) = subscriber.subscribed(&name, NEWEST).await;
+        let mut first = raw(&relay).await;
+        publish(&mut first, &name, Flow::Publish).await;
+        first.group(ALIAS, 0, 1).await;
+        subscriber.until_object(ok.alias, (0, 0)).await;
+        trigger.arm(1);
+        first.group(ALIAS, 1, 1).await;
+        while trigger.armed() > 0 {
+            first.fence().await;
+        }
+        drop(first);
+        let mut second = raw(&relay).await;
+        publish(&mut second, &name, Flow::Publish).await;
+        // It goes on at the next group when it is back, as any subscription does.
+        let mut group = 0;
+        while !Raw::places(&subscriber.log, ok.alias)
+            .iter()
+            .any(|place| place.0 >= 100)
+        {
+            second.group(ALIAS, 100 + group, 1).await;
+            group += 1;
+            subscriber.fence().await;
+        }
+        let answered = |news: &&News| matches!(news, News::Control(ControlMessage::SubscribeOk(..)));
+        assert_eq!(subscriber.log.iter().filter(answered).count(), 1);
+        assert!(!is_over(&subscriber));
     });
 }

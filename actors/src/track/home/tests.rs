@@ -8,6 +8,7 @@ use crate::supervise::mailbox;
 use crate::track::replication::MAX_PENDING_BYTES;
 use crate::track::{
     AttachReplica, Config, Gather, Ingest, ReaderId, Replicate, Source, SourceId, TrackGone, UpstreamTerms,
+    WantNewGroup,
 };
 use actix::{Actor, Addr, Context, Handler, Message};
 use bytes::Bytes;
@@ -173,5 +174,56 @@ fn a_replica_that_is_given_up_is_told() {
             gone,
             TrackGone::new(PublishDoneStatus::InternalError, "the track failed in the relay")
         );
+    });
+}
+
+/// An object that begins a group.
+fn first_of(source: SourceId, group: u64) -> Ingest {
+    object(source, group, 10)
+}
+
+/// Decision 0011: many wishes for a new group are one request, until a new group is there.
+#[test]
+fn a_writer_is_asked_for_one_group_at_a_time() {
+    actix::System::new().block_on(async {
+        let log = Logger::root(Discard, o!());
+        let registry = RegistryActor::new(log.clone(), 1, None).start();
+        let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
+        let source = SourceId::next();
+        let (new_group, mut asked) = watch::channel(0);
+        let home = TrackActor::new(Birth {
+            name: FullTrackName::new(namespace, Bytes::from_static(b"track")).unwrap(),
+            epoch: 1,
+            config: Arc::new(Config::default()),
+            registry,
+            log,
+            faults: Faults::default(),
+            guard: None,
+            terms: UpstreamTerms::default(),
+            source: (
+                source,
+                Source::Local {
+                    wanted: watch::Sender::new(false),
+                    new_group,
+                },
+            ),
+        })
+        .start();
+        // Before the track is live it is remembered.
+        for _ in 0..3 {
+            mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
+        }
+        assert_eq!(*asked.borrow_and_update(), 0);
+        mailbox::ask(&home, Gather { readers: Vec::new() }, LONG)
+            .await
+            .unwrap();
+        mailbox::ask(&home, first_of(source, 1), LONG).await.unwrap();
+        assert_eq!(*asked.borrow_and_update(), 1);
+        mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
+        mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
+        assert_eq!(*asked.borrow_and_update(), 2);
+        mailbox::ask(&home, first_of(source, 2), LONG).await.unwrap();
+        mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
+        assert_eq!(*asked.borrow_and_update(), 3);
     });
 }
