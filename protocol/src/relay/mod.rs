@@ -1,4 +1,5 @@
-//! What a relay decides, without any draft's bytes: what is kept and read of a track, and who announced what.
+//! What a relay decides, without any draft's bytes: what is kept and read of a track, who announced
+//! what, and what a watcher has been told of it.
 
 pub mod dampen;
 pub mod follow;
@@ -6,4 +7,5 @@ pub mod ingest;
 pub mod lane;
 pub mod namespace_tree;
 pub mod new_group;
+pub mod told;
 pub mod track_log;

@@ -22,6 +22,10 @@ impl Session {
 
     pub(super) fn publish(&mut self, publish: Publish) -> Result<RequestId, CommandError> {
         self.check_fresh_alias(publish.alias)?;
+        // MOQT-14 §9.7 [D14-VAL-15]: accepted, it would be the peer's second subscription to the track.
+        if let Some(id) = self.theirs.tracks.get(&publish.track) {
+            return Err(CommandError::Duplicate(*id));
+        }
         let about = About::Publication {
             track: publish.track.clone(),
             wanted: Wanted::offered(publish.largest),
