@@ -413,3 +413,36 @@ async fn announcement_fails() {
 fn a_failed_announcement_is_made_again() {
     run(announcement_fails);
 }
+
+/// D14-NS-2 D14-NS-15: the watch is made again, and nothing is told twice or missed.
+async fn namespace_subscription_fails() {
+    let (settings, trigger) = failing("namespace", Some("live".to_owned()), 1);
+    let relay = relay(settings).await;
+    let mut publisher = raw(&relay).await;
+    for namespace in ["live/a", "live/b"] {
+        publisher.announce(&common::watch::ns(namespace)).await;
+    }
+    let mut watcher = raw(&relay).await;
+    trigger.arm(1);
+    watcher.watched("live").await;
+    assert_eq!(trigger.fired(), 1);
+    assert_eq!(watcher.until_told(2).await, ["+live/a", "+live/b"]);
+    // It dies over the news that one is gone and another there.
+    trigger.arm(1);
+    publisher.withdraw("live/a").await;
+    publisher.announce(&common::watch::ns("live/c")).await;
+    let mut news = watcher.until_told(4).await.split_off(2);
+    news.sort();
+    assert_eq!(news, ["+live/c", "-live/a"]);
+    assert_eq!(trigger.fired(), 2);
+    watcher.settled().await;
+    assert_eq!(common::watch::told(&watcher.log).len(), 4);
+    let answers =
+        |news: &&News| matches!(news, News::Control(ControlMessage::SubscribeNamespaceOk(id)) if id.0 == 0);
+    assert_eq!(watcher.log.iter().filter(answers).count(), 1);
+}
+
+#[test]
+fn a_failed_namespace_subscription_is_made_again() {
+    run(namespace_subscription_fails);
+}

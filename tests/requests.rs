@@ -16,8 +16,8 @@ use common::{relay, run, settings, track};
 use laps_actors::transport::TransportConfig;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    ControlMessage, Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, NamespaceRequest,
-    RequestErrorReason, RequestId, RequestKind, Subscribe, SubscribeFilter,
+    ControlMessage, Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestErrorReason,
+    RequestId, RequestKind, Subscribe, SubscribeFilter,
 };
 
 const ALIAS: u64 = 70;
@@ -117,23 +117,14 @@ fn what_is_not_served_is_refused() {
             },
             params: MessageParams::default(),
         };
-        let watch = NamespaceRequest {
-            namespace: name.namespace().clone(),
-            params: MessageParams::default(),
-        };
-        let (first, second) = (client.id(), client.id());
-        client.say(ControlMessage::Fetch(first, fetch)).await;
-        client
-            .say(ControlMessage::SubscribeNamespace(second, watch))
-            .await;
+        let id = client.id();
+        client.say(ControlMessage::Fetch(id, fetch)).await;
         // MOQT-14 §4 [D14-MSG-32]
-        for (id, kind) in [
-            (first, RequestKind::Fetch),
-            (second, RequestKind::SubscribeNamespace),
-        ] {
-            let (refused, error) = client.refused(id).await;
-            assert_eq!((refused, error.reason), (kind, RequestErrorReason::NotSupported));
-        }
+        let (refused, error) = client.refused(id).await;
+        assert_eq!(
+            (refused, error.reason),
+            (RequestKind::Fetch, RequestErrorReason::NotSupported)
+        );
     });
 }
 

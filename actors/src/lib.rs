@@ -20,6 +20,7 @@
 pub mod announce;
 pub mod client;
 pub mod connection;
+pub mod namespace;
 pub mod registry;
 mod reply;
 pub mod root;

@@ -13,6 +13,7 @@
 pub mod apart;
 pub mod raw;
 pub mod shards;
+pub mod watch;
 
 use bytes::Bytes;
 use laps::relay::{Relay, Settings};

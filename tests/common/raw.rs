@@ -102,7 +102,7 @@ impl Raw {
     }
 
     pub async fn connect_to(addr: SocketAddr, reading: Reading, transport: TransportConfig) -> Self {
-        Self::connect_with_tokens(addr, reading, transport, Vec::new()).await
+        Self::connect_as(addr, reading, transport, 100_000, Vec::new()).await
     }
 
     /// Shows these tokens in SETUP, whatever they are.
@@ -110,6 +110,26 @@ impl Raw {
         addr: SocketAddr,
         reading: Reading,
         transport: TransportConfig,
+        authorization_tokens: Vec<Bytes>,
+    ) -> Self {
+        Self::connect_as(addr, reading, transport, 100_000, authorization_tokens).await
+    }
+
+    /// A client that lets the relay use ids below `max_request_id`.
+    pub async fn connect_with(
+        addr: SocketAddr,
+        reading: Reading,
+        transport: TransportConfig,
+        max_request_id: u64,
+    ) -> Self {
+        Self::connect_as(addr, reading, transport, max_request_id, Vec::new()).await
+    }
+
+    async fn connect_as(
+        addr: SocketAddr,
+        reading: Reading,
+        transport: TransportConfig,
+        max_request_id: u64,
         authorization_tokens: Vec<Bytes>,
     ) -> Self {
         let target = target(addr);
@@ -173,7 +193,7 @@ impl Raw {
         raw.say(ControlMessage::ClientSetup(ClientSetup {
             versions: vec![CODEC.version_number()],
             params: SetupParams {
-                max_request_id: Some(100_000),
+                max_request_id: Some(max_request_id),
                 path: Some(Bytes::from_static(b"/")),
                 authority: Some(Bytes::from(target.authority)),
                 authorization_tokens,
@@ -195,6 +215,11 @@ impl Raw {
         let mut bytes = BytesMut::new();
         CODEC.encode(&message, &mut bytes).unwrap();
         self.control.send(&mut [bytes.freeze()]).await.unwrap();
+    }
+
+    /// Writes control bytes as they are.
+    pub async fn say_bytes(&mut self, bytes: Bytes) {
+        self.control.send(&mut [bytes]).await.unwrap();
     }
 
     /// Writes one control message; false when the connection is gone.

@@ -1,5 +1,6 @@
 //! Namespaces that a peer announced: one actor each; its end withdraws the namespace.
 
+use crate::namespace::Asking;
 use crate::registry::{AnnounceId, RegisterNamespace, UnregisterNamespace};
 use crate::session::{Say, SessionActor};
 use crate::shard::Env;
@@ -34,6 +35,8 @@ pub struct Birth {
     pub namespace: TrackNamespace,
     /// The peer was answered, perhaps by an earlier actor that failed.
     pub answered: Rc<Cell<bool>>,
+    /// Counts it as a question to the registry until that has answered.
+    pub asking: Option<Asking>,
     /// What the shard shares.
     pub env: Env,
     /// Its parent.
@@ -52,6 +55,8 @@ pub struct Birth {
 #[derive(Debug)]
 pub struct AnnounceActor {
     birth: Birth,
+    /// Ends as soon as the registry has answered.
+    stopping: bool,
     id: AnnounceId,
 }
 
@@ -61,6 +66,7 @@ impl AnnounceActor {
     pub fn new(birth: Birth) -> Self {
         Self {
             birth,
+            stopping: false,
             id: AnnounceId(NEXT.fetch_add(1, Ordering::Relaxed)),
         }
     }
@@ -89,6 +95,11 @@ impl Actor for AnnounceActor {
         };
         let asked = mailbox::ask(&self.birth.env.registry, register, REGISTER_DEADLINE);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| {
+            actor.birth.asking = None;
+            if actor.stopping {
+                ctx.stop();
+                return;
+            }
             if actor.birth.answered.replace(true) {
                 return;
             }
@@ -121,6 +132,11 @@ impl Drop for AnnounceActor {
 impl Handler<Stop> for AnnounceActor {
     type Result = ();
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
+        // A question that the registry has not read yet is what bounds the session; see `namespace::Pressure`.
+        if self.birth.asking.is_some() {
+            self.stopping = true;
+        } else {
+            ctx.stop();
+        }
     }
 }

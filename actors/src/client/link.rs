@@ -87,7 +87,8 @@ impl Handler<SessionNews> for SubscriberActor {
             SessionNews::NamespaceOk(_)
             | SessionNews::PublishOk(..)
             | SessionNews::Rejected(..)
-            | SessionNews::Subscribed(_) => {}
+            | SessionNews::Subscribed(_)
+            | SessionNews::Listed(_) => {}
         });
         self.shared.news.notify_one();
     }

@@ -19,6 +19,7 @@ mod reading;
 mod subscriber;
 pub mod url;
 mod voice;
+mod watcher;
 mod writer;
 
 pub use connect::{ClientError, Options, Target};
@@ -28,4 +29,5 @@ pub use moving::{Moving, Notice};
 pub use publisher::{Flow, Publisher};
 pub use subscriber::Subscriber;
 pub use voice::PublisherActor;
+pub use watcher::{Change, Watcher, WatcherActor};
 pub use writer::TrackWriter;

@@ -58,7 +58,7 @@ impl Handler<SessionNews> for PublisherActor {
             }
             SessionNews::Goaway(uri) => progress.goaway = Some(uri),
             SessionNews::Closed { why, .. } => progress.closed = Some(why),
-            SessionNews::Subscribed(_) => {}
+            SessionNews::Subscribed(_) | SessionNews::Listed(_) => {}
         });
     }
 }

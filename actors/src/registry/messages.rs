@@ -1,6 +1,8 @@
 //! What the registry accepts.
 
+use crate::namespace::NamespacesChanged;
 use crate::session::SessionActor;
+use crate::supervise::mailbox::Wake;
 use crate::track::{ReaderId, Source, SourceId, TrackActor, TrackRef, Unavailable};
 use actix::{Addr, Message, Recipient};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
@@ -22,6 +24,8 @@ pub struct ResolveTrack {
     pub stale: Option<u64>,
     /// The answer may wait for a publisher; without, a track that nobody publishes is told at once.
     pub wait: bool,
+    /// The asker's session, when it is not to be given what it alone publishes (`relay.allow_self = false`).
+    pub except: Option<Addr<SessionActor>>,
 }
 
 /// A session announced a namespace.
@@ -72,6 +76,18 @@ pub struct WithdrawPublisher {
     pub id: SourceId,
 }
 
+/// A track goes on without one of those who published it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PublisherLost {
+    /// The track.
+    pub name: FullTrackName,
+    /// Which life.
+    pub epoch: u64,
+    /// The publisher's number.
+    pub id: SourceId,
+}
+
 /// A track of this process, made by a client of ours.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -108,4 +124,43 @@ pub struct ShardRef {
     pub index: usize,
     /// Where tracks are made.
     pub tracks: Recipient<CreateTrack>,
+}
+
+/// One watched prefix of one session, unique in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatchId(pub u64);
+
+/// A session watches a prefix. Everything below it counts as changed, and the answer is the first part of that.
+#[derive(Debug, Message)]
+#[rtype(result = "Changes")]
+pub struct WatchNamespace {
+    /// The watch.
+    pub id: WatchId,
+    /// The prefix.
+    pub prefix: TrackNamespace,
+    /// The watcher's session, when it is not to hear of what it alone publishes (`relay.allow_self = false`).
+    pub except: Option<Addr<SessionActor>>,
+    /// Woken when something changed below the prefix.
+    pub wake: Wake<NamespacesChanged>,
+}
+
+/// What has changed since the last time? Also the leave to be woken again.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Changes")]
+pub struct TakeChanges(pub WatchId);
+
+/// Nobody watches any more.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct UnwatchNamespace(pub WatchId);
+
+/// How things are below a watched prefix, as far as they changed.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Namespaces, and whether anybody announces them.
+    pub namespaces: Vec<(TrackNamespace, bool)>,
+    /// Tracks, and where each lives that somebody publishes by PUBLISH.
+    pub tracks: Vec<(FullTrackName, Option<TrackRef>)>,
+    /// There is more to take.
+    pub more: bool,
 }

@@ -1,7 +1,9 @@
 //! Questions for tracks that have no publisher yet.
 
 use crate::reply::ReplyTo;
+use crate::session::SessionActor;
 use crate::track::{ReaderId, TrackRef, Unavailable};
+use actix::Addr;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use std::collections::HashMap;
 
@@ -9,6 +11,8 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) reader: ReaderId,
+    /// Waits for somebody else than this session.
+    pub(super) except: Option<Addr<SessionActor>>,
     pub(super) reply: ReplyTo<Result<TrackRef, Unavailable>>,
 }
 
@@ -45,18 +49,27 @@ impl Waiting {
         Ok(())
     }
 
-    /// The questions for one track.
-    pub(super) fn take(&mut self, name: &FullTrackName) -> Vec<Waiter> {
+    /// The questions for one track that `by` publishes.
+    pub(super) fn take(&mut self, name: &FullTrackName, by: Option<&Addr<SessionActor>>) -> Vec<Waiter> {
         let waiters = self.by_name.remove(name).unwrap_or_default();
-        self.count -= waiters.len();
-        waiters
+        let own = |waiter: &Waiter| waiter.except.is_some() && waiter.except.as_ref() == by;
+        let (kept, taken): (Vec<_>, Vec<_>) = waiters.into_iter().partition(own);
+        self.count -= taken.len();
+        if !kept.is_empty() {
+            self.by_name.insert(name.clone(), kept);
+        }
+        taken
             .into_iter()
             .filter(|waiter| !waiter.reply.is_abandoned())
             .collect()
     }
 
-    /// The questions for every track of a namespace.
-    pub(super) fn take_matching(&mut self, namespace: &TrackNamespace) -> Vec<(FullTrackName, Vec<Waiter>)> {
+    /// The questions for every track of a namespace that `by` announces.
+    pub(super) fn take_matching(
+        &mut self,
+        namespace: &TrackNamespace,
+        by: &Addr<SessionActor>,
+    ) -> Vec<(FullTrackName, Vec<Waiter>)> {
         let names: Vec<_> = self
             .by_name
             .keys()
@@ -66,7 +79,7 @@ impl Waiting {
         names
             .into_iter()
             .map(|name| {
-                let waiters = self.take(&name);
+                let waiters = self.take(&name, Some(by));
                 (name, waiters)
             })
             .filter(|(_, waiters)| !waiters.is_empty())
@@ -115,6 +128,7 @@ mod tests {
                     name(n),
                     Waiter {
                         reader: ReaderId::next(),
+                        except: None,
                         reply,
                     },
                 )
@@ -127,6 +141,7 @@ mod tests {
                     name(3),
                     Waiter {
                         reader: ReaderId::next(),
+                        except: None,
                         reply
                     }
                 )
@@ -141,11 +156,12 @@ mod tests {
                 name(3),
                 Waiter {
                     reader: ReaderId::next(),
+                    except: None,
                     reply,
                 },
             )
             .unwrap();
         assert_eq!((waiting.len(), waiting.refused()), (2, 1));
-        assert_eq!(waiting.take(&name(0)).len(), 1);
+        assert_eq!(waiting.take(&name(0), None).len(), 1);
     }
 }

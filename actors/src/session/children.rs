@@ -3,12 +3,14 @@
 use super::egress::Streams;
 use crate::announce::{self, AnnounceActor};
 use crate::status::{self, StatusActor};
+use crate::namespace::{self, NamespaceSubscriptionActor};
 use crate::subscription::{self, Spec, SubscriptionActor};
 use crate::supervise::guard::ChildId;
 use crate::supervise::mailbox;
 use crate::supervise::policy::{Backoff, Intensity, Restart, Supervisor};
 use actix::Addr;
 use laps_protocol::moqt::message::{NamespaceRequest, RequestId};
+use laps_protocol::moqt::name::TrackNamespace;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -50,11 +52,22 @@ pub(super) struct AnnounceSlot {
     pub(super) supervisor: Supervisor,
 }
 
+/// A prefix that the peer watches.
+#[derive(Debug)]
+pub(super) struct WatchSlot {
+    pub(super) addr: Addr<NamespaceSubscriptionActor>,
+    pub(super) child: ChildId,
+    pub(super) prefix: TrackNamespace,
+    pub(super) answered: bool,
+    pub(super) supervisor: Supervisor,
+}
+
 /// All of them, by request.
 #[derive(Debug, Default)]
 pub(super) struct Children {
     pub(super) subscriptions: HashMap<RequestId, SubscriptionSlot>,
     pub(super) announces: HashMap<RequestId, AnnounceSlot>,
+    pub(super) watches: HashMap<RequestId, WatchSlot>,
     /// TRACK_STATUS requests that are not answered yet.
     pub(super) statuses: HashMap<RequestId, (ChildId, Addr<StatusActor>)>,
     /// Those that were refused because too many were open.
@@ -84,6 +97,16 @@ impl Children {
         for (_, addr) in self.statuses.drain().map(|(_, slot)| slot) {
             mailbox::signal(&addr, status::Stop);
         }
+        for slot in self.watches.drain().map(|(_, slot)| slot) {
+            mailbox::signal(&slot.addr, namespace::Stop);
+        }
+    }
+
+    pub(super) fn watch_of(&self, child: ChildId) -> Option<RequestId> {
+        self.watches
+            .iter()
+            .find(|(_, slot)| slot.child == child)
+            .map(|(id, _)| *id)
     }
 
     pub(super) fn status_of(&self, child: ChildId) -> Option<RequestId> {

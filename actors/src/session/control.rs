@@ -1,6 +1,6 @@
 //! The control stream's two tasks: one reads, one writes.
 
-use super::{ControlEvent, SessionActor, Shutdown};
+use super::{ControlEvent, Drained, SessionActor, Shutdown};
 use crate::supervise::mailbox;
 use crate::transport::{RecvGuard, SendGuard, StreamError};
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, WrapFuture};
@@ -19,6 +19,11 @@ const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
 /// What a queued piece costs beside its bytes: its place in the queue and the head of its allocation.
 const ITEM_COST: usize = 64;
 
+/// The part of its bound from which on a control stream is not filled by announcements, and the part to which it has
+/// to sink before it is again: answers to the peer's requests always have most of it.
+const HIGH: usize = 8;
+const LOW: usize = 16;
+
 /// What the writing task is given.
 enum Item {
     Bytes(Bytes),
@@ -30,6 +35,8 @@ enum Item {
 pub(super) struct ControlWriter {
     queue: mpsc::UnboundedSender<Item>,
     backlog: Rc<Cell<usize>>,
+    /// The session waits to say more.
+    waited_for: Rc<Cell<bool>>,
     limit: usize,
 }
 
@@ -44,6 +51,8 @@ impl ControlWriter {
         let (queue, mut waiting) = mpsc::unbounded_channel();
         let backlog = Rc::new(Cell::new(0));
         let written = Rc::clone(&backlog);
+        let waited_for = Rc::new(Cell::new(false));
+        let awaited = Rc::clone(&waited_for);
         let task = actix_rt::spawn(async move {
             while let Some(item) = waiting.recv().await {
                 let done = match item {
@@ -51,6 +60,9 @@ impl ControlWriter {
                         let cost = bytes.len() + ITEM_COST;
                         let sent = stream.send(&mut [bytes]).await;
                         written.set(written.get() - cost);
+                        if written.get() <= limit / LOW && awaited.replace(false) {
+                            mailbox::signal(&session, Drained);
+                        }
                         sent
                     }
                     Item::Flush(told) => {
@@ -76,6 +88,7 @@ impl ControlWriter {
             Self {
                 queue,
                 backlog,
+                waited_for,
                 limit,
             },
             task,
@@ -94,6 +107,15 @@ impl ControlWriter {
         // A closed queue means the connection is on its way out, which is reported elsewhere.
         drop(self.queue.send(Item::Bytes(bytes)));
         true
+    }
+
+    /// More waits than what is not urgent may add to. The session is told [`Drained`] when that is over. [D14-LIM-3]
+    pub(super) fn is_behind(&self) -> bool {
+        let behind = self.backlog.get() > self.limit / HIGH;
+        if behind {
+            self.waited_for.set(true);
+        }
+        behind
     }
 
     /// Resolves when the peer has everything that was written before, or never will.

@@ -1,7 +1,7 @@
 //! What the peer said, turned into work for children and tracks.
 
 use super::handlers::chunk;
-use super::messages::{Binding, SessionNews};
+use super::messages::{Binding, Listed, SessionNews};
 use super::{Config, SessionActor, withdraw};
 use crate::registry::RegisterPublisher;
 use crate::subscription::{Origin, Spec};
@@ -13,8 +13,8 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{
-    NamespaceRequest, Publish, PublishDone, PublishOk, RequestError, RequestErrorReason, RequestId,
-    RequestKind, Subscribe, SubscribeOk,
+    NamespaceRequest, Publish, PublishDone, PublishDoneStatus, PublishOk, RequestError, RequestErrorReason,
+    RequestId, RequestKind, Subscribe, SubscribeOk,
 };
 use laps_protocol::moqt::session::{Command, Event, Note, PeerSetup};
 use slog::{debug, info};
@@ -38,7 +38,9 @@ impl SessionActor {
             Event::PeerPublishNamespace(id, request) => self.peer_announce(ctx, id, request),
             Event::PeerPublishNamespaceDone(id) => self.end_announce(id),
             Event::PeerTrackStatus(id, subscribe) => self.start_status(ctx, id, subscribe),
-            Event::PeerFetch(id, _) | Event::PeerSubscribeNamespace(id, _) => {
+            Event::PeerSubscribeNamespace(id, request) => self.peer_watch(ctx, id, request),
+            Event::PeerUnsubscribeNamespace(id) => self.unwatch(ctx, id),
+            Event::PeerFetch(id, _) => {
                 // MOQT-14 §4 [D14-MSG-32]: what is not served is refused, not ignored.
                 self.refuse(
                     ctx,
@@ -47,7 +49,7 @@ impl SessionActor {
                     "not supported by this relay",
                 );
             }
-            Event::PeerFetchCancel(_) | Event::PeerUnsubscribeNamespace(_) => {}
+            Event::PeerFetchCancel(_) => {}
             Event::SubscribeOk(id, ok) => self.subscribe_ok(ctx, id, ok),
             Event::PublishOk(id, ok) => self.publish_ok(ctx, id, ok),
             Event::FetchOk(..) | Event::TrackStatusOk(..) => {}
@@ -96,6 +98,14 @@ impl SessionActor {
     fn publish_ok(&mut self, ctx: &mut Context<Self>, id: RequestId, ok: PublishOk) {
         self.tell(SessionNews::PublishOk(id, ok.clone()));
         if let Some(mut spec) = self.children.offers.remove(&id) {
+            let name = &spec.subscribe.track;
+            let mut others = self.children.subscriptions.values();
+            if others.any(|slot| slot.spec.subscribe.track == *name) {
+                // Its SUBSCRIBE crossed our PUBLISH; nobody has a track twice. [D14-VAL-15]
+                let why = "the track is subscribed already";
+                self.end_offer(ctx, id, PublishDoneStatus::SubscriptionEnded, why);
+                return;
+            }
             spec.accepted_by_peer(&ok);
             self.start_subscription(ctx, id, spec);
         }
@@ -105,6 +115,9 @@ impl SessionActor {
     fn peer_publish(&mut self, ctx: &mut Context<Self>, id: RequestId, publish: Publish) {
         let config: &Config = &self.env.session;
         if !config.accepts_publishers {
+            if config.lists_namespaces {
+                self.tell(SessionNews::Listed(Listed::Offered(publish.track)));
+            }
             // MOQT-14 §9.13 [D14-SUB-25]: its streams are stopped, since the alias has nowhere to go.
             self.refuse(
                 ctx,
@@ -195,6 +208,10 @@ impl SessionActor {
     }
 
     fn peer_announce(&mut self, ctx: &mut Context<Self>, id: RequestId, request: NamespaceRequest) {
+        if self.env.session.lists_namespaces {
+            self.list_namespace(ctx, id, request);
+            return;
+        }
         if !self.env.session.accepts_publishers {
             self.refuse(
                 ctx,
@@ -249,17 +266,20 @@ impl SessionActor {
                     );
                 }
             }
-            RequestKind::Publish => drop(self.children.offers.remove(&id)),
-            RequestKind::Fetch
-            | RequestKind::TrackStatus
-            | RequestKind::PublishNamespace
-            | RequestKind::SubscribeNamespace => {}
+            // MOQT-14 §9.15, §9.25, §9.27 [D14-NS-9]: not repeated.
+            RequestKind::Publish => {
+                self.children.offers.remove(&id);
+                self.watched.refused(id);
+            }
+            RequestKind::PublishNamespace => self.watched.refused(id),
+            RequestKind::Fetch | RequestKind::TrackStatus | RequestKind::SubscribeNamespace => {}
         }
         self.tell(SessionNews::Rejected(id, kind, error));
     }
 
     /// The peer has UNSUBSCRIBEd.
     fn end_subscription(&mut self, id: RequestId) {
+        self.children.offers.remove(&id);
         // MOQT-14 §5.1 [D14-SUB-18]: every open stream of the subscription is reset.
         if let Some(slot) = self.children.subscriptions.remove(&id) {
             slot.streams.reset_all(ResetCode::Cancelled);

@@ -3,20 +3,19 @@
 use super::control::{self, ControlWriter};
 use super::ingress::Ingress;
 use super::messages::{
-    AcceptPublish, Binding, Breach, PublishTrack, ReleaseUpstream, Request, ResolveAlias, Say,
-    SubscribeUpstream, SubscriptionOver, UpdateUpstream,
+    AcceptPublish, Binding, Breach, ReleaseUpstream, Request, ResolveAlias, Say, SubscribeUpstream,
+    SubscriptionOver, UpdateUpstream,
 };
 use super::{ControlEvent, Incoming, SessionActor};
 use crate::reply::Reply;
-use crate::subscription::{Origin, Spec};
 use crate::supervise::mailbox;
 use crate::track::SourceGone;
 use crate::transport::{ConnError, RecvGuard, SendGuard};
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::moqt::message::{
-    GroupOrder, GroupOrderRequest, MessageParams, Publish, PublishOk, RequestErrorReason, RequestId,
-    Subscribe, SubscribeFilter, SubscribeUpdate,
+    GroupOrder, MessageParams, PublishOk, RequestErrorReason, RequestId, Subscribe, SubscribeFilter,
+    SubscribeUpdate,
 };
 use laps_protocol::moqt::object::DatagramObject;
 use laps_protocol::moqt::session::{Command, CommandError, ControlStream, Input};
@@ -25,7 +24,7 @@ use slog::{debug, info};
 use std::time::Instant;
 
 /// Subscriber priority of the relay's own subscriptions: the middle. MOQT-14 §7.3 [D14-SUB-13]
-const UPSTREAM_PRIORITY: u8 = 128;
+pub(super) const UPSTREAM_PRIORITY: u8 = 128;
 
 impl SessionActor {
     pub(super) fn open_control(&mut self, ctx: &mut Context<Self>) {
@@ -158,9 +157,12 @@ impl StreamHandler<Incoming> for SessionActor {
 }
 
 impl Handler<ControlEvent> for SessionActor {
-    type Result = ();
-    fn handle(&mut self, msg: ControlEvent, ctx: &mut Self::Context) {
+    type Result = Reply<()>;
+    fn handle(&mut self, msg: ControlEvent, ctx: &mut Self::Context) -> Self::Result {
         self.input(ctx, msg.0);
+        // The peer may have given us room for more requests.
+        self.tell_peer(ctx);
+        self.watched.pressure.leave()
     }
 }
 
@@ -298,36 +300,5 @@ impl Handler<Breach> for SessionActor {
     type Result = ();
     fn handle(&mut self, msg: Breach, ctx: &mut Self::Context) {
         self.close(ctx, msg.0.code, msg.0.what);
-    }
-}
-
-impl Handler<PublishTrack> for SessionActor {
-    type Result = Result<RequestId, CommandError>;
-    fn handle(&mut self, msg: PublishTrack, ctx: &mut Self::Context) -> Self::Result {
-        let alias = self.core.new_alias();
-        let publish = Publish {
-            track: msg.track.name.clone(),
-            alias,
-            group_order: GroupOrder::Ascending,
-            largest: msg.largest,
-            // The peer says when it wants objects.
-            forward: false,
-            params: MessageParams::default(),
-        };
-        let id = self
-            .command(ctx, Command::Publish(publish))?
-            .ok_or(CommandError::NotEstablished)?;
-        let subscribe = Subscribe {
-            track: msg.track.name,
-            priority: UPSTREAM_PRIORITY,
-            group_order: GroupOrderRequest::Publisher,
-            forward: false,
-            filter: SubscribeFilter::LargestObject,
-            params: MessageParams::default(),
-        };
-        self.children
-            .offers
-            .insert(id, Spec::new(id, alias, subscribe, Origin::OurPublish));
-        Ok(id)
     }
 }

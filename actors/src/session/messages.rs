@@ -1,12 +1,13 @@
 //! What a session accepts from its children, from tracks, and from its own tasks.
 
+use crate::registry::Changes;
 use crate::track::{SourceId, TrackActor, TrackRef, UpstreamTerms};
 use actix::{Addr, Message};
 use bytes::Bytes;
 use laps_protocol::moqt::error::{CloseCode, DecodeError};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDone, PublishOk, RequestError, RequestId, RequestKind};
-use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::moqt::object::TrackAlias;
 use laps_protocol::moqt::session::{Command, CommandError, PeerSetup};
 use std::sync::Arc;
@@ -128,6 +129,25 @@ pub struct PublishTrack {
     pub largest: Option<Location>,
 }
 
+/// How things are below a prefix that the peer watches.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Heard {
+    /// The SUBSCRIBE_NAMESPACE.
+    pub request: RequestId,
+    /// What has changed.
+    pub changes: Changes,
+    /// The registry was asked anew: what is not heard of from here to `complete` is not there.
+    pub begins: bool,
+    /// With this, everything that was there when the watch began has been told.
+    pub complete: bool,
+}
+
+/// The control stream has room again.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drained;
+
 /// End the session once the peer has what was said before.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -136,6 +156,17 @@ pub struct Shutdown {
     pub code: CloseCode,
     /// What the peer is told, for a person.
     pub reason: &'static str,
+}
+
+/// What a client that lists namespaces is told.
+#[derive(Clone, Debug)]
+pub enum Listed {
+    /// The peer announced a namespace by this request, and we accepted.
+    Announced(RequestId, TrackNamespace),
+    /// A namespace that was announced by this request is withdrawn, or was announced again by a newer one.
+    Withdrawn(RequestId),
+    /// The peer offered a track, and we refused it as uninteresting.
+    Offered(FullTrackName),
 }
 
 /// What a client of ours is told of its session.
@@ -152,6 +183,8 @@ pub enum SessionNews {
     Rejected(RequestId, RequestKind, RequestError),
     /// The peer subscribed to a track of ours.
     Subscribed(FullTrackName),
+    /// The peer tells what it has, in answer to our SUBSCRIBE_NAMESPACE.
+    Listed(Listed),
     /// The peer asks us to leave.
     Goaway(Bytes),
     /// The session is over.

@@ -10,6 +10,7 @@ pub mod incoming;
 mod ingress;
 mod leaving;
 pub mod messages;
+mod namespaces;
 mod supervision;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,8 @@ mod tests;
 pub use incoming::Incoming;
 pub use leaving::{AskToLeave, Unread};
 pub use messages::{
-    AcceptPublish, Binding, Breach, PublishTrack, ReleaseUpstream, Request, ResolveAlias, Say, SessionNews,
-    Shutdown, SubscribeUpstream, SubscriptionOver, UpdateUpstream,
+    AcceptPublish, Binding, Breach, Drained, Heard, Listed, PublishTrack, ReleaseUpstream, Request,
+    ResolveAlias, Say, SessionNews, Shutdown, SubscribeUpstream, SubscriptionOver, UpdateUpstream,
 };
 
 use crate::registry::WithdrawPublisher;
@@ -38,6 +39,7 @@ use laps_protocol::moqt::data::DataLimits;
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::session as core;
 use laps_protocol::moqt::version::Version;
+use namespaces::Watched;
 use slog::{Logger, debug, info, trace};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -74,8 +76,13 @@ pub struct Config {
     pub max_statuses: usize,
     /// Downstream streams of one subscription that may be open at once.
     pub max_open_streams: usize,
-    /// The peer's PUBLISH and PUBLISH_NAMESPACE are taken in: a relay does, a client does not.
+    /// The peer's PUBLISH, PUBLISH_NAMESPACE and SUBSCRIBE_NAMESPACE are served: a relay does, a client does not.
     pub accepts_publishers: bool,
+    /// A client that is told of what the peer announces, for its user to see.
+    pub lists_namespaces: bool,
+    /// A session may have what it publishes itself: it is told of it, and may subscribe to it. A relay that does not
+    /// let it deviates from MOQT-14 §5.1 and §6.1 (decision 0010). [D14-SUB-22] [D14-NS-3]
+    pub allow_self: bool,
 }
 
 impl Default for Config {
@@ -94,6 +101,8 @@ impl Default for Config {
             max_statuses: 256,
             max_open_streams: 1024,
             accepts_publishers: true,
+            lists_namespaces: false,
+            allow_self: true,
         }
     }
 }
@@ -123,6 +132,7 @@ pub struct SessionActor {
     egress: Egress,
     children: Children,
     bindings: Bindings,
+    watched: Watched,
     timer: Option<SpawnHandle>,
     /// Who waits until no subscription of the peer is left.
     unread: Vec<ReplyTo<()>>,
@@ -175,6 +185,7 @@ impl SessionActor {
                 birth.env.session.max_alias_bytes,
                 max_ended(birth.core.max_request_id),
             ),
+            watched: Watched::default(),
             core: core::Session::new(birth.role, version, birth.core, Instant::now()),
             timer: None,
             unread: Vec::new(),
@@ -321,7 +332,8 @@ impl Actor for SessionActor {
             .clone()
             .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
         debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused,
-            "refused_statuses" => self.children.refused_statuses);
+            "refused_statuses" => self.children.refused_statuses,
+            "registry_questions" => self.watched.pressure.peak());
         self.tell(SessionNews::Closed { why, clean });
     }
 }

@@ -1,8 +1,8 @@
 //! How a session starts its children, and starts them again when they fail.
 
-use super::SessionActor;
 use super::children::{AnnounceSlot, SubscriptionSlot, supervisor};
 use super::egress::Streams;
+use super::{Listed, SessionActor, SessionNews};
 use crate::announce::{self, AnnounceActor};
 use crate::status;
 use crate::subscription::{self, Spec, SubscriptionActor};
@@ -127,6 +127,7 @@ impl SessionActor {
             request: id,
             namespace: request.namespace.clone(),
             answered: Rc::clone(answered),
+            asking: Some(self.watched.pressure.ask()),
             env: self.env.clone(),
             session: ctx.address(),
             log: self.log.clone(),
@@ -138,6 +139,8 @@ impl SessionActor {
     pub(super) fn end_announce(&mut self, id: RequestId) {
         if let Some(slot) = self.children.announces.remove(&id) {
             mailbox::signal(&slot.addr, announce::Stop);
+        } else if self.env.session.lists_namespaces {
+            self.tell(SessionNews::Listed(Listed::Withdrawn(id)));
         }
     }
 
@@ -238,6 +241,8 @@ impl Handler<ChildDown> for SessionActor {
             self.subscription_down(ctx, id, msg);
         } else if let Some(id) = self.children.announce_of(msg.id) {
             self.announce_down(ctx, id, msg);
+        } else if let Some(id) = self.children.watch_of(msg.id) {
+            self.watch_down(ctx, id, msg);
         } else if let Some(id) = self.children.status_of(msg.id) {
             self.children.statuses.remove(&id);
             if msg.exit == Exit::Panicked {

@@ -2,6 +2,7 @@
 
 use super::OpenReplica;
 use crate::registry::{RegistryActor, ShardRef};
+use crate::session::SessionActor;
 use crate::supervise::inject::Faults;
 use crate::{session, track};
 use actix::{Addr, Recipient};
@@ -25,4 +26,13 @@ pub struct Env {
     pub log: Logger,
     /// Injected faults, in tests.
     pub faults: Faults,
+}
+
+impl Env {
+    /// A session that may not have what it alone publishes, as the registry is asked for it: none when every session
+    /// may, which is the rule. MOQT-14 §5.1 [D14-SUB-22] [D14-NS-3]
+    #[must_use]
+    pub fn except(&self, session: &Addr<SessionActor>) -> Option<Addr<SessionActor>> {
+        (!self.session.allow_self).then(|| session.clone())
+    }
 }

@@ -1,6 +1,7 @@
 //! Finding a track and attaching to it.
 
 use crate::registry::ResolveTrack;
+use crate::session::SessionActor;
 use crate::shard::{Env, OpenReplica};
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{
@@ -107,11 +108,18 @@ pub(crate) struct Search {
     pub(crate) wait: Option<Duration>,
     /// The home copy will do, wherever it lives: nothing is to be read.
     pub(crate) at_home: bool,
+    /// The asker's session, when it may not have what it alone publishes.
+    pub(crate) except: Option<Addr<SessionActor>>,
 }
 
 impl Search {
-    /// A search for something to read, with the wait that is configured.
-    pub(crate) fn new(env: &Env, name: &FullTrackName, waiting: &Rc<Cell<usize>>) -> Self {
+    /// A search of `session` for something to read, with the wait that is configured.
+    pub(crate) fn new(
+        env: &Env,
+        name: &FullTrackName,
+        waiting: &Rc<Cell<usize>>,
+        session: &Addr<SessionActor>,
+    ) -> Self {
         Self {
             env: env.clone(),
             name: name.clone(),
@@ -119,6 +127,7 @@ impl Search {
             slot: None,
             wait: env.session.subscribe_wait,
             at_home: false,
+            except: env.except(session),
         }
     }
 }
@@ -136,6 +145,7 @@ pub(crate) async fn locate(
         mut slot,
         wait,
         at_home,
+        except,
     } = search;
     let mut stale = None;
     // [D14-REQ-10]: whoever waits for a publisher is answered by then.
@@ -150,7 +160,7 @@ pub(crate) async fn locate(
                 slot.take()
                     .map_or_else(|| Slot::take(&waiting, env.session.max_waiting), Ok)
             };
-            resolve(&env, &name, reader, stale, until, place).await?
+            resolve(&env, (&name, reader, stale), until, except.as_ref(), place).await?
         };
         let opened = if at_home {
             Some(Local::Home(track.home.clone()))
@@ -229,10 +239,9 @@ fn stale_epoch(track: &TrackRef) -> Option<u64> {
 /// Asks the registry: first for what it knows, which a deadline of its own bounds, then to wait.
 async fn resolve(
     env: &Env,
-    name: &FullTrackName,
-    reader: ReaderId,
-    stale: Option<u64>,
+    (name, reader, stale): (&FullTrackName, ReaderId, Option<u64>),
     until: Option<Instant>,
+    except: Option<&Addr<SessionActor>>,
     place: impl FnOnce() -> Result<Slot, Unavailable>,
 ) -> Result<TrackRef, Unavailable> {
     let question = |wait| ResolveTrack {
@@ -240,6 +249,7 @@ async fn resolve(
         reader,
         stale,
         wait,
+        except: except.cloned(),
     };
     let nobody = match mailbox::ask(&env.registry, question(false), REGISTRY_DEADLINE).await {
         Ok(Err(why)) if why.for_now => why,

@@ -132,7 +132,7 @@ impl SubscriptionActor {
         let search = Search {
             wait,
             slot,
-            ..Search::new(&self.birth.env, name, &self.birth.waiting)
+            ..Search::new(&self.birth.env, name, &self.birth.waiting, &self.birth.session)
         };
         let found = locate::locate(search, attach);
         ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {

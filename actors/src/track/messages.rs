@@ -159,6 +159,20 @@ impl Unavailable {
     }
 }
 
+/// What is this track? Answered when it is live; none when it has ended.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Description>")]
+pub struct Describe;
+
+/// What a publisher of a track says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Largest place.
+    pub largest: Option<Location>,
+    /// What its publisher said.
+    pub meta: TrackMeta,
+}
+
 /// A reader leaves.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -235,9 +249,9 @@ pub struct Gathered {
     pub reader: ReaderId,
 }
 
-/// A further publisher of the track.
+/// A further publisher of the track. Answered with whether the track takes it: one that is ending takes nobody.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub struct AddSource {
     /// Its number.
     pub id: SourceId,

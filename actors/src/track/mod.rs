@@ -19,9 +19,10 @@ mod sources;
 pub use budget::Budget;
 pub use home::{Birth, TrackActor};
 pub use messages::{
-    AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReaderId, ReplicaAttached,
-    ReplicaState, Replicate, SetForward, Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta,
-    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, WantNewGroup, WithdrawAnnouncer,
+    AddSource, Attach, AttachReplica, Attached, Describe, Description, Detach, Gather, Gathered, Ingest,
+    ReaderId, ReplicaAttached, ReplicaState, Replicate, SetForward, Source, SourceGone, SourceId,
+    TrackAdvanced, TrackGone, TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
+    WantNewGroup, WithdrawAnnouncer,
 };
 pub use replica::ReplicaActor;
 

@@ -3,7 +3,7 @@
 use super::upstream::session_ended;
 use super::{Phase, TrackActor};
 use crate::reply::Reply;
-use crate::session::{AcceptPublish, Say};
+use crate::session::AcceptPublish;
 use crate::supervise::mailbox;
 use crate::track::messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReplicaAttached,
@@ -12,8 +12,6 @@ use crate::track::messages::{
 };
 use crate::track::replication::chunk_bytes;
 use actix::{AsyncContext, Handler};
-use laps_protocol::moqt::message::{RequestError, RequestErrorReason};
-use laps_protocol::moqt::session::Command;
 use laps_protocol::relay::track_log::Append;
 use std::time::Duration;
 
@@ -140,21 +138,14 @@ impl Handler<Ingest> for TrackActor {
 }
 
 impl Handler<AddSource> for TrackActor {
-    type Result = ();
-    fn handle(&mut self, msg: AddSource, ctx: &mut Self::Context) {
+    type Result = bool;
+    fn handle(&mut self, msg: AddSource, ctx: &mut Self::Context) -> bool {
         let ended = self.phase == Phase::Ended;
         let mut accepted = false;
         match &msg.source {
             // MOQT-14 §6.2 [D14-NS-14]: a namespace announced again by the same session changes nothing.
-            Source::Announced { session } if ended || self.sources.knows(session) => return,
-            Source::Published { session, request, .. } if ended => {
-                let error = RequestError::new(
-                    RequestErrorReason::InternalError,
-                    "the track is ending, publish it again",
-                );
-                mailbox::signal(session, Say(Command::Reject(*request, error)));
-                return;
-            }
+            Source::Announced { session } if self.sources.knows(session) => return true,
+            _ if ended => return false,
             // MOQT-14 §8.4 DEVIATION: a further publisher is accepted with Forward 0 and stands by (decision 0008).
             Source::Published { session, request, .. } => {
                 accepted = mailbox::signal(
@@ -168,7 +159,7 @@ impl Handler<AddSource> for TrackActor {
                     },
                 );
                 if !accepted {
-                    return;
+                    return true;
                 }
             }
             Source::Announced { .. } | Source::Local { .. } => {}
@@ -177,6 +168,7 @@ impl Handler<AddSource> for TrackActor {
         if let Some(publisher) = self.sources.get_mut(msg.id) {
             publisher.accepted = accepted;
         }
+        true
     }
 }
 

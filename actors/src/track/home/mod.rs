@@ -2,6 +2,7 @@
 
 mod birth;
 mod demand;
+mod describe;
 mod handlers;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,8 @@ pub use birth::Birth;
 use super::fanout::Fanout;
 use super::handle::{LogId, Share};
 use super::messages::{
-    AttachReplica, Ingest, ReaderId, ReplicaAttached, Source, SourceId, TrackGone, TrackMeta, Unavailable,
+    AttachReplica, Description, Ingest, ReaderId, ReplicaAttached, Source, SourceId, TrackGone, TrackMeta,
+    Unavailable,
 };
 use super::replication::ReplicaLink;
 use super::sources::{Publisher, Sources};
@@ -81,6 +83,8 @@ pub struct TrackActor {
     parting: Vec<Publisher>,
     slowed: Vec<ReplyTo<()>>,
     replicas: Vec<ReplicaLink>,
+    /// Who wants to know what it is.
+    asked: Vec<ReplyTo<Option<Description>>>,
     replica_waiting: Vec<(AttachReplica, ReplyTo<Result<ReplicaAttached, Unavailable>>)>,
     linger: Option<SpawnHandle>,
     fanout: Fanout,
@@ -118,6 +122,7 @@ impl TrackActor {
             parting: Vec::new(),
             slowed: Vec::new(),
             replicas: Vec::new(),
+            asked: Vec::new(),
             replica_waiting: Vec::new(),
             linger: None,
             ignored: 0,
@@ -164,6 +169,7 @@ impl TrackActor {
             self.take_in(ctx, ingest);
             reply.send(());
         }
+        self.answer_asked();
         self.readers_changed(ctx);
         // What was said before the track was live counts from now.
         let said: Vec<_> = self
@@ -320,6 +326,7 @@ impl TrackActor {
             replica.end(gone.clone());
         }
         self.replicate(ctx);
+        self.answer_asked();
         self.held.clear();
         self.readers_changed(ctx);
     }

@@ -1,6 +1,7 @@
 //! The home copy's side towards its publishers: which one feeds it, and what happens when that one is lost.
 
 use super::{Phase, TrackActor};
+use crate::registry::PublisherLost;
 use crate::session::{AcceptPublish, ReleaseUpstream, SessionActor, SubscribeUpstream};
 use crate::supervise::mailbox;
 use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
@@ -120,6 +121,10 @@ impl TrackActor {
             self.demand.lost(ctx);
         }
         release(&publisher.source, publisher.request);
+        if matches!(publisher.source, Source::Published { .. }) && !self.sources.is_empty() {
+            let (name, epoch) = (self.name.clone(), self.epoch);
+            mailbox::signal(&self.registry, PublisherLost { name, epoch, id });
+        }
         let abandoned = publisher.abandon();
         if !abandoned.is_empty() {
             self.append(ctx, id, abandoned);

@@ -1,0 +1,87 @@
+//! How many questions of a session wait for the registry, and what the session's peer may say meanwhile.
+//!
+//! A peer that announces and withdraws, or watches and stops watching, as fast as it can would fill the registry's
+//! mailbox, which all sessions share. Its control stream is read on when the registry has caught up. [D14-LIM-2]
+
+use crate::reply::{Reply, ReplyTo};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Questions of one session that may wait while its control stream is read on.
+const MAX_OPEN: usize = 256;
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: Cell<usize>,
+    /// Most that ever were open at once.
+    peak: Cell<usize>,
+    /// Leaves to read on.
+    held: RefCell<Vec<ReplyTo<()>>>,
+}
+
+/// The questions of one session. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Pressure(Rc<Inner>);
+
+/// One question that waits; its end counts as answered.
+#[derive(Debug)]
+pub struct Asking(Rc<Inner>);
+
+impl Pressure {
+    /// One more question waits.
+    #[must_use]
+    pub fn ask(&self) -> Asking {
+        let open = self.0.open.get() + 1;
+        self.0.open.set(open);
+        self.0.peak.set(self.0.peak.get().max(open));
+        Asking(Rc::clone(&self.0))
+    }
+
+    /// The leave to read on: now, or when few enough wait.
+    #[must_use]
+    pub fn leave(&self) -> Reply<()> {
+        if self.0.open.get() <= MAX_OPEN {
+            return Reply::Now(());
+        }
+        let (reply, to) = Reply::later();
+        self.0.held.borrow_mut().push(to);
+        reply
+    }
+
+    /// Most questions that ever waited at once.
+    #[must_use]
+    pub fn peak(&self) -> usize {
+        self.0.peak.get()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let open = self.0.open.get() - 1;
+        self.0.open.set(open);
+        if open <= MAX_OPEN {
+            for leave in self.0.held.take() {
+                leave.send(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D14-LIM-2
+    #[test]
+    fn reading_goes_on_when_the_registry_has_caught_up() {
+        let pressure = Pressure::default();
+        let mut asking: Vec<_> = (0..=MAX_OPEN).map(|_| pressure.ask()).collect();
+        let later = pressure.leave();
+        assert!(matches!(later, Reply::Later(_)));
+        assert_eq!(pressure.0.held.borrow().len(), 1);
+        asking.pop();
+        assert!(pressure.0.held.borrow().is_empty());
+        assert!(matches!(pressure.leave(), Reply::Now(())));
+        assert_eq!(pressure.peak(), MAX_OPEN + 1);
+    }
+}

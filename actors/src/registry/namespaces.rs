@@ -1,0 +1,110 @@
+//! Who announces which namespace.
+
+use super::{Announcer, RegisterNamespace, RegistryActor, State, UnregisterNamespace};
+use crate::session::SessionActor;
+use crate::supervise::mailbox;
+use crate::track::{AddSource, Source, SourceId, WithdrawAnnouncer};
+use actix::{Addr, Context, Handler};
+use laps_protocol::moqt::name::TrackNamespace;
+use slog::debug;
+
+impl RegistryActor {
+    /// A namespace is new: whoever waits for a track in it, and every track that runs, gets the publisher.
+    fn announced(&mut self, ctx: &mut Context<Self>, namespace: &TrackNamespace, by: &Addr<SessionActor>) {
+        // MOQT-14 §8.4 DEVIATION: a new publisher of a track that is subscribed already is not subscribed to at once,
+        // it stands by (decision 0008).
+        for (name, entry) in &mut self.tracks {
+            if !namespace.is_prefix_of(name.namespace()) {
+                continue;
+            }
+            let source = Source::Announced { session: by.clone() };
+            match &mut entry.state {
+                State::Creating { sources, .. } => {
+                    let known = sources
+                        .iter()
+                        .any(|(_, source, _)| is_session(source.as_ref(), by));
+                    if !known {
+                        sources.push((SourceId::next(), Some(source), None));
+                    }
+                }
+                State::Running(track) => {
+                    let id = SourceId::next();
+                    mailbox::signal(&track.home, AddSource { id, source });
+                }
+            }
+        }
+        for (name, mut waiters) in self.waiting.take_matching(namespace, by) {
+            match self.tracks.get_mut(&name).map(|entry| &mut entry.state) {
+                None => self.create_announced(ctx, name, waiters),
+                // They waited for somebody else than the one publisher that it had.
+                Some(State::Creating { waiters: others, .. }) => others.append(&mut waiters),
+                Some(State::Running(track)) => {
+                    for waiter in waiters {
+                        waiter.reply.send(Ok(track.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Somebody announces exactly this namespace; `except` does not count.
+    pub(super) fn is_announced(
+        &self,
+        namespace: &TrackNamespace,
+        except: Option<&Addr<SessionActor>>,
+    ) -> bool {
+        let fields = namespace.fields().len();
+        self.namespaces
+            .matches(namespace)
+            .iter()
+            .take_while(|entry| entry.fields == fields)
+            .any(|entry| except != Some(&entry.value.session))
+    }
+}
+
+fn is_session(source: Option<&Source>, session: &Addr<SessionActor>) -> bool {
+    matches!(source, Some(Source::Announced { session: other }) if other == session)
+}
+
+impl Handler<RegisterNamespace> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: RegisterNamespace, ctx: &mut Self::Context) {
+        debug!(self.log, "namespace announced"; "namespace" => %msg.namespace);
+        let announcer = Announcer {
+            namespace: msg.namespace.clone(),
+            session: msg.session.clone(),
+            shard: msg.shard,
+        };
+        self.namespaces.insert(&msg.namespace, msg.id, announcer);
+        self.announced(ctx, &msg.namespace, &msg.session);
+        // MOQT-14 §6.2 [D14-NS-1]
+        self.watchers.namespace_changed(&msg.namespace);
+    }
+}
+
+impl Handler<UnregisterNamespace> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: UnregisterNamespace, _: &mut Self::Context) {
+        debug!(self.log, "namespace withdrawn"; "namespace" => %msg.namespace);
+        let Some(announcer) = self.namespaces.remove(&msg.namespace, &msg.id) else {
+            return;
+        };
+        for (name, entry) in &mut self.tracks {
+            if !msg.namespace.is_prefix_of(name.namespace()) {
+                continue;
+            }
+            match &mut entry.state {
+                State::Creating { sources, .. } => {
+                    sources.retain(|(_, source, _)| !is_session(source.as_ref(), &announcer.session));
+                }
+                State::Running(track) => {
+                    let session = announcer.session.clone();
+                    mailbox::signal(&track.home, WithdrawAnnouncer { session });
+                }
+            }
+        }
+        self.watchers.namespace_changed(&msg.namespace);
+    }
+}
