@@ -57,6 +57,14 @@ pub fn parse_full_name(namespace: &str, track: &str) -> Result<FullTrackName, Na
     )?)
 }
 
+/// The name of a track as [`parse_track_name`] reads it.
+#[must_use]
+pub fn track_text(name: &FullTrackName) -> String {
+    // The protocol crate shows it behind its namespace and a colon.
+    let (whole, namespace) = (name.to_string(), name.namespace().to_string());
+    whole.get(namespace.len() + 1..).unwrap_or_default().to_owned()
+}
+
 /// `offset` is where `text` starts in what the user wrote, for the message.
 fn unescape(text: &str, offset: usize) -> Result<Bytes, NameTextError> {
     let mut out = BytesMut::with_capacity(text.len());

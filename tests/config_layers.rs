@@ -138,6 +138,7 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.relay.bind = "127.0.0.9".parse().unwrap();
     config.relay.port = 9;
     config.relay.endpoint_id = "nine".into();
+    config.relay.allow_self = false;
     config.tls.cert = "c".into();
     config.tls.key = "k".into();
     config.workers.threads = 9;

@@ -8,6 +8,7 @@ mod cert_options;
 mod config_options;
 mod later;
 mod log_options;
+mod ns_options;
 mod pub_options;
 mod relay_options;
 mod sub_options;
@@ -17,6 +18,7 @@ mod values;
 pub use cert_options::CertOptions;
 pub use config_options::{ConfigCommand, ConfigOptions};
 pub use log_options::LogOptions;
+pub use ns_options::NsOptions;
 pub use pub_options::{Flow, MAX_DATAGRAM_PAYLOAD, PayloadFormat, PubOptions, SourceKind};
 pub use relay_options::RelayOptions;
 pub use sub_options::{OutputFormat, SubOptions};
@@ -71,6 +73,8 @@ pub enum Command {
     Pub(Box<PubOptions>),
     /// Subscribes to a track and writes what arrives
     Sub(Box<SubOptions>),
+    /// Lists the namespaces and tracks below a prefix, and watches them
+    Ns(Box<NsOptions>),
     /// Makes a certificate and its private key
     Cert(CertOptions),
     /// Checks or shows the configuration

@@ -47,7 +47,7 @@ pub struct RelayOptions {
     /// Milliseconds that a group is kept after its last object began [default: 60000]
     #[structopt(long = "cache_duration", alias = "cache-duration", value_name = "MS")]
     pub cache_duration: Option<u32>,
-    /// Accepted for laps' sake: publishers may always subscribe to their own tracks
+    /// Publishers may subscribe to their own tracks, which is the default; goes over `allow_self` of the file
     #[structopt(long = "allow_self", alias = "allow-self")]
     pub allow_self: bool,
     #[structopt(flatten)]
@@ -97,6 +97,11 @@ impl RelayOptions {
             "cache.duration",
             "--cache_duration",
             self.cache_duration.map(|ms| (f64::from(ms) / 1000.0).into()),
+        );
+        put(
+            "relay.allow_self",
+            "--allow_self",
+            self.allow_self.then(|| true.into()),
         );
         set.extend(self.log.overrides());
         set
@@ -153,6 +158,8 @@ mod tests {
             (&["--sub-dampen-ms=7"], "subscribe.dampen_ms", "7"),
             (&["--cache_duration", "60000"], "cache.duration", "60"),
             (&["--cache-duration=250"], "cache.duration", "0.25"),
+            (&["--allow_self"], "relay.allow_self", "true"),
+            (&["--allow-self"], "relay.allow_self", "true"),
             (&["-d"], "logging.level", "debug"),
             (&["--debug"], "logging.level", "debug"),
             (&["--log-level", "trace"], "logging.level", "trace"),
@@ -160,8 +167,6 @@ mod tests {
         ] {
             assert_eq!(keys(words), [(key, value.to_owned())], "{words:?}");
         }
-        assert_eq!(keys(&["--allow_self"]), []);
-        assert_eq!(keys(&["--allow-self"]), []);
         assert_eq!(keys(&[]), []);
     }
 

@@ -5,6 +5,7 @@ mod client;
 pub mod config;
 mod json;
 mod meter;
+pub mod ns;
 pub mod open_source;
 mod output;
 pub mod publish;
@@ -27,6 +28,7 @@ pub fn dispatch(request: Request) -> Result<(), Failure> {
         Request::Command(Command::Relay(options)) => relay::run(&options),
         Request::Command(Command::Pub(options)) => publish::run(&options),
         Request::Command(Command::Sub(options)) => sub::run(&options),
+        Request::Command(Command::Ns(options)) => ns::run(&options),
     }
 }
 

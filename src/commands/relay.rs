@@ -112,6 +112,7 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
             core: config.session.settings(),
             subscribe_wait: Some(config.subscribe.wait()),
             detached: config.subscribe.detached,
+            allow_self: config.relay.allow_self,
             max_control_backlog: usize::try_from(config.session.control_backlog_bytes).unwrap_or(usize::MAX),
             ..session::Config::default()
         },

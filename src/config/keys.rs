@@ -30,6 +30,13 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
+        "relay.allow_self",
+        &[
+            "true: a session that watches a prefix is told of what it publishes itself, and may subscribe to it,",
+            "as the draft says. false: it gets back only what somebody else publishes too.",
+        ],
+    ),
+    key(
         "tls.cert",
         &[
             "Path of the certificate chain in PEM. Empty makes a certificate at each start,",

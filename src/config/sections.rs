@@ -45,6 +45,8 @@ pub struct Relay {
     pub port: u16,
     /// Name or node id of this relay; empty for the host name.
     pub endpoint_id: String,
+    /// Sessions are told of what they publish themselves, and may subscribe to it.
+    pub allow_self: bool,
 }
 
 impl Default for Relay {
@@ -53,6 +55,7 @@ impl Default for Relay {
             bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             port: 33435,
             endpoint_id: String::new(),
+            allow_self: true,
         }
     }
 }
