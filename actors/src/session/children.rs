@@ -2,8 +2,8 @@
 
 use super::egress::Streams;
 use crate::announce::{self, AnnounceActor};
-use crate::status::{self, StatusActor};
 use crate::namespace::{self, NamespaceSubscriptionActor};
+use crate::status::{self, StatusActor};
 use crate::subscription::{self, Spec, SubscriptionActor};
 use crate::supervise::guard::ChildId;
 use crate::supervise::mailbox;

@@ -80,7 +80,12 @@ impl StatusActor {
         let search = Search {
             wait: Some(wait),
             at_home: true,
-            ..Search::new(env, &self.birth.subscribe.track, &self.birth.waiting, &self.birth.session)
+            ..Search::new(
+                env,
+                &self.birth.subscribe.track,
+                &self.birth.waiting,
+                &self.birth.session,
+            )
         };
         let (wake, gone) = (
             Wake::sharing(ctx.address().recipient(), &self.credit),
