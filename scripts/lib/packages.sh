@@ -13,9 +13,9 @@ test_programs() {
     built=$(mktemp)
     (
         cd "$here"
-        cargo test --locked --no-run --message-format=json "${product[@]}" -p laps-bench --lib --bins
-        cargo test --locked --no-run --message-format=json "${product[@]}" --test '*'
-        cargo test --locked --no-run --message-format=json -p laps-interop
+        cargo test --locked --no-run --message-format=json-render-diagnostics "${product[@]}" -p laps-bench --lib --bins
+        cargo test --locked --no-run --message-format=json-render-diagnostics "${product[@]}" --test '*'
+        cargo test --locked --no-run --message-format=json-render-diagnostics -p laps-interop
     ) </dev/null >"$built" || code=1
     grep '"reason":"compiler-artifact"' "$built" | grep '"profile":{[^}]*"test":true}' |
         sed -n 's|.*"src_path":"'"$here"'/\([^"]*\)".*"executable":"\([^"]*\)".*|\1	\2|p' | LC_ALL=C sort -u

@@ -51,6 +51,7 @@ impl TrackActor {
                         &session,
                         AcceptPublish {
                             request,
+                            // MOQT-14 §9.13 [D14-SUB-25]: taken, and with Forward 0 while nobody wants it.
                             forward: wanted,
                             new_group,
                             track: ctx.address(),

@@ -44,6 +44,7 @@ impl Session {
         (request.state == Asking::Open).then_some((track, wanted))
     }
 
+    /// MOQT-14 §5.1 [D14-SUB-1]: a subscription that the publisher begins.
     pub(super) fn on_publish(&mut self, id: RequestId, publish: Publish) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
         if self.refuses_tokens(id, RequestKind::Publish, &publish.params)? {

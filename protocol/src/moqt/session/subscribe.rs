@@ -28,6 +28,7 @@ impl Session {
         Ok(id)
     }
 
+    /// MOQT-14 §5.1 [D14-SUB-1]: a subscription that the subscriber begins.
     pub(super) fn on_subscribe(&mut self, id: RequestId, subscribe: Subscribe) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
         if self.refuses_tokens(id, RequestKind::Subscribe, &subscribe.params)? {
@@ -45,7 +46,8 @@ impl Session {
             return Ok(());
         }
         // MOQT-14 §9.7 [D14-VAL-15] DEVIATION: a second subscription to a track is refused instead of ending all
-        // the others with the session.
+        // the others with the session. §5.1 [D14-SUB-22]: only its own subscriptions count, so it may subscribe to what
+        // it publishes.
         if self.theirs.tracks.contains_key(&subscribe.track) {
             let reason = RequestErrorReason::InternalError;
             self.refuse(
