@@ -114,6 +114,11 @@ impl Fanout {
         self.log.read(|log| log.largest()).flatten()
     }
 
+    /// Objects that were evicted since the log was made, live ones and fetched ones.
+    pub(super) fn objects_evicted(&self) -> u64 {
+        self.log.read(|log| log.stats().evicted_objects).unwrap_or(0)
+    }
+
     pub(super) fn snapshot(&self) -> Vec<Append> {
         self.log.read(|log| log.snapshot()).unwrap_or_default()
     }

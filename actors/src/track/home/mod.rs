@@ -305,7 +305,9 @@ impl TrackActor {
             return;
         }
         debug!(self.log, "track ends"; "track" => %self.name, "status" => ?gone.status,
-            "chunks_ignored" => self.ignored, "datagrams_lost" => self.datagrams_lost);
+            "chunks_ignored" => self.ignored, "datagrams_lost" => self.datagrams_lost,
+            "objects_evicted" => self.fanout.objects_evicted(), "bytes_kept_by_all" => self.config.budget.used(),
+            "bytes_given_up_by_all" => self.config.budget.given_up());
         // First, so that a session hears that we let go before a new life of the track asks it again.
         self.release_all();
         for closed in self.sources.abandon_all() {
