@@ -13,7 +13,7 @@ mod common;
 use bytes::Bytes;
 use common::raw::{News, Raw, raw};
 use common::{publisher, relay, run, settings, track};
-use laps_actors::client::Flow;
+use laps_actors::client::{ClientError, Flow};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::SubscribeFilter;
 use laps_protocol::moqt::object::{ObjectStatus, SubgroupIdMode};
@@ -37,6 +37,9 @@ fn subgroups_priorities_ends_and_one_preference() {
                 .await
                 .unwrap();
         }
+        // MOQT-14 §10: streams or datagrams. What does not fit is refused, and the track goes on.
+        let mixed = writer.datagram(1, 2, Bytes::from_static(b"mixed")).await;
+        assert!(matches!(mixed, Err(ClientError::Command(_))), "{mixed:?}");
         writer.finish().await.unwrap();
         subscriber.done(id).await;
 
@@ -63,5 +66,33 @@ fn subgroups_priorities_ends_and_one_preference() {
         };
         let mut statuses = subscriber.log.iter().filter_map(statuses);
         assert!(statuses.all(|status| status == ObjectStatus::Normal));
+    });
+}
+
+/// D14-LIB-3
+#[test]
+fn a_track_of_datagrams_takes_no_streams() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("model", "datagrams");
+        let mut publisher = publisher(&relay).await;
+        let mut writer = publisher.publish(name.clone(), Flow::Announce).await.unwrap();
+        let mut subscriber = raw(&relay).await;
+        let (_, ok) = subscriber.subscribed(&name, SubscribeFilter::LargestObject).await;
+        writer.wanted().await.unwrap();
+        writer.datagram(0, 0, Bytes::from_static(b"a")).await.unwrap();
+        let mixed = writer
+            .object(Location::new(0, 1), vec![Bytes::from_static(b"b")])
+            .await;
+        assert!(matches!(mixed, Err(ClientError::Command(_))), "{mixed:?}");
+        // Datagrams may be lost, so more than one is sent until one arrives.
+        let mut next = 1;
+        while Raw::datagrams(&subscriber.log, ok.alias).is_empty() {
+            writer.datagram(0, next, Bytes::from_static(b"c")).await.unwrap();
+            next += 1;
+            actix_rt::task::yield_now().await;
+            subscriber.catch_up();
+        }
+        assert!(Raw::headers(&subscriber.log, ok.alias).is_empty());
     });
 }

@@ -11,6 +11,7 @@ use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::{GroupId, Location, ObjectId};
 use laps_protocol::moqt::message::{PublishDone, PublishDoneStatus};
 use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
+use laps_protocol::moqt::session::CommandError;
 use laps_protocol::relay::track_log::{Append, LogDatagram, StreamEnd, StreamKey};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,6 +42,8 @@ pub struct TrackWriter {
     next_key: StreamKey,
     priority: u8,
     whole_groups: bool,
+    /// True for streams, false for datagrams; none before the first object.
+    on_streams: Option<bool>,
 }
 
 impl TrackWriter {
@@ -63,6 +66,7 @@ impl TrackWriter {
             next_key: 0,
             priority: 128,
             whole_groups: true,
+            on_streams: None,
         }
     }
 
@@ -145,8 +149,9 @@ impl TrackWriter {
     /// Writes one object on its group's stream; a new group ends the one before. The payload may come in pieces.
     ///
     /// # Errors
-    /// When the track is over.
+    /// When the track is over, or its objects so far were datagrams.
     pub async fn object(&mut self, place: Location, payload: Vec<Bytes>) -> Result<(), ClientError> {
+        self.prefer(true)?;
         if self.stream.is_some_and(|(_, group)| group != place.group) {
             self.end_group().await?;
         }
@@ -218,13 +223,14 @@ impl TrackWriter {
     /// Sends one object as a datagram.
     ///
     /// # Errors
-    /// When the track is over.
+    /// When the track is over, or its objects so far were on streams.
     pub async fn datagram(
         &mut self,
         group: GroupId,
         object: ObjectId,
         payload: Bytes,
     ) -> Result<(), ClientError> {
+        self.prefer(false)?;
         let datagram = LogDatagram {
             location: Location::new(group, object),
             priority: self.priority,
@@ -237,6 +243,9 @@ impl TrackWriter {
     }
 
     /// Ends the track and waits until every subscriber has what was written.
+    ///
+    /// No END_OF_TRACK is sent: the publisher may come back under the same name with larger groups.
+    /// MOQT-14 §2.5.1 [D14-LIB-3] [D14-LIB-4]
     ///
     /// # Errors
     /// When that takes too long.
@@ -259,6 +268,15 @@ impl TrackWriter {
         tokio::time::timeout(DRAIN_DEADLINE, drained)
             .await
             .map_err(|_| ClientError::Timeout)
+    }
+
+    /// MOQT-14 §10 [D14-LIB-3] [D14-DATA-15]: a track whose objects come both ways is malformed, which would end it.
+    fn prefer(&mut self, streams: bool) -> Result<(), ClientError> {
+        if *self.on_streams.get_or_insert(streams) == streams {
+            return Ok(());
+        }
+        let mixed = CommandError::NotAllowed("a track uses streams or datagrams, not both");
+        Err(ClientError::Command(mixed))
     }
 
     fn end_stream(&mut self, batch: &mut Vec<Append>, end: StreamEnd) {
