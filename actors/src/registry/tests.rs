@@ -1,1 +1,150 @@
-//! The registry alone.
+//! The registry alone, with watchers whose news are counted.
+
+use super::*;
+use crate::namespace::NamespacesChanged;
+use crate::supervise::mailbox::{Credit, Wake};
+use crate::track::TrackActor;
+use actix::MessageResult;
+use bytes::Bytes;
+use slog::o;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Counts how often it is woken, and never gives the leave to be woken again.
+struct Sleeper(Arc<AtomicUsize>);
+
+impl Actor for Sleeper {
+    type Context = Context<Self>;
+}
+
+impl Handler<NamespacesChanged> for Sleeper {
+    type Result = ();
+    fn handle(&mut self, _: NamespacesChanged, _: &mut Self::Context) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A shard that makes no tracks.
+struct NoShard;
+
+impl Actor for NoShard {
+    type Context = Context<Self>;
+}
+
+impl Handler<CreateTrack> for NoShard {
+    type Result = MessageResult<CreateTrack>;
+    fn handle(&mut self, _: CreateTrack, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Context::<TrackActor>::new().address())
+    }
+}
+
+fn ns(text: &str) -> TrackNamespace {
+    TrackNamespace::new(text.split('/').map(|field| Bytes::from(field.to_owned()))).unwrap()
+}
+
+struct Scene {
+    registry: Addr<RegistryActor>,
+    /// Never runs: only its address counts.
+    session: Addr<SessionActor>,
+    shard: ShardRef,
+    woken: Arc<AtomicUsize>,
+    _credit: Credit,
+}
+
+impl Scene {
+    async fn watching(prefix: &str) -> (Self, Changes) {
+        let registry = RegistryActor::new(Logger::root(slog::Discard, o!()), 10, None).start();
+        let woken = Arc::new(AtomicUsize::new(0));
+        let (wake, credit) = Wake::new(Sleeper(Arc::clone(&woken)).start().recipient());
+        let watch = WatchNamespace {
+            id: WatchId(1),
+            prefix: ns(prefix),
+            except: None,
+            wake,
+        };
+        let changes = mailbox::ask(&registry, watch, PATIENCE).await.unwrap();
+        let scene = Self {
+            registry,
+            session: Context::<SessionActor>::new().address(),
+            shard: ShardRef {
+                index: 0,
+                tracks: NoShard.start().recipient(),
+            },
+            woken,
+            _credit: credit,
+        };
+        (scene, changes)
+    }
+
+    async fn announce(&self, id: u64, namespace: &str) {
+        let register = RegisterNamespace {
+            id: AnnounceId(id),
+            namespace: ns(namespace),
+            session: self.session.clone(),
+            shard: self.shard.clone(),
+        };
+        mailbox::ask(&self.registry, register, PATIENCE).await.unwrap();
+    }
+
+    async fn withdraw(&self, id: u64, namespace: &str) {
+        let gone = UnregisterNamespace {
+            id: AnnounceId(id),
+            namespace: ns(namespace),
+        };
+        mailbox::ask(&self.registry, gone, PATIENCE).await.unwrap();
+    }
+
+    async fn take(&self) -> Changes {
+        mailbox::ask(&self.registry, TakeChanges(WatchId(1)), PATIENCE)
+            .await
+            .unwrap()
+    }
+}
+
+/// D14-LIM-3 D14-NS-14: however much changes, a watcher that sleeps is woken once and has a name to take for each that
+/// there is.
+#[actix::test]
+async fn changes_for_a_sleeping_watcher_do_not_add_up() {
+    let (scene, first) = Scene::watching("live").await;
+    assert!(first.namespaces.is_empty() && !first.more);
+    for n in 0..500 {
+        scene.announce(2 * n, "live/a").await;
+        scene.announce(2 * n + 1, "live/b").await;
+        scene.withdraw(2 * n, "live/a").await;
+        scene.announce(5000, "other").await;
+    }
+    let changes = scene.take().await;
+    assert_eq!(changes.namespaces, [(ns("live/a"), false), (ns("live/b"), true)]);
+    assert!(!changes.more && changes.tracks.is_empty());
+    assert_eq!(scene.woken.load(Ordering::Relaxed), 1);
+    assert!(scene.take().await.namespaces.is_empty());
+}
+
+/// D14-LIM-3 D14-NS-2: a short prefix is taken in parts, each name once.
+#[actix::test]
+async fn a_short_prefix_is_taken_in_parts() {
+    const NAMES: usize = 2500;
+    let (scene, _) = Scene::watching("live").await;
+    for n in 0..NAMES as u64 {
+        scene.announce(n, &format!("live/{n}")).await;
+    }
+    let (mut names, mut parts) = (Vec::new(), 0);
+    loop {
+        let changes = scene.take().await;
+        assert!(changes.namespaces.len() <= 1024);
+        names.extend(changes.namespaces.into_iter().map(|(name, _)| name));
+        parts += 1;
+        if !changes.more {
+            break;
+        }
+    }
+    names.dedup();
+    assert_eq!((names.len(), parts), (NAMES, 3));
+    mailbox::ask(&scene.registry, UnwatchNamespace(WatchId(1)), PATIENCE)
+        .await
+        .unwrap();
+    scene.announce(9999, "live/late").await;
+    assert!(scene.take().await.namespaces.is_empty());
+}
