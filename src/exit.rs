@@ -107,9 +107,11 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Texts of other crates may span lines; ours is one line whatever they say.
+/// Texts of other crates and of the peer may span lines, or move the cursor of a terminal; ours is one line of visible
+/// characters whatever they say.
 pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -124,6 +126,8 @@ mod tests {
             "port 33435: already in use; choose another with --port"
         );
         assert_eq!(Failure::usage("x", "y", "").to_string(), "x: y");
+        let hostile = Failure::run("x", "gone\u{1b}[2J\0\u{9b}1m", "");
+        assert_eq!(hostile.to_string(), "x: gone\u{fffd}[2J\u{fffd}\u{fffd}1m");
     }
 
     #[test]
