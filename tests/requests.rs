@@ -16,8 +16,8 @@ use common::{relay, run, settings, track};
 use laps_actors::transport::TransportConfig;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    ControlMessage, Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestErrorReason,
-    RequestId, RequestKind, Subscribe, SubscribeFilter,
+    ControlMessage, Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, NamespaceRequest,
+    RequestErrorReason, RequestId, RequestKind, Subscribe, SubscribeFilter,
 };
 
 const ALIAS: u64 = 70;
@@ -102,7 +102,7 @@ fn a_request_out_of_sequence_ends_the_session() {
 
 /// D14-MSG-32
 #[test]
-fn what_is_not_served_is_refused() {
+fn every_kind_of_request_is_served() {
     run(async || {
         let relay = relay(settings(1)).await;
         let mut client = raw(&relay).await;
@@ -117,14 +117,51 @@ fn what_is_not_served_is_refused() {
             },
             params: MessageParams::default(),
         };
-        let id = client.id();
-        client.say(ControlMessage::Fetch(id, fetch)).await;
-        // MOQT-14 §4 [D14-MSG-32]
-        let (refused, error) = client.refused(id).await;
-        assert_eq!(
-            (refused, error.reason),
-            (RequestKind::Fetch, RequestErrorReason::NotSupported)
-        );
+        let namespace = NamespaceRequest {
+            namespace: name.namespace().clone(),
+            params: MessageParams::default(),
+        };
+        let ids = [
+            client.id(),
+            client.id(),
+            client.id(),
+            client.id(),
+            client.id(),
+            client.id(),
+        ];
+        let requests = [
+            ControlMessage::Fetch(ids[0], fetch),
+            ControlMessage::Subscribe(ids[1], subscribe(&name, NEWEST)),
+            ControlMessage::TrackStatus(ids[2], subscribe(&name, NEWEST)),
+            ControlMessage::SubscribeNamespace(ids[3], namespace.clone()),
+            ControlMessage::PublishNamespace(ids[4], namespace),
+            ControlMessage::Publish(ids[5], common::raw::publish(&track("requests", "audio"), 1)),
+        ];
+        for request in requests {
+            client.say(request).await;
+        }
+        // MOQT-14 §4 [D14-MSG-32]: a relay implements all of them, so none is answered with NOT_SUPPORTED.
+        for id in ids {
+            client
+                .wait(|log| {
+                    log.iter().find_map(|news| match news {
+                        News::Control(ControlMessage::RequestError(of, _, error)) if *of == id => {
+                            assert_ne!(error.reason, RequestErrorReason::NotSupported);
+                            Some(())
+                        }
+                        News::Control(
+                            ControlMessage::SubscribeOk(of, _)
+                            | ControlMessage::FetchOk(of, _)
+                            | ControlMessage::TrackStatusOk(of, _)
+                            | ControlMessage::SubscribeNamespaceOk(of)
+                            | ControlMessage::PublishNamespaceOk(of)
+                            | ControlMessage::PublishOk(of, _),
+                        ) if *of == id => Some(()),
+                        _ => None,
+                    })
+                })
+                .await;
+        }
     });
 }
 

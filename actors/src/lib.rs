@@ -20,6 +20,7 @@
 pub mod announce;
 pub mod client;
 pub mod connection;
+pub mod fetch;
 pub mod namespace;
 pub mod registry;
 mod reply;

@@ -11,6 +11,7 @@
 )]
 
 pub mod apart;
+pub mod fetching;
 pub mod raw;
 pub mod shards;
 pub mod watch;

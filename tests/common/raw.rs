@@ -18,7 +18,7 @@ use laps_protocol::moqt::message::{
 };
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::moqt::object::{
-    DatagramObject, ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupIdMode, TrackAlias,
+    DatagramObject, FetchObjectHeader, ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupIdMode, TrackAlias,
 };
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -39,6 +39,9 @@ pub enum News {
     Payload(usize, Bytes),
     Fin(usize),
     Reset(usize, u64),
+    /// The stream of a fetch began.
+    FetchStream(usize, RequestId),
+    FetchObject(usize, FetchObjectHeader),
     Datagram(DatagramObject),
     Closed(ConnError),
 }
@@ -477,10 +480,6 @@ impl Raw {
 
     /// Opens a subgroup's stream.
     pub async fn open(&mut self, alias: TrackAlias, group: u64, subgroup: SubgroupIdMode) -> RawStream {
-        let mut stream = RawStream {
-            stream: self.conn.open_uni().await.unwrap(),
-            previous: None,
-        };
         let header = SubgroupHeader {
             alias,
             group,
@@ -488,6 +487,28 @@ impl Raw {
             priority: 128,
             has_extensions: false,
             end_of_group: false,
+        };
+        self.open_with(header).await
+    }
+
+    /// Opens a subgroup's stream whose last object is the last of its group.
+    pub async fn open_last(&mut self, alias: TrackAlias, group: u64, subgroup: SubgroupIdMode) -> RawStream {
+        let header = SubgroupHeader {
+            alias,
+            group,
+            subgroup,
+            priority: 128,
+            has_extensions: false,
+            end_of_group: true,
+        };
+        self.open_with(header).await
+    }
+
+    /// Opens a subgroup's stream with this header.
+    pub async fn open_with(&mut self, header: SubgroupHeader) -> RawStream {
+        let mut stream = RawStream {
+            stream: self.conn.open_uni().await.unwrap(),
+            previous: None,
         };
         let mut bytes = BytesMut::new();
         CODEC.encode_subgroup_header(&header, &mut bytes).unwrap();
@@ -498,6 +519,15 @@ impl Raw {
     /// Writes a whole group on one stream: objects 0 to `objects`, each with its place as payload.
     pub async fn group(&mut self, alias: TrackAlias, group: u64, objects: u64) {
         let mut stream = self.open(alias, group, SubgroupIdMode::Zero).await;
+        for object in 0..objects {
+            stream.object(object, &payload(group, object)).await;
+        }
+        stream.fin();
+    }
+
+    /// Writes a whole group on one stream that says so: objects 0 to `objects`, each with its place as payload.
+    pub async fn whole_group(&mut self, alias: TrackAlias, group: u64, objects: u64) {
+        let mut stream = self.open_last(alias, group, SubgroupIdMode::Zero).await;
         for object in 0..objects {
             stream.object(object, &payload(group, object)).await;
         }
@@ -544,7 +574,10 @@ impl Raw {
                     *number
                 }
                 News::Payload(number, bytes) => {
-                    let (got, _) = open.get_mut(number).unwrap();
+                    // A fetch's stream is not looked at here.
+                    let Some((got, _)) = open.get_mut(number) else {
+                        continue;
+                    };
                     got.payload.extend_from_slice(bytes);
                     *number
                 }
@@ -765,7 +798,8 @@ async fn read_stream(number: usize, mut stream: RecvGuard, tell: mpsc::Unbounded
                 StreamItem::SubgroupHeader(header) => News::Stream(number, header),
                 StreamItem::Object(header) => News::Object(number, header),
                 StreamItem::Payload(bytes) => News::Payload(number, bytes),
-                other => panic!("nobody fetched: {other:?}"),
+                StreamItem::FetchHeader(request) => News::FetchStream(number, request),
+                StreamItem::FetchObject(header) => News::FetchObject(number, header),
             };
             drop(tell.send(news));
         }

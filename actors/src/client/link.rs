@@ -3,7 +3,7 @@
 use super::connect::{ClientError, Node, Options, Target};
 use super::item::{Item, Wanted};
 use super::reading::Reading;
-use crate::session::{SessionNews, Shutdown};
+use crate::session::{SessionActor, SessionNews, Shutdown};
 use crate::shard::Env;
 use crate::supervise::mailbox::{self, AskError, Credit, Wake};
 use crate::track::{
@@ -174,6 +174,16 @@ impl Link {
             Some(why) => Err(ClientError::Closed(why.clone())),
             None => Ok(()),
         }
+    }
+
+    /// The session, while it lasts.
+    pub(super) fn session(&self) -> Result<&Addr<SessionActor>, ClientError> {
+        self.check().map(|()| &self.node.session)
+    }
+
+    /// The track that is read.
+    pub(super) fn source(&self) -> Option<&Addr<TrackActor>> {
+        self.reading.as_ref().map(|reading| &reading.track)
     }
 
     /// Subscribes; the answer is the largest place that existed before.

@@ -8,8 +8,10 @@
 //! comes twice is given once.
 
 mod connect;
+mod fetcher;
 mod follow;
 mod item;
+mod join;
 mod ledger;
 mod link;
 mod moving;
@@ -23,7 +25,9 @@ mod watcher;
 mod writer;
 
 pub use connect::{ClientError, Options, Target};
+pub use fetcher::{FetchItem, Fetcher, FetcherActor};
 pub use item::{Item, ReceivedObject, Wanted};
+pub use join::Start;
 pub use link::SubscriberActor;
 pub use moving::{Moving, Notice};
 pub use publisher::{Flow, Publisher};

@@ -185,6 +185,11 @@ impl Subscriber {
         }
     }
 
+    /// The session of now.
+    pub(super) const fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// Takes note of GOAWAY and of what comes of it.
     fn look_ahead(&mut self) {
         if self.link.is_asked_away() && !self.leaving {

@@ -2,6 +2,7 @@
 
 use super::egress::Streams;
 use crate::announce::{self, AnnounceActor};
+use crate::fetch::{self, FetchActor};
 use crate::namespace::{self, NamespaceSubscriptionActor};
 use crate::status::{self, StatusActor};
 use crate::subscription::{self, Spec, SubscriptionActor};
@@ -62,6 +63,13 @@ pub(super) struct WatchSlot {
     pub(super) supervisor: Supervisor,
 }
 
+/// A fetch of the peer.
+#[derive(Debug)]
+pub(super) struct FetchSlot {
+    pub(super) addr: Addr<FetchActor>,
+    pub(super) child: ChildId,
+}
+
 /// All of them, by request.
 #[derive(Debug, Default)]
 pub(super) struct Children {
@@ -72,6 +80,7 @@ pub(super) struct Children {
     pub(super) statuses: HashMap<RequestId, (ChildId, Addr<StatusActor>)>,
     /// Those that were refused because too many were open.
     pub(super) refused_statuses: u64,
+    pub(super) fetches: HashMap<RequestId, FetchSlot>,
     /// How many subscriptions and statuses wait for a publisher.
     pub(super) waiting: Rc<Cell<usize>>,
     /// Tracks that we offered by PUBLISH and that the peer has not answered.
@@ -100,6 +109,9 @@ impl Children {
         for slot in self.watches.drain().map(|(_, slot)| slot) {
             mailbox::signal(&slot.addr, namespace::Stop);
         }
+        for slot in self.fetches.drain().map(|(_, slot)| slot) {
+            mailbox::signal(&slot.addr, fetch::Stop);
+        }
     }
 
     pub(super) fn watch_of(&self, child: ChildId) -> Option<RequestId> {
@@ -113,6 +125,13 @@ impl Children {
         self.statuses
             .iter()
             .find(|(_, (id, _))| *id == child)
+            .map(|(id, _)| *id)
+    }
+
+    pub(super) fn fetch_of(&self, child: ChildId) -> Option<RequestId> {
+        self.fetches
+            .iter()
+            .find(|(_, slot)| slot.child == child)
             .map(|(id, _)| *id)
     }
 

@@ -40,19 +40,12 @@ impl SessionActor {
             Event::PeerTrackStatus(id, subscribe) => self.start_status(ctx, id, subscribe),
             Event::PeerSubscribeNamespace(id, request) => self.peer_watch(ctx, id, request),
             Event::PeerUnsubscribeNamespace(id) => self.unwatch(ctx, id),
-            Event::PeerFetch(id, _) => {
-                // MOQT-14 §4 [D14-MSG-32]: what is not served is refused, not ignored.
-                self.refuse(
-                    ctx,
-                    id,
-                    RequestErrorReason::NotSupported,
-                    "not supported by this relay",
-                );
-            }
-            Event::PeerFetchCancel(_) => {}
+            Event::PeerFetch(id, fetch) => self.peer_fetch(ctx, id, fetch),
+            Event::PeerFetchCancel(id) => self.end_fetch(id),
             Event::SubscribeOk(id, ok) => self.subscribe_ok(ctx, id, ok),
             Event::PublishOk(id, ok) => self.publish_ok(ctx, id, ok),
-            Event::FetchOk(..) | Event::TrackStatusOk(..) => {}
+            Event::FetchOk(id, ok) => self.fetch_ok(id, ok),
+            Event::TrackStatusOk(..) => {}
             Event::NamespaceOk(id, _) => self.tell(SessionNews::NamespaceOk(id)),
             Event::Rejected(id, kind, error) => self.rejected(id, kind, error),
             Event::Goaway(uri) => self.asked_to_leave(uri),
@@ -272,7 +265,12 @@ impl SessionActor {
                 self.watched.refused(id);
             }
             RequestKind::PublishNamespace => self.watched.refused(id),
-            RequestKind::Fetch | RequestKind::TrackStatus | RequestKind::SubscribeNamespace => {}
+            RequestKind::Fetch => {
+                let phrase = passed_on(&error.phrase);
+                let error = error.clone();
+                self.fetch_refused(id, RequestError { phrase, ..error });
+            }
+            RequestKind::TrackStatus | RequestKind::SubscribeNamespace => {}
         }
         self.tell(SessionNews::Rejected(id, kind, error));
     }

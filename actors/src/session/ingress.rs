@@ -36,7 +36,7 @@ pub(super) struct Ingress {
 }
 
 /// Why a stream task ended early.
-enum Stop {
+pub(super) enum Stop {
     /// The peer is to stop sending this stream, and nothing else happens.
     Stream,
     /// The connection is gone or the peer reset the stream.
@@ -102,7 +102,10 @@ impl Ingress {
         let header = loop {
             match reader.next()? {
                 Some(StreamItem::SubgroupHeader(header)) => break header,
-                // Nothing was fetched, so nothing is awaited on a fetch stream.
+                Some(StreamItem::FetchHeader(request)) => {
+                    return self.fetched(stream, &mut reader, request).await;
+                }
+                // A reader gives a header first.
                 Some(_) => return Err(Stop::Stream),
                 None => {}
             }
@@ -139,7 +142,11 @@ impl Ingress {
     }
 
     /// Waits for bytes and gives them to the reader; false at the end of the stream.
-    async fn receive(&self, stream: &mut RecvGuard, reader: &mut StreamReader) -> Result<bool, Stop> {
+    pub(super) async fn receive(
+        &self,
+        stream: &mut RecvGuard,
+        reader: &mut StreamReader,
+    ) -> Result<bool, Stop> {
         let mut pieces = [const { Bytes::new() }; PIECES];
         match stream.receive_vectored(&mut pieces).await {
             Ok(received) => {

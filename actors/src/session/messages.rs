@@ -1,15 +1,17 @@
 //! What a session accepts from its children, from tracks, and from its own tasks.
 
+use crate::fetch::FetchSink;
 use crate::registry::Changes;
 use crate::track::{SourceId, TrackActor, TrackRef, UpstreamTerms};
 use actix::{Addr, Message};
 use bytes::Bytes;
 use laps_protocol::moqt::error::{CloseCode, DecodeError};
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{PublishDone, PublishOk, RequestError, RequestId, RequestKind};
+use laps_protocol::moqt::message::{Fetch, PublishDone, PublishOk, RequestError, RequestId, RequestKind};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::moqt::object::TrackAlias;
 use laps_protocol::moqt::session::{Command, CommandError, PeerSetup};
+use laps_protocol::relay::track_log::StreamEnd;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -85,6 +87,39 @@ pub struct UpdateUpstream {
 pub struct ReleaseUpstream {
     /// Our SUBSCRIBE or the peer's PUBLISH.
     pub request: RequestId,
+}
+
+/// Fetch something of this session's peer; the answer is the request's id, or why it could not be made.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<RequestId, CommandError>")]
+pub struct FetchUpstream {
+    /// Who gets what it brings.
+    pub sink: FetchSink,
+    /// What is wanted.
+    pub fetch: Fetch,
+}
+
+/// What a fetch of ours brings is not wanted any more.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct CancelFetch {
+    /// Our FETCH.
+    pub request: RequestId,
+}
+
+/// Where the objects of a fetch of ours go; none when nobody wants them.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<FetchSink>")]
+pub struct ResolveFetch(pub RequestId);
+
+/// The stream of a fetch of ours has ended.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct FetchStreamOver {
+    /// Our FETCH.
+    pub request: RequestId,
+    /// How it ended.
+    pub end: StreamEnd,
 }
 
 /// Where the objects of an alias go. Answered when the alias is known; `None` when it will not be.

@@ -5,6 +5,8 @@ mod children;
 mod control;
 pub mod egress;
 mod events;
+mod fetch_stream;
+mod fetches;
 mod handlers;
 pub mod incoming;
 mod ingress;
@@ -18,8 +20,9 @@ mod tests;
 pub use incoming::Incoming;
 pub use leaving::{AskToLeave, Unread};
 pub use messages::{
-    AcceptPublish, Binding, Breach, Drained, Heard, Listed, PublishTrack, ReleaseUpstream, Request,
-    ResolveAlias, Say, SessionNews, Shutdown, SubscribeUpstream, SubscriptionOver, UpdateUpstream,
+    AcceptPublish, Binding, Breach, CancelFetch, Drained, FetchStreamOver, FetchUpstream, Heard, Listed,
+    PublishTrack, ReleaseUpstream, Request, ResolveAlias, ResolveFetch, Say, SessionNews, Shutdown,
+    SubscribeUpstream, SubscriptionOver, UpdateUpstream,
 };
 
 use crate::registry::WithdrawPublisher;
@@ -33,6 +36,7 @@ use bindings::{Bindings, Pending};
 use children::Children;
 use control::ControlWriter;
 use egress::Egress;
+use fetches::OurFetches;
 use incoming::Acceptors;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::data::DataLimits;
@@ -76,6 +80,10 @@ pub struct Config {
     pub max_statuses: usize,
     /// Downstream streams of one subscription that may be open at once.
     pub max_open_streams: usize,
+    /// Fetches of one session that may be open at once. [D14-FETCH-20]
+    pub max_fetches: usize,
+    /// The extension by which objects that FETCH finds in the cache are marked; none when they are not.
+    pub cache_key: Option<u64>,
     /// The peer's PUBLISH, PUBLISH_NAMESPACE and SUBSCRIBE_NAMESPACE are served: a relay does, a client does not.
     pub accepts_publishers: bool,
     /// A client that is told of what the peer announces, for its user to see.
@@ -100,6 +108,8 @@ impl Default for Config {
             detached: false,
             max_statuses: 256,
             max_open_streams: 1024,
+            max_fetches: 64,
+            cache_key: None,
             accepts_publishers: true,
             lists_namespaces: false,
             allow_self: true,
@@ -133,6 +143,8 @@ pub struct SessionActor {
     children: Children,
     bindings: Bindings,
     watched: Watched,
+    fetches: OurFetches,
+    fetches_refused: u64,
     timer: Option<SpawnHandle>,
     /// Who waits until no subscription of the peer is left.
     unread: Vec<ReplyTo<()>>,
@@ -187,6 +199,8 @@ impl SessionActor {
             ),
             watched: Watched::default(),
             core: core::Session::new(birth.role, version, birth.core, Instant::now()),
+            fetches: OurFetches::default(),
+            fetches_refused: 0,
             timer: None,
             unread: Vec::new(),
             news: birth.news,
@@ -359,6 +373,7 @@ impl Drop for SessionActor {
             task.abort();
         }
         self.bindings.abandon();
+        self.fetches.abandon();
         // The registry has these and may be making their tracks just now.
         for pending in self.bindings.take_pending() {
             withdraw(&self.env, pending);

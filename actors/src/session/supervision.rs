@@ -251,6 +251,8 @@ impl Handler<ChildDown> for SessionActor {
                 let phrase = "the status failed in the relay";
                 self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
             }
+        } else if let Some(id) = self.children.fetch_of(msg.id) {
+            self.fetch_down(ctx, id, &msg);
         }
     }
 }

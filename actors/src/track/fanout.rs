@@ -11,7 +11,7 @@ use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::relay::track_log::{Append, Appended, TrackLog};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most readers of one track on one shard.
 ///
@@ -121,6 +121,27 @@ impl Fanout {
 
     pub(super) fn snapshot(&self) -> Vec<Append> {
         self.log.read(|log| log.snapshot()).unwrap_or_default()
+    }
+
+    /// Nothing is subscribed upstream: whoever attaches now waits.
+    pub(super) fn rest(&mut self) {
+        self.live = None;
+    }
+
+    /// Objects are served for so many milliseconds after their first byte came; for ever when none is said.
+    pub(super) fn limit_cache(&mut self, max_cache_duration_ms: Option<u64>) {
+        let limit = max_cache_duration_ms.map(Duration::from_millis);
+        self.log.write(|log| log.set_max_cache(limit));
+    }
+
+    /// The log, for those who read its past and fill its holes.
+    pub(super) fn with_log<R>(&mut self, f: impl FnOnce(&mut TrackLog) -> R) -> Option<R> {
+        self.log.write(f)
+    }
+
+    /// Nothing is kept.
+    pub(super) fn is_log_empty(&self) -> bool {
+        self.log.read(|log| log.bytes() == 0).unwrap_or(true)
     }
 
     /// The track is live: whoever waits gets its place. Called again when another publisher takes over.

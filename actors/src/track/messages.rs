@@ -7,10 +7,12 @@ use actix::{Addr, Message, Recipient};
 use bytes::Bytes;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    GroupOrder, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, RequestId,
+    GroupOrder, GroupOrderRequest, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason,
+    RequestId,
 };
 use laps_protocol::moqt::name::FullTrackName;
-use laps_protocol::relay::track_log::{Append, LiveEdge};
+use laps_protocol::relay::fetch::{Batch, ReaderKey};
+use laps_protocol::relay::track_log::{Append, LiveEdge, PastRange};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,6 +32,11 @@ impl ReaderId {
     #[must_use]
     pub fn next() -> Self {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// As a fetch's number at a track's desk.
+    pub(super) const fn key(self) -> ReaderKey {
+        ReaderKey(self.0)
     }
 }
 
@@ -362,6 +369,48 @@ pub struct TrackRef {
     /// Which life of the track this is.
     pub epoch: u64,
 }
+
+/// A FETCH wants a part of the track's past. Answered when the track knows whether it is subscribed.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<PastOpened, Unavailable>")]
+pub struct OpenPast {
+    /// Who.
+    pub reader: ReaderId,
+    /// What, as it stands in the FETCH.
+    pub range: PastRange,
+    /// In which order.
+    pub order: GroupOrderRequest,
+}
+
+/// A FETCH has its place at the track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PastOpened {
+    /// The order in which groups will come.
+    pub group_order: GroupOrder,
+    /// The publisher's MAX_CACHE_DURATION in milliseconds. MOQT-14 §9.2.1.3 [D14-PARAM-5]
+    pub max_cache_duration_ms: Option<u64>,
+}
+
+/// A FETCH wants its next objects. Answered when there are some, or none can come.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Batch")]
+pub struct ReadPast {
+    /// Who.
+    pub reader: ReaderId,
+}
+
+/// A FETCH is over.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ClosePast {
+    /// Who.
+    pub reader: ReaderId,
+}
+
+/// Which request of ours, or PUBLISH of the peer, brings the objects now; none when nothing does.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<RequestId>")]
+pub struct UpstreamRequest;
 
 #[cfg(test)]
 mod tests {

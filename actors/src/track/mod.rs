@@ -19,14 +19,15 @@ mod sources;
 pub use budget::Budget;
 pub use home::{Birth, TrackActor};
 pub use messages::{
-    AddSource, Attach, AttachReplica, Attached, Describe, Description, Detach, Gather, Gathered, Ingest,
-    ReaderId, ReplicaAttached, ReplicaState, Replicate, SetForward, Source, SourceGone, SourceId,
-    TrackAdvanced, TrackGone, TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
-    WantNewGroup, WithdrawAnnouncer,
+    AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
+    Ingest, OpenPast, PastOpened, ReadPast, ReaderId, ReplicaAttached, ReplicaState, Replicate, SetForward,
+    Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta, TrackRef, Unavailable, UpstreamDone,
+    UpstreamOk, UpstreamRejected, UpstreamRequest, WantNewGroup, WithdrawAnnouncer,
 };
 pub use replica::ReplicaActor;
 
 use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};
+use laps_protocol::relay::fetch::FetchLimits;
 use laps_protocol::relay::track_log::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// What all logs of the process keep together.
     pub budget: Arc<Budget>,
+    /// How a track answers FETCH.
+    pub fetch: FetchLimits,
     /// How long a track without readers keeps its upstream subscription, for the next reader.
     pub linger: Duration,
     /// How long readers that waited for a publisher may take to attach before the first object is forwarded.
@@ -88,6 +91,7 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             budget: Arc::default(),
+            fetch: FetchLimits::default(),
             linger: Duration::from_secs(2),
             gather: Duration::from_millis(500),
             upstream_timeout: Duration::from_secs(3),

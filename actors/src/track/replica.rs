@@ -156,6 +156,8 @@ impl Actor for ReplicaActor {
         let asked = mailbox::ask(&home, ask, deadline);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| match answer {
             Ok(Ok(attached)) => {
+                // MOQT-14 §9.2.1.3 [D14-CACHE-4]
+                actor.fanout.limit_cache(attached.meta.max_cache_duration_ms);
                 actor.fanout.go_live(Instant::now(), attached.meta, attached.largest, attached.snapshot);
                 // Before it was attached the home took no news of it, and took it to want objects.
                 if !actor.forward {

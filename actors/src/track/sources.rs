@@ -4,7 +4,8 @@
 //! publisher repeats are dropped by the log.
 
 use super::messages::{Source, SourceId};
-use crate::session::SessionActor;
+use crate::session::{ReleaseUpstream, SessionActor};
+use crate::supervise::mailbox;
 use actix::Addr;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{PublishDone, RequestId};
@@ -88,6 +89,15 @@ impl Publisher {
     }
 }
 
+/// Ends what was asked of a publisher.
+pub(super) fn release(source: &Source, request: Option<RequestId>) {
+    if let (Source::Announced { session } | Source::Published { session, .. }, Some(request)) =
+        (source, request)
+    {
+        mailbox::signal(session, ReleaseUpstream { request });
+    }
+}
+
 /// All of them, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
@@ -128,6 +138,21 @@ impl Sources {
         };
         self.active = Some(id);
         self.publishers.get_mut(&id).map(|publisher| (id, publisher))
+    }
+
+    /// Lets go of the active publisher's SUBSCRIBE; the value ends what its streams left open.
+    pub(super) fn rest(&mut self) -> Vec<Append> {
+        let Some(publisher) = self.active.take().and_then(|id| self.publishers.get_mut(&id)) else {
+            return Vec::new();
+        };
+        release(&publisher.source, publisher.request.take());
+        publisher.closed = 0;
+        publisher.done = None;
+        publisher.abandon()
+    }
+
+    pub(super) fn get(&self, id: SourceId) -> Option<&Publisher> {
+        self.publishers.get(&id)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -117,6 +117,16 @@ impl Codec {
         })
     }
 
+    /// The extension block of an object with a mark added under `key`, for objects that may carry one.
+    ///
+    /// None when the draft has no such key, or it is too large to be written.
+    #[must_use]
+    pub fn marked(self, block: &Bytes, key: u64) -> Option<Bytes> {
+        match self {
+            Self::Draft14 => draft14::extensions::marked(block, key),
+        }
+    }
+
     /// Appends everything of a datagram that stands before its payload, which is thus never copied here.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! what, and what a watcher has been told of it.
 
 pub mod dampen;
+pub mod fetch;
 pub mod follow;
 pub mod ingest;
 pub mod lane;

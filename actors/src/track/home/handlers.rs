@@ -8,10 +8,11 @@ use crate::supervise::mailbox;
 use crate::track::messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReplicaAttached,
     ReplicaState, SetForward, Source, SourceGone, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
-    WithdrawAnnouncer,
+    UpstreamRequest, WithdrawAnnouncer,
 };
 use crate::track::replication::chunk_bytes;
 use actix::{AsyncContext, Handler};
+use laps_protocol::moqt::message::RequestId;
 use laps_protocol::relay::track_log::Append;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ impl Handler<Attach> for TrackActor {
         let reader = msg.reader;
         let reply = self.fanout.attach(msg);
         self.gathered_one(ctx, reader);
+        self.wake_up(ctx);
         self.readers_changed(ctx);
         reply
     }
@@ -74,9 +76,10 @@ impl Handler<AttachReplica> for TrackActor {
                 Reply::Now(answer)
             }
             Phase::Ended => Reply::Now(Err(Unavailable::for_now("the track has ended"))),
-            Phase::Created | Phase::Gathering(_) | Phase::Subscribing => {
+            Phase::Created | Phase::Gathering(_) | Phase::Subscribing | Phase::Idle => {
                 let (reply, to) = Reply::later();
                 self.replica_waiting.push((msg, to));
+                self.wake_up(ctx);
                 reply
             }
         }
@@ -120,7 +123,8 @@ impl Handler<Ingest> for TrackActor {
                 self.slowed.push(promise);
                 return answer;
             }
-            Phase::Ended => return Reply::Now(()),
+            // What an upstream still sends after it was let go is of no use to anybody.
+            Phase::Ended | Phase::Idle => return Reply::Now(()),
             Phase::Created | Phase::Gathering(_) | Phase::Subscribing => Reply::later(),
         };
         if datagrams {
@@ -174,8 +178,9 @@ impl Handler<AddSource> for TrackActor {
 
 impl Handler<WithdrawAnnouncer> for TrackActor {
     type Result = ();
-    fn handle(&mut self, msg: WithdrawAnnouncer, _: &mut Self::Context) {
+    fn handle(&mut self, msg: WithdrawAnnouncer, ctx: &mut Self::Context) {
         self.sources.withdraw(&msg.session);
+        self.rest_is_over(ctx);
     }
 }
 
@@ -186,6 +191,13 @@ impl Handler<UpstreamOk> for TrackActor {
             self.demand.subscribed(self.config.dampen, msg.largest);
             self.live(ctx, msg.meta, msg.largest);
         }
+    }
+}
+
+impl Handler<UpstreamRequest> for TrackActor {
+    type Result = Option<RequestId>;
+    fn handle(&mut self, _: UpstreamRequest, _: &mut Self::Context) -> Self::Result {
+        self.sources.active().and_then(|(_, publisher)| publisher.request)
     }
 }
 

@@ -3,12 +3,16 @@
 mod birth;
 mod demand;
 mod describe;
+mod fetching;
 mod handlers;
+mod resting;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
 pub use birth::Birth;
+
+use fetching::Fetching;
 
 use super::fanout::Fanout;
 use super::handle::{LogId, Share};
@@ -54,6 +58,8 @@ enum Phase {
     Subscribing,
     /// Objects flow.
     Live,
+    /// Nobody subscribes, so nothing is subscribed upstream; FETCH is answered from the log and from upstream.
+    Idle,
     /// Over; readers may finish what is in the log.
     Ended,
 }
@@ -88,6 +94,7 @@ pub struct TrackActor {
     replica_waiting: Vec<(AttachReplica, ReplyTo<Result<ReplicaAttached, Unavailable>>)>,
     linger: Option<SpawnHandle>,
     fanout: Fanout,
+    fetching: Fetching,
     ignored: u64,
     datagrams_lost: u64,
     demand: Demand,
@@ -99,14 +106,17 @@ impl TrackActor {
     #[must_use]
     pub fn new(birth: Birth) -> Self {
         let mut sources = Sources::default();
+        // MOQT-14 §9.16.3 [D14-FETCH-8]: who makes the objects has nobody to ask for them.
+        let is_origin = matches!(birth.source.1, Source::Local { .. });
         sources.add(birth.source.0, birth.source.1);
         let demand = Demand::new(birth.config.dampen);
+        let mut log = TrackLog::new(birth.config.limits);
+        if is_origin {
+            log.set_origin();
+        }
         Self {
-            fanout: Fanout::new(
-                TrackLog::new(birth.config.limits),
-                &birth.config.budget,
-                Share::All,
-            ),
+            fanout: Fanout::new(log, &birth.config.budget, Share::All),
+            fetching: Fetching::new(birth.config.fetch, is_origin),
             name: birth.name,
             epoch: birth.epoch,
             config: birth.config,
@@ -153,13 +163,21 @@ impl TrackActor {
     fn gathered(&mut self, ctx: &mut Context<Self>) {
         match &self.phase {
             Phase::Gathering(missing) if missing.is_empty() || self.gather_deadline => self.engage(ctx),
-            Phase::Created | Phase::Gathering(_) | Phase::Subscribing | Phase::Live | Phase::Ended => {}
+            Phase::Created
+            | Phase::Gathering(_)
+            | Phase::Subscribing
+            | Phase::Live
+            | Phase::Idle
+            | Phase::Ended => {}
         }
     }
 
     fn live(&mut self, ctx: &mut Context<Self>, meta: TrackMeta, largest: Option<Location>) {
         self.phase = Phase::Live;
+        // MOQT-14 §9.2.1.3 [D14-CACHE-4]
+        self.fanout.limit_cache(meta.max_cache_duration_ms);
         self.fanout.go_live(Instant::now(), meta, largest, Vec::new());
+        self.open_waiting(ctx);
         for (attach, reply) in std::mem::take(&mut self.replica_waiting) {
             let answer = self.attach_replica(attach);
             reply.send(answer);
@@ -252,6 +270,7 @@ impl TrackActor {
             return;
         }
         self.replicate(ctx);
+        self.past_advanced(ctx);
     }
 
     fn replicate(&mut self, ctx: &mut Context<Self>) {
@@ -321,6 +340,7 @@ impl TrackActor {
             },
         );
         self.fanout.end(gone, why);
+        self.past_ends(ctx, why);
         for (_, reply) in std::mem::take(&mut self.replica_waiting) {
             reply.send(Err(why.clone()));
         }
@@ -335,7 +355,7 @@ impl TrackActor {
 
     fn readers_changed(&mut self, ctx: &mut Context<Self>) {
         if self.phase == Phase::Ended {
-            if !self.has_readers() {
+            if !self.has_readers() && !self.fetching.is_busy() {
                 ctx.stop();
             }
             return;
@@ -344,7 +364,7 @@ impl TrackActor {
         self.check_linger(ctx);
     }
 
-    /// A track that nobody reads gives up its SUBSCRIBE after a while; one that was published to us stays.
+    /// A track that nobody subscribes to gives up its SUBSCRIBE after a while; one that was published to us stays.
     fn check_linger(&mut self, ctx: &mut Context<Self>) {
         let idle = !self.has_readers()
             && self.phase == Phase::Live
@@ -355,10 +375,7 @@ impl TrackActor {
                 self.finish(ctx, &gone);
             }
             (true, None) => {
-                self.linger = Some(ctx.run_later(self.config.linger, |actor, ctx| {
-                    let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
-                    actor.finish(ctx, &gone);
-                }));
+                self.linger = Some(ctx.run_later(self.config.linger, Self::rest));
             }
             (false, Some(timer)) => {
                 ctx.cancel_future(timer);
@@ -378,6 +395,7 @@ impl TrackActor {
     fn housekeeping(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
         let next = self.fanout.evict(now);
+        self.rest_is_over(ctx);
         let wait = next.map_or(Duration::from_secs(5), |at| at.saturating_duration_since(now));
         ctx.run_later(
             wait.clamp(Duration::from_millis(100), Duration::from_secs(5)),
@@ -408,6 +426,7 @@ impl Drop for TrackActor {
     fn drop(&mut self) {
         // A normal end has released its publishers already; a panic has not.
         if self.phase != Phase::Ended {
+            self.cancel_fills();
             self.release_all();
             // Readers on this shard are told by the fan-out's own end.
             self.replicas.iter().for_each(ReplicaLink::abandon);

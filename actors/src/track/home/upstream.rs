@@ -5,8 +5,9 @@ use crate::registry::PublisherLost;
 use crate::session::{AcceptPublish, ReleaseUpstream, SessionActor, SubscribeUpstream};
 use crate::supervise::mailbox;
 use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
+use crate::track::sources::release;
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
-use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason, RequestId};
+use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::moqt::session::CommandError;
 use slog::info;
 use std::time::Duration;
@@ -27,9 +28,9 @@ impl TrackActor {
         match publisher.source.clone() {
             Source::Announced { session } => {
                 if !self.has_readers() {
-                    // Nobody is left of those who asked; the next reader starts over.
-                    let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
-                    self.finish(ctx, &gone);
+                    // Nobody is left of those who asked, or they only fetch; the next reader starts over.
+                    self.sources.rest();
+                    self.idle(ctx);
                     return;
                 }
                 self.subscribe(ctx, id, session);
@@ -203,12 +204,4 @@ fn unavailable(why: String) -> Unavailable {
 /// The publisher's session is gone.
 pub(super) fn session_ended() -> Unavailable {
     Unavailable::for_now("the publisher's session ended")
-}
-
-fn release(source: &Source, request: Option<RequestId>) {
-    if let (Source::Announced { session } | Source::Published { session, .. }, Some(request)) =
-        (source, request)
-    {
-        mailbox::signal(session, ReleaseUpstream { request });
-    }
 }

@@ -4,7 +4,7 @@ use super::codepoints::extension;
 use crate::moqt::extensions::{ExtensionFault, Known};
 use crate::wire::cursor::Reader;
 use crate::wire::kvp::{self, KeyValue, Value};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Where a header stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,21 @@ pub(crate) fn inspect(block: &Bytes) -> Result<Known, ExtensionFault> {
     let mut known = Known::default();
     read_pairs(block, Place::Block, &mut known)?;
     Ok(known)
+}
+
+/// `block` with one header more, a mark without a meaning of its own: the number 1 for an even key, the byte 1 for an
+/// odd one. None when `key` is no header's.
+///
+/// MOQT-14 §11.2: what stands outside of the immutable extensions may be added to by a relay.
+pub(crate) fn marked(block: &Bytes, key: u64) -> Option<Bytes> {
+    let mut out = BytesMut::with_capacity(block.len() + 16);
+    out.extend_from_slice(block);
+    let written = if key.is_multiple_of(2) {
+        kvp::write_number(key, 1, &mut out)
+    } else {
+        kvp::write_bytes(key, &[1], &mut out)
+    };
+    written.ok().map(|()| out.freeze())
 }
 
 /// At most two levels deep: what would be the third is refused.
@@ -56,6 +71,14 @@ fn once(slot: &mut Option<u64>, gap: u64) -> Result<(), ExtensionFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_is_appended_in_the_form_of_its_key() {
+        let block = Bytes::from_static(&[0x3e, 2]);
+        assert_eq!(marked(&block, 0x20).unwrap(), [0x3e, 2, 0x20, 1].as_slice());
+        assert_eq!(marked(&block, 0x21).unwrap(), [0x3e, 2, 0x21, 1, 1].as_slice());
+        assert_eq!(marked(&block, u64::MAX), None);
+    }
 
     fn read(block: &[u8]) -> Result<Known, ExtensionFault> {
         inspect(&Bytes::copy_from_slice(block))

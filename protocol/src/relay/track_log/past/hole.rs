@@ -52,12 +52,33 @@ impl TrackLog {
 
     /// What should be asked upstream for the reader that stands before an unknown place.
     pub(super) fn hole(&self, now: Instant, cursor: &PastCursor) -> PastRange {
+        self.hole_up_to(now, cursor, |at| self.next_arriving(at))
+    }
+
+    /// What should be asked upstream for a reader that has waited long enough for what open streams may still bring.
+    #[must_use]
+    pub fn overdue(&self, now: Instant, cursor: &PastCursor) -> PastRange {
+        self.hole_up_to(now, cursor, |_| None)
+    }
+
+    /// The first id of `group` at which no further object stands, once that is known. An END_OF_GROUP object may stand
+    /// there itself.
+    #[must_use]
+    pub fn group_end(&self, group: GroupId) -> Option<ObjectId> {
+        let live = self.groups.get(&group).and_then(|group| group.end);
+        live.or_else(|| self.past.groups.get(&group)?.end)
+    }
+
+    /// The unknown range at the cursor, up to what is settled and to what `arriving` names.
+    fn hole_up_to(
+        &self,
+        now: Instant,
+        cursor: &PastCursor,
+        arriving: impl Fn(Location) -> Option<Location>,
+    ) -> PastRange {
         let (at, range) = (cursor.at(), cursor.range());
         if cursor.order() == GroupOrder::Ascending {
-            let stop = [
-                self.next_settled(now, at, range.end.group),
-                self.next_arriving(at),
-            ];
+            let stop = [self.next_settled(now, at, range.end.group), arriving(at)];
             let rest = PastRange {
                 start: at,
                 end: range.end,
@@ -81,7 +102,7 @@ impl TrackLog {
         let settled = self
             .next_settled_in(now, at)
             .map(|id| Location::new(at.group, id));
-        let arriving = self.next_arriving(at).filter(|next| next.group == at.group);
+        let arriving = arriving(at).filter(|next| next.group == at.group);
         if let Some(stop) = settled.into_iter().chain(arriving).min()
             && rest.contains(stop)
         {

@@ -1,0 +1,92 @@
+//! FETCH: one actor for each that a peer makes, between a track's cache and one stream.
+//!
+//! ```text
+//! FetchActor ⇢⇢▶ Registry.ResolveTrack ; ⇢⇢▶ TrackActor.OpenPast        whichever shard it lives on
+//! FetchActor ⇢⇢▶ TrackActor.ReadPast ──▶ FetchDesk ──▶ TrackLog         one batch at a time: a slow peer costs a cursor
+//! TrackActor ⇢⇢▶ SessionActor.FetchUpstream                             what the log does not know, once for all
+//! [upstream] stream task ⇢⇢▶ TrackActor.Fetched(batch), awaited         taken when somebody has read the last one
+//! FetchActor ──▶ SendStream                                             payload shared, one stream
+//! ```
+
+mod messages;
+mod response;
+mod serve;
+
+pub use messages::{FetchNews, FetchProgress, FetchSink, Fetched};
+
+use crate::session::SessionActor;
+use crate::shard::Env;
+use crate::supervise::guard::{ChildGuard, has_runtime};
+use crate::transport::ConnHandle;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::message::RequestId;
+use laps_protocol::moqt::session::PeerFetch;
+use slog::Logger;
+
+/// The peer cancelled the fetch.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// What a fetch's actor is made of.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// The FETCH.
+    pub request: RequestId,
+    /// What it wants.
+    pub fetch: PeerFetch,
+    /// What the shard shares.
+    pub env: Env,
+    /// Its parent.
+    pub session: Addr<SessionActor>,
+    /// Where its stream is opened.
+    pub conn: ConnHandle,
+    /// The session's draft.
+    pub codec: Codec,
+    /// Where it logs.
+    pub log: Logger,
+}
+
+/// One FETCH of the peer.
+///
+/// Parent: its session. Arbiter: the session's shard. Restart: never, since its one stream cannot be begun again: when
+/// it fails the stream is reset and the session answers what is unanswered. In: [`Stop`]. Out: `ResolveTrack` to the
+/// registry, `OpenPast`, `ReadPast`, `ClosePast` to the track's home, `Say` to the session. Lost on death: the fetch.
+#[derive(Debug)]
+pub struct FetchActor {
+    birth: Birth,
+    _guard: Option<ChildGuard>,
+}
+
+impl FetchActor {
+    /// An actor that serves its fetch when it starts.
+    #[must_use]
+    pub const fn new(birth: Birth, guard: Option<ChildGuard>) -> Self {
+        Self { birth, _guard: guard }
+    }
+}
+
+impl Actor for FetchActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if !has_runtime() {
+            return;
+        }
+        self.birth
+            .env
+            .faults
+            .check_named("fetch", &self.birth.fetch.track);
+        let served = serve::serve(self.birth.clone());
+        ctx.spawn(served.into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+}
+
+impl Handler<Stop> for FetchActor {
+    type Result = ();
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        // MOQT-14 §9.19 [D14-FETCH-16]: its stream is dropped with the actor, which resets it.
+        ctx.stop();
+    }
+}

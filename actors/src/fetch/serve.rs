@@ -1,0 +1,193 @@
+//! The course of one FETCH: find the track, read its past batch by batch, send, end.
+
+use super::Birth;
+use super::response::{Closed, Response};
+use crate::registry::ResolveTrack;
+use crate::session::Say;
+use crate::supervise::mailbox::{self, AskError};
+use crate::track::{ClosePast, OpenPast, PastOpened, ReadPast, ReaderId, TrackActor, TrackRef, Unavailable};
+use actix::Addr;
+use laps_protocol::moqt::message::{RequestError, RequestErrorReason};
+use laps_protocol::moqt::session::Command;
+use laps_protocol::relay::fetch::{Batch, Then};
+use laps_protocol::relay::track_log::PastRange;
+use slog::debug;
+use std::time::Duration;
+
+/// How often a track may turn out dead between being found and being asked.
+const ATTEMPTS: usize = 3;
+/// How long the registry may take, making the track included.
+const REGISTRY_DEADLINE: Duration = Duration::from_secs(6);
+/// The pause before a track that has just ended is asked for again: the news of its end is on its way.
+const RETRY: Duration = Duration::from_millis(10);
+/// How long a batch may take. The track has deadlines of its own for all that it waits for, a few of which may follow
+/// each other.
+const BATCH_DEADLINE: Duration = Duration::from_mins(1);
+
+/// A reader's place at a track; letting go of it tells the track.
+struct Hold {
+    home: Addr<TrackActor>,
+    reader: ReaderId,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        mailbox::signal(&self.home, ClosePast { reader: self.reader });
+    }
+}
+
+/// Serves the fetch to its end.
+pub(super) async fn serve(birth: Birth) {
+    let request = birth.request;
+    let mut response = Response::new(&birth);
+    let outcome = match open(&birth).await {
+        Ok((hold, opened)) => {
+            response.opened(opened);
+            read(&hold, &mut response).await
+        }
+        Err(why) => Err(RequestError {
+            reason: why.reason,
+            phrase: why.phrase,
+        }),
+    };
+    match outcome {
+        Ok(()) => response.finish().await,
+        Err(error) => {
+            debug!(birth.log, "fetch fails"; "why" => ?error.reason);
+            response.fail(error);
+        }
+    }
+    mailbox::signal(&birth.session, Say(Command::FetchDone(request)));
+}
+
+/// Reads the past of the track, and sends it.
+async fn read(hold: &Hold, response: &mut Response<'_>) -> Result<(), RequestError> {
+    loop {
+        let ask = ReadPast { reader: hold.reader };
+        let asked = mailbox::ask(&hold.home, ask, BATCH_DEADLINE).await;
+        let Batch {
+            chunks,
+            settled,
+            then,
+        } = asked.map_err(|error| match error {
+            AskError::Deadline => RequestError::new(
+                RequestErrorReason::Timeout,
+                "the objects could not be had in time",
+            ),
+            AskError::MailboxClosed => {
+                RequestError::new(RequestErrorReason::InternalError, "the track ended")
+            }
+        })?;
+        if let Some(settled) = settled {
+            response.settled(settled);
+        }
+        match response.send(chunks).await {
+            Ok(()) => {}
+            // The peer wants no more of the stream; the request is answered all the same.
+            Err(Closed) => return Ok(()),
+        }
+        match then {
+            Then::More => {}
+            Then::Done => return Ok(()),
+            Then::Failed(reason) => return Err(RequestError::new(reason, words(reason))),
+        }
+    }
+}
+
+/// Finds the track, wherever it lives, and takes a place at its past.
+async fn open(birth: &Birth) -> Result<(Hold, PastOpened), Unavailable> {
+    let fetch = &birth.fetch;
+    let Some(range) = PastRange::new(fetch.start, fetch.end) else {
+        // MOQT-14 §9.16.3 [D14-VAL-8]
+        let why = "the range ends before it starts";
+        return Err(Unavailable::new(RequestErrorReason::InvalidRange, why));
+    };
+    let (mut stale, mut attempts) = (None, 0);
+    loop {
+        attempts += 1;
+        let reader = ReaderId::next();
+        let track = resolve(birth, reader, stale).await?;
+        let hold = Hold {
+            home: track.home.clone(),
+            reader,
+        };
+        let ask = OpenPast {
+            reader,
+            range,
+            order: fetch.group_order,
+        };
+        let failed = match mailbox::ask(&track.home, ask, birth.env.track.answer_deadline()).await {
+            Ok(Ok(opened)) => return Ok((hold, opened)),
+            Ok(Err(why)) if why.for_now => {
+                stale = Some(track.epoch);
+                why
+            }
+            Ok(Err(why)) => return Err(why),
+            Err(AskError::Deadline) => {
+                let why = "the publisher did not answer";
+                return Err(Unavailable::new(RequestErrorReason::Timeout, why));
+            }
+            Err(AskError::MailboxClosed) => {
+                stale = (!track.home.connected()).then_some(track.epoch);
+                Unavailable::new(
+                    RequestErrorReason::InternalError,
+                    "the track keeps failing in the relay",
+                )
+            }
+        };
+        if attempts >= ATTEMPTS {
+            return Err(failed);
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// MOQT-14 §8.4 [D14-FETCH-17]: publishers are found as for SUBSCRIBE, but nobody is waited for: what is past is there
+/// or it is not.
+async fn resolve(birth: &Birth, reader: ReaderId, stale: Option<u64>) -> Result<TrackRef, Unavailable> {
+    let question = ResolveTrack {
+        name: birth.fetch.track.clone(),
+        reader,
+        stale,
+        wait: false,
+        except: birth.env.except(&birth.session),
+    };
+    match mailbox::ask(&birth.env.registry, question, REGISTRY_DEADLINE).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Unavailable::new(
+            RequestErrorReason::InternalError,
+            "the relay is overloaded",
+        )),
+    }
+}
+
+/// What a person is told beside the code.
+fn words(reason: RequestErrorReason) -> &'static str {
+    let known = [
+        (
+            RequestErrorReason::Timeout,
+            "the publisher did not bring missing objects in time",
+        ),
+        (
+            RequestErrorReason::InvalidRange,
+            "the range starts after the largest object",
+        ),
+        (RequestErrorReason::NoObjects, "no objects exist in the range"),
+        (
+            RequestErrorReason::UnknownStatusInRange,
+            "nobody can say what stands in a part of the range",
+        ),
+        (
+            RequestErrorReason::MalformedTrack,
+            "the publisher breaks the rules for tracks",
+        ),
+        (
+            RequestErrorReason::TrackDoesNotExist,
+            "nobody publishes this track",
+        ),
+    ];
+    known
+        .into_iter()
+        .find(|(known, _)| *known == reason)
+        .map_or("the objects could not be had", |(_, words)| words)
+}

@@ -1,0 +1,47 @@
+//! A track between subscriptions: its upstream is let go, its log is kept for FETCH until it has aged.
+
+use super::{Phase, TrackActor};
+use crate::track::messages::TrackGone;
+use actix::Context;
+use laps_protocol::moqt::message::PublishDoneStatus;
+use std::time::Instant;
+
+impl TrackActor {
+    /// Nobody has subscribed for a while: the upstream subscription ends, and what was cached stays.
+    pub(super) fn rest(&mut self, ctx: &mut Context<Self>) {
+        self.linger = None;
+        for closed in self.sources.rest() {
+            self.fanout.append(Instant::now(), vec![closed], |_, _| {});
+        }
+        self.fanout.rest();
+        self.demand.lost(ctx);
+        self.idle(ctx);
+    }
+
+    /// Nothing is subscribed; FETCH is answered all the same. MOQT-14 §9.17 [D14-FETCH-10]
+    pub(super) fn idle(&mut self, ctx: &mut Context<Self>) {
+        self.phase = Phase::Idle;
+        self.open_waiting(ctx);
+        self.past_advanced(ctx);
+        self.rest_is_over(ctx);
+    }
+
+    /// A track at rest ends when nobody fetches and nothing is kept.
+    pub(super) fn rest_is_over(&mut self, ctx: &mut Context<Self>) {
+        if self.phase == Phase::Idle
+            && !self.has_readers()
+            && !self.fetching.is_busy()
+            && (self.sources.is_empty() || self.fanout.is_log_empty())
+        {
+            let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
+            self.finish(ctx, &gone);
+        }
+    }
+
+    /// Somebody subscribes again.
+    pub(super) fn wake_up(&mut self, ctx: &mut Context<Self>) {
+        if self.phase == Phase::Idle {
+            self.engage(ctx);
+        }
+    }
+}

@@ -1,0 +1,623 @@
+//! The desk over a real log, with a publisher that answers from a list, in virtual time.
+
+use super::*;
+use crate::moqt::location::Location;
+use crate::moqt::message::{FetchOk, MessageParams};
+use crate::moqt::object::{FetchObjectHeader, ObjectHeader, ObjectStatus};
+use crate::relay::track_log::{Append, Fill, Limits, StreamEnd};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+
+/// The crate may not ask the clock; tests need one arbitrary instant.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant will do as the origin of test time"
+)]
+fn t0() -> Instant {
+    Instant::now()
+}
+
+fn at(group: u64, object: u64) -> Location {
+    Location::new(group, object)
+}
+
+fn range(start: (u64, u64), end: (u64, u64)) -> PastRange {
+    PastRange::new(at(start.0, start.1), at(end.0, end.1)).unwrap()
+}
+
+/// Four bytes that say which object they belong to.
+fn payload(place: Location) -> Bytes {
+    Bytes::from(vec![
+        u8::try_from(place.group).unwrap(),
+        u8::try_from(place.object).unwrap(),
+        1,
+        2,
+    ])
+}
+
+struct Stage {
+    desk: FetchDesk,
+    log: TrackLog,
+    now: Instant,
+    outputs: Vec<Output>,
+    got: BTreeMap<ReaderKey, Vec<(u64, u64)>>,
+    settled: BTreeMap<ReaderKey, Settled>,
+    over: BTreeMap<ReaderKey, Then>,
+    streams: u64,
+}
+
+impl Stage {
+    fn new(limits: FetchLimits) -> Self {
+        Self {
+            desk: FetchDesk::new(limits, false),
+            log: TrackLog::new(Limits::default()),
+            now: t0(),
+            outputs: Vec::new(),
+            got: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            over: BTreeMap::new(),
+            streams: 0,
+        }
+    }
+
+    /// Writes a group on one stream that says where the group ends.
+    fn group(&mut self, group: u64, objects: u64) {
+        let stream = self.open(group, true);
+        for id in 0..objects {
+            self.object(stream, at(group, id));
+        }
+        self.append(Append::SubgroupClosed {
+            stream,
+            end: StreamEnd::Fin,
+        });
+    }
+
+    fn open(&mut self, group: u64, end_of_group: bool) -> u64 {
+        self.streams += 1;
+        let stream = self.streams;
+        self.append(Append::SubgroupOpened {
+            stream,
+            group,
+            subgroup: stream,
+            priority: 128,
+            has_extensions: false,
+            end_of_group,
+        });
+        stream
+    }
+
+    fn object(&mut self, stream: u64, place: Location) {
+        let bytes = payload(place);
+        let header = ObjectHeader {
+            id: place.object,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: bytes.len() as u64,
+        };
+        self.append(Append::ObjectStarted { stream, header });
+        self.append(Append::Payload { stream, bytes });
+    }
+
+    fn append(&mut self, chunk: Append) {
+        self.log.append(self.now, chunk);
+        self.desk.advanced(self.now, &mut self.log);
+        self.drain();
+    }
+
+    fn open_reader(
+        &mut self,
+        reader: u64,
+        standing: Standing,
+        wanted: PastRange,
+        order: GroupOrder,
+    ) -> Result<(), RequestErrorReason> {
+        let key = ReaderKey(reader);
+        let opened = self.desk.open(self.now, &self.log, standing, key, wanted, order);
+        self.drain();
+        opened
+    }
+
+    fn read(&mut self, reader: u64) {
+        self.desk.read(self.now, &mut self.log, ReaderKey(reader));
+        self.drain();
+    }
+
+    /// Reads until the reader has to wait or is over.
+    fn read_on(&mut self, reader: u64) {
+        loop {
+            let before = self.answers(reader);
+            if self.over.contains_key(&ReaderKey(reader)) {
+                return;
+            }
+            self.read(reader);
+            if self.answers(reader) == before {
+                return;
+            }
+        }
+    }
+
+    fn answers(&self, reader: u64) -> usize {
+        let of_it = |output: &&Output| matches!(output, Output::Answer(key, _) if key.0 == reader);
+        self.outputs.iter().filter(of_it).count()
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.desk.poll_output() {
+            if let Output::Answer(key, batch) = &output {
+                let got = self.got.entry(*key).or_default();
+                for chunk in &batch.chunks {
+                    if let Chunk::Object { header, .. } = chunk {
+                        got.push((header.location.group, header.location.object));
+                    }
+                }
+                if let Some(settled) = batch.settled {
+                    assert!(self.settled.insert(*key, settled).is_none(), "told once");
+                }
+                if batch.then != Then::More {
+                    self.over.insert(*key, batch.then);
+                }
+            }
+            self.outputs.push(output);
+        }
+    }
+
+    fn asks(&self) -> Vec<(FillKey, PastRange)> {
+        let mut asks = Vec::new();
+        for output in &self.outputs {
+            if let Output::Ask { fill, range, .. } = output {
+                asks.push((*fill, *range));
+            }
+        }
+        asks
+    }
+
+    fn has(&self, wanted: &Output) -> bool {
+        self.outputs.contains(wanted)
+    }
+
+    fn fill(&mut self, key: FillKey, place: (u64, u64)) {
+        let location = at(place.0, place.1);
+        let bytes = payload(location);
+        let header = FetchObjectHeader {
+            location,
+            subgroup: 0,
+            priority: 128,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: bytes.len() as u64,
+        };
+        let chunks = vec![Fill::Object(header), Fill::Payload(bytes)];
+        self.desk.filled(self.now, &mut self.log, key, chunks);
+        self.drain();
+    }
+
+    fn ok(&mut self, key: FillKey, end: (u64, u64)) {
+        let ok = FetchOk {
+            group_order: GroupOrder::Ascending,
+            end_of_track: false,
+            end: at(end.0, end.1),
+            params: MessageParams::default(),
+        };
+        self.desk.answered(self.now, &mut self.log, key, ok);
+        self.drain();
+    }
+
+    fn end(&mut self, key: FillKey, end: StreamEnd) {
+        self.desk.ended(self.now, &mut self.log, key, end);
+        self.drain();
+    }
+
+    fn got(&self, reader: u64) -> &[(u64, u64)] {
+        self.got.get(&ReaderKey(reader)).map_or(&[], Vec::as_slice)
+    }
+
+    fn then(&self, reader: u64) -> Option<Then> {
+        self.over.get(&ReaderKey(reader)).copied()
+    }
+}
+
+const UP: GroupOrder = GroupOrder::Ascending;
+
+/// D14-FETCH-3 D14-FETCH-7 D14-FETCH-9
+#[test]
+fn the_end_of_a_response_follows_the_draft() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(3, 3);
+    stage.group(4, 3);
+    let open = stage.open(5, false);
+    stage.object(open, at(5, 0));
+    // MOQT-14 §9.17: (wanted end, End Location in FETCH_OK)
+    for (end, told) in [
+        ((3, 0), (3, 0)),
+        ((3, 2), (3, 2)),
+        ((4, 3), (4, 3)),
+        ((4, 9), (4, 9)),
+        ((5, 0), (5, 1)),
+        ((5, 1), (5, 1)),
+        ((5, 2), (5, 1)),
+        ((6, 0), (5, 1)),
+        ((9, 9), (5, 1)),
+    ] {
+        let resolved = resolve(&stage.log, Standing::Live, range((3, 0), end)).unwrap();
+        let settled = resolved.settled.unwrap();
+        assert_eq!(settled.end, at(told.0, told.1), "{end:?}");
+        assert!(!settled.end_of_track);
+    }
+    let beyond = resolve(&stage.log, Standing::Live, range((5, 1), (6, 0)));
+    assert_eq!(beyond, Err(RequestErrorReason::InvalidRange));
+    let empty = TrackLog::new(Limits::default());
+    let nothing = resolve(&empty, Standing::Live, range((0, 0), (6, 0)));
+    assert_eq!(nothing, Err(RequestErrorReason::InvalidRange));
+    // MOQT-14 §9.17 [D14-FETCH-10]: without a subscription only what is known is settled.
+    let idle = resolve(&stage.log, Standing::Idle, range((3, 0), (4, 0))).unwrap();
+    assert_eq!(idle.settled.unwrap().end, at(4, 0));
+    assert_eq!(
+        resolve(&stage.log, Standing::Idle, range((3, 0), (9, 0)))
+            .unwrap()
+            .settled,
+        None
+    );
+    assert_eq!(
+        resolve(&empty, Standing::Idle, range((3, 0), (9, 0)))
+            .unwrap()
+            .settled,
+        None
+    );
+}
+
+/// D14-FETCH-9
+#[test]
+fn the_end_of_the_track_is_said() {
+    let mut stage = Stage::new(FetchLimits::default());
+    let open = stage.open(2, false);
+    stage.object(open, at(2, 0));
+    let header = ObjectHeader {
+        id: 1,
+        status: ObjectStatus::EndOfTrack,
+        extensions: Bytes::new(),
+        payload_len: 0,
+    };
+    stage.append(Append::ObjectStarted { stream: open, header });
+    let told = |end| {
+        resolve(&stage.log, Standing::Live, range((2, 0), end))
+            .unwrap()
+            .settled
+            .unwrap()
+    };
+    assert!(told((9, 0)).end_of_track);
+    assert!(told((2, 2)).end_of_track);
+    assert!(!told((2, 1)).end_of_track);
+}
+
+/// D14-FETCH-6 D14-FETCH-20
+#[test]
+fn readers_of_one_hole_share_one_fill_and_the_fastest_paces_it() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    for reader in 1..=200 {
+        stage
+            .open_reader(reader, Standing::Live, range((0, 0), (9, 1)), UP)
+            .unwrap();
+        stage.read_on(reader);
+    }
+    let asks = stage.asks();
+    assert_eq!(asks.len(), 1);
+    let (fill, hole) = asks[0];
+    assert_eq!(hole, range((0, 0), (8, 0)));
+    stage.fill(fill, (0, 0));
+    // All had waited, so all got it; none has asked for more, so no more is taken.
+    assert!(!stage.has(&Output::Take(fill)));
+    stage.read_on(7);
+    assert!(stage.has(&Output::Take(fill)));
+    stage.fill(fill, (8, 1));
+    stage.ok(fill, (8, 0));
+    stage.end(fill, StreamEnd::Fin);
+    for reader in 1..=200 {
+        stage.read_on(reader);
+        assert_eq!(stage.got(reader), [(0, 0), (8, 1), (9, 0)], "{reader}");
+        assert_eq!(stage.then(reader), Some(Then::Done));
+    }
+    assert_eq!(stage.asks().len(), 1);
+    assert!(stage.desk.is_empty());
+    assert_eq!(stage.desk.poll_timeout(), None);
+}
+
+/// D14-FETCH-20
+#[test]
+fn fills_and_readers_are_bounded() {
+    let limits = FetchLimits {
+        max_fills: 2,
+        max_readers: 3,
+        ..FetchLimits::default()
+    };
+    let mut stage = Stage::new(limits);
+    stage.group(90, 1);
+    for (reader, group) in [(1, 10), (2, 20), (3, 30)] {
+        stage
+            .open_reader(reader, Standing::Live, range((group, 0), (group, 0)), UP)
+            .unwrap();
+        stage.read_on(reader);
+    }
+    let fourth = stage.open_reader(4, Standing::Live, range((40, 0), (40, 0)), UP);
+    assert_eq!(fourth, Err(RequestErrorReason::InternalError));
+    assert_eq!(stage.desk.stats().refused, 1);
+    let asks = stage.asks();
+    assert_eq!(asks.len(), 2);
+    // The third gets its turn when one is over.
+    stage.desk.refused(
+        stage.now,
+        &mut stage.log,
+        asks[0].0,
+        RequestErrorReason::NoObjects,
+    );
+    stage.drain();
+    assert_eq!(stage.then(1), Some(Then::Done));
+    assert_eq!(stage.asks().len(), 3);
+    assert_eq!(stage.asks()[2].1, range((30, 0), (30, 0)));
+}
+
+/// D14-FETCH-6
+#[test]
+fn a_publisher_that_says_nothing_is_given_up() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((9, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    assert_eq!(stage.then(1), Some(Then::Done));
+    stage
+        .open_reader(2, Standing::Live, range((0, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(2);
+    let (fill, _) = stage.asks()[0];
+    let deadline = stage.desk.poll_timeout().unwrap();
+    assert_eq!(deadline, stage.now + FetchLimits::default().upstream);
+    stage.now = deadline;
+    stage.desk.timeout(stage.now, &mut stage.log);
+    stage.drain();
+    assert!(stage.has(&Output::Cancel(fill)));
+    assert_eq!(stage.then(2), Some(Then::Failed(RequestErrorReason::Timeout)));
+}
+
+/// D14-FETCH-6 D14-FETCH-8
+#[test]
+fn a_place_that_stays_unknown_is_not_asked_for_ever() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((0, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    for attempt in 0..usize::from(ATTEMPTS) {
+        let (fill, _) = stage.asks()[attempt];
+        stage.end(
+            fill,
+            StreamEnd::Reset(crate::moqt::error::ResetCode::InternalError),
+        );
+    }
+    assert_eq!(stage.asks().len(), usize::from(ATTEMPTS));
+    assert_eq!(
+        stage.then(1),
+        Some(Then::Failed(RequestErrorReason::UnknownStatusInRange))
+    );
+}
+
+/// D14-FETCH-8
+#[test]
+fn an_origin_asks_nobody() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.desk = FetchDesk::new(FetchLimits::default(), true);
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((0, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    assert_eq!(
+        stage.then(1),
+        Some(Then::Failed(RequestErrorReason::UnknownStatusInRange))
+    );
+    assert_eq!(stage.asks(), []);
+}
+
+/// D14-FETCH-2 D14-FETCH-10
+#[test]
+fn without_a_subscription_the_publisher_says_where_it_ends() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage
+        .open_reader(1, Standing::Idle, range((0, 0), (9, 0)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let (fill, hole) = stage.asks()[0];
+    assert_eq!(hole, range((0, 0), (9, 0)));
+    stage.fill(fill, (0, 0));
+    // It is not known yet, so it is not said.
+    assert_eq!(stage.settled.get(&ReaderKey(1)), None);
+    stage.ok(fill, (2, 2));
+    stage.read_on(1);
+    stage.fill(fill, (2, 1));
+    stage.end(fill, StreamEnd::Fin);
+    stage.read_on(1);
+    assert_eq!(stage.got(1), [(0, 0), (2, 1)]);
+    assert_eq!(stage.then(1), Some(Then::Done));
+    let settled = stage.settled[&ReaderKey(1)];
+    assert_eq!((settled.end, settled.end_of_track), (at(2, 2), false));
+}
+
+/// D14-FETCH-1
+#[test]
+fn the_answer_may_come_after_the_last_object() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((8, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let (fill, _) = stage.asks()[0];
+    stage.fill(fill, (8, 0));
+    stage.read_on(1);
+    stage.end(fill, StreamEnd::Fin);
+    assert_eq!(stage.then(1), None, "whether there is more is not known");
+    stage.ok(fill, (8, 0));
+    stage.read_on(1);
+    assert_eq!(stage.got(1), [(8, 0), (9, 0)]);
+    assert_eq!(stage.then(1), Some(Then::Done));
+}
+
+/// D14-FETCH-6
+#[test]
+fn live_objects_are_waited_for_then_asked_for() {
+    let mut stage = Stage::new(FetchLimits::default());
+    let slow = stage.open(8, false);
+    let fast = stage.open(8, false);
+    stage.object(slow, at(8, 0));
+    stage.object(fast, at(8, 2));
+    stage
+        .open_reader(1, Standing::Live, range((8, 0), (8, 3)), UP)
+        .unwrap();
+    stage.read_on(1);
+    assert_eq!(stage.got(1), [(8, 0)]);
+    assert_eq!(stage.asks(), []);
+    let deadline = stage.desk.poll_timeout().unwrap();
+    assert_eq!(deadline, stage.now + FetchLimits::default().wait);
+    stage
+        .open_reader(2, Standing::Live, range((8, 0), (8, 3)), UP)
+        .unwrap();
+    stage.read_on(2);
+    stage.object(slow, at(8, 1));
+    stage.read_on(1);
+    stage.read_on(2);
+    assert_eq!(stage.got(1), [(8, 0), (8, 1), (8, 2)]);
+    assert_eq!(stage.got(2), [(8, 0), (8, 1), (8, 2)]);
+    // This one never comes.
+    stage.object(fast, at(8, 7));
+    stage
+        .open_reader(3, Standing::Live, range((8, 5), (8, 8)), UP)
+        .unwrap();
+    stage.read_on(3);
+    assert_eq!(stage.asks(), []);
+    stage.now += FetchLimits::default().wait;
+    stage.desk.timeout(stage.now, &mut stage.log);
+    stage.drain();
+    assert_eq!(stage.asks().len(), 1);
+    assert_eq!(stage.asks()[0].1.start, at(8, 5));
+}
+
+/// D14-MAL-1 D14-MAL-2
+#[test]
+fn a_fill_that_breaks_the_rules_fails_its_readers() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((2, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let (fill, _) = stage.asks()[0];
+    stage.fill(fill, (3, 1));
+    stage.read_on(1);
+    stage.fill(fill, (3, 0));
+    assert!(stage.has(&Output::Cancel(fill)));
+    assert_eq!(
+        stage.then(1),
+        Some(Then::Failed(RequestErrorReason::MalformedTrack))
+    );
+    assert_eq!(stage.desk.stats().malformed, 1);
+}
+
+/// D14-FETCH-16
+#[test]
+fn a_fill_that_nobody_wants_is_cancelled() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((2, 0), (9, 1)), UP)
+        .unwrap();
+    stage
+        .open_reader(2, Standing::Live, range((2, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    stage.read_on(2);
+    let (fill, _) = stage.asks()[0];
+    stage.desk.close(&mut stage.log, ReaderKey(1));
+    stage.drain();
+    assert!(!stage.has(&Output::Cancel(fill)));
+    stage.desk.close(&mut stage.log, ReaderKey(2));
+    stage.drain();
+    assert!(stage.has(&Output::Cancel(fill)));
+    // What still comes of it is dropped.
+    stage.fill(fill, (2, 0));
+    assert!(!stage.has(&Output::Take(fill)));
+}
+
+/// D14-FETCH-6
+#[test]
+fn the_end_of_the_track_leaves_what_is_cached() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(8, 2);
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((8, 0), (9, 1)), UP)
+        .unwrap();
+    stage
+        .open_reader(2, Standing::Live, range((7, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(2);
+    stage.desk.detach(stage.now, &mut stage.log);
+    stage.drain();
+    assert_eq!(
+        stage.then(2),
+        Some(Then::Failed(RequestErrorReason::UnknownStatusInRange))
+    );
+    stage.read_on(1);
+    assert_eq!(stage.got(1), [(8, 0), (8, 1), (9, 0)]);
+    assert_eq!(stage.then(1), Some(Then::Done));
+}
+
+/// D14-FETCH-5 D14-FETCH-7
+#[test]
+fn nothing_upstream_is_nothing_downstream() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((2, 0), (4, 0)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let (fill, _) = stage.asks()[0];
+    stage
+        .desk
+        .refused(stage.now, &mut stage.log, fill, RequestErrorReason::NoObjects);
+    stage.drain();
+    assert_eq!(stage.then(1), Some(Then::Done));
+    let distinct: BTreeSet<_> = stage.got(1).iter().collect();
+    assert!(distinct.is_empty());
+}
+
+/// D14-FETCH-4 D14-FETCH-6
+#[test]
+fn descending_holes_are_filled_in_that_order() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(5, 2);
+    stage.group(7, 2);
+    let down = GroupOrder::Descending;
+    stage
+        .open_reader(1, Standing::Live, range((2, 1), (5, 0)), down)
+        .unwrap();
+    stage.read_on(1);
+    assert_eq!(stage.got(1), [(5, 0), (5, 1)]);
+    let (fill, hole) = stage.asks()[0];
+    assert_eq!(hole, range((2, 1), (4, 0)));
+    stage.ok(fill, (4, 0));
+    for place in [(4, 0), (4, 1), (2, 1)] {
+        stage.fill(fill, place);
+        stage.read_on(1);
+    }
+    stage.end(fill, StreamEnd::Fin);
+    stage.read_on(1);
+    assert_eq!(
+        stage.got(1),
+        [(5, 0), (5, 1), (4, 0), (4, 1), (2, 1)],
+        "{:?}",
+        stage.outputs
+    );
+    assert_eq!(stage.then(1), Some(Then::Done));
+}

@@ -1,0 +1,220 @@
+//! What comes of an upstream FETCH: its answer, its objects, its end.
+
+use super::fill::Filling;
+use super::range::Settled;
+use super::reader::Reader;
+use super::{FetchDesk, Output};
+use crate::moqt::location::Location;
+use crate::moqt::message::{FetchOk, RequestErrorReason};
+use crate::relay::track_log::{Fill, FillEnd, FillKey, PastRange, StreamEnd, TrackLog};
+use std::time::Instant;
+
+impl FetchDesk {
+    /// FETCH_OK came. MOQT-14 §9.17 [D14-FETCH-10]
+    pub fn answered(&mut self, now: Instant, log: &mut TrackLog, key: FillKey, ok: FetchOk) {
+        let deadline = now.checked_add(self.limits.upstream);
+        let Some(fill) = self.fills.get_mut(&key) else {
+            return;
+        };
+        fill.alive(deadline);
+        let (range, finished) = (fill.range, fill.finished);
+        let settled = Settled {
+            end: ok.end,
+            end_of_track: ok.end_of_track,
+        };
+        fill.ok = Some(ok);
+        self.settle(range, settled);
+        if finished {
+            self.complete(now, log, key, settled.end);
+        }
+    }
+
+    /// The publisher refused, perhaps after it had sent objects, which stay. MOQT-14 §5.1 [D14-FETCH-18]
+    pub fn refused(&mut self, now: Instant, log: &mut TrackLog, key: FillKey, reason: RequestErrorReason) {
+        let Some(Filling { range, .. }) = self.fills.get(&key) else {
+            return;
+        };
+        let range = *range;
+        self.forget(log, key, FillEnd::Broken);
+        if reason == RequestErrorReason::NoObjects {
+            // MOQT-14 §9.18: between start and end nothing exists.
+            log.absent(range);
+        } else if reason == RequestErrorReason::InvalidRange && self.ends_before(range) {
+            // MOQT-14 §9.16.3 [D14-FETCH-7]: the hole begins behind the Largest Object, and the response ends before it.
+        } else if log.assume_finished(range) {
+            self.outputs.push_back(Output::AssumedFinished(range));
+        } else {
+            self.fail_in(log, range, reason);
+        }
+        self.serve_all(now, log);
+    }
+
+    /// Objects came. [`Output::Take`] says when the next may come.
+    ///
+    /// An unknown fill has been given up already: what comes of it is dropped.
+    pub fn filled(&mut self, now: Instant, log: &mut TrackLog, key: FillKey, chunks: Vec<Fill>) {
+        let deadline = now.checked_add(self.limits.upstream);
+        let Some(fill) = self.fills.get_mut(&key) else {
+            return;
+        };
+        for chunk in chunks {
+            if let Fill::Object(header) = &chunk {
+                fill.last = Some(header.location);
+            }
+            if log.fill(now, key, chunk).is_err() {
+                // MOQT-14 §2.5 [D14-MAL-1] [D14-MAL-2]: the publisher is told, and those who wait for it.
+                self.stats.malformed += 1;
+                self.outputs.push_back(Output::Cancel(key));
+                self.abandon(now, log, key, RequestErrorReason::MalformedTrack);
+                return;
+            }
+        }
+        fill.alive(deadline);
+        fill.held = true;
+        self.serve_all(now, log);
+    }
+
+    /// The stream of a fill has ended, or cannot come any more.
+    pub fn ended(&mut self, now: Instant, log: &mut TrackLog, key: FillKey, end: StreamEnd) {
+        let Some(fill) = self.fills.get_mut(&key) else {
+            return;
+        };
+        match (end, &fill.ok) {
+            (StreamEnd::Fin, Some(ok)) => {
+                let end = ok.end;
+                self.complete(now, log, key, end);
+            }
+            // MOQT-14 §9.16.3 [D14-FETCH-1]: FETCH_OK may come last. Until then the end is not known.
+            (StreamEnd::Fin, None) => {
+                fill.finished = true;
+                fill.held = false;
+                fill.alive(now.checked_add(self.limits.upstream));
+            }
+            (StreamEnd::Reset(_), _) => {
+                let range = fill.range;
+                self.forget(log, key, FillEnd::Broken);
+                self.missed(now, range);
+                self.serve_all(now, log);
+            }
+        }
+    }
+
+    fn complete(&mut self, now: Instant, log: &mut TrackLog, key: FillKey, end: Location) {
+        let Some(fill) = self.fills.get(&key) else {
+            return;
+        };
+        let range = fill.range;
+        self.forget(log, key, FillEnd::Complete { end });
+        // Whoever finds its place still unknown was not helped, and does not ask for ever.
+        self.missed(now, range);
+        self.serve_all(now, log);
+    }
+
+    /// Gives a fill up and fails whoever waits for it.
+    pub(super) fn abandon(
+        &mut self,
+        now: Instant,
+        log: &mut TrackLog,
+        key: FillKey,
+        reason: RequestErrorReason,
+    ) {
+        if let Some(fill) = self.fills.get(&key) {
+            let range = fill.range;
+            self.forget(log, key, FillEnd::Broken);
+            self.fail_in(log, range, reason);
+            self.serve_all(now, log);
+        }
+    }
+
+    fn forget(&mut self, log: &mut TrackLog, key: FillKey, end: FillEnd) {
+        if self.fills.remove(&key).is_some() {
+            log.fill_closed(key, end);
+        }
+    }
+
+    /// Counts a fill that did not help those who wait in its range.
+    fn missed(&mut self, now: Instant, range: PastRange) {
+        for reader in self.waiting_in(range) {
+            reader.missed(now);
+        }
+    }
+
+    fn fail_in(&mut self, log: &mut TrackLog, range: PastRange, reason: RequestErrorReason) {
+        let waiting = self
+            .readers
+            .iter()
+            .filter(|(_, reader)| is_waiting_in(reader, range));
+        let keys: Vec<_> = waiting.map(|(key, _)| *key).collect();
+        for key in keys {
+            self.fail(log, key, passed_on(reason));
+        }
+    }
+
+    fn waiting_in(&mut self, range: PastRange) -> impl Iterator<Item = &mut Reader> {
+        self.readers
+            .values_mut()
+            .filter(move |reader| is_waiting_in(reader, range))
+    }
+
+    /// The upstream knows where the response ends, for those who asked as far as the fill did.
+    fn settle(&mut self, range: PastRange, settled: Settled) {
+        let open = |reader: &&mut Reader| !reader.is_settled() && reader.cursor.range().end == range.end;
+        for reader in self.readers.values_mut().filter(open) {
+            reader.settles(settled);
+        }
+    }
+
+    /// The upstream has nothing from the start of `range` on: responses whose end was not known end there. False when
+    /// there is none.
+    fn ends_before(&mut self, range: PastRange) -> bool {
+        let Some(end) = end_before(range.start) else {
+            return false;
+        };
+        let settled = Settled {
+            end,
+            end_of_track: false,
+        };
+        let mut any = false;
+        let open = |reader: &&mut Reader| {
+            !reader.is_settled()
+                && reader.cursor.range().end == range.end
+                && reader.cursor.range().start < range.start
+        };
+        for reader in self.readers.values_mut().filter(open) {
+            reader.settles(settled);
+            any = true;
+        }
+        any
+    }
+}
+
+/// The end, as it stands on the wire, of a range that stops right before `place`. MOQT-14 §9.16.1 [D14-FETCH-3]
+fn end_before(place: Location) -> Option<Location> {
+    if place.object > 0 {
+        return Some(place);
+    }
+    place.group.checked_sub(1).map(|group| Location::new(group, 0))
+}
+
+fn is_waiting_in(reader: &Reader, range: PastRange) -> bool {
+    reader.hungry && range.contains(reader.place())
+}
+
+/// What a publisher's refusal means to those whom this relay serves.
+fn passed_on(reason: RequestErrorReason) -> RequestErrorReason {
+    let of_the_relay = [
+        RequestErrorReason::Unauthorized,
+        RequestErrorReason::MalformedAuthToken,
+        RequestErrorReason::ExpiredAuthToken,
+        RequestErrorReason::InvalidJoiningRequestId,
+    ];
+    if of_the_relay.contains(&reason) {
+        // These speak of the relay or its token, not of the track.
+        RequestErrorReason::InternalError
+    } else if reason == RequestErrorReason::NotSupported {
+        // MOQT-14 §9.18: nobody can say what stands in the hole.
+        RequestErrorReason::UnknownStatusInRange
+    } else {
+        reason
+    }
+}
