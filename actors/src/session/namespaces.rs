@@ -280,6 +280,7 @@ impl SessionActor {
     /// Sends PUBLISH.
     ///
     /// MOQT-14 §8.4 [D14-NS-8], §9.13: an alias of our own, the track's order, largest place and parameters.
+    /// §5.1 [D14-SUB-23]: a relay comes here only with what is below a prefix that the peer watches.
     fn offer(
         &mut self,
         ctx: &mut Context<Self>,
