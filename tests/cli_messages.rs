@@ -17,6 +17,14 @@ fn a_wrong_command_line_ends_with_2_and_one_line() {
             "--endpoint_id: `99999999999:1` is not a node id",
         ),
         (&["-c", "cert.pem"], "tls.key: not given"),
+        (
+            &["--cache_key", "0x3c"],
+            "--cache_key: 60 (0x3c) is an extension that the protocol defines itself",
+        ),
+        (
+            &["--cache_key", "4611686018427387904"],
+            "--cache_key: 4611686018427387904 is not from 0 to 4611686018427387903",
+        ),
         (&["config"], "a sub-command is missing"),
         (&["-p", "1", "cert"], "cert"),
         (&["-d", "--log-level", "info"], "--log-level"),
@@ -39,7 +47,6 @@ fn flags_whose_feature_comes_later_say_so() {
         (&["-q", "x"][..], "--qlog"),
         (&["-t", "5"], "--object_ttl"),
         (&["--cache_duration", "5"], "--cache_duration"),
-        (&["--cache_key", "5"], "--cache_key"),
         (&["--disable-cache"], "--disable_cache"),
         (&["--peer_port", "33434"], "--peer_port"),
         (&["--peer", "a:1"], "--peer"),

@@ -38,7 +38,7 @@ const fn row(
 }
 
 /// Every key that has a flag; `shown` is what a dump says by default, file, environment and flag.
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 11] = [
     row("relay.port", "1", "2", &["-p", "3"], ["33435", "1", "2", "3"]),
     row(
         "relay.bind",
@@ -82,6 +82,14 @@ const ROWS: [Row; 9] = [
         &["--log-format", "terminal"],
         ["\"terminal\"", "\"terminal\"", "\"json\"", "\"terminal\""],
     ),
+    row(
+        "cache.key",
+        "0x2c",
+        "46",
+        &["--cache_key", "0x30"],
+        ["0", "44", "46", "48"],
+    ),
+    row("fetch.wait_ms", "5", "6", &[], ["1000", "5", "6", "6"]),
     row("workers.threads", "3", "4", &[], ["0", "3", "4", "4"]),
     row("subscribe.wait", "5", "6", &[], ["1000", "5", "6", "6"]),
 ];
@@ -161,6 +169,9 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.transport.retry_above_handshakes = 9;
     config.cache.duration = laps::config::Span(std::time::Duration::from_secs(9));
     config.cache.max_mb = 9;
+    config.cache.key = 9;
+    config.fetch.wait_ms = 9;
+    config.fetch.max_per_session = 9;
     config.drain.uri = "moqt://nine:9".into();
     config.drain.grace = 9;
     config.cache.track_mb = 9;

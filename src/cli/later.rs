@@ -20,8 +20,6 @@ pub struct LaterOptions {
         hidden = true
     )]
     object_ttl: Option<String>,
-    #[structopt(long = "cache_key", alias = "cache-key", value_name = "KEY", hidden = true)]
-    cache_key: Option<String>,
     #[structopt(long = "disable_cache", alias = "disable-cache", hidden = true)]
     disable_cache: bool,
     #[structopt(long = "peer_port", alias = "peer-port", value_name = "PORT", hidden = true)]
@@ -44,11 +42,6 @@ impl LaterOptions {
                 "--object_ttl",
                 "a time to live for objects",
                 self.object_ttl.is_some(),
-            ),
-            (
-                "--cache_key",
-                "caching beyond live forwarding",
-                self.cache_key.is_some(),
             ),
             (
                 "--disable_cache",

@@ -47,6 +47,9 @@ pub struct RelayOptions {
     /// Milliseconds that a group is kept after its last object began [default: 60000]
     #[structopt(long = "cache_duration", alias = "cache-duration", value_name = "MS")]
     pub cache_duration: Option<u32>,
+    /// Mark objects that a FETCH finds in the cache with an extension header of this type; 0 for none [default: 0]
+    #[structopt(long = "cache_key", alias = "cache-key", value_name = "TYPE", parse(try_from_str = extension_type))]
+    pub cache_key: Option<u64>,
     /// Publishers may subscribe to their own tracks, which is the default; goes over `allow_self` of the file
     #[structopt(long = "allow_self", alias = "allow-self")]
     pub allow_self: bool,
@@ -103,6 +106,7 @@ impl RelayOptions {
             "--allow_self",
             self.allow_self.then(|| true.into()),
         );
+        put("cache.key", "--cache_key", self.cache_key.map(Into::into));
         set.extend(self.log.overrides());
         set
     }
@@ -121,6 +125,15 @@ impl RelayOptions {
 fn address(text: &str) -> Result<IpAddr, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is not an IP address such as 127.0.0.1 or ::1"))
+}
+
+/// As the drafts write types, too: 0x3c.
+fn extension_type(text: &str) -> Result<u64, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| format!("`{text}` is not a number such as 44 or 0x2c"))
 }
 
 #[cfg(test)]
@@ -160,6 +173,8 @@ mod tests {
             (&["--cache-duration=250"], "cache.duration", "0.25"),
             (&["--allow_self"], "relay.allow_self", "true"),
             (&["--allow-self"], "relay.allow_self", "true"),
+            (&["--cache_key", "44"], "cache.key", "44"),
+            (&["--cache-key=0x2c"], "cache.key", "44"),
             (&["-d"], "logging.level", "debug"),
             (&["--debug"], "logging.level", "debug"),
             (&["--log-level", "trace"], "logging.level", "trace"),
@@ -167,6 +182,7 @@ mod tests {
         ] {
             assert_eq!(keys(words), [(key, value.to_owned())], "{words:?}");
         }
+        assert!(options::<RelayOptions>(&["--cache_key", "0y"]).is_err());
         assert_eq!(keys(&[]), []);
     }
 
@@ -177,7 +193,6 @@ mod tests {
             (&["--qlog", "dir"], "--qlog"),
             (&["-t", "5"], "--object_ttl"),
             (&["--object_ttl", "5"], "--object_ttl"),
-            (&["--cache-key", "5"], "--cache_key"),
             (&["--disable_cache"], "--disable_cache"),
             (&["--peer_port", "33434"], "--peer_port"),
             (&["--peer", "a:1", "--peer", "b:1"], "--peer"),

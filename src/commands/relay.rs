@@ -113,12 +113,15 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
             subscribe_wait: Some(config.subscribe.wait()),
             detached: config.subscribe.detached,
             allow_self: config.relay.allow_self,
+            max_fetches: config.fetch.max_open(),
+            cache_key: config.cache.mark(),
             max_control_backlog: usize::try_from(config.session.control_backlog_bytes).unwrap_or(usize::MAX),
             ..session::Config::default()
         },
         track: track::Config {
             limits: config.track_limits(),
             budget: config.cache.budget(),
+            fetch: config.fetch.settings(),
             dampen: Duration::from_millis(config.subscribe.dampen_ms),
             ..track::Config::default()
         },

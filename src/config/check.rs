@@ -2,6 +2,8 @@
 
 use super::sections::Config;
 use crate::url::MoqtUrl;
+use laps_protocol::moqt::extensions;
+use laps_protocol::wire::varint;
 use std::time::Duration;
 
 /// Most shards: the number of a shard is read from one byte of a connection id.
@@ -41,7 +43,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         });
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 21] = [
+    let ranges: [(&'static str, u64, u64, u64); 24] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -55,7 +57,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
             "session.max_request_id",
             config.session.max_request_id,
             1,
-            VARINT_MAX / 2,
+            varint::MAX / 2,
         ),
         (
             "session.setup_timeout_ms",
@@ -124,6 +126,10 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         ("cache.max_mb", config.cache.max_mb, 1, 1 << 20),
         ("cache.track_mb", config.cache.track_mb, 1, 1 << 20),
         ("limits.max_object_mb", config.limits.max_object_mb, 1, 1 << 20),
+        ("cache.key", config.cache.key, 0, varint::MAX),
+        // What a FETCH waits for in all must stay under the minute after which it is given up.
+        ("fetch.wait_ms", config.fetch.wait_ms, 0, 30_000),
+        ("fetch.max_per_session", config.fetch.max_per_session, 1, 100_000),
         ("drain.grace", config.drain.grace, 0, DAY_MS / 1000),
     ];
     if let Some(reason) = unfit_uri(&config.drain.uri) {
@@ -139,6 +145,16 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
             key: "cache.duration",
             reason: format!("{duration} is not above 0 and up to {}", DAY_MS / 1000),
             remedy: "choose a number of seconds within",
+        });
+    }
+    if extensions::is_defined(config.cache.key) {
+        return Some(Refused {
+            key: "cache.key",
+            reason: format!(
+                "{0} ({0:#x}) is an extension that the protocol defines itself",
+                config.cache.key
+            ),
+            remedy: "choose a type that nobody else uses, or 0 for no mark",
         });
     }
     let outside = ranges
@@ -173,8 +189,6 @@ const MAX_URI: usize = 8192;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 const GIB: u64 = 1 << 30;
-/// RFC 9000 §16.
-const VARINT_MAX: u64 = (1 << 62) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -208,6 +222,10 @@ mod tests {
             ("cache.max_mb", |c| c.cache.max_mb = u64::MAX),
             ("cache.track_mb", |c| c.cache.track_mb = 0),
             ("limits.max_object_mb", |c| c.limits.max_object_mb = 0),
+            ("cache.key", |c| c.cache.key = varint::MAX + 1),
+            ("cache.key", |c| c.cache.key = 0x3e),
+            ("fetch.wait_ms", |c| c.fetch.wait_ms = 30_001),
+            ("fetch.max_per_session", |c| c.fetch.max_per_session = 0),
             ("drain.grace", |c| c.drain.grace = 86_401),
         ];
         for (key, spoil) in table {

@@ -141,6 +141,24 @@ pub const KEYS: &[Key] = &[
         &["Mebibytes kept of one track, on each worker that carries it."],
     ),
     key(
+        "cache.key",
+        &[
+            "Type of an extension header, the \"isCached\" mark, that is added to the objects a FETCH finds in the cache:",
+            "the number 1 for an even type, the byte 1 for an odd one. Not one that the protocol uses. 0 adds none.",
+        ],
+    ),
+    key(
+        "fetch.wait_ms",
+        &[
+            "Milliseconds that a FETCH waits for an object that an open stream of the publisher may still bring,",
+            "before the publisher is asked for it.",
+        ],
+    ),
+    key(
+        "fetch.max_per_session",
+        &["Fetches that a peer may have open at once; more are refused."],
+    ),
+    key(
         "limits.max_object_mb",
         &[
             "Mebibytes of the largest object that is kept. A larger one is passed on as it comes, and who comes late",

@@ -27,6 +27,8 @@ pub struct Config {
     pub transport: Transport,
     /// How long and how much of a track is kept.
     pub cache: Cache,
+    /// How past objects are given.
+    pub fetch: Fetch,
     /// What is too large.
     pub limits: Limits,
     /// How it ends.
@@ -225,6 +227,8 @@ pub struct Cache {
     pub max_mb: u64,
     /// Mebibytes kept of one track, on each worker that carries it.
     pub track_mb: u64,
+    /// The extension that marks fetched objects that came from the cache; 0 for none.
+    pub key: u64,
 }
 
 impl Default for Cache {
@@ -233,6 +237,26 @@ impl Default for Cache {
             duration: Span(Duration::from_secs(60)),
             max_mb: 256,
             track_mb: 32,
+            key: 0,
+        }
+    }
+}
+
+/// `[fetch]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fetch {
+    /// Milliseconds that a FETCH waits for an object that a live stream may still bring.
+    pub wait_ms: u64,
+    /// Fetches of one session that may be open at once.
+    pub max_per_session: u64,
+}
+
+impl Default for Fetch {
+    fn default() -> Self {
+        Self {
+            wait_ms: 1000,
+            max_per_session: 64,
         }
     }
 }

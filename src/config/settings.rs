@@ -1,11 +1,12 @@
 //! Sections as the settings of the crates that obey them.
 
-use super::sections::{Cache, Config, Drain, Session, Tls, Transport};
+use super::sections::{Cache, Config, Drain, Fetch, Session, Tls, Transport};
 use bytes::Bytes;
 use laps_actors::root::Retire;
 use laps_actors::track::Budget;
 use laps_actors::transport::{Pem, TransportConfig};
 use laps_protocol::moqt::session;
+use laps_protocol::relay::fetch::FetchLimits;
 use laps_protocol::relay::track_log::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,11 +62,37 @@ impl Config {
     }
 }
 
+impl Fetch {
+    /// How a track answers FETCH.
+    #[must_use]
+    pub fn settings(&self) -> FetchLimits {
+        FetchLimits {
+            wait: Duration::from_millis(self.wait_ms),
+            ..FetchLimits::default()
+        }
+    }
+
+    /// Fetches of one session that may be open at once.
+    #[must_use]
+    pub fn max_open(&self) -> usize {
+        count(self.max_per_session)
+    }
+}
+
 impl Cache {
     /// How much of all tracks is kept; made once for a process.
     #[must_use]
     pub fn budget(&self) -> Arc<Budget> {
         Arc::new(Budget::new(count(self.max_mb).saturating_mul(1 << 20)))
+    }
+
+    /// The extension that marks objects from the cache.
+    #[must_use]
+    pub const fn mark(&self) -> Option<u64> {
+        match self.key {
+            0 => None,
+            key => Some(key),
+        }
     }
 }
 
@@ -105,6 +132,10 @@ mod tests {
         assert_eq!(Transport::default().settings(), TransportConfig::default());
         assert_eq!(Config::default().track_limits(), Limits::default());
         assert_eq!(Cache::default().budget().max(), 256 << 20);
+        assert_eq!(Fetch::default().settings(), FetchLimits::default());
+        let session = laps_actors::session::Config::default();
+        assert_eq!(Fetch::default().max_open(), session.max_fetches);
+        assert_eq!(Cache::default().mark(), session.cache_key);
         let session = Session::default().settings();
         assert_eq!(session.implementation, IMPLEMENTATION);
         assert_eq!(

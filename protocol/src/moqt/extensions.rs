@@ -45,3 +45,10 @@ pub enum ExtensionFault {
 pub fn inspect(block: &Bytes) -> Result<Known, ExtensionFault> {
     draft14::extensions::inspect(block)
 }
+
+/// Whether a draft that is spoken here defines the extension header of this type, so that it cannot be used for anything
+/// else. MOQT-14 §11
+#[must_use]
+pub const fn is_defined(key: u64) -> bool {
+    draft14::extensions::is_defined(key)
+}

@@ -13,6 +13,14 @@ enum Place {
     Immutable,
 }
 
+/// Whether `key` is a header of the draft itself. MOQT-14 §11 [D14-DATA-10] [D14-DATA-11].
+pub(crate) const fn is_defined(key: u64) -> bool {
+    matches!(
+        key,
+        extension::IMMUTABLE | extension::PRIOR_GROUP_ID_GAP | extension::PRIOR_OBJECT_ID_GAP
+    )
+}
+
 /// Reads the headers that concern a relay. MOQT-14 §11 [D14-DATA-10] [D14-DATA-11].
 pub(crate) fn inspect(block: &Bytes) -> Result<Known, ExtensionFault> {
     let mut known = Known::default();
@@ -164,5 +172,12 @@ mod tests {
         for block in [&[0x3c][..], &[0x01], &[0x01, 1], &[0x0b, 3, 0x3c, 1]] {
             assert_eq!(read(block), Err(ExtensionFault::NotPairs), "{block:02x?}");
         }
+    }
+
+    /// D14-DATA-10 D14-DATA-11
+    #[test]
+    fn the_drafts_own_headers_are_told_from_others() {
+        let defined: Vec<u64> = (0..0x100).filter(|key| is_defined(*key)).collect();
+        assert_eq!(defined, [0x0b, 0x3c, 0x3e]);
     }
 }
