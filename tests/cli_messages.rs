@@ -46,7 +46,6 @@ fn flags_whose_feature_comes_later_say_so() {
     for (words, flag) in [
         (&["-q", "x"][..], "--qlog"),
         (&["-t", "5"], "--object_ttl"),
-        (&["--cache_duration", "5"], "--cache_duration"),
         (&["--disable-cache"], "--disable_cache"),
         (&["--peer_port", "33434"], "--peer_port"),
         (&["--peer", "a:1"], "--peer"),

@@ -6,9 +6,12 @@
 
 mod cert_options;
 mod config_options;
+mod fetch_options;
 mod later;
 mod log_options;
 mod ns_options;
+mod object_range;
+mod output_options;
 mod pub_options;
 mod relay_options;
 mod sub_options;
@@ -17,13 +20,16 @@ mod values;
 
 pub use cert_options::CertOptions;
 pub use config_options::{ConfigCommand, ConfigOptions};
+pub use fetch_options::FetchOptions;
 pub use log_options::LogOptions;
 pub use ns_options::NsOptions;
+pub use object_range::{ObjectRange, ends_behind, last_of};
+pub use output_options::{OutputFormat, OutputOptions};
 pub use pub_options::{Flow, MAX_DATAGRAM_PAYLOAD, PayloadFormat, PubOptions, SourceKind};
 pub use relay_options::RelayOptions;
-pub use sub_options::{OutputFormat, SubOptions};
+pub use sub_options::{Join, SubOptions};
 pub use trust::TrustOptions;
-pub use values::{Filter, Seconds};
+pub use values::{Filter, Number, Seconds};
 
 use crate::exit::{Failure, one_line};
 use std::ffi::OsString;
@@ -73,6 +79,8 @@ pub enum Command {
     Pub(Box<PubOptions>),
     /// Subscribes to a track and writes what arrives
     Sub(Box<SubOptions>),
+    /// Fetches past objects of a track and writes them
+    Fetch(Box<FetchOptions>),
     /// Lists the namespaces and tracks below a prefix, and watches them
     Ns(Box<NsOptions>),
     /// Makes a certificate and its private key

@@ -1,14 +1,14 @@
 //! Options of `laps sub`.
 
 use super::log_options::LogOptions;
+use super::output_options::OutputOptions;
 use super::trust::TrustOptions;
-use super::values::{Filter, Seconds};
+use super::values::{Filter, Number, Seconds, track_name};
 use crate::exit::Failure;
-use crate::names::parse_full_name;
 use crate::url::MoqtUrl;
+use laps_protocol::moqt::location::GroupId;
+use laps_protocol::moqt::message::SubscribeFilter;
 use laps_protocol::moqt::name::FullTrackName;
-use std::path::PathBuf;
-use std::str::FromStr;
 use structopt::StructOpt;
 
 const AFTER_HELP: &str = "NAMES:
@@ -18,9 +18,12 @@ FILTERS:
     largest        from the next object on
     start=G/O      from object O of group G on
     range=G/O-H    from object O of group G to the end of group H
+    They say what of the future is wanted; --join and --join-from add the past, and go with largest alone. Its objects
+    are written first. When the relay cannot give them, that is said, live objects are written, and the end is 4.
 EXAMPLES:
     laps sub moqt://localhost:33435 demo clock --format lines --insecure    the time, a line each second
     laps sub moqt://relay.example/ demo video -o film.mp4 --timeout 60      a film, once someone publishes it
+    laps sub URL demo video --join -o rest.mp4                              from the start of the current group on
     laps sub URL demo clock --json --count 3                                three objects as JSON
     laps sub URL demo load --duration 10 -i 1 -o /dev/null                  rate and latency each second";
 
@@ -43,27 +46,29 @@ pub struct SubOptions {
     /// Ask the publisher to begin a new group, as one who joins does to see the picture at once
     #[structopt(long = "new-group")]
     pub new_group: bool,
+    /// Fetch the past too: `--join` from the start of the current group on, `--join=N` from N groups before it
+    #[structopt(
+        long = "join",
+        value_name = "N",
+        require_equals = true,
+        conflicts_with = "join-from"
+    )]
+    pub join: Option<Option<Number>>,
+    /// Fetch the past too, from this group on
+    #[structopt(name = "join-from", long = "join-from", value_name = "GROUP")]
+    pub join_from: Option<Number>,
     /// Seconds to try again while the track does not exist
     #[structopt(long = "timeout", value_name = "SECONDS", default_value = "10")]
     pub timeout: Seconds,
-    /// Write to this file instead of standard output
-    #[structopt(short = "o", long = "output", value_name = "FILE", parse(from_os_str))]
-    pub output: Option<PathBuf>,
-    /// raw (payloads one after the other) or lines (each payload with a newline)
-    #[structopt(long = "format", value_name = "FORMAT", default_value = "raw")]
-    pub format: OutputFormat,
-    /// Write a JSON object a line for each object instead of its payload
-    #[structopt(long = "json")]
-    pub json: bool,
     /// End after this many objects
     #[structopt(long = "count", value_name = "N")]
     pub count: Option<u64>,
     /// End after this many seconds
     #[structopt(long = "duration", value_name = "SECONDS")]
     pub duration: Option<Seconds>,
-    /// Print statistics to standard error at this interval
-    #[structopt(short = "i", long = "interval", value_name = "SECONDS")]
-    pub interval: Option<Seconds>,
+    /// How objects are written.
+    #[structopt(flatten)]
+    pub output: OutputOptions,
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,
@@ -72,14 +77,13 @@ pub struct SubOptions {
     pub log: LogOptions,
 }
 
-/// How payloads are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// One after the other; what `pub --format raw` and `fmp4` need to give the same bytes.
-    #[default]
-    Raw,
-    /// Each with a newline behind it.
-    Lines,
+/// Where the past begins that is fetched beside a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// So many groups before the current one.
+    Back(u64),
+    /// This group.
+    From(GroupId),
 }
 
 impl SubOptions {
@@ -88,13 +92,16 @@ impl SubOptions {
     /// # Errors
     /// When a name cannot be read or is too long.
     pub fn track_name(&self) -> Result<FullTrackName, Failure> {
-        parse_full_name(&self.namespace, &self.track).map_err(|error| {
-            Failure::usage(
-                "NAMESPACE and TRACK",
-                error.to_string(),
-                "see NAMES in `laps sub --help`",
-            )
-        })
+        track_name(&self.namespace, &self.track)
+    }
+
+    /// The past that is wanted too.
+    #[must_use]
+    pub fn joins(&self) -> Option<Join> {
+        let back = self
+            .join
+            .map(|back| Join::Back(back.map_or(0, |number| number.0)));
+        back.or_else(|| self.join_from.map(|group| Join::From(group.0)))
     }
 
     /// Refuses options that do not go together.
@@ -104,17 +111,14 @@ impl SubOptions {
     pub fn check(&self) -> Result<(), Failure> {
         self.trust.verify()?;
         self.track_name()?;
+        self.output.check()?;
         let misplaced = [
-            (
-                "--json",
-                self.json && self.format == OutputFormat::Lines,
-                "has a line per object without --format",
-            ),
             ("--count", self.count == Some(0), "must be at least 1"),
             (
-                "--interval",
-                self.interval.is_some_and(|s| s.0.is_zero()),
-                "must be above 0",
+                "--filter",
+                // MOQT-14 §9.16.2 [D14-FETCH-11]: what is joined is a subscription from the largest object on.
+                self.joins().is_some() && self.filter.0 != SubscribeFilter::LargestObject,
+                "must be largest beside --join or --join-from",
             ),
         ];
         match misplaced.into_iter().find(|&(_, wrong, _)| wrong) {
@@ -124,24 +128,11 @@ impl SubOptions {
     }
 }
 
-impl FromStr for OutputFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            // The objects of an fmp4 source are the file's bytes in order.
-            "raw" | "fmp4" => Ok(Self::Raw),
-            "lines" => Ok(Self::Lines),
-            _ => Err(format!("`{text}` is neither raw nor lines")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::OutputFormat;
     use crate::cli::testing::options;
-    use laps_protocol::moqt::message::SubscribeFilter;
     use std::time::Duration;
 
     fn with(more: &[&str]) -> Result<SubOptions, Failure> {
@@ -154,7 +145,8 @@ mod tests {
         let options = with(&[]).unwrap();
         assert_eq!(options.filter.0, SubscribeFilter::LargestObject);
         assert_eq!(options.timeout.0, Duration::from_secs(10));
-        assert_eq!(options.format, OutputFormat::Raw);
+        assert_eq!(options.output.format, OutputFormat::Raw);
+        assert_eq!(options.joins(), None);
         assert_eq!(options.track_name().unwrap().to_string(), "a/b:t");
     }
 
@@ -182,10 +174,34 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(options.filter.0, SubscribeFilter::NextGroupStart);
-        assert_eq!(options.output, Some("f".into()));
+        assert_eq!(options.output.output, Some("f".into()));
         assert!(options.new_group && !with(&[]).unwrap().new_group);
-        assert_eq!((options.format, options.count), (OutputFormat::Lines, Some(3)));
-        assert!(with(&["--json"]).unwrap().json);
+        assert_eq!(
+            (options.output.format, options.count),
+            (OutputFormat::Lines, Some(3))
+        );
+        assert!(with(&["--json"]).unwrap().output.json);
+    }
+
+    /// D14-FETCH-13
+    #[test]
+    fn the_past_is_asked_for_by_distance_or_by_group() {
+        for (words, join) in [
+            (&["--join"][..], Join::Back(0)),
+            (&["--join=0"], Join::Back(0)),
+            (&["--join=2"], Join::Back(2)),
+            (&["--join", "--filter", "largest"], Join::Back(0)),
+            (&["--join-from", "7"], Join::From(7)),
+            (&["--join-from=0"], Join::From(0)),
+        ] {
+            assert_eq!(with(words).unwrap().joins(), Some(join), "{words:?}");
+        }
+        // The switch does not take the next word for its number.
+        let words = ["--join", "moqt://h:1", "a", "t"];
+        assert_eq!(
+            options::<SubOptions>(&words).unwrap().joins(),
+            Some(Join::Back(0))
+        );
     }
 
     #[test]
@@ -196,6 +212,11 @@ mod tests {
             (&["-i", "0"], "--interval"),
             (&["--cert-hash", "00"], "--cert-hash"),
             (&["--filter", "latest"], "command line"),
+            (&["--join", "--filter", "next-group"], "--filter"),
+            (&["--join-from", "3", "--filter", "start=3/0"], "--filter"),
+            (&["--join", "--join-from", "3"], "command line"),
+            (&["--join=x"], "command line"),
+            (&["--join-from", "-1"], "command line"),
             (&["extra"], "command line"),
         ] {
             let failure = with(words).unwrap_err().to_string();

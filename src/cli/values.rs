@@ -1,7 +1,11 @@
 //! Values that several commands take.
 
+use crate::exit::Failure;
+use crate::names::parse_full_name;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::SubscribeFilter;
+use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::wire::varint;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,6 +24,20 @@ impl FromStr for Seconds {
             .parse()
             .map_err(|_| bad())?;
         Duration::try_from_secs_f64(number).map(Self).map_err(|_| bad())
+    }
+}
+
+/// The number of a group or object, or a number of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number(pub u64);
+
+impl FromStr for Number {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        number(text)
+            .map(Self)
+            .map_err(|fault| format!("`{text}` {fault}"))
     }
 }
 
@@ -64,14 +82,25 @@ impl FromStr for Filter {
     }
 }
 
+/// NAMESPACE and TRACK together.
+///
+/// # Errors
+/// When a name cannot be read or is too long.
+pub(super) fn track_name(namespace: &str, track: &str) -> Result<FullTrackName, Failure> {
+    parse_full_name(namespace, track).map_err(|error| {
+        let remedy = "see NAMES in the command's --help";
+        Failure::usage("NAMESPACE and TRACK", error.to_string(), remedy)
+    })
+}
+
 /// A group or object number: what a varint holds. RFC 9000 §16.
-fn number(text: &str) -> Result<u64, &'static str> {
+pub(super) fn number(text: &str) -> Result<u64, &'static str> {
     let fault = "has a number that is none, or is above 2^62-1";
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(fault);
     }
     match text.parse() {
-        Ok(number) if number < 1 << 62 => Ok(number),
+        Ok(number) if number <= varint::MAX => Ok(number),
         _ => Err(fault),
     }
 }

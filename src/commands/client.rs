@@ -1,17 +1,22 @@
-//! What `laps pub` and `laps sub` share: settings, the way to the relay, and how a failure is told.
+//! What the clients share: settings, the way to the relay, the end, and how a failure is told.
 
-use super::meter::say;
-use crate::cli::{LogOptions, TrustOptions};
+use super::meter::{Meter, say};
+use super::output::{Output, Written};
+use crate::cli::{LogOptions, OutputOptions, TrustOptions};
 use crate::config::{self, Config, Layers, LogLevel};
 use crate::exit::Failure;
 use crate::logging::Logging;
+use crate::signals::Shutdown;
 use crate::url::MoqtUrl;
-use laps_actors::client::{ClientError, Moving, Notice, Options, Target, reach};
+use laps_actors::client::{ClientError, Moving, Notice, Options, Subscriber, Target, reach};
 use laps_actors::transport::ConnectError;
 use laps_actors::{session, track};
 use slog::Logger;
 use std::future::Future;
 use std::time::Duration;
+
+/// What the last objects and the goodbye may take after a signal: both together stay under two seconds.
+const HURRY: Duration = Duration::from_millis(700);
 
 /// The configuration from flags and environment, and the log; quiet unless either asks for more.
 pub(super) fn setup(log: &LogOptions) -> Result<(Config, Logging), Failure> {
@@ -61,6 +66,40 @@ where
 {
     let connected = async { reach::first(reach::targets(url).await?, attempt).await };
     connected.await.map_err(|error| failure(url, &error))
+}
+
+/// Shows how far the receiving has come.
+pub(super) fn meter(verb: &'static str, output: &OutputOptions) -> Meter {
+    // A spinner beside the objects would tear them apart.
+    Meter::new(
+        verb,
+        output.interval.map(|every| every.0),
+        output.leaves_the_terminal(),
+    )
+}
+
+/// Writes what is left; how that went, or none when a signal or, in a hurry, the time cut it short.
+pub(super) async fn write_rest(
+    output: &mut Output,
+    shutdown: &mut Shutdown,
+    hurried: bool,
+) -> Option<Written> {
+    tokio::select! {
+        written = output.finish() => Some(written),
+        // The second signal, or a reader of our pipe that does not read.
+        _ = shutdown.recv() => None,
+        () = tokio::time::sleep(HURRY), if hurried => None,
+    }
+}
+
+/// Ends the session, for as long as that may take.
+pub(super) async fn goodbye(subscriber: Subscriber, shutdown: &mut Shutdown) {
+    let goodbye = tokio::time::timeout(HURRY, subscriber.close());
+    tokio::select! {
+        // The relay finds out by itself when it does not hear the goodbye.
+        _ = goodbye => {}
+        _ = shutdown.recv() => {}
+    }
 }
 
 /// What went wrong with the relay at `url`, as the line to end with.

@@ -6,7 +6,16 @@ use laps_actors::client::ReceivedObject;
 use laps_protocol::moqt::object::ObjectStatus;
 use serde::Serialize;
 
-/// One line. `received` is Unix time in seconds.
+/// How an object came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// By a subscription; with the nanoseconds since it was made, when it tells.
+    Live(Option<u64>),
+    /// By a fetch, which is no matter of latency, and where what was a datagram once looks like any other object.
+    Fetch,
+}
+
+/// One line. `received` is Unix time in seconds; `source` stands only in the lines of fetched objects.
 #[derive(Debug, Serialize)]
 struct Line {
     group: u64,
@@ -19,10 +28,16 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
     received: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
 }
 
-/// The object as text with its newline; `age` is nanoseconds since it was made.
-pub(super) fn line(object: &ReceivedObject, age: Option<u64>) -> Bytes {
+/// The object as text with its newline.
+pub(super) fn line(object: &ReceivedObject, source: Source) -> Bytes {
+    let (age, source) = match source {
+        Source::Live(age) => (age, None),
+        Source::Fetch => (None, Some("fetch")),
+    };
     let since = u64::try_from(object.at.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let line = Line {
         group: object.location.group,
@@ -34,6 +49,7 @@ pub(super) fn line(object: &ReceivedObject, age: Option<u64>) -> Bytes {
         datagram: object.subgroup.is_none(),
         latency_ms: age.map(millis),
         received: millis(unix_nanos().saturating_sub(since)) / 1e3,
+        source,
     };
     // Numbers and fixed words always have a JSON form.
     let mut text = serde_json::to_string(&line).unwrap_or_default();
@@ -68,7 +84,7 @@ mod tests {
             at: Instant::now(),
         };
         let value = |line: Bytes| serde_json::from_slice::<serde_json::Value>(&line).unwrap();
-        let mut got = value(line(&object, Some(1_500_000)));
+        let mut got = value(line(&object, Source::Live(Some(1_500_000))));
         let received = got.as_object_mut().unwrap().remove("received").unwrap();
         assert!(received.as_f64().unwrap() > 1.7e9);
         assert_eq!(
@@ -79,8 +95,15 @@ mod tests {
             })
         );
         object.subgroup = None;
-        let got = value(line(&object, None));
+        let got = value(line(&object, Source::Live(None)));
         assert_eq!(got["datagram"], true);
+        assert!(got.get("latency_ms").is_none());
+        object.subgroup = Some(4);
+        let got = value(line(&object, Source::Fetch));
+        assert_eq!(
+            (&got["source"], &got["datagram"]),
+            (&"fetch".into(), &false.into())
+        );
         assert!(got.get("latency_ms").is_none());
     }
 }

@@ -3,11 +3,13 @@
 pub mod cert;
 mod client;
 pub mod config;
+pub mod fetch;
 mod json;
 mod meter;
 pub mod ns;
 pub mod open_source;
 mod output;
+mod past;
 pub mod publish;
 pub mod relay;
 pub mod sub;
@@ -28,6 +30,7 @@ pub fn dispatch(request: Request) -> Result<(), Failure> {
         Request::Command(Command::Relay(options)) => relay::run(&options),
         Request::Command(Command::Pub(options)) => publish::run(&options),
         Request::Command(Command::Sub(options)) => sub::run(&options),
+        Request::Command(Command::Fetch(options)) => fetch::run(&options),
         Request::Command(Command::Ns(options)) => ns::run(&options),
     }
 }

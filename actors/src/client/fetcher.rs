@@ -43,6 +43,8 @@ enum Failure {
 struct Shared {
     ready: VecDeque<FetchItem>,
     object: Option<(FetchObjectHeader, Vec<Bytes>, u64)>,
+    /// Bytes of payload so far.
+    bytes: u64,
     /// Who brought the last objects, and waits until they are read.
     held: Option<ReplyTo<()>>,
     accepted: bool,
@@ -107,6 +109,7 @@ impl Shared {
         match chunk {
             Fill::Object(header) => self.object = Some((header, Vec::new(), 0)),
             Fill::Payload(bytes) => {
+                self.bytes += bytes.len() as u64;
                 if let Some((_, payload, have)) = &mut self.object {
                     *have += bytes.len() as u64;
                     payload.push(bytes);
@@ -197,6 +200,13 @@ impl Fetcher {
             }
             self.news.notified().await;
         }
+    }
+
+    /// Bytes of payload that came so far, of incomplete objects too: whether something comes while
+    /// [`next`](Self::next) has nothing yet.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shared.borrow().bytes
     }
 }
 

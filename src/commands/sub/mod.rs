@@ -7,16 +7,17 @@ mod receive;
 mod stats;
 
 use super::client;
-use super::meter::Meter;
 use super::output::Output;
-use crate::cli::SubOptions;
+use super::past::Past;
+use crate::cli::{Join, SubOptions};
 use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
 use crate::signals;
-use laps_actors::client::{ClientError, Options, Subscriber, Wanted};
+use laps_actors::client::{ClientError, Options, Start, Subscriber, Wanted};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::RequestErrorReason;
 use receive::Receive;
+use slog::debug;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -34,19 +35,29 @@ const PRIORITY: u8 = 128;
 pub fn run(options: &SubOptions) -> Result<(), Failure> {
     options.check()?;
     let (config, logging) = client::setup(&options.log)?;
-    // A relay that holds the SUBSCRIBE until a publisher comes must not be asked twice: the second request would
-    // leave the queue for a moment, and miss the first object.
-    let answer = match options.timeout.0 {
+    let settings = client::options(
+        &config,
+        &options.trust,
+        answer_time(options),
+        logging.logger.clone(),
+    )?;
+    actix::System::new().block_on(subscribe(options, settings, &logging))
+}
+
+/// How long the relay may take to answer.
+///
+/// A relay that holds the SUBSCRIBE until a publisher comes must not be asked twice: the second request would leave the
+/// queue for a moment, and miss the first object.
+const fn answer_time(options: &SubOptions) -> Duration {
+    match options.timeout.0 {
         Duration::ZERO => ONE_ANSWER,
         timeout => timeout,
-    };
-    let settings = client::options(&config, &options.trust, answer, logging.logger.clone())?;
-    actix::System::new().block_on(subscribe(options, settings, &logging))
+    }
 }
 
 async fn subscribe(options: &SubOptions, settings: Options, logging: &Logging) -> Result<(), Failure> {
     let mut shutdown = signals::install(logging)?;
-    let output = Output::open(options.output.as_deref())?;
+    let output = Output::open(options.output.output.as_deref())?;
     let asked = async {
         let connected = client::connect(&options.url, |target| {
             let settings = settings.clone();
@@ -54,18 +65,39 @@ async fn subscribe(options: &SubOptions, settings: Options, logging: &Logging) -
         });
         let mut subscriber = connected.await?;
         let largest = find(options, &mut subscriber).await?;
-        Ok::<_, Failure>((subscriber, largest))
+        let place = largest.map_or_else(|| "none".to_owned(), |largest| largest.to_string());
+        debug!(logging.logger, "subscribed"; "largest" => place);
+        let past = join(options, &subscriber, largest).await?;
+        Ok::<_, Failure>((subscriber, largest, past))
     };
-    let (subscriber, largest) = tokio::select! {
+    let (subscriber, largest, past) = tokio::select! {
         asked = asked => asked?,
         _ = shutdown.recv() => return Ok(()),
     };
-    // A spinner beside the objects would tear them apart.
-    let spins = options.output.is_some() || !std::io::IsTerminal::is_terminal(&std::io::stdout());
-    let meter = Meter::new("received", options.interval.map(|every| every.0), spins);
+    let meter = client::meter("received", &options.output);
     Receive::new(options, largest, output, meter)
+        .after(past)
         .run(subscriber, shutdown)
         .await
+}
+
+/// Fetches what came before the subscription, where that is wanted and there is something.
+async fn join(
+    options: &SubOptions,
+    subscriber: &Subscriber,
+    largest: Option<Location>,
+) -> Result<Option<Past>, Failure> {
+    let (Some(join), Some(largest)) = (options.joins(), largest) else {
+        return Ok(None);
+    };
+    let start = match join {
+        // MOQT-14 §9.16.2.1 [D14-FETCH-13]: before group 0 there is none, and not every relay sees that by itself.
+        Join::Back(groups) => Start::GroupsBack(groups.min(largest.group)),
+        Join::From(group) => Start::Group(group),
+    };
+    let fetcher = subscriber.join(start).await;
+    let fetcher = fetcher.map_err(|error| client::failure(&options.url, &error))?;
+    Ok(Some(Past::new(fetcher, answer_time(options))))
 }
 
 /// Subscribes, again and again while the track is missing, until `--timeout`.

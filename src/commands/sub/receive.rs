@@ -2,11 +2,13 @@
 
 use super::order::{Order, Patience};
 use super::stats::Stats;
-use crate::cli::SubOptions;
+use crate::cli::{SubOptions, ends_behind};
+use crate::commands::json::Source;
 use crate::commands::meter::{Meter, say};
 use crate::commands::output::{Output, Pieces, Written, pieces};
+use crate::commands::past::{Past, PastEnd, PastItem};
 use crate::commands::{client, json};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, one_line};
 use crate::signals::Shutdown;
 use laps_actors::client::{ClientError, Item, ReceivedObject, Subscriber};
 use laps_actors::track::TrackGone;
@@ -14,10 +16,7 @@ use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::moqt::object::ObjectStatus;
 use laps_protocol::relay::track_log::StreamEnd;
-use std::time::{Duration, Instant};
-
-/// What the last objects and the goodbye may take after a signal: both together stay under two seconds.
-const HURRY: Duration = Duration::from_millis(700);
+use std::time::Instant;
 
 /// Why the receiving ended.
 enum End {
@@ -32,6 +31,12 @@ enum End {
 /// One run of `laps sub`.
 pub(super) struct Receive<'a> {
     options: &'a SubOptions,
+    /// What came before the subscription, until all of it is written. Live objects wait in the track's log meanwhile.
+    past: Option<Past>,
+    /// End Location of what was fetched.
+    fetched: Option<Location>,
+    /// Why not all was fetched.
+    unfetched: Option<String>,
     order: Order<Option<Pieces>>,
     output: Output,
     /// Objects given to the output so far.
@@ -53,6 +58,9 @@ impl<'a> Receive<'a> {
     ) -> Self {
         Self {
             options,
+            past: None,
+            fetched: None,
+            unfetched: None,
             order: Order::new(Patience::default(), largest),
             output,
             given: 0,
@@ -61,6 +69,12 @@ impl<'a> Receive<'a> {
             cut: 0,
             lost: 0,
         }
+    }
+
+    /// This is written before all that is live.
+    pub(super) fn after(mut self, past: Option<Past>) -> Self {
+        self.past = past;
+        self
     }
 
     /// Receives until the end, closes everything, and says whether what was asked for came.
@@ -75,19 +89,9 @@ impl<'a> Receive<'a> {
                 self.give(pieces);
             }
         }
-        let hurried = matches!(end, End::Signal);
-        let end = tokio::select! {
-            end = write_rest(&mut self.output, end) => end,
-            // The second signal, or a reader of our pipe that does not read.
-            _ = shutdown.recv() => End::Signal,
-            () = tokio::time::sleep(HURRY), if hurried => End::Signal,
-        };
-        let goodbye = tokio::time::timeout(HURRY, subscriber.close());
-        tokio::select! {
-            // The relay finds out by itself when it does not hear the goodbye.
-            _ = goodbye => {}
-            _ = shutdown.recv() => {}
-        }
+        let end = self.write_rest(end, &mut shutdown).await;
+        self.past = None;
+        client::goodbye(subscriber, &mut shutdown).await;
         self.meter.finish(&self.figures());
         let latency = self.stats.text("");
         if !latency.is_empty() {
@@ -103,6 +107,10 @@ impl<'a> Receive<'a> {
                 return End::Count;
             }
             let free = self.output.is_free();
+            let live = self.past.is_none();
+            if let Some(past) = self.past.as_mut().filter(|_| !free) {
+                past.held_up();
+            }
             let patience = self.order.deadline();
             tokio::select! {
                 biased;
@@ -114,7 +122,11 @@ impl<'a> Receive<'a> {
                 () = self.meter.due() => self.meter.show(&self.figures()),
                 // Nothing is read from the session while the output has no room: the track's log bounds what waits.
                 () = until(patience), if free => self.turn(),
-                item = subscriber.next(), if free => match item {
+                item = next(&mut self.past), if free => match item {
+                    PastItem::Object(object) => self.past_object(&object),
+                    PastItem::End(end) => self.past_end(&end),
+                },
+                item = subscriber.next(), if free && live => match item {
                     Ok(Item::Done(gone)) => return End::Track(gone),
                     Ok(item) => self.take_in(item),
                     Err(error) => return End::Session(error),
@@ -140,23 +152,59 @@ impl<'a> Receive<'a> {
         self.turn();
     }
 
+    fn past_object(&mut self, object: &ReceivedObject) {
+        self.stats.follow(object);
+        let normal = object.status == ObjectStatus::Normal;
+        if normal {
+            self.meter.add(object.len() as u64);
+        }
+        if self.options.output.json {
+            self.line(object, Source::Fetch);
+        } else {
+            // They come in order. MOQT-14 §9.16.3 [D14-FETCH-4]
+            self.give(normal.then(|| pieces(object, self.options.output.format)));
+        }
+    }
+
+    fn past_end(&mut self, end: &PastEnd) {
+        self.past = None;
+        if let PastEnd::Whole(ok) = end {
+            self.fetched = Some(ok.end);
+        }
+        // Nothing came before: so all there is comes live.
+        if let Some((reason, _)) = end.shortfall().filter(|_| !end.is_nothing()) {
+            let reason = one_line(&format!("the fetch of what came before: {reason}"));
+            say(&format!("laps: track {}: {reason}; going on live", self.track()));
+            self.unfetched = Some(reason);
+        }
+    }
+
     fn object(&mut self, object: &ReceivedObject) {
+        // MOQT-14 §9.16.2 [D14-FETCH-12]: the fetch ends where the subscription begins; whoever sends an object both
+        // ways does not make us write it twice.
+        if self.fetched.is_some_and(|end| ends_behind(end, object.location)) {
+            return;
+        }
         let age = self.stats.observe(object);
         let normal = object.status == ObjectStatus::Normal;
         if normal {
             self.meter.add(object.len() as u64);
         }
-        if self.options.json {
+        if self.options.output.json {
             // Objects are shown as they come: order is what one looks for here.
-            self.output.give(vec![json::line(object, age)]);
-            self.given += u64::from(normal);
+            self.line(object, Source::Live(age));
             return;
         }
         // The end of a group or track takes a place too, but there is nothing to write.
-        let pieces = normal.then(|| pieces(object, self.options.format));
+        let pieces = normal.then(|| pieces(object, self.options.output.format));
         let (datagram, bytes) = (object.subgroup.is_none(), object.len());
         self.order
             .insert(object.at, object.location, datagram, bytes, pieces);
+    }
+
+    fn line(&mut self, object: &ReceivedObject, source: Source) {
+        self.output.give(vec![json::line(object, source)]);
+        self.given += u64::from(object.status == ObjectStatus::Normal);
     }
 
     /// Takes from the order what is let through.
@@ -182,6 +230,22 @@ impl<'a> Receive<'a> {
         self.options.count.is_some_and(|count| self.given >= count)
     }
 
+    async fn write_rest(&mut self, end: End, shutdown: &mut Shutdown) -> End {
+        if let End::Output(written) = end {
+            return End::Output(written);
+        }
+        let hurried = matches!(end, End::Signal);
+        match client::write_rest(&mut self.output, shutdown, hurried).await {
+            Some(Written::All) => end,
+            Some(written @ (Written::PipeClosed | Written::Failed(_))) => End::Output(written),
+            None => End::Signal,
+        }
+    }
+
+    fn track(&self) -> String {
+        format!("{}/{}", self.options.namespace, self.options.track)
+    }
+
     fn figures(&self) -> String {
         let mut text = String::new();
         for (number, what) in [
@@ -200,7 +264,9 @@ impl<'a> Receive<'a> {
     /// What is wrong with what came, if anything.
     fn shortfall(&self) -> Option<String> {
         let missing = self.stats.missing();
-        if self.cut > 0 {
+        if self.unfetched.is_some() {
+            self.unfetched.clone()
+        } else if self.cut > 0 {
             Some(format!("{} streams were cut short", self.cut))
         } else if self.lost > 0 {
             Some("objects were dropped because they were not read in time".to_owned())
@@ -218,7 +284,7 @@ impl<'a> Receive<'a> {
 
     fn verdict(&self, end: End) -> Result<(), Failure> {
         let incomplete = |reason: String| {
-            let track = format!("track {}/{}", self.options.namespace, self.options.track);
+            let track = format!("track {}", self.track());
             Err(Failure::new(Exit::Incomplete, track, reason, ""))
         };
         let short_of_count = self
@@ -228,7 +294,10 @@ impl<'a> Receive<'a> {
             .map(|count| format!("{} of {count} objects came", self.given));
         match end {
             // What was held back when the track ended may have made up the count.
-            End::Track(_) | End::Duration if self.is_enough() => Ok(()),
+            End::Count | End::Track(_) | End::Duration if self.is_enough() => match &self.unfetched {
+                Some(reason) => incomplete(reason.clone()),
+                None => Ok(()),
+            },
             End::Count | End::Signal | End::Output(Written::All | Written::PipeClosed) => Ok(()),
             End::Output(Written::Failed(failure)) => Err(failure),
             End::Session(error) => Err(client::failure(&self.options.url, &error)),
@@ -259,13 +328,11 @@ const fn is_whole(status: PublishDoneStatus) -> bool {
     )
 }
 
-async fn write_rest(output: &mut Output, end: End) -> End {
-    if let End::Output(written) = end {
-        return End::Output(written);
-    }
-    match output.finish().await {
-        Written::All => end,
-        written @ (Written::PipeClosed | Written::Failed(_)) => End::Output(written),
+/// What comes next of the past; never anything without one.
+async fn next(past: &mut Option<Past>) -> PastItem {
+    match past {
+        Some(past) => past.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -33,12 +33,22 @@ impl Stats {
         self.record(stamp, unix_nanos().saturating_sub(since))
     }
 
-    fn record(&mut self, stamp: Stamp, received_unix_nanos: u64) -> Option<u64> {
-        let n = stamp.sequence;
+    /// Takes note of an object of the past, whose age says nothing of latency.
+    pub(super) fn follow(&mut self, object: &ReceivedObject) {
+        if let Some(stamp) = stamp(object) {
+            self.count(stamp.sequence);
+        }
+    }
+
+    fn count(&mut self, n: u64) {
         self.sequence = Some(match self.sequence {
             None => (n, n, 1),
             Some((least, most, count)) => (least.min(n), most.max(n), count + 1),
         });
+    }
+
+    fn record(&mut self, stamp: Stamp, received_unix_nanos: u64) -> Option<u64> {
+        self.count(stamp.sequence);
         // A clock that was set back says nothing of latency.
         let age = stamp.age_nanos(received_unix_nanos)?;
         if let Some(latency) = &mut self.latency {
