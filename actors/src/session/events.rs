@@ -28,6 +28,7 @@ const MAX_REASON: usize = 1024;
 
 impl SessionActor {
     pub(super) fn event(&mut self, ctx: &mut Context<Self>, event: Event) {
+        // MOQT-14 §4 [D14-MSG-32]: every request that the draft knows is served.
         match event {
             Event::Established(peer) => self.established(peer),
             Event::PeerSubscribe(id, subscribe) => self.peer_subscribe(ctx, id, subscribe),

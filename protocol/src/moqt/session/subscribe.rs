@@ -182,6 +182,7 @@ impl Session {
                     .map_err(|what| PeerMisbehaved::violation(what, "MOQT-14 §9.10"))?;
                 wanted.keep_params(&mut update.params);
             }
+            // MOQT-14 §9.10 [D14-FETCH-19]: the priority of a fetch, for one, cannot be changed.
             _ => return Err(wrong_kind(subscription, kind, is)),
         }
         self.tell(Event::PeerSubscribeUpdate(subscription, update));

@@ -198,6 +198,21 @@ fn an_update_names_a_subscription_that_existed() {
     assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
 }
 
+/// D14-FETCH-19
+#[test]
+fn the_priority_of_a_fetch_cannot_be_changed() {
+    let mut bench = Bench::server();
+    bench.hear(&ControlMessage::Fetch(
+        RequestId(0),
+        standalone(Location::ZERO, Location::new(1, 0)),
+    ));
+    bench.hear(&ControlMessage::SubscribeUpdate(
+        RequestId(2),
+        update(RequestId(0), Location::ZERO, None),
+    ));
+    assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
+}
+
 /// D14-VAL-9, D14-REQ-1
 #[test]
 fn our_updates_narrow_too() {
