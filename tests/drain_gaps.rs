@@ -13,12 +13,15 @@ mod common;
 
 use bytes::Bytes;
 use common::apart::{Apart, apart};
+use common::fetching::asked_range;
 use common::raw::{News, Raw, raw_at};
 use common::{options, run, settings, target, track};
 use laps_actors::client::{Flow, Item, Publisher, Subscriber, Wanted};
 use laps_actors::root::{Outcome, Retire};
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{ControlMessage, PublishDoneStatus, SubscribeFilter};
+use laps_protocol::moqt::message::{
+    ControlMessage, GroupOrder, PublishDoneStatus, RequestErrorReason, SubscribeFilter,
+};
 use laps_protocol::moqt::name::FullTrackName;
 use std::time::Duration;
 
@@ -177,23 +180,110 @@ fn a_subscriber_waits_for_its_publisher_at_the_next_relay() {
     });
 }
 
-/// D14-GOAWAY-5: what neither relay delivers is told.
+/// Groups 2 to 5 were published while the subscriber moved, and the old publisher leaves without them.
+async fn hole(name: &FullTrackName) -> (Apart, Apart, Raw, Subscriber) {
+    let (first, second, mut old, subscriber) = later(name).await;
+    let mut new = raw_at(second.addr).await;
+    new.announce(name.namespace()).await;
+    let (id, _) = new.asked(name, 0).await;
+    new.accept(id, 8, Some(Location::new(5, 1))).await;
+    let subscribe = old.asked(name, 0).await.0;
+    old.publish_done(subscribe, PublishDoneStatus::GoingAway, Some(2))
+        .await;
+    (first, second, new, subscriber)
+}
+
+/// D14-GOAWAY-5 D14-FETCH-3: what neither session delivers is fetched at the new relay, and comes before what is live.
 #[test]
-fn what_neither_relay_delivers_is_told() {
+fn what_neither_session_delivers_is_fetched() {
     run(|| async {
         let name = track("hole", "video");
-        let (_first, second, mut old, mut subscriber) = later(&name).await;
-        let mut new = raw_at(second.addr).await;
-        new.announce(name.namespace()).await;
-        let (id, _) = new.asked(&name, 0).await;
-        // Groups 2 to 5 were published, and the old publisher leaves without them.
-        new.accept(id, 8, Some(Location::new(5, 1))).await;
-        let subscribe = old.asked(&name, 0).await.0;
-        old.publish_done(subscribe, PublishDoneStatus::GoingAway, Some(2))
-            .await;
+        let (_first, _second, mut new, mut subscriber) = hole(&name).await;
         new.group(8, 6, 2).await;
-        assert_eq!(read(&mut subscriber, 2).await, (vec![(6, 0), (6, 1)], true));
-        drop((old, new));
+        let reading = actix_rt::spawn(async move {
+            let got = read(&mut subscriber, 10).await;
+            (got, subscriber)
+        });
+        let (fetch, asked) = new.fetch_asked(0).await;
+        // Group 1 may have had more objects, and the last one that is wanted is object 1 of group 5.
+        assert_eq!(asked_range(&asked), ((1, 2), (5, 2)));
+        let places: Vec<_> = (2..=5).flat_map(|group| [(group, 0), (group, 1)]).collect();
+        new.serve_fetch(fetch, GroupOrder::Ascending, (5, 2), &places)
+            .await;
+        let ((got, lost), subscriber) = reading.await.unwrap();
+        assert_eq!(got, [&places[..], &[(6, 0), (6, 1)]].concat());
+        assert!(!lost);
+        subscriber.close().await;
+    });
+}
+
+/// D14-GOAWAY-5 D14-FETCH-7: what does not exist is not missing.
+#[test]
+fn what_does_not_exist_is_not_missing() {
+    run(|| async {
+        let name = track("nothing", "video");
+        let (_first, _second, mut new, mut subscriber) = hole(&name).await;
+        new.group(8, 6, 2).await;
+        let reading = actix_rt::spawn(async move { read(&mut subscriber, 2).await });
+        let (fetch, _) = new.fetch_asked(0).await;
+        new.refuse_fetch(fetch, RequestErrorReason::NoObjects).await;
+        assert_eq!(reading.await.unwrap(), (vec![(6, 0), (6, 1)], false));
+    });
+}
+
+/// D14-GOAWAY-5 D14-FETCH-18: what cannot be fetched either is told, and what came of it stays true.
+#[test]
+fn what_cannot_be_fetched_is_told() {
+    run(|| async {
+        let name = track("refused", "video");
+        let (_first, _second, mut new, mut subscriber) = hole(&name).await;
+        new.group(8, 6, 2).await;
+        let reading = actix_rt::spawn(async move { read(&mut subscriber, 2).await });
+        let (fetch, _) = new.fetch_asked(0).await;
+        new.refuse_fetch(fetch, RequestErrorReason::NotSupported).await;
+        assert_eq!(reading.await.unwrap(), (vec![(6, 0), (6, 1)], true));
+
+        let name = track("broken", "video");
+        let (_first, _second, mut new, mut subscriber) = hole(&name).await;
+        new.group(8, 6, 2).await;
+        let begin = async {
+            let (fetch, _) = new.fetch_asked(0).await;
+            let mut stream = new.open_fetch(fetch).await;
+            stream.object((2, 0)).await;
+            stream
+        };
+        let (begun, stream) = tokio::join!(read(&mut subscriber, 1), begin);
+        assert_eq!(begun, (vec![(2, 0)], false));
+        let reading = actix_rt::spawn(async move { read(&mut subscriber, 2).await });
+        stream.reset(0);
+        // The relay tries it once more.
+        let (again, asked) = new.fetch_asked(1).await;
+        assert_eq!(asked_range(&asked), ((2, 1), (5, 2)));
+        new.refuse_fetch(again, RequestErrorReason::InternalError).await;
+        assert_eq!(reading.await.unwrap(), (vec![(6, 0), (6, 1)], true));
+    });
+}
+
+/// D14-FETCH-16: who wants nothing more fetches nothing more.
+#[test]
+fn who_unsubscribes_cancels_the_fetch() {
+    run(|| async {
+        let name = track("cancelled", "video");
+        let (_first, _second, mut new, mut subscriber) = hole(&name).await;
+        let fetch = {
+            let mut asked = std::pin::pin!(new.fetch_asked(0));
+            loop {
+                tokio::select! {
+                    (id, _) = &mut asked => break id,
+                    more = subscriber.next() => assert!(matches!(more.unwrap(), Item::Closed { .. })),
+                }
+            }
+        };
+        subscriber.unsubscribe();
+        new.control(|message| {
+            matches!(message, ControlMessage::FetchCancel(id) if *id == fetch).then_some(())
+        })
+        .await;
         subscriber.close().await;
     });
 }

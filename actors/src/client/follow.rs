@@ -5,14 +5,42 @@ use super::item::Wanted;
 use super::link::Link;
 use super::moving::{self, Way};
 use crate::shard::Env;
+use crate::track::TrackGone;
 use actix_rt::task::JoinHandle;
+use laps_protocol::moqt::filter;
 use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{PublishDoneStatus, SubscribeFilter};
 use std::cell::RefCell;
 use std::rc::Rc;
 use tokio::sync::Notify;
 
 /// What is subscribed, as far as it is still to come; shared with the task.
 pub(super) type Remainder = Rc<RefCell<Option<Wanted>>>;
+
+/// What is left of a filter once it was worked out, as a filter for another relay. MOQT-14 §9.7 [D14-SUB-3]
+pub(super) fn remainder(wanted: &SubscribeFilter, largest: Option<Location>) -> SubscribeFilter {
+    match filter::resolve(wanted, largest) {
+        Ok(filter) => match filter.end_group {
+            Some(end_group) => SubscribeFilter::AbsoluteRange {
+                start: filter.start,
+                end_group,
+            },
+            None => SubscribeFilter::AbsoluteStart(filter.start),
+        },
+        // The relay accepted it all the same.
+        Err(_) => *wanted,
+    }
+}
+
+/// Nothing more comes, wherever one asks.
+pub(super) fn is_final(gone: &TrackGone, remainder: &Remainder) -> bool {
+    let ends = matches!(
+        remainder.borrow().as_ref().map(|wanted| &wanted.filter),
+        Some(SubscribeFilter::AbsoluteRange { .. })
+    );
+    gone.status == PublishDoneStatus::TrackEnded
+        || ends && gone.status == PublishDoneStatus::SubscriptionEnded
+}
 
 /// The next session.
 #[derive(Debug)]

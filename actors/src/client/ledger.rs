@@ -1,6 +1,7 @@
 //! What a subscriber was given, so that a second session gives it nothing twice.
 
-use super::item::Item;
+use super::item::{Item, ReceivedObject};
+use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::{GroupId, Location, ObjectId, SubgroupId};
 use laps_protocol::relay::track_log::StreamEnd;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +42,8 @@ struct Stream {
     new: usize,
     /// The place after the last object.
     next: ObjectId,
-    /// How the old session ended it too early.
+    /// How it ends unless a session goes on with it: as the old one ended it too early, or because all of it was
+    /// fetched.
     cut: Option<StreamEnd>,
 }
 
@@ -57,6 +59,8 @@ pub(super) struct Ledger {
     highest: Option<Location>,
     streams: BTreeMap<StreamId, Stream>,
     ended: BTreeSet<StreamId>,
+    /// The track's objects come as datagrams.
+    datagrams: bool,
 }
 
 impl Ledger {
@@ -95,6 +99,7 @@ impl Ledger {
                     return Vec::new();
                 }
                 self.note(object.location);
+                self.datagrams |= object.subgroup.is_none();
                 if let Some(subgroup) = object.subgroup
                     && let Some(stream) = self.streams.get_mut(&(object.location.group, subgroup))
                 {
@@ -110,6 +115,85 @@ impl Ledger {
             Item::Lost | Item::Done(_) => true,
         };
         if passes { vec![item] } else { Vec::new() }
+    }
+
+    /// Takes note of an object that was fetched because no session gave it, in the order of places; gives what the user
+    /// is to see.
+    pub(super) fn fill(&mut self, mut object: ReceivedObject) -> Vec<Item> {
+        let at = object.location;
+        if self.datagrams {
+            // MOQT-14 §10.4.4 [D14-FETCH-15]: fetched, it comes with a subgroup all the same.
+            object.subgroup = None;
+        }
+        let mut items = self.whole_below(at.group);
+        if self.has(at) {
+            return items;
+        }
+        if let Some(subgroup) = object
+            .subgroup
+            .filter(|subgroup| !self.ended.contains(&(at.group, *subgroup)))
+        {
+            let (known, group) = (self.streams.len(), at.group);
+            let stream = self.streams.entry((group, subgroup)).or_default();
+            stream.next = stream.next.max(at.object.saturating_add(1));
+            if self.streams.len() > known {
+                items.push(Item::Opened { group, subgroup });
+            }
+        }
+        self.note(at);
+        items.push(Item::Object(object));
+        items
+    }
+
+    /// All up to the group `last` was fetched; the new session may go on with that one.
+    pub(super) fn filled(&mut self, last: GroupId) -> Vec<Item> {
+        let items = self.whole_below(last);
+        for (_, stream) in self.streams.range_mut(..=(last, SubgroupId::MAX)) {
+            if stream.old + stream.new == 0 {
+                stream.cut = Some(StreamEnd::Fin);
+            }
+        }
+        items
+    }
+
+    /// Not all was fetched: the streams that no session carries lack something.
+    pub(super) fn unfilled(&mut self) {
+        for stream in self
+            .streams
+            .values_mut()
+            .filter(|stream| stream.old + stream.new == 0)
+        {
+            stream
+                .cut
+                .get_or_insert(StreamEnd::Reset(ResetCode::SessionClosed));
+        }
+    }
+
+    /// Ends the streams that no session carries in groups below `group`: nothing of them is missing any more.
+    /// MOQT-14 §9.16.3 [D14-FETCH-5]
+    fn whole_below(&mut self, group: GroupId) -> Vec<Item> {
+        let over: Vec<_> = self
+            .streams
+            .range(..(group, 0))
+            .filter(|(_, stream)| stream.old + stream.new == 0)
+            .map(|(id, _)| *id)
+            .collect();
+        let end = StreamEnd::Fin;
+        over.into_iter()
+            .map(|(group, subgroup)| {
+                self.end((group, subgroup));
+                Item::Closed { group, subgroup, end }
+            })
+            .collect()
+    }
+
+    /// A stream is over for good.
+    fn end(&mut self, id: StreamId) {
+        self.streams.remove(&id);
+        self.ended.insert(id);
+        if self.ended.len() > MAX_ENDED {
+            self.ended.pop_first();
+        }
     }
 
     fn opened(&mut self, side: Side, id: StreamId) -> bool {
@@ -144,11 +228,7 @@ impl Ledger {
         if open {
             return self.mode == Mode::Alone;
         }
-        self.streams.remove(&id);
-        self.ended.insert(id);
-        if self.ended.len() > MAX_ENDED {
-            self.ended.pop_first();
-        }
+        self.end(id);
         true
     }
 

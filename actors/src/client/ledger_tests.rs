@@ -39,6 +39,10 @@ const fn reset(group: u64) -> Item {
 
 /// What passes, as text.
 fn pass(ledger: &mut Ledger, side: Side, item: Item) -> String {
+    texts(ledger.pass(side, item))
+}
+
+fn texts(items: Vec<Item>) -> String {
     let text = |item: Item| match item {
         Item::Opened { group, .. } => format!("o{group}"),
         Item::Object(object) => format!("{}.{}", object.location.group, object.location.object),
@@ -48,8 +52,8 @@ fn pass(ledger: &mut Ledger, side: Side, item: Item) -> String {
         },
         Item::Lost | Item::Done(_) => String::new(),
     };
-    let passed: Vec<_> = ledger.pass(side, item).into_iter().map(text).collect();
-    passed.join(" ")
+    let texts: Vec<_> = items.into_iter().map(text).collect();
+    texts.join(" ")
 }
 
 /// D14-GOAWAY-5
@@ -102,6 +106,71 @@ fn what_the_old_session_cuts_is_cut_only_if_it_does_not_go_on() {
         let late = pass(&mut ledger, Side::New, object(9, 0));
         assert_eq!(late, if goes_on { "9.0" } else { "r7 9.0" });
     }
+}
+
+/// What a fetched object brings, as text.
+fn fill(ledger: &mut Ledger, group: u64, id: u64) -> String {
+    let Item::Object(fetched) = object(group, id) else {
+        panic!("an object");
+    };
+    texts(ledger.fill(fetched))
+}
+
+/// D14-GOAWAY-5 D14-FETCH-5
+#[test]
+fn what_is_fetched_joins_two_sessions() {
+    for whole in [true, false] {
+        let mut ledger = Ledger::default();
+        pass(&mut ledger, Side::Old, opened(7));
+        pass(&mut ledger, Side::Old, object(7, 0));
+        ledger.leaving();
+        assert_eq!(pass(&mut ledger, Side::Old, reset(7)), "");
+        ledger.merging();
+        ledger.old_is_over();
+        for (group, id, seen) in [
+            (7, 0, ""),
+            (7, 1, "7.1"),
+            (8, 0, "f7 o8 8.0"),
+            (8, 1, "8.1"),
+            (9, 0, "f8 o9 9.0"),
+        ] {
+            assert_eq!(fill(&mut ledger, group, id), seen);
+        }
+        if whole {
+            assert_eq!(texts(ledger.filled(9)), "");
+        } else {
+            ledger.unfilled();
+        }
+        // The new session goes on with the group, or does not and it ends as what was fetched of it.
+        if whole {
+            assert_eq!(pass(&mut ledger, Side::New, opened(9)), "");
+            assert_eq!(pass(&mut ledger, Side::New, object(9, 1)), "9.1");
+            assert_eq!(pass(&mut ledger, Side::New, fin(9)), "f9");
+        }
+        assert_eq!(pass(&mut ledger, Side::New, opened(11)), "o11");
+        let next = pass(&mut ledger, Side::New, object(11, 0));
+        assert_eq!(next, if whole { "11.0" } else { "r9 11.0" });
+    }
+    let mut ledger = Ledger::default();
+    pass(&mut ledger, Side::Old, opened(7));
+    ledger.leaving();
+    ledger.merging();
+    ledger.old_is_over();
+    assert_eq!(texts(ledger.filled(9)), "f7", "nothing of it is missing");
+}
+
+/// D14-FETCH-15: objects that were sent as datagrams are no streams when they are fetched.
+#[test]
+fn fetched_datagrams_open_no_streams() {
+    let mut ledger = Ledger::default();
+    let Item::Object(mut datagram) = object(7, 0) else {
+        panic!("an object");
+    };
+    datagram.subgroup = None;
+    ledger.pass(Side::Old, Item::Object(datagram));
+    ledger.leaving();
+    ledger.merging();
+    assert_eq!(fill(&mut ledger, 8, 0), "8.0");
 }
 
 #[test]

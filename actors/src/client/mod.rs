@@ -5,10 +5,11 @@
 //!
 //! When the relay says GOAWAY, [`Publisher`] and [`Subscriber`] make the next session beside the one they have
 //! ([`Moving`]): `voice` and `link` are one session each, `follow` makes the next one, `ledger` sees to it that what
-//! comes twice is given once.
+//! comes twice is given once, `filling` fetches what neither gave.
 
 mod connect;
 mod fetcher;
+mod filling;
 mod follow;
 mod item;
 mod join;

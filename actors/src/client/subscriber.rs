@@ -6,18 +6,21 @@
 //! new relay     └─ connect ─┴── what comes waits in its log ─────┴─────────────────────────────────────────────────▶
 //! user       ◀──────────────────── from the old ────────────────▶◀─ from both, each object once ─▶◀── from the new ─▶
 //! ```
+//!
+//! When the old one ends before it has given L, what is missing up to L is fetched from the new one, and what waits in
+//! its log is read after that.
 
 use super::connect::{ClientError, Node, Options, Target};
-use super::follow::{Arrived, Follower, Remainder};
+use super::filling::{Filled, Filling, Gap};
+use super::follow::{Arrived, Follower, Remainder, is_final, remainder};
 use super::item::{Item, Wanted};
 use super::ledger::{Ledger, Side};
 use super::link::{Link, Polled};
 use crate::shard::Env;
 use crate::track::{TrackGone, TrackMeta};
 use actix_rt::task::JoinHandle;
-use laps_protocol::moqt::filter;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{PublishDoneStatus, SubscribeFilter};
+use laps_protocol::moqt::message::SubscribeFilter;
 use slog::{info, warn};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -69,6 +72,8 @@ pub struct Subscriber {
     leaving: bool,
     incoming: Option<Incoming>,
     tail: Option<Tail>,
+    /// What neither gave, until it is there; the session of now is not read meanwhile.
+    filling: Option<Filling>,
     ended: Option<End>,
     /// There is no next session.
     stranded: Option<ClientError>,
@@ -96,6 +101,7 @@ impl Subscriber {
             leaving: false,
             incoming: None,
             tail: None,
+            filling: None,
             ended: None,
             stranded: None,
             ready: VecDeque::new(),
@@ -177,6 +183,7 @@ impl Subscriber {
             };
             let due = self.due();
             tokio::select! {
+                filled = fill(&mut self.filling) => self.filled(filled),
                 () = self.link.news(), if self.ended.is_none() => {}
                 () = next => {}
                 () = self.follower.news() => {}
@@ -218,7 +225,7 @@ impl Subscriber {
     fn turn(&mut self) -> Option<Result<Item, ClientError>> {
         self.read_tail();
         let side = if self.leaving { Side::Old } else { Side::New };
-        while self.ready.is_empty() && self.ended.is_none() {
+        while self.ready.is_empty() && self.ended.is_none() && self.filling.is_none() {
             match self.link.poll() {
                 Polled::Item(item) => self.ready.extend(self.ledger.pass(side, item)),
                 Polled::Pending => break,
@@ -279,6 +286,9 @@ impl Subscriber {
 
     /// Whether the next session has all that is still to come.
     fn may_take_over(&mut self) -> bool {
+        if self.filling.is_some() {
+            return false;
+        }
         let Some(incoming) = &mut self.incoming else {
             return false;
         };
@@ -301,7 +311,8 @@ impl Subscriber {
     /// When something is to be done without news.
     fn due(&self) -> Option<Instant> {
         let tail = self.tail.as_ref().map(|tail| tail.until);
-        let incoming = self.incoming.as_ref().map(|incoming| match incoming.reached {
+        let incoming = self.incoming.as_ref().filter(|_| self.filling.is_none());
+        let incoming = incoming.map(|incoming| match incoming.reached {
             Some(reached) => reached + SETTLE,
             None => incoming.since + LONGEST_OVERLAP,
         });
@@ -310,10 +321,10 @@ impl Subscriber {
 
     /// The next session takes over; the old one is read for a moment longer if it can be.
     fn overlap_ends(&mut self) {
-        let Some(mut incoming) = self.incoming.take() else {
+        let Some(incoming) = self.incoming.take() else {
             return;
         };
-        let missing = self.missing(&mut incoming.arrived);
+        let missing = self.missing(&incoming.arrived);
         let alive = self.ended.take().is_none();
         let old = self.take_over(incoming.arrived);
         self.ledger.merging();
@@ -324,28 +335,61 @@ impl Subscriber {
             self.ledger.old_is_over();
             self.part(old);
         }
-        if let Some((start, end)) = missing {
-            self.fill(start, end);
+        if let Some(gap) = missing {
+            self.fill(gap);
         }
     }
 
-    /// What neither session gives: from the first place up to the last, both included.
-    fn missing(&mut self, arrived: &mut Arrived) -> Option<(Location, Location)> {
+    /// What neither session gives.
+    fn missing(&mut self, arrived: &Arrived) -> Option<Gap> {
         let largest = arrived.largest?;
         if self.ended.is_none() && self.ledger.highest() >= Some(largest) {
             return None;
         }
-        let begin = match self.remainder.borrow().as_ref()?.filter {
-            SubscribeFilter::AbsoluteStart(start) | SubscribeFilter::AbsoluteRange { start, .. } => start,
-            SubscribeFilter::LargestObject | SubscribeFilter::NextGroupStart => Location::ZERO,
+        let (begin, end_group) = match self.remainder.borrow().as_ref()?.filter {
+            SubscribeFilter::AbsoluteStart(start) => (start, None),
+            SubscribeFilter::AbsoluteRange { start, end_group } => (start, Some(end_group)),
+            SubscribeFilter::LargestObject | SubscribeFilter::NextGroupStart => (Location::ZERO, None),
         };
-        let start = self.ledger.resume_at(begin);
-        (start <= largest).then_some((start, largest))
+        Gap::new(self.ledger.resume_at(begin), largest, end_group)
     }
 
     /// The old session died before it gave these, and the new one's subscription begins after them.
-    fn fill(&mut self, start: Location, end: Location) {
-        warn!(self.options.log, "objects between two sessions are missing"; "from" => ?start, "to" => ?end);
+    fn fill(&mut self, gap: Gap) {
+        let Some(wanted) = self.remainder.borrow().clone() else {
+            return;
+        };
+        info!(self.options.log, "fetching what lies between two sessions"; "from" => %gap.start, "to" => %gap.end);
+        match self.link.session() {
+            Ok(session) => {
+                let filling = Filling::start(session.clone(), wanted.track, wanted.priority, gap);
+                self.filling = Some(filling);
+            }
+            Err(error) => self.unfilled(gap, &error.to_string()),
+        }
+    }
+
+    /// Takes in what was fetched.
+    fn filled(&mut self, filled: Filled) {
+        match filled {
+            Filled::Object(object) => self.ready.extend(self.ledger.fill(object)),
+            Filled::Whole => {
+                if let Some(filling) = self.filling.take() {
+                    self.ready.extend(self.ledger.filled(filling.gap().end.group));
+                }
+            }
+            Filled::Not(why) => {
+                if let Some(filling) = self.filling.take() {
+                    self.unfilled(filling.gap(), &why);
+                }
+            }
+        }
+    }
+
+    fn unfilled(&mut self, gap: Gap, why: &str) {
+        warn!(self.options.log, "objects between two sessions are missing"; "from" => %gap.start,
+            "to" => %gap.end, "why" => why);
+        self.ledger.unfilled();
         self.ready.push_back(Item::Lost);
     }
 
@@ -376,6 +420,7 @@ impl Subscriber {
         self.ledger = Ledger::default();
         self.ready.clear();
         self.ended = None;
+        self.filling = None;
         self.drop_tail();
         self.link.unsubscribe();
         if let Some(incoming) = self.incoming.take() {
@@ -394,6 +439,7 @@ impl Subscriber {
 
     /// Ends the session in an orderly way and waits until the relay was told.
     pub async fn close(mut self) {
+        self.filling = None;
         let incoming = self.incoming.take().map(|incoming| incoming.arrived.link);
         let tail = self.tail.take().map(|tail| tail.link);
         let Self { link, parting, .. } = self;
@@ -405,33 +451,16 @@ impl Subscriber {
     }
 }
 
-/// Nothing more comes, wherever one asks.
-fn is_final(gone: &TrackGone, remainder: &Remainder) -> bool {
-    let ends = matches!(
-        remainder.borrow().as_ref().map(|wanted| &wanted.filter),
-        Some(SubscribeFilter::AbsoluteRange { .. })
-    );
-    gone.status == PublishDoneStatus::TrackEnded
-        || ends && gone.status == PublishDoneStatus::SubscriptionEnded
-}
-
 /// Nothing can stand between the two.
 const fn follows(before: Location, next: Location) -> bool {
     before.group == next.group && before.object.saturating_add(1) == next.object
 }
 
-/// What is left of a filter once it was worked out, as a filter for another relay. MOQT-14 §9.7 [D14-SUB-3]
-fn remainder(wanted: &SubscribeFilter, largest: Option<Location>) -> SubscribeFilter {
-    match filter::resolve(wanted, largest) {
-        Ok(filter) => match filter.end_group {
-            Some(end_group) => SubscribeFilter::AbsoluteRange {
-                start: filter.start,
-                end_group,
-            },
-            None => SubscribeFilter::AbsoluteStart(filter.start),
-        },
-        // The relay accepted it all the same.
-        Err(_) => *wanted,
+/// What comes next of a gap; never anything without one.
+async fn fill(filling: &mut Option<Filling>) -> Filled {
+    match filling {
+        Some(filling) => filling.next().await,
+        None => std::future::pending().await,
     }
 }
 
