@@ -140,6 +140,25 @@ impl Sources {
         self.publishers.get_mut(&id).map(|publisher| (id, publisher))
     }
 
+    /// Makes the oldest of those that sent PUBLISH the active one, unless there is one; false when nobody did.
+    pub(super) fn elect_published(&mut self) -> bool {
+        if self.active.is_none() {
+            self.active = self.published().map(|(id, _)| id);
+        }
+        self.active.is_some()
+    }
+
+    /// The oldest of those that sent PUBLISH.
+    fn published(&self) -> Option<(SourceId, &Publisher)> {
+        let is_published = |publisher: &Publisher| matches!(publisher.source, Source::Published { .. });
+        self.iter().find(|(_, publisher)| is_published(publisher))
+    }
+
+    /// Whether somebody sent PUBLISH.
+    pub(super) fn has_published(&self) -> bool {
+        self.published().is_some()
+    }
+
     /// Lets go of the active publisher's SUBSCRIBE; the value ends what its streams left open.
     pub(super) fn rest(&mut self) -> Vec<Append> {
         let Some(publisher) = self.active.take().and_then(|id| self.publishers.get_mut(&id)) else {

@@ -172,6 +172,9 @@ impl Handler<AddSource> for TrackActor {
         if let Some(publisher) = self.sources.get_mut(msg.id) {
             publisher.accepted = accepted;
         }
+        if accepted && self.phase == Phase::Idle {
+            self.idle(ctx);
+        }
         true
     }
 }

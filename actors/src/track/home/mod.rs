@@ -370,7 +370,7 @@ impl TrackActor {
             && self.phase == Phase::Live
             && matches!(self.sources.active(), Some((_, publisher)) if matches!(publisher.source, Source::Announced { .. }));
         match (idle, self.linger) {
-            (true, None) if self.config.linger.is_zero() => {
+            (true, None) if self.config.linger.is_zero() && !self.sources.has_published() => {
                 let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
                 self.finish(ctx, &gone);
             }

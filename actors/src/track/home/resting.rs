@@ -1,4 +1,4 @@
-//! A track between subscriptions: its upstream is let go, its log is kept for FETCH until it has aged.
+//! A track between subscriptions: what it subscribed to upstream is let go, its log is kept for FETCH until it has aged.
 
 use super::{Phase, TrackActor};
 use crate::track::messages::TrackGone;
@@ -19,7 +19,14 @@ impl TrackActor {
     }
 
     /// Nothing is subscribed; FETCH is answered all the same. MOQT-14 §9.17 [D14-FETCH-10]
+    ///
+    /// Not with a publisher that sent PUBLISH: it says so once, so the track stays live with it, at Forward 0.
+    /// MOQT-14 §9.13 [D14-SUB-25]
     pub(super) fn idle(&mut self, ctx: &mut Context<Self>) {
+        if self.sources.elect_published() {
+            self.engage(ctx);
+            return;
+        }
         self.phase = Phase::Idle;
         self.open_waiting(ctx);
         self.past_advanced(ctx);

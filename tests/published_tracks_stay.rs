@@ -1,0 +1,109 @@
+//! A track that is published to the relay can be had for as long as it is, whatever becomes of those who announce it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, and cares for one thing among many"
+)]
+
+mod common;
+
+use common::raw::{News, Raw, raw};
+use common::{relay, run, settings, track};
+use laps_protocol::moqt::message::{ControlMessage, RequestId, SubscribeFilter};
+use std::time::Duration;
+
+const ALIAS: u64 = 70;
+const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
+
+/// Waits until the relay has unsubscribed.
+async fn let_go(publisher: &mut Raw, id: RequestId) {
+    publisher
+        .wait(|log| {
+            let over =
+                |news: &News| matches!(news, News::Control(ControlMessage::Unsubscribe(of)) if *of == id);
+            log.iter().any(over).then_some(())
+        })
+        .await;
+}
+
+/// D14-NS-8 D14-SUB-25: the relay keeps what it has of a track that nobody reads any more. When the track is published
+/// then, watchers are told of it.
+#[test]
+fn a_track_at_rest_is_offered_when_it_is_published() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.track.linger = Duration::from_millis(20);
+        let relay = relay(settings).await;
+        let name = track("rest", "video");
+        let (mut first, mut second) = (raw(&relay).await, raw(&relay).await);
+        let (mut reader, mut watcher) = (raw(&relay).await, raw(&relay).await);
+        watcher.watched("test/rest").await;
+        first.announce(name.namespace()).await;
+        let id = reader.subscribe(&name, NEWEST).await;
+        let served = first.serve(&name, ALIAS).await;
+        let alias = reader.answer(id).await.unwrap().alias;
+        first.group(ALIAS, 0, 2).await;
+        reader.until_objects(alias, 2).await;
+        reader.say(ControlMessage::Unsubscribe(id)).await;
+        let_go(&mut first, served).await;
+        let publish = second.publish(&name, ALIAS + 1, true).await;
+        // MOQT-14 §9.13 [D14-SUB-25]
+        assert!(!second.publish_ok(publish).await.forward);
+        let (offer, offered) = watcher.offered(0).await;
+        watcher.accept_offer(offer, true).await;
+        second
+            .wait(|log| {
+                Raw::updates(log, publish)
+                    .first()
+                    .map(|update| assert!(update.forward))
+            })
+            .await;
+        second.group(ALIAS + 1, 1, 2).await;
+        assert_eq!(watcher.until_objects(offered.alias, 2).await, [(1, 0), (1, 1)]);
+    });
+}
+
+async fn outlives_the_one_that_served(linger: Duration) {
+    let mut settings = settings(1);
+    settings.track.linger = linger;
+    let relay = relay(settings).await;
+    let name = track("stay", "video");
+    let (mut first, mut second, mut reader) = (raw(&relay).await, raw(&relay).await, raw(&relay).await);
+    first.announce(name.namespace()).await;
+    let id = reader.subscribe(&name, NEWEST).await;
+    let served = first.serve(&name, ALIAS).await;
+    reader.answer(id).await.unwrap();
+    let publish = second.publish(&name, ALIAS + 1, true).await;
+    assert!(!second.publish_ok(publish).await.forward);
+    reader.say(ControlMessage::Unsubscribe(id)).await;
+    let_go(&mut first, served).await;
+    let (_, ok) = reader.subscribed(&name, NEWEST).await;
+    second
+        .wait(|log| {
+            Raw::updates(log, publish)
+                .first()
+                .map(|update| assert!(update.forward))
+        })
+        .await;
+    second.group(ALIAS + 1, 0, 2).await;
+    assert_eq!(reader.until_objects(ok.alias, 2).await, [(0, 0), (0, 1)]);
+    second.fence().await;
+    let over = |news: &News| matches!(news, News::Control(ControlMessage::Unsubscribe(_)));
+    assert!(!second.log.iter().any(over));
+}
+
+/// D14-SUB-25 D14-PUB-2: a publisher that stands by is not let go of with the one that served.
+#[test]
+fn a_publisher_that_stands_by_stays() {
+    run(|| outlives_the_one_that_served(Duration::ZERO));
+}
+
+/// D14-SUB-25 D14-PUB-2: nor when what the relay keeps of the track is empty.
+#[test]
+fn a_publisher_that_stands_by_stays_when_nothing_is_kept() {
+    run(|| outlives_the_one_that_served(Duration::from_millis(20)));
+}
