@@ -13,6 +13,7 @@ mod common;
 
 use common::raw::{News, Raw, raw};
 use common::shards::Placement;
+use common::watch::ns;
 use common::{relay, run, settings, track};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{ControlMessage, SubscribeFilter};
@@ -118,6 +119,40 @@ fn published_after_published_on_another_shard() {
 #[test]
 fn announced_after_published() {
     run(|| takes_over(1, Flow::Publish, Flow::Announce));
+}
+
+/// The second announcer announces the namespace again, or a shorter one as well, and takes that back.
+async fn still_stands_by(again: bool) {
+    let relay = relay(settings(1)).await;
+    let name = track("standby", "again");
+    let (mut first, mut second, mut subscriber) = (raw(&relay).await, raw(&relay).await, raw(&relay).await);
+    first.announce(name.namespace()).await;
+    let id = subscriber.subscribe(&name, SubscribeFilter::LargestObject).await;
+    first.serve(&name, ALIAS).await;
+    subscriber.answer(id).await.unwrap();
+    second.announce(name.namespace()).await;
+    if again {
+        second.announce(name.namespace()).await;
+    } else {
+        second.announce(&ns("test")).await;
+        second.withdraw("test").await;
+    }
+    // What came of it has passed the registry.
+    second.settled().await;
+    drop(first);
+    second.asked(&name, 0).await;
+}
+
+/// D14-NS-14 D14-PUB-4
+#[test]
+fn who_announces_again_still_stands_by() {
+    run(|| still_stands_by(true));
+}
+
+/// D14-NS-11 D14-PUB-4
+#[test]
+fn who_withdraws_a_prefix_still_stands_by() {
+    run(|| still_stands_by(false));
 }
 
 /// Decision 0008, instead of what D14-NS-6 D14-NS-7 D14-SUB-11 D14-SUB-26 ask for.

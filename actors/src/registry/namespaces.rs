@@ -5,7 +5,7 @@ use crate::session::SessionActor;
 use crate::supervise::mailbox;
 use crate::track::{AddSource, Source, SourceId, WithdrawAnnouncer};
 use actix::{Addr, Context, Handler};
-use laps_protocol::moqt::name::TrackNamespace;
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use slog::debug;
 
 impl RegistryActor {
@@ -91,8 +91,14 @@ impl Handler<UnregisterNamespace> for RegistryActor {
         let Some(announcer) = self.namespaces.remove(&msg.namespace, &msg.id) else {
             return;
         };
+        let others = &self.namespaces;
+        // MOQT-14 §6.2 [D14-NS-14]: announced again, or by a prefix as well, the tracks are still the session's.
+        let covered = |name: &FullTrackName| {
+            let mut matches = others.matches(name.namespace()).into_iter();
+            matches.any(|entry| entry.value.session == announcer.session)
+        };
         for (name, entry) in &mut self.tracks {
-            if !msg.namespace.is_prefix_of(name.namespace()) {
+            if !msg.namespace.is_prefix_of(name.namespace()) || covered(name) {
                 continue;
             }
             match &mut entry.state {
