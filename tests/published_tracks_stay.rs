@@ -1,4 +1,4 @@
-//! A track that is published to the relay can be had for as long as it is, whatever becomes of those who announce it.
+//! A track can be had from whoever still publishes it, and from nobody else, when the one that served is let go.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ mod common;
 
 use common::raw::{News, Raw, raw};
 use common::{relay, run, settings, track};
-use laps_protocol::moqt::message::{ControlMessage, RequestId, SubscribeFilter};
+use laps_protocol::moqt::message::{ControlMessage, RequestErrorReason, RequestId, SubscribeFilter};
 use std::time::Duration;
 
 const ALIAS: u64 = 70;
@@ -106,4 +106,32 @@ fn a_publisher_that_stands_by_stays() {
 #[test]
 fn a_publisher_that_stands_by_stays_when_nothing_is_kept() {
     run(|| outlives_the_one_that_served(Duration::from_millis(20)));
+}
+
+/// D14-NS-12: the subscription that there is outlives the announcement, and no other is made after it.
+#[test]
+fn who_has_withdrawn_is_not_asked_again() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.track.linger = Duration::from_millis(20);
+        settings.session.subscribe_wait = Some(Duration::ZERO);
+        let relay = relay(settings).await;
+        let name = track("gone", "video");
+        let (mut publisher, mut reader) = (raw(&relay).await, raw(&relay).await);
+        publisher.announce(name.namespace()).await;
+        let id = reader.subscribe(&name, NEWEST).await;
+        let served = publisher.serve(&name, ALIAS).await;
+        let alias = reader.answer(id).await.unwrap().alias;
+        publisher.withdraw("test/gone").await;
+        publisher.settled().await;
+        publisher.group(ALIAS, 0, 2).await;
+        reader.until_objects(alias, 2).await;
+        reader.say(ControlMessage::Unsubscribe(id)).await;
+        let_go(&mut publisher, served).await;
+        let again = reader.subscribe(&name, NEWEST).await;
+        let error = reader.answer(again).await.unwrap_err();
+        assert_eq!(error.reason, RequestErrorReason::TrackDoesNotExist);
+        let asked = |news: &&News| matches!(news, News::Control(ControlMessage::Subscribe(..)));
+        assert_eq!(publisher.log.iter().filter(asked).count(), 1);
+    });
 }

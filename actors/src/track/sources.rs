@@ -20,6 +20,8 @@ pub(super) struct Publisher {
     pub(super) request: Option<RequestId>,
     /// Its PUBLISH was accepted.
     pub(super) accepted: bool,
+    /// It serves, and has withdrawn its announcement since.
+    withdrawn: bool,
     /// What it said last, while its streams are awaited.
     pub(super) done: Option<PublishDone>,
     open: HashSet<StreamKey>,
@@ -36,6 +38,7 @@ impl Publisher {
             source,
             request,
             accepted: false,
+            withdrawn: false,
             done: None,
             open: HashSet::new(),
             closed: 0,
@@ -71,6 +74,10 @@ impl Publisher {
             .and_then(|done| done.stream_count)
             // A count of 0 says nothing about streams: datagram tracks have it, and some peers always send it.
             .is_some_and(|count| count > 0 && self.open.is_empty() && self.closed >= count)
+    }
+
+    fn is_announced_by(&self, session: &Addr<SessionActor>) -> bool {
+        matches!(&self.source, Source::Announced { session: other } if other == session)
     }
 
     pub(super) fn has_open_streams(&self) -> bool {
@@ -161,13 +168,20 @@ impl Sources {
 
     /// Lets go of the active publisher's SUBSCRIBE; the value ends what its streams left open.
     pub(super) fn rest(&mut self) -> Vec<Append> {
-        let Some(publisher) = self.active.take().and_then(|id| self.publishers.get_mut(&id)) else {
+        let Some(id) = self.active.take() else {
+            return Vec::new();
+        };
+        let Some(publisher) = self.publishers.get_mut(&id) else {
             return Vec::new();
         };
         release(&publisher.source, publisher.request.take());
         publisher.closed = 0;
         publisher.done = None;
-        publisher.abandon()
+        let ends = publisher.abandon();
+        if publisher.withdrawn {
+            self.publishers.remove(&id);
+        }
+        ends
     }
 
     pub(super) fn get(&self, id: SourceId) -> Option<&Publisher> {
@@ -178,10 +192,11 @@ impl Sources {
         self.publishers.is_empty()
     }
 
-    /// Whether this session's announcement brought it here already.
-    pub(super) fn knows(&self, session: &Addr<SessionActor>) -> bool {
-        let mut sources = self.publishers.values().map(|publisher| &publisher.source);
-        sources.any(|source| matches!(source, Source::Announced { session: other } if other == session))
+    /// Whether this session's announcement brought it here already. It holds again, if it was withdrawn.
+    pub(super) fn knows(&mut self, session: &Addr<SessionActor>) -> bool {
+        let mut publishers = self.publishers.values_mut();
+        let known = publishers.find(|publisher| publisher.is_announced_by(session));
+        known.map(|publisher| publisher.withdrawn = false).is_some()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -198,13 +213,12 @@ impl Sources {
 
     /// Forgets announcers that stand by and whose session withdrew the namespace.
     ///
-    /// MOQT-14 §6.2 [D14-NS-12]: a subscription that exists goes on without the announcement.
+    /// MOQT-14 §6.2 [D14-NS-12]: a subscription that exists goes on without the announcement, and no other follows it.
     pub(super) fn withdraw(&mut self, session: &Addr<SessionActor>) {
         let active = self.active;
         self.publishers.retain(|id, publisher| {
-            let withdrawn =
-                matches!(&publisher.source, Source::Announced { session: other } if other == session);
-            !withdrawn || active == Some(*id)
+            publisher.withdrawn |= publisher.is_announced_by(session);
+            !publisher.withdrawn || active == Some(*id)
         });
     }
 
