@@ -7,6 +7,7 @@ use super::writer::TrackWriter;
 use crate::registry::RegisterTrack;
 use crate::shard::Env;
 use crate::supervise::mailbox;
+use crate::track::handle::LogId;
 use crate::track::{self, Source, SourceId, TrackActor, TrackRef, UpstreamTerms};
 use actix::Actor;
 use actix_rt::task::JoinHandle;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use laps_protocol::moqt::name::FullTrackName;
 use slog::{info, warn};
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,11 +187,8 @@ impl Inner {
         Rc::clone(&self.voice.borrow())
     }
 
-    /// The `nth` track that was offered and is not over.
-    fn nth_offer(&self, nth: usize) -> Option<Offer> {
-        let mut offers = self.offers.borrow_mut();
-        offers.retain(|offer| offer.track.home.connected());
-        offers.get(nth).cloned()
+    fn next_offer(&self, offered: &HashSet<LogId>) -> Option<Offer> {
+        next_offer(&mut self.offers.borrow_mut(), offered)
     }
 
     /// A session at the next relay, in which everything is offered.
@@ -200,19 +199,25 @@ impl Inner {
             let voice = way
                 .connect(|target| async move { Voice::connect(&self.env, &self.options, &target).await })
                 .await?;
-            // One by one, since one may be added meanwhile.
-            let mut nth = 0;
-            while let Some(offer) = self.nth_offer(nth) {
+            // One by one, since meanwhile one may be added and another be over.
+            let mut offered = HashSet::new();
+            while let Some(offer) = self.next_offer(&offered) {
                 if let Err(error) = voice.offer(&offer).await {
                     voice.leave().await;
                     return Err(error);
                 }
-                nth += 1;
+                offered.insert(offer.log);
             }
             Ok(Rc::new(voice))
         });
         Ok((there.await?, way.name()))
     }
+}
+
+/// The first of the tracks that is not over and not among those that were offered.
+fn next_offer(offers: &mut Vec<Offer>, offered: &HashSet<LogId>) -> Option<Offer> {
+    offers.retain(|offer| offer.track.home.connected());
+    offers.iter().find(|offer| !offered.contains(&offer.log)).cloned()
 }
 
 /// Moves to the next relay each time that the one of now asks for it.
@@ -249,5 +254,65 @@ async fn follow(inner: Rc<Inner>) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::RegistryActor;
+    use crate::supervise::inject::Faults;
+    use actix::{Addr, Context};
+    use laps_protocol::moqt::name::TrackNamespace;
+    use slog::{Discard, Logger, o};
+
+    /// A track whose actor is there as long as `home` is.
+    fn offer(registry: &Addr<RegistryActor>, home: &Context<TrackActor>) -> Offer {
+        let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
+        let name = FullTrackName::new(namespace, Bytes::from_static(b"track")).unwrap();
+        let actor = TrackActor::new(track::Birth {
+            name: name.clone(),
+            epoch: 0,
+            config: Arc::default(),
+            registry: registry.clone(),
+            log: Logger::root(Discard, o!()),
+            faults: Faults::default(),
+            guard: None,
+            terms: UpstreamTerms::default(),
+            source: (
+                SourceId::next(),
+                Source::Local {
+                    wanted: watch::Sender::new(false),
+                    new_group: watch::Sender::new(0),
+                },
+            ),
+        });
+        let track = TrackRef {
+            name,
+            shard: 0,
+            home: actix::AsyncContext::address(home),
+            epoch: 0,
+        };
+        let (log, flow) = (actor.log_id(), Flow::Announce);
+        Offer { track, log, flow }
+    }
+
+    /// D14-GOAWAY-2: a track that ends while the others are offered at the next relay does not hide one of them.
+    #[actix::test]
+    async fn each_track_is_offered_though_one_ends_meanwhile() {
+        let registry = actix::AsyncContext::address(&Context::<RegistryActor>::new());
+        let mut homes: Vec<_> = (0..3).map(|_| Context::new()).collect();
+        let mut offers: Vec<_> = homes.iter().map(|home| offer(&registry, home)).collect();
+        let logs: Vec<_> = offers.iter().map(|offer| offer.log).collect();
+        let mut offered = HashSet::new();
+        let mut order = Vec::new();
+        while let Some(next) = next_offer(&mut offers, &offered) {
+            offered.insert(next.log);
+            order.push(next.log);
+            if order.len() == 1 {
+                drop(homes.remove(0));
+            }
+        }
+        assert_eq!(order, logs);
     }
 }
