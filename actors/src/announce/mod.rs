@@ -5,7 +5,7 @@ use crate::registry::{AnnounceId, RegisterNamespace, UnregisterNamespace};
 use crate::session::{Say, SessionActor};
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
-use crate::supervise::mailbox;
+use crate::supervise::mailbox::{self, AskError};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId};
 use laps_protocol::moqt::name::TrackNamespace;
@@ -74,19 +74,8 @@ impl AnnounceActor {
     fn say(&self, command: Command) {
         mailbox::signal(&self.birth.session, Say(command));
     }
-}
 
-impl Actor for AnnounceActor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        if !has_runtime() {
-            return;
-        }
-        self.birth
-            .env
-            .faults
-            .check_named("announce", &self.birth.namespace);
+    fn register(&self, ctx: &mut Context<Self>) {
         let register = RegisterNamespace {
             id: self.id,
             namespace: self.birth.namespace.clone(),
@@ -100,21 +89,39 @@ impl Actor for AnnounceActor {
                 ctx.stop();
                 return;
             }
-            if actor.birth.answered.replace(true) {
-                return;
-            }
+            let answered = actor.birth.answered.replace(true);
             // MOQT-14 §6.2 [D14-NS-1]: exactly one answer.
             match answer {
+                Ok(()) if answered => {}
                 Ok(()) => actor.say(Command::AcceptNamespace(actor.birth.request)),
+                // The peer was told that it is accepted, so it has to be.
+                Err(AskError::Deadline) if answered => actor.register(ctx),
                 Err(error) => {
                     debug!(actor.birth.log, "namespace not registered"; "error" => %error);
-                    let error =
-                        RequestError::new(RequestErrorReason::InternalError, "the relay is overloaded");
-                    actor.say(Command::Reject(actor.birth.request, error));
+                    if !answered {
+                        let why = "the relay is overloaded";
+                        let error = RequestError::new(RequestErrorReason::InternalError, why);
+                        actor.say(Command::Reject(actor.birth.request, error));
+                    }
                     ctx.stop();
                 }
             }
         }));
+    }
+}
+
+impl Actor for AnnounceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if !has_runtime() {
+            return;
+        }
+        self.birth
+            .env
+            .faults
+            .check_named("announce", &self.birth.namespace);
+        self.register(ctx);
     }
 }
 

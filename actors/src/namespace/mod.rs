@@ -46,6 +46,8 @@ pub struct Birth {
     pub request: RequestId,
     /// The prefix.
     pub prefix: TrackNamespace,
+    /// The peer was answered already, by an earlier actor that failed.
+    pub answered: bool,
     /// What the shard shares.
     pub env: Env,
     /// Its parent.
@@ -73,6 +75,8 @@ pub struct NamespaceSubscriptionActor {
     asking: Option<Asking>,
     log: Logger,
     id: WatchId,
+    /// The session was given something, which answers the peer.
+    answered: bool,
     credit: Credit,
     /// An answer of the registry or the session is awaited.
     busy: bool,
@@ -101,6 +105,7 @@ impl Birth {
                 asking: Some(birth.asking),
                 log: birth.log,
                 id: WatchId(NEXT.fetch_add(1, Ordering::Relaxed)),
+                answered: birth.answered,
                 credit,
                 busy: false,
                 again: false,
@@ -128,6 +133,8 @@ impl NamespaceSubscriptionActor {
             match answer {
                 _ if actor.stopping => ctx.stop(),
                 Ok(changes) => actor.hear(ctx, changes),
+                // MOQT-14 §6.1 [D14-NS-15]: the peer was told that it hears of everything.
+                Err(AskError::Deadline) if actor.answered => actor.watch(ctx),
                 Err(error) => {
                     debug!(actor.log, "prefix not watched"; "error" => %error);
                     let error =
@@ -165,6 +172,7 @@ impl NamespaceSubscriptionActor {
             begins: std::mem::take(&mut self.begins),
             complete,
         };
+        self.answered = true;
         let told = mailbox::ask(&self.session, heard, mailbox::LONGEST_ASK);
         ctx.spawn(told.into_actor(self).map(move |answer, actor, ctx| {
             actor.busy = false;

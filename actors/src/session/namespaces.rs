@@ -110,7 +110,7 @@ impl SessionActor {
         }
         debug!(self.log, "SUBSCRIBE_NAMESPACE"; "request" => id.0, "prefix" => %request.namespace);
         let child = ChildId::fresh();
-        let addr = self.spawn_watch(ctx, child, id, &request.namespace);
+        let addr = self.spawn_watch(ctx, child, id, &request.namespace, false);
         let slot = WatchSlot {
             addr,
             child,
@@ -127,10 +127,12 @@ impl SessionActor {
         child: ChildId,
         id: RequestId,
         prefix: &TrackNamespace,
+        answered: bool,
     ) -> Addr<NamespaceSubscriptionActor> {
         namespace::Birth {
             request: id,
             prefix: prefix.clone(),
+            answered,
             env: self.env.clone(),
             session: ctx.address(),
             asking: self.watched.pressure.ask(),
@@ -163,14 +165,13 @@ impl SessionActor {
         match slot.supervisor.child_down(Instant::now(), down.exit) {
             Decision::Restart { after } => {
                 warn!(self.log, "namespace subscription failed and is restarted"; "request" => id.0);
-                let prefix = slot.prefix.clone();
                 ctx.run_later(after, move |actor, ctx| {
-                    let current = |slot: &WatchSlot| slot.child == down.id;
-                    if !actor.children.watches.get(&id).is_some_and(current) {
+                    let slot = actor.children.watches.get(&id);
+                    let Some(slot) = slot.filter(|slot| slot.child == down.id) else {
                         return;
-                    }
+                    };
                     let child = ChildId::fresh();
-                    let addr = actor.spawn_watch(ctx, child, id, &prefix);
+                    let addr = actor.spawn_watch(ctx, child, id, &slot.prefix, slot.answered);
                     if let Some(slot) = actor.children.watches.get_mut(&id) {
                         (slot.addr, slot.child) = (addr, child);
                     }

@@ -3,10 +3,13 @@
 use super::egress::{Egress, LanesChanged};
 use super::incoming::Acceptors;
 use super::{Birth, Config, ControlEvent, SessionActor};
-use crate::registry::{RegistryActor, ShardRef};
+use crate::announce::{self, AnnounceActor};
+use crate::namespace::{self, Pressure};
+use crate::registry::{RegistryActor, ShardRef, WatchId, WatchNamespace};
 use crate::shard::{Env, ShardActor};
 use crate::subscription::{self, Origin, Spec};
-use crate::supervise::{Faults, mailbox};
+use crate::supervise::Faults;
+use crate::supervise::mailbox::{self, Wake};
 use crate::track::TrackGone;
 use crate::transport::testing::{Pair, pair};
 use crate::transport::{ClientEndpoint, ConnError, ConnParts, RecvGuard, SendGuard, ServerEndpoint};
@@ -20,6 +23,7 @@ use laps_protocol::moqt::message::{
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::moqt::session::{ControlStream, Input, Role};
 use slog::{Logger, o};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +58,60 @@ fn env(config: Config) -> Env {
     };
     context.run(ShardActor::new(env.clone(), None, 0, None));
     env
+}
+
+/// With a registry that gives no answer until it runs.
+fn env_with_silent_registry() -> (Env, Context<RegistryActor>) {
+    let registry = Context::<RegistryActor>::new();
+    let env = Env {
+        registry: registry.address(),
+        ..env(Config::default())
+    };
+    (env, registry)
+}
+
+/// D14-NS-1 D14-NS-15: a namespace or a watch that the peer was told to be accepted does not end with a registry that
+/// is slow when its actor starts again.
+#[actix::test]
+async fn what_was_accepted_is_asked_for_again() {
+    let (env, registry) = env_with_silent_registry();
+    let session = Context::<SessionActor>::new();
+    tokio::time::pause();
+    let namespace = TrackNamespace::new([Bytes::from_static(b"live")]).unwrap();
+    let pressure = Pressure::default();
+    let announce = AnnounceActor::new(announce::Birth {
+        request: RequestId(0),
+        namespace: namespace.clone(),
+        answered: Rc::new(Cell::new(true)),
+        asking: Some(pressure.ask()),
+        env: env.clone(),
+        session: session.address(),
+        log: env.log.clone(),
+        guard: None,
+    })
+    .start();
+    let watch = namespace::Birth {
+        request: RequestId(2),
+        prefix: namespace.clone(),
+        answered: true,
+        env: env.clone(),
+        session: session.address(),
+        asking: pressure.ask(),
+        log: env.log.clone(),
+        guard: None,
+    }
+    .start();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(announce.connected() && watch.connected());
+    registry.run(RegistryActor::new(env.log.clone(), 10, None));
+    let looking = WatchNamespace {
+        id: WatchId(u64::MAX),
+        prefix: namespace.clone(),
+        except: None,
+        wake: Wake::new(watch.clone().recipient()).0,
+    };
+    let there = mailbox::ask(&env.registry, looking, PATIENCE).await.unwrap();
+    assert_eq!(there.namespaces, [(namespace, true)]);
 }
 
 /// A session whose SETUP is complete.
