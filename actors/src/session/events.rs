@@ -165,13 +165,8 @@ impl SessionActor {
         let Ok(Ok(track)) = answer else {
             // What took too long may still be done.
             withdraw(&self.env, pending);
-            self.bindings.release(id);
-            self.refuse(
-                ctx,
-                id,
-                RequestErrorReason::InternalError,
-                "the relay could not take the track",
-            );
+            let why = "the relay could not take the track";
+            self.give_back(ctx, id, RequestErrorReason::InternalError, why);
             return;
         };
         let binding = Binding::new(track.home, pending.source);

@@ -1,4 +1,4 @@
-//! The session's message handlers, and how it starts and restarts its children.
+//! The session's message handlers: what arrives, what tracks ask of it, and what goes back to the peer.
 
 use super::control::{self, ControlWriter};
 use super::ingress::Ingress;
@@ -56,16 +56,23 @@ impl SessionActor {
 
     /// A track lets go of what this session's peer sends it.
     pub(super) fn release_upstream(&mut self, ctx: &mut Context<Self>, request: RequestId) {
+        let why = "the track is not wanted any more";
+        self.give_back(ctx, request, RequestErrorReason::Uninterested, why);
+    }
+
+    /// Ends our SUBSCRIBE or the peer's PUBLISH, which is refused for this reason when it is not accepted yet.
+    pub(super) fn give_back(
+        &mut self,
+        ctx: &mut Context<Self>,
+        request: RequestId,
+        reason: RequestErrorReason,
+        phrase: &'static str,
+    ) {
         self.bindings.release(request);
         if let Err(error) = self.command(ctx, Command::Unsubscribe(request)) {
             debug!(self.log, "not unsubscribed"; "request" => request.0, "error" => %error);
             // It has ended by itself already, or is a PUBLISH that still needs its answer. [D14-REQ-8]
-            self.refuse(
-                ctx,
-                request,
-                RequestErrorReason::Uninterested,
-                "the track is not wanted any more",
-            );
+            self.refuse(ctx, request, reason, phrase);
         }
         if let Some(forgotten) = self.bindings.end(request) {
             self.core.forget_alias(forgotten);
