@@ -94,6 +94,8 @@ pub struct FetchDesk {
     limits: FetchLimits,
     /// There is nobody to ask: this process makes the objects, or the publisher is gone. MOQT-14 §9.16.3 [D14-FETCH-8]
     is_origin: bool,
+    /// The last FETCH to the publisher was left without any answer.
+    silent: bool,
     readers: BTreeMap<ReaderKey, Reader>,
     fills: BTreeMap<FillKey, Filling>,
     next_fill: u64,
@@ -119,6 +121,7 @@ impl FetchDesk {
         Self {
             limits,
             is_origin,
+            silent: false,
             readers: BTreeMap::new(),
             fills: BTreeMap::new(),
             next_fill: 1,
@@ -190,7 +193,7 @@ impl FetchDesk {
         for key in overdue {
             // MOQT-14 §9.18: a relay that cannot fetch missing objects in time says so.
             self.outputs.push_back(Output::Cancel(key));
-            self.abandon(now, log, key, RequestErrorReason::Timeout);
+            self.unanswered(now, log, key);
         }
         self.serve_all(now, log);
     }
@@ -312,6 +315,15 @@ impl FetchDesk {
             // MOQT-14 §9.16.3 [D14-FETCH-8]
             self.fail(log, key, RequestErrorReason::UnknownStatusInRange);
             return;
+        }
+        if self.silent {
+            // The other groups of the range too, so that this is not come back to for each of them.
+            log.assume_finished(reader.cursor.range());
+            if log.assume_finished(hole) {
+                self.outputs.push_back(Output::AssumedFinished(hole));
+                self.serve(now, log, key);
+                return;
+            }
         }
         if self.fills.values().any(|fill| fill.covers(place)) || self.fills.len() >= self.limits.max_fills {
             return;

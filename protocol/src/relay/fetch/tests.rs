@@ -380,6 +380,66 @@ fn a_publisher_that_says_nothing_is_given_up() {
     assert_eq!(stage.then(2), Some(Then::Failed(RequestErrorReason::Timeout)));
 }
 
+/// D14-FETCH-6
+#[test]
+fn a_publisher_that_leaves_fetches_unanswered_is_asked_once() {
+    let mut stage = Stage::new(FetchLimits::default());
+    for group in 0..4 {
+        let stream = stage.open(group, false);
+        stage.object(stream, at(group, 0));
+        stage.append(Append::SubgroupClosed {
+            stream,
+            end: StreamEnd::Fin,
+        });
+    }
+    for (reader, order) in [(1, UP), (2, GroupOrder::Descending)] {
+        stage
+            .open_reader(reader, Standing::Live, range((0, 0), (3, 1)), order)
+            .unwrap();
+        stage.read_on(reader);
+    }
+    let asks = stage.asks();
+    assert_eq!(asks.len(), 2);
+    stage.now = stage.desk.poll_timeout().unwrap();
+    stage.desk.timeout(stage.now, &mut stage.log);
+    stage.drain();
+    for reader in [1, 2] {
+        stage.read_on(reader);
+        assert_eq!(stage.then(reader), Some(Then::Done));
+        assert_eq!(stage.got(reader).len(), 4);
+    }
+    for (fill, range) in asks {
+        assert!(stage.has(&Output::Cancel(fill)));
+        assert!(stage.has(&Output::AssumedFinished(range)));
+    }
+    // The group that ends later is not asked for either, and a group that never came is.
+    stage.group(5, 1);
+    stage
+        .open_reader(3, Standing::Live, range((3, 0), (5, 1)), UP)
+        .unwrap();
+    stage.read_on(3);
+    assert_eq!(stage.asks().len(), 3);
+    let (fill, missing) = stage.asks()[2];
+    assert_eq!(missing, range((4, 0), (4, 0)));
+    // One that answers may be asked again.
+    stage.ok(fill, (4, 0));
+    stage.end(fill, StreamEnd::Fin);
+    stage.read_on(3);
+    assert_eq!(stage.got(3), [(3, 0), (5, 0)]);
+    let stream = stage.open(6, false);
+    stage.object(stream, at(6, 0));
+    stage.append(Append::SubgroupClosed {
+        stream,
+        end: StreamEnd::Fin,
+    });
+    stage.group(7, 1);
+    stage
+        .open_reader(4, Standing::Live, range((6, 0), (7, 1)), UP)
+        .unwrap();
+    stage.read_on(4);
+    assert_eq!(stage.asks().len(), 4);
+}
+
 /// D14-FETCH-6 D14-FETCH-8
 #[test]
 fn a_place_that_stays_unknown_is_not_asked_for_ever() {

@@ -17,6 +17,7 @@ impl FetchDesk {
             return;
         };
         fill.alive(deadline);
+        self.silent = false;
         let (range, finished) = (fill.range, fill.finished);
         let settled = Settled {
             end: ok.end,
@@ -35,6 +36,7 @@ impl FetchDesk {
             return;
         };
         let range = *range;
+        self.silent = false;
         self.forget(log, key, FillEnd::Broken);
         if reason == RequestErrorReason::NoObjects {
             // MOQT-14 §9.18: between start and end nothing exists.
@@ -46,6 +48,27 @@ impl FetchDesk {
         } else {
             self.fail_in(log, range, reason);
         }
+        self.serve_all(now, log);
+    }
+
+    /// No sign of life came in time.
+    ///
+    /// MOQT-14 §9.16.3 DEVIATION: publishers that do not know FETCH may not refuse it either. Who says nothing at all is
+    /// taken for one of them, and not waited for again at the ends of groups until it answers a FETCH: each costs
+    /// those who join a deadline, and one of the request ids that such publishers seldom grant anew.
+    pub(super) fn unanswered(&mut self, now: Instant, log: &mut TrackLog, key: FillKey) {
+        let Some(fill) = self.fills.get(&key) else {
+            return;
+        };
+        let range = fill.range;
+        let heard = fill.ok.is_some() || fill.last.is_some() || fill.finished;
+        if heard || !log.assume_finished(range) {
+            self.abandon(now, log, key, RequestErrorReason::Timeout);
+            return;
+        }
+        self.silent = true;
+        self.forget(log, key, FillEnd::Broken);
+        self.outputs.push_back(Output::AssumedFinished(range));
         self.serve_all(now, log);
     }
 
