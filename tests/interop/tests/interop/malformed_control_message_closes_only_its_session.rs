@@ -75,6 +75,38 @@ const CASES: &[Case] = &[
     ("V14-N9 length too long", "0a00020600", 0, "", VIOLATION),
     ("V14-N10 length too short", "0a000006", 0, "", VIOLATION),
     ("V14-N11 FETCH type 0", "1600050080010000", 0, "", VIOLATION),
+    // Relative joining with its type changed, and V14-C28 with order 3.
+    ("FETCH type 4", "160007 00 80 00 04 00 02 00", 0, "", VIOLATION),
+    (
+        "FETCH type 2^62-1",
+        "16000e 00 80 00 ffffffffffffffff 00 02 00",
+        0,
+        "",
+        VIOLATION,
+    ),
+    (
+        "FETCH order 3",
+        "16001a 00 80 03 01 02046c6976650463616d31 05766964656f 0000 0500 00",
+        0,
+        "",
+        VIOLATION,
+    ),
+    // [D14-VAL-2, D14-VAL-9]: answers to a FETCH that was never made.
+    (
+        "FETCH_OK of nothing (V14-C31)",
+        "1800060e01000a0400",
+        0,
+        "",
+        &[PROTOCOL_VIOLATION, INVALID_REQUEST_ID],
+    ),
+    ("FETCH_OK order 0", "180006 01 00 00 0a04 00", 0, "", VIOLATION),
+    (
+        "FETCH_OK end of track 2",
+        "180006 01 01 02 0a04 00",
+        0,
+        "",
+        VIOLATION,
+    ),
     // A relay may take order 0 here for old peers; the answer to a request it never made is wrong all the same.
     (
         "V14-N12 PUBLISH_OK order 0",

@@ -35,6 +35,15 @@ impl Tool {
         ])
     }
 
+    /// `laps sub --join`: from the start of the current group on, `count` objects.
+    pub(crate) fn joiner(relay: &Relay, namespace: &str, track: &str, count: u64) -> Self {
+        let count = count.to_string();
+        let url = relay.url();
+        let format = ["sub", "--insecure", "--format", "lines", "--count", &count];
+        let what = ["--join", &url, namespace, track];
+        Self::spawn(&[&format[..], &what].concat())
+    }
+
     /// `laps pub` that announces and sends each line of its stdin as an object.
     pub(crate) fn publisher(relay: &Relay, namespace: &str, track: &str, datagrams: bool) -> Self {
         let url = relay.url();

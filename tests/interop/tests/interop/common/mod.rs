@@ -1,12 +1,15 @@
-//! The instruments: a relay process, a raw quinn peer, a `moq-transport` peer, our own command line, a bystander pair.
+//! The instruments: a relay process, a raw quinn peer, a `moq-transport` peer, our own command line, a bystander pair,
+//! a track with a past.
 
 pub(crate) mod bystander;
 pub(crate) mod cli;
+pub(crate) mod fetch;
 pub(crate) mod moq;
 pub(crate) mod quic;
 pub(crate) mod raw;
 pub(crate) mod relay;
 pub(crate) mod scripted;
+pub(crate) mod stage;
 pub(crate) mod stream;
 pub(crate) mod wire;
 

@@ -172,6 +172,23 @@ impl Relay {
         kilobytes * 1024
     }
 
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().expect("a running relay").to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", "TERM", &pid])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for the process to end by itself, with exit code 0.
+    pub(crate) async fn ended(&mut self) {
+        let status = within("the end of the relay", self.child.wait())
+            .await
+            .expect("a child of ours");
+        assert!(status.success(), "the relay ended with {status}");
+    }
+
     /// Fails when the process is gone.
     pub(crate) fn assert_running(&mut self) {
         let ended = self.child.try_wait().expect("a child of ours");
