@@ -1,6 +1,6 @@
 //! MOQT-14 §9.16 to §9.18, §10.4.4: what a standalone FETCH is answered, byte by byte.
 
-use crate::common::fetch::{object, order, places, rest, stream_header};
+use crate::common::fetch::{Place, object, order, places, rest, stream_header};
 use crate::common::stage::{ALIAS, Stage};
 use crate::common::stream::Datagram;
 use crate::common::wire::hex;
@@ -9,7 +9,7 @@ use crate::common::within;
 const TRACK: (&str, &str) = ("live/cam1", "video");
 
 /// V14-F1 to V14-F4 with the request id replaced by a blank to fill: start and end of the FETCH, the stream after its header.
-const OBJECTS: &[(&str, (u64, u64), (u64, u64), &str)] = &[
+const OBJECTS: &[(&str, Place, Place, &str)] = &[
     ("V14-F2", (3, 1), (3, 2), "0300018000026869"),
     ("V14-F3", (3, 2), (3, 3), "03000280070105010203040502796f"),
     ("V14-F4", (3, 3), (3, 4), "03000380000003"),
@@ -78,7 +78,7 @@ fn objects(places: &[(u64, u64)]) -> Vec<u8> {
 }
 
 /// What is asked for, the end that FETCH_OK says, and what comes.
-type Case = ((u64, u64), (u64, u64), u8, (u64, u64), Vec<(u64, u64)>);
+type Case = (Place, Place, u8, Place, Vec<Place>);
 
 /// MOQT-14 §9.16.1: {G, 0} is the whole group, {G, n} ends before object n. §9.16: whole groups in the order asked for,
 /// objects always upwards.

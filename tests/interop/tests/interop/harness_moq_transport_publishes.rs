@@ -82,3 +82,14 @@ async fn credit_ends_its_session() {
     let end = peer.session_end().await;
     assert!(end.is_err(), "the session survived MAX_REQUEST_ID: {end:?}");
 }
+
+/// Nor may the relay ever use up the 50 requests that this crate grants a session: it does not bear being told so.
+#[tokio::test]
+async fn being_told_that_its_credit_is_used_up_ends_its_session() {
+    let scripted = Scripted::bind();
+    let (peer, (mut server, _)) = tokio::join!(MoqPeer::connect(scripted.address), scripted.session());
+    // V14-C10.
+    server.control.send(&hex("1a00024064")).await;
+    let end = peer.session_end().await;
+    assert!(end.is_err(), "the session survived REQUESTS_BLOCKED: {end:?}");
+}

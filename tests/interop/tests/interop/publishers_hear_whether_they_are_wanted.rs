@@ -3,6 +3,7 @@
 use crate::common::raw::RawPeer;
 use crate::common::relay::Options;
 use crate::common::wire::{Message, kind};
+use crate::common::within;
 
 const NAMESPACE: &str = "live/cam1";
 
@@ -36,6 +37,32 @@ async fn told(publisher: &mut RawPeer, subscription: u64) -> Option<u8> {
     forward
 }
 
+/// Asks by TRACK_STATUS until the relay has an object of `group`.
+async fn until_there(peer: &mut RawPeer, group: u64) {
+    let asking = async {
+        loop {
+            let id = peer.request_id();
+            let status = Message::new(kind::TRACK_STATUS)
+                .varint(id)
+                .namespace(NAMESPACE)
+                .prefixed(b"video")
+                .byte(128)
+                .byte(0)
+                .byte(1)
+                .varint(2)
+                .varint(0);
+            peer.control.send(&status.bytes()).await;
+            let ok = peer.control.expect(kind::TRACK_STATUS_OK).await;
+            // Behind the id: alias, Expires, Group Order, Content Exists, Largest.
+            let largest = &ok.payload[ok.payload.len() - 4..];
+            if *largest == [1, u8::try_from(group).expect("a small group"), 0, 0] {
+                return;
+            }
+        }
+    };
+    within("an object at the relay", asking).await;
+}
+
 /// D14-SUB-11 D14-SUB-16 D14-SUB-17 D14-SUB-26 D14-MSG-8
 #[tokio::test]
 async fn by_publish_ok_and_subscribe_update() {
@@ -56,7 +83,7 @@ async fn by_publish_ok_and_subscribe_update() {
     assert_eq!(told(&mut publisher, track).await, Some(0));
     // A publisher that sends all the same sends in vain.
     publisher.send_group(7, 1, &[b"aa"]).await;
-    publisher.assert_served("read/up/to/here").await;
+    until_there(&mut RawPeer::connect(relay.address).await, 1).await;
     update(&mut subscriber, id, 1).await;
     assert_eq!(told(&mut publisher, track).await, Some(1));
     publisher.send_group(7, 2, &[b"aa"]).await;
@@ -97,7 +124,7 @@ async fn by_a_watcher_that_accepts_with_forward_0() {
     watcher.control.send(&accept.bytes()).await;
     watcher.publish_namespace("read/up/to/here").await;
     publisher.send_group(7, 0, &[b"aa"]).await;
-    publisher.publish_namespace("read/up/to/there").await;
+    until_there(&mut RawPeer::connect(relay.address).await, 0).await;
     // The next the publisher hears is that it is wanted, not that it is not.
     update(&mut watcher, offer, 1).await;
     assert_eq!(told(&mut publisher, track).await, Some(1));

@@ -13,6 +13,7 @@ pub(crate) mod kind {
     pub(crate) const PUBLISH_NAMESPACE_DONE: u64 = 0x9;
     pub(crate) const UNSUBSCRIBE: u64 = 0xa;
     pub(crate) const PUBLISH_DONE: u64 = 0xb;
+    pub(crate) const TRACK_STATUS: u64 = 0xd;
     pub(crate) const TRACK_STATUS_OK: u64 = 0xe;
     pub(crate) const TRACK_STATUS_ERROR: u64 = 0xf;
     pub(crate) const GOAWAY: u64 = 0x10;
