@@ -30,8 +30,6 @@ const STALL: Duration = Duration::from_secs(10);
 pub struct TrackWriter {
     home: Addr<TrackActor>,
     log: LogId,
-    /// Bytes written, counted as [`handle::taken`] counts those that were taken.
-    written: u64,
     /// Those of the group that is being written.
     group_bytes: u64,
     source: SourceId,
@@ -57,7 +55,6 @@ impl TrackWriter {
         Self {
             home,
             log,
-            written: 0,
             group_bytes: 0,
             source,
             wants,
@@ -188,32 +185,32 @@ impl TrackWriter {
                 .filter(|piece| !piece.is_empty())
                 .map(|bytes| Append::Payload { stream, bytes }),
         );
+        handle::wrote(self.log, bytes);
         self.ingest(batch).await?;
-        self.written += bytes;
         self.group_bytes += bytes;
         self.catch_up(AHEAD, usize::MAX).await;
         Ok(())
     }
 
-    /// Waits until what was written is with the transport, all but so many bytes, and on so few streams: the log would
-    /// drop the oldest, and what it drops is not sent.
+    /// Waits until what was written is with the transport, all but so many bytes, and on so few streams, in each session
+    /// that reads: the log would drop the oldest, and what it drops is not sent.
     async fn catch_up(&mut self, ahead: u64, streams: usize) {
         loop {
-            let Some(taken) = handle::taken(self.log) else {
+            if !self.is_wanted() {
+                handle::forgive(self.log);
+            }
+            let Some(behind) = handle::behind(self.log) else {
                 return;
             };
-            if !self.is_wanted() {
-                self.written = taken.0;
-            }
-            if self.written.saturating_sub(taken.0) <= ahead && taken.1 <= streams {
+            if behind.bytes <= ahead && behind.streams <= streams {
                 return;
             }
             tokio::select! {
-                () = handle::taken_beyond(self.log, taken) => {}
+                () = handle::behind_changes(self.log, behind) => {}
                 _ = self.wants.changed() => {}
                 // The rest of a stream that the relay refused is never taken.
                 () = tokio::time::sleep(STALL) => {
-                    self.written = taken.0;
+                    handle::forgive(self.log);
                     return;
                 }
             }
@@ -301,3 +298,7 @@ impl TrackWriter {
         asked.map_err(|_| ClientError::Closed("the track ended".to_owned()))
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -227,6 +227,9 @@ impl SubscriptionActor {
             attachment,
         });
         self.forwarding = self.birth.spec.forward();
+        if self.forwarding {
+            self.birth.streams.takes(log);
+        }
         if self.forwarding && !resumed {
             self.continue_open(log, edge.open);
         }

@@ -20,6 +20,7 @@ impl Handler<Update> for SubscriptionActor {
         if !forward {
             // MOQT-14 §10.4.3 [D14-CLOSE-2]: an early end is a reset.
             self.birth.streams.reset_all(ResetCode::Cancelled);
+            self.birth.streams.rests();
         }
         if let Some(place) = &self.place {
             place.attachment.set_forward(forward);
@@ -61,6 +62,7 @@ impl SubscriptionActor {
             return;
         };
         let log = place.log;
+        self.birth.streams.takes(log);
         if let Some(edge) = handle::read(log, TrackLog::live_edge) {
             place.cursor = edge.cursor;
             self.continue_open(log, edge.open);

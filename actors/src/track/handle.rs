@@ -4,6 +4,7 @@
 //! arbiter by construction, opens the log here. Borrows live only inside the calls below and never across an await.
 
 use super::budget::Budget;
+use super::pace::{Behind, Pace, Taker};
 use laps_protocol::relay::track_log::TrackLog;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,7 +12,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Notify;
 
 /// Number of a log, unique in the process; its meaning ends with the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ struct Entry {
     share: Share,
     /// What the log counted towards the budget when it was last written.
     counted: Cell<usize>,
-    taken: Taken,
+    pace: Rc<Pace>,
 }
 
 /// What of a log counts towards the budget of the process.
@@ -81,17 +81,6 @@ impl Drop for Entry {
     }
 }
 
-/// How much of a log its downstream streams have taken: what a publisher of this process is ahead of.
-#[derive(Debug, Default)]
-struct Taken {
-    bytes: Cell<u64>,
-    /// Streams that carry some of it and are not closed.
-    streams: Cell<usize>,
-    /// Somebody waits for more; a relay's own logs have nobody, and so no cost of telling.
-    waited: Cell<bool>,
-    more: Notify,
-}
-
 /// The writer's end of a log. Readers of this arbiter find it by [`LogOwner::id`] until it is dropped.
 #[derive(Debug)]
 pub struct LogOwner {
@@ -109,7 +98,7 @@ impl LogOwner {
             budget: Arc::clone(budget),
             share,
             counted: Cell::new(0),
-            taken: Taken::default(),
+            pace: Rc::default(),
         });
         LOGS.with_borrow_mut(|logs| logs.insert(id, Rc::clone(&entry)));
         Self { id, entry }
@@ -152,18 +141,6 @@ pub fn read<R>(id: LogId, f: impl FnOnce(&TrackLog) -> R) -> Option<R> {
     Some(f(&log))
 }
 
-/// Reads the log `id` for a downstream stream; the number that `f` gives back is the bytes of payload it took.
-pub fn take<R>(id: LogId, f: impl FnOnce(&TrackLog) -> (R, usize)) -> Option<R> {
-    let entry = find(id)?;
-    let (result, bytes) = f(&*entry.log.try_borrow().ok()?);
-    if bytes > 0 {
-        let taken = &entry.taken;
-        taken.bytes.set(taken.bytes.get() + bytes as u64);
-        taken.tell();
-    }
-    Some(result)
-}
-
 /// Lets the logs of this arbiter that count towards `budget` give up `bytes`, those that count most first; says how
 /// much less they count then.
 pub(super) fn give_up(budget: &Budget, bytes: usize) -> usize {
@@ -190,49 +167,38 @@ pub(super) fn give_up(budget: &Budget, bytes: usize) -> usize {
     freed
 }
 
-/// A downstream stream of the log `id` begins.
-pub fn stream_begins(id: LogId) {
+/// Somebody takes from the log `id` from here on; `before` goes on counting if it takes from the same one.
+pub fn taker(id: LogId, before: Option<Rc<Taker>>) -> Option<Rc<Taker>> {
+    let pace = &find(id)?.pace;
+    let same = before.filter(|taker| taker.is_of(pace));
+    Some(same.unwrap_or_else(|| Rc::new(pace.join())))
+}
+
+/// So many bytes of payload are written to the log `id` next.
+pub fn wrote(id: LogId, bytes: u64) {
     if let Some(entry) = find(id) {
-        entry.taken.streams.set(entry.taken.streams.get() + 1);
+        entry.pace.wrote(bytes);
     }
 }
 
-/// A downstream stream of the log `id` is closed: delivered, or given up.
-pub fn stream_ends(id: LogId) {
+/// Nobody waits for what was not taken of the log `id`.
+pub fn forgive(id: LogId) {
     if let Some(entry) = find(id) {
-        entry
-            .taken
-            .streams
-            .set(entry.taken.streams.get().saturating_sub(1));
-        entry.taken.tell();
+        entry.pace.forgive();
     }
 }
 
-/// Bytes of payload that downstream streams have taken from the log `id` so far, all of them together, and how many
-/// streams are not closed.
+/// How far the slowest who takes from the log `id` is behind what was [written](wrote).
 #[must_use]
-pub fn taken(id: LogId) -> Option<(u64, usize)> {
-    find(id).map(|entry| (entry.taken.bytes.get(), entry.taken.streams.get()))
+pub fn behind(id: LogId) -> Option<Behind> {
+    find(id).map(|entry| entry.pace.behind())
 }
 
-/// Resolves when [`taken`] is no longer `before`; at once when the log is gone.
-pub async fn taken_beyond(id: LogId, before: (u64, usize)) {
-    let Some(entry) = find(id) else { return };
-    loop {
-        let more = entry.taken.more.notified();
-        if (entry.taken.bytes.get(), entry.taken.streams.get()) != before {
-            return;
-        }
-        entry.taken.waited.set(true);
-        more.await;
-    }
-}
-
-impl Taken {
-    fn tell(&self) {
-        if self.waited.take() {
-            self.more.notify_waiters();
-        }
+/// Resolves when [`behind`] is no longer `before`; at once when the log is gone.
+pub async fn behind_changes(id: LogId, before: Behind) {
+    let pace = find(id).map(|entry| Rc::clone(&entry.pace));
+    if let Some(pace) = pace {
+        pace.changed(before).await;
     }
 }
 

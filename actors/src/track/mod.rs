@@ -12,6 +12,7 @@ mod fanout;
 pub mod handle;
 mod home;
 pub mod messages;
+mod pace;
 mod replica;
 mod replication;
 mod sources;
@@ -24,6 +25,7 @@ pub use messages::{
     Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta, TrackRef, Unavailable, UpstreamDone,
     UpstreamOk, UpstreamRejected, UpstreamRequest, WantNewGroup, WithdrawAnnouncer,
 };
+pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;
 
 use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};

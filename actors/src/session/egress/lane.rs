@@ -1,6 +1,7 @@
 //! One downstream stream: reads one subgroup of the log and writes it, as fast as the peer takes it.
 
 use super::streams::{LaneControl, Streams};
+use crate::track::Taker;
 use crate::track::handle::{self, LogId};
 use crate::transport::{ConnHandle, SendGuard};
 use bytes::Bytes;
@@ -56,6 +57,7 @@ pub(super) struct Lane {
     conn: ConnHandle,
     streams: Rc<Streams>,
     control: Rc<LaneControl>,
+    taker: Option<Rc<Taker>>,
     state: State,
     /// There from `Open` on.
     stream: Option<SendGuard>,
@@ -68,7 +70,10 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(spec: LaneSpec, codec: Codec, conn: ConnHandle, streams: Rc<Streams>) -> Self {
-        handle::stream_begins(spec.log);
+        let taker = streams.takes(spec.log);
+        if let Some(taker) = &taker {
+            taker.stream_begins();
+        }
         let control = streams.add(spec.reader.seq(), spec.reader.header().group);
         Self {
             spec,
@@ -76,6 +81,7 @@ impl Lane {
             conn,
             streams,
             control,
+            taker,
             state: State::Waiting,
             stream: None,
             out: Vec::with_capacity(BATCH),
@@ -90,13 +96,17 @@ impl Lane {
         let LaneSpec { log, reader, filter } = &mut self.spec;
         let (codec, filter) = (self.codec, filter.get());
         let (out, written) = (&mut self.out, &mut self.written);
-        let taken = handle::take(*log, |log| {
+        let before = *written;
+        let taken = handle::read(*log, |log| {
             // The clock is asked only where objects grow too old to send. MOQT-14 §9.2.1.3 [D14-CACHE-4].
             let now = log.max_cache().map(|_| Instant::now());
             let (taken, payload) = reader.take_fresh(now, log, codec, &filter, BATCH, out);
             *written += payload;
-            (taken, payload)
+            taken
         });
+        if let Some(taker) = &self.taker {
+            taker.took(*written - before);
+        }
         self.at_edge = taken == Some(Taken::Pieces { at_edge: true });
         taken.unwrap_or(Taken::Lost(ResetCode::DeliveryTimeout))
     }
@@ -157,7 +167,7 @@ impl Lane {
 
     /// Opens a stream for the first object to send.
     fn open(&mut self, cx: &mut Context<'_>) -> Then {
-        let begin = self.spec.reader.position();
+        let (begin, before) = (self.spec.reader.position(), self.written);
         match self.fill() {
             Taken::Pending => return self.starve(),
             Taken::Lost(_) => {
@@ -179,6 +189,9 @@ impl Lane {
                 // make this side keep payload. [D14-LIM-4]
                 self.out.clear();
                 self.spec.reader.rewind(begin);
+                if let Some(taker) = &self.taker {
+                    taker.gave_back(self.written - before);
+                }
                 (self.end, self.written) = (None, 0);
                 return PENDING;
             }
@@ -279,7 +292,9 @@ impl Future for Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        handle::stream_ends(self.spec.log);
+        if let Some(taker) = &self.taker {
+            taker.stream_ends();
+        }
         self.streams.closed(self.spec.reader.seq(), &self.control);
     }
 }

@@ -5,6 +5,8 @@
 
 use super::waker::KeptWaker;
 use crate::supervise::mailbox::Wake;
+use crate::track::Taker;
+use crate::track::handle::{self, LogId};
 use actix::Message;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::GroupId;
@@ -39,6 +41,7 @@ pub struct Streams {
     lanes: RefCell<BTreeMap<SubgroupSeq, Rc<LaneControl>>>,
     changed: RefCell<Option<Wake<LanesChanged>>>,
     empty: Notify,
+    taker: RefCell<Option<Rc<Taker>>>,
 }
 
 impl Streams {
@@ -71,6 +74,18 @@ impl Streams {
     /// Who is told when a lane closes.
     pub fn tell(&self, changed: Wake<LanesChanged>) {
         *self.changed.borrow_mut() = Some(changed);
+    }
+
+    /// The subscription takes from this log, whose writer waits for it from here on.
+    pub fn takes(&self, log: LogId) -> Option<Rc<Taker>> {
+        let mut taker = self.taker.borrow_mut();
+        *taker = handle::taker(log, taker.take());
+        taker.clone()
+    }
+
+    /// The subscription takes nothing for now: only the lanes that are open count.
+    pub fn rests(&self) {
+        self.taker.take();
     }
 
     /// Wakes the lanes that wait for the log.
