@@ -30,6 +30,9 @@ fn a_namespace_is_accepted_or_refused() {
                     assert!(!accepts);
                     assert_eq!(error.reason, RequestErrorReason::Uninterested);
                     assert!(!error.phrase.is_empty());
+                    // The next track of the namespace is not taken for one that is offered already.
+                    let next = publisher.publish(track("answers", "audio"), Flow::Announce).await;
+                    assert!(matches!(next, Err(ClientError::Rejected(_))));
                 }
                 Err(error) => panic!("{error}"),
             }

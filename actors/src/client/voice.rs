@@ -136,7 +136,11 @@ impl Voice {
             let answer = progress.accepted.get(&request)?;
             Some(answer.clone().map_err(ClientError::Rejected))
         });
-        accepted.await
+        let accepted = accepted.await;
+        if let Err(ClientError::Rejected(_)) = accepted {
+            self.announced.borrow_mut().retain(|(_, known)| *known != request);
+        }
+        accepted
     }
 
     fn ended(&self) -> ClientError {
