@@ -29,7 +29,7 @@ use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::relay::namespace_tree::NamespaceTree;
 use slog::{Logger, warn};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
 use watchers::Watchers;
@@ -96,7 +96,8 @@ impl Entry {
 /// `Gather` and `AddSource` to tracks, `NamespacesChanged` to watchers. Lost on death: everything in it.
 #[derive(Debug)]
 pub struct RegistryActor {
-    tracks: HashMap<FullTrackName, Entry>,
+    /// In the order of names, so that those of a namespace are found without looking at the others. [D14-LIM-2]
+    tracks: BTreeMap<FullTrackName, Entry>,
     namespaces: NamespaceTree<AnnounceId, Announcer>,
     /// Running tracks that somebody sent PUBLISH for, found by prefix.
     published: NamespaceTree<FullTrackName, ()>,
@@ -112,7 +113,7 @@ impl RegistryActor {
     #[must_use]
     pub fn new(log: Logger, max_waiting: usize, guard: Option<ChildGuard>) -> Self {
         Self {
-            tracks: HashMap::new(),
+            tracks: BTreeMap::new(),
             namespaces: NamespaceTree::new(),
             published: NamespaceTree::new(),
             watchers: Watchers::default(),

@@ -1,22 +1,20 @@
 //! Who announces which namespace.
 
-use super::{Announcer, RegisterNamespace, RegistryActor, State, UnregisterNamespace};
+use super::{Announcer, Entry, RegisterNamespace, RegistryActor, State, UnregisterNamespace};
 use crate::session::SessionActor;
 use crate::supervise::mailbox;
 use crate::track::{AddSource, Source, SourceId, WithdrawAnnouncer};
 use actix::{Addr, Context, Handler};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use slog::debug;
+use std::collections::BTreeMap;
 
 impl RegistryActor {
     /// A namespace is new: whoever waits for a track in it, and every track that runs, gets the publisher.
     fn announced(&mut self, ctx: &mut Context<Self>, namespace: &TrackNamespace, by: &Addr<SessionActor>) {
         // MOQT-14 §8.4 DEVIATION: a new publisher of a track that is subscribed already is not subscribed to at once,
         // it stands by (decision 0008).
-        for (name, entry) in &mut self.tracks {
-            if !namespace.is_prefix_of(name.namespace()) {
-                continue;
-            }
+        for (_, entry) in below(&mut self.tracks, namespace) {
             let source = Source::Announced { session: by.clone() };
             match &mut entry.state {
                 State::Creating { sources, .. } => {
@@ -62,6 +60,15 @@ impl RegistryActor {
     }
 }
 
+/// The tracks in the namespaces with this prefix.
+fn below<'a>(
+    tracks: &'a mut BTreeMap<FullTrackName, Entry>,
+    prefix: &'a TrackNamespace,
+) -> impl Iterator<Item = (&'a FullTrackName, &'a mut Entry)> {
+    let from = tracks.range_mut(FullTrackName::first_below(prefix.clone())..);
+    from.take_while(|(name, _)| prefix.is_prefix_of(name.namespace()))
+}
+
 fn is_session(source: Option<&Source>, session: &Addr<SessionActor>) -> bool {
     matches!(source, Some(Source::Announced { session: other }) if other == session)
 }
@@ -97,8 +104,8 @@ impl Handler<UnregisterNamespace> for RegistryActor {
             let mut matches = others.matches(name.namespace()).into_iter();
             matches.any(|entry| entry.value.session == announcer.session)
         };
-        for (name, entry) in &mut self.tracks {
-            if !msg.namespace.is_prefix_of(name.namespace()) || covered(name) {
+        for (name, entry) in below(&mut self.tracks, &msg.namespace) {
+            if covered(name) {
                 continue;
             }
             match &mut entry.state {

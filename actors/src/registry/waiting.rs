@@ -5,7 +5,7 @@ use crate::session::SessionActor;
 use crate::track::{ReaderId, TrackRef, Unavailable};
 use actix::Addr;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// One question.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Waiter {
 /// All of them, within a bound.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    by_name: HashMap<FullTrackName, Vec<Waiter>>,
+    by_name: BTreeMap<FullTrackName, Vec<Waiter>>,
     count: usize,
     max: usize,
     refused: u64,
@@ -28,7 +28,7 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn new(max: usize) -> Self {
         Self {
-            by_name: HashMap::new(),
+            by_name: BTreeMap::new(),
             count: 0,
             max,
             refused: 0,
@@ -70,10 +70,13 @@ impl Waiting {
         namespace: &TrackNamespace,
         by: &Addr<SessionActor>,
     ) -> Vec<(FullTrackName, Vec<Waiter>)> {
-        let names: Vec<_> = self
+        // In the order of names, so that an announcement costs what it brings and not what waits. [D14-LIM-2]
+        let from = self
             .by_name
-            .keys()
-            .filter(|name| namespace.is_prefix_of(name.namespace()))
+            .range(FullTrackName::first_below(namespace.clone())..);
+        let names: Vec<_> = from
+            .map(|(name, _)| name)
+            .take_while(|name| namespace.is_prefix_of(name.namespace()))
             .cloned()
             .collect();
         names
@@ -163,5 +166,37 @@ mod tests {
             .unwrap();
         assert_eq!((waiting.len(), waiting.refused()), (2, 1));
         assert_eq!(waiting.take(&name(0), None).len(), 1);
+    }
+
+    /// D14-NS-11 D14-LIM-2: those below the prefix and no others, whatever lies beside them.
+    #[test]
+    fn an_announcement_takes_what_is_below_it() {
+        let namespace = |text: &str| {
+            TrackNamespace::new(text.split('/').map(|field| Bytes::from(field.to_owned()))).unwrap()
+        };
+        let mut waiting = Waiting::new(100);
+        let mut askers = Vec::new();
+        for text in ["a", "a/b", "a/b/c", "a/bc", "a/c", "b", "aa", "a/b"] {
+            let (reply, asker) = ReplyTo::asked();
+            askers.push(asker);
+            let waiter = Waiter {
+                reader: ReaderId::next(),
+                except: None,
+                reply,
+            };
+            let name = FullTrackName::new(namespace(text), Bytes::from_static(b"track")).unwrap();
+            waiting.add(name, waiter).unwrap();
+        }
+        let by = actix::AsyncContext::address(&actix::Context::<SessionActor>::new());
+        let taken = waiting.take_matching(&namespace("a/b"), &by);
+        let names: Vec<_> = taken
+            .iter()
+            .map(|(name, waiters)| (name.to_string(), waiters.len()))
+            .collect();
+        assert_eq!(
+            names,
+            [("a/b:track".to_owned(), 2), ("a/b/c:track".to_owned(), 1)]
+        );
+        assert_eq!(waiting.len(), 5);
     }
 }

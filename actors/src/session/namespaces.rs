@@ -67,18 +67,15 @@ impl Watched {
     /// Everything that is there below the prefix was heard of.
     fn complete(&mut self, prefix: &TrackNamespace) {
         self.namespaces.complete(prefix, |name| prefix.is_prefix_of(name));
-        if let Some(first) = first_track(prefix) {
-            self.tracks
-                .complete(&first, |name| prefix.is_prefix_of(name.namespace()));
-        }
+        let first = FullTrackName::first_below(prefix.clone());
+        self.tracks
+            .complete(&first, |name| prefix.is_prefix_of(name.namespace()));
     }
 
     /// Nobody looks below the prefix, for a moment or for good.
     fn mute(&mut self, prefix: &TrackNamespace) {
         self.namespaces.mute(prefix, |name| prefix.is_prefix_of(name));
-        let Some(first) = first_track(prefix) else {
-            return;
-        };
+        let first = FullTrackName::first_below(prefix.clone());
         let below = |name: &FullTrackName| prefix.is_prefix_of(name.namespace());
         self.tracks.mute(&first, below);
         let gone = self.places.range(&first..).map(|(name, _)| name);
@@ -94,11 +91,6 @@ impl Watched {
             self.tracks.refused(request);
         }
     }
-}
-
-/// The name that all tracks below the prefix follow without a gap.
-fn first_track(prefix: &TrackNamespace) -> Option<FullTrackName> {
-    FullTrackName::new(prefix.clone(), Bytes::new()).ok()
 }
 
 impl SessionActor {

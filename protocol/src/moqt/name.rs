@@ -91,6 +91,15 @@ impl FullTrackName {
         Ok(Self { namespace, name })
     }
 
+    /// Where the tracks begin, in the order of names, whose namespace has this prefix. They follow it without a gap.
+    #[must_use]
+    pub const fn first_below(prefix: TrackNamespace) -> Self {
+        Self {
+            namespace: prefix,
+            name: Bytes::new(),
+        }
+    }
+
     /// The namespace.
     #[must_use]
     pub const fn namespace(&self) -> &TrackNamespace {
