@@ -256,8 +256,10 @@ impl SessionActor {
             // later drafts make the default and what peers count on that copy it into their PUBLISH_OK. They come
             // after that answer: before it they MAY, and would be in vain when the peer refuses.
             Ok(Some(description)) => self.offer(ctx, name.clone(), &description, true),
+            // Publishers that do not answer are in its way, so it is asked again.
+            Err(AskError::Deadline) => Err(CommandError::Blocked(0)),
             // The news of its end is on its way.
-            Ok(None) | Err(_) => Err(CommandError::NotEstablished),
+            Ok(None) | Err(AskError::MailboxClosed) => Err(CommandError::NotEstablished),
         };
         match offered {
             Ok(request) => self.watched.tracks.said(name, life, request),
