@@ -104,3 +104,21 @@ fn faults_are_named() {
     assert!(ended.err.starts_with(&format!("laps: {url}: ")), "{}", ended.err);
     drop(shown);
 }
+
+/// D14-GOAWAY-1 D14-GOAWAY-2: it does not move, and says where the relay sends it.
+#[test]
+fn it_ends_when_the_relay_asks_it_to_leave() {
+    let next = ("LAPS_DRAIN__URI", "moqt://elsewhere:1");
+    let relay = Relay::start(&[next, ("LAPS_DRAIN__GRACE", "3600")], &[]);
+    let url = relay.url.clone();
+    let mut watching = Running::start(&[], &["ns", "--cert-hash", &relay.hash, &relay.url, "live"]);
+    let shown = publisher(&relay, "live/a", "video", "announce");
+    watching.out_line("+ live/a");
+    relay.process.signal("TERM");
+    let (ended, _) = watching.finish();
+    let says = format!(
+        "laps: {url}: the relay asked to leave, its new address is moqt://elsewhere:1; ask there again\n"
+    );
+    assert_eq!((ended.code, ended.err), (4, says));
+    drop(shown);
+}

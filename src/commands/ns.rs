@@ -3,7 +3,7 @@
 use super::client;
 use super::output::{Output, Written};
 use crate::cli::NsOptions;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
 use crate::signals::{self, Shutdown};
 use bytes::Bytes;
@@ -69,6 +69,13 @@ async fn watch(options: &NsOptions, settings: Options, logging: &Logging) -> Res
     match end {
         End::Done | End::Signal | End::Output(Written::All | Written::PipeClosed) => Ok(()),
         End::Output(Written::Failed(failure)) => Err(failure),
+        // What was listed is true of this relay only, so it is not gone on with at another.
+        End::Session(error @ ClientError::AskedAway(_)) => Err(Failure::new(
+            Exit::Incomplete,
+            options.url.to_string(),
+            error.to_string(),
+            "ask there again",
+        )),
         End::Session(error) => Err(client::failure(&options.url, &error)),
     }
 }

@@ -73,6 +73,9 @@ pub enum ClientError {
         /// Why not.
         why: String,
     },
+    /// The relay said GOAWAY, so nothing new is asked of it in this session. MOQT-14 §9.4 [D14-GOAWAY-1]
+    #[error("the relay asked to leave, {}", whereto(.0))]
+    AskedAway(Bytes),
     /// The session ended.
     #[error("the session ended: {0}")]
     Closed(String),
@@ -85,6 +88,16 @@ pub enum ClientError {
     /// The relay did not answer in time.
     #[error("no answer from the relay in time")]
     Timeout,
+}
+
+/// What the URI of a GOAWAY says to a person.
+fn whereto(uri: &[u8]) -> String {
+    if uri.is_empty() {
+        // MOQT-14 §9.4 [D14-GOAWAY-2]
+        return "its address stays the same".to_owned();
+    }
+    let uri: String = String::from_utf8_lossy(uri).chars().take(200).collect();
+    format!("its new address is {uri}")
 }
 
 /// A client's actors.

@@ -28,7 +28,7 @@ impl Subscriber {
     /// Fetches past objects of a track.
     ///
     /// # Errors
-    /// Why the relay could not be asked; what it answers comes from the [`Fetcher`].
+    /// Why the relay could not be asked, [`ClientError::AskedAway`] when it has said GOAWAY; what it answers comes from the [`Fetcher`].
     pub async fn fetch(
         &self,
         track: FullTrackName,
@@ -42,7 +42,7 @@ impl Subscriber {
     /// Fetches what came before the subscription, up to where it begins, by a joining FETCH. MOQT-14 §9.16.2
     ///
     /// # Errors
-    /// Why the relay could not be asked; what it answers comes from the [`Fetcher`].
+    /// Why the relay could not be asked, [`ClientError::AskedAway`] when it has said GOAWAY; what it answers comes from the [`Fetcher`].
     pub async fn join(&self, start: Start) -> Result<Fetcher, ClientError> {
         let nothing = || ClientError::Closed("nothing is subscribed".to_owned());
         let track = self.link().source().ok_or_else(nothing)?;
@@ -68,6 +68,11 @@ impl Subscriber {
             range,
             params: MessageParams::default(),
         };
-        Fetcher::start(self.link().session()?, fetch).await
+        let session = self.link().session()?;
+        // One that is under way goes on in its session; a new one is for the next. MOQT-14 §9.4 [D14-GOAWAY-1]
+        match self.link().asked_away_to() {
+            Some(uri) => Err(ClientError::AskedAway(uri)),
+            None => Fetcher::start(session, fetch).await,
+        }
     }
 }

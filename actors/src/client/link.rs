@@ -290,6 +290,11 @@ impl Link {
         Watch(self.shared.state.subscribe())
     }
 
+    /// Where the relay wants us to go, if it does; empty for where it is.
+    pub(super) fn asked_away_to(&self) -> Option<Bytes> {
+        self.shared.state.borrow().goaway.clone()
+    }
+
     /// Whether the relay wants us to go.
     pub(super) fn is_asked_away(&self) -> bool {
         self.shared.state.borrow().goaway.is_some()

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::message::{MessageParams, NamespaceRequest, RequestError, RequestId};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
-use laps_protocol::moqt::session::Command;
+use laps_protocol::moqt::session::{Command, CommandError};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -68,6 +68,8 @@ pub struct Watcher {
     /// Announcements, withdrawals and offers so far.
     heard: u64,
     rounds: u64,
+    /// Where the relay wants us to go.
+    leaving: Option<Bytes>,
     _actor: Addr<WatcherActor>,
 }
 
@@ -94,6 +96,7 @@ impl Watcher {
             answers: HashMap::new(),
             heard: 0,
             rounds: 0,
+            leaving: None,
             _actor: actor,
         };
         let established = async {
@@ -119,12 +122,14 @@ impl Watcher {
     /// The next change; first what is there already.
     ///
     /// # Errors
-    /// The end of the session.
+    /// The end of the session, or [`ClientError::AskedAway`]: a watcher does not move, since what it was told here may
+    /// not be so there.
     pub async fn next(&mut self) -> Result<Change, ClientError> {
         loop {
             if let Some(change) = self.ready.pop_front() {
                 return Ok(change);
             }
+            self.check()?;
             self.hear().await?;
         }
     }
@@ -142,7 +147,7 @@ impl Watcher {
     /// request is a watch of a prefix that nobody uses, because a relay that serves the first serves this one.
     ///
     /// # Errors
-    /// The end of the session, or silence of the relay.
+    /// The end of the session, silence of the relay, or [`ClientError::AskedAway`].
     pub async fn settled(&mut self) -> Result<(), ClientError> {
         loop {
             let before = self.heard;
@@ -187,6 +192,10 @@ impl Watcher {
         let request = Request(Command::SubscribeNamespace(request));
         match mailbox::ask(&self.node.session, request, ANSWER_DEADLINE).await {
             Ok(Ok(id)) => Ok(id),
+            Ok(Err(CommandError::GoingAway)) => loop {
+                self.check()?;
+                self.hear().await?;
+            },
             Ok(Err(error)) => Err(error.into()),
             Err(AskError::Deadline) => Err(ClientError::Timeout),
             Err(AskError::MailboxClosed) => {
@@ -195,6 +204,11 @@ impl Watcher {
                 Err(ClientError::Closed("the session ended".to_owned()))
             }
         }
+    }
+
+    fn check(&self) -> Result<(), ClientError> {
+        let asked = |uri: &Bytes| Err(ClientError::AskedAway(uri.clone()));
+        self.leaving.as_ref().map_or(Ok(()), asked)
     }
 
     async fn answered(&mut self, id: RequestId) -> Result<(), ClientError> {
@@ -221,10 +235,8 @@ impl Watcher {
             SessionNews::NamespaceOk(id) => drop(self.answers.insert(*id, Ok(()))),
             SessionNews::Rejected(id, _, error) => drop(self.answers.insert(*id, Err(error.clone()))),
             SessionNews::Listed(listed) => self.listed(listed),
-            SessionNews::Established(_)
-            | SessionNews::PublishOk(..)
-            | SessionNews::Subscribed(_)
-            | SessionNews::Goaway(_) => {}
+            SessionNews::Established(_) | SessionNews::PublishOk(..) | SessionNews::Subscribed(_) => {}
+            SessionNews::Goaway(uri) => self.leaving = Some(uri.clone()),
         }
         Ok(Some(news))
     }
