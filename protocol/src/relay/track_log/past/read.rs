@@ -191,7 +191,9 @@ impl TrackLog {
                     return Some((Past::Broken, false));
                 };
                 if *chunk < object.end_chunk() {
-                    let index = usize::try_from(chunk.checked_sub(object.first_chunk)?).ok();
+                    // None also when the window of a large object has moved on.
+                    let index = chunk.checked_sub(object.first_chunk);
+                    let index = index.and_then(|index| usize::try_from(index).ok());
                     let Some(bytes) = index.and_then(|index| object.chunks.get(index)) else {
                         return Some((Past::Broken, false));
                     };

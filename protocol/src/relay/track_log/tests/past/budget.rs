@@ -194,6 +194,25 @@ fn an_object_too_large_is_not_kept() {
     assert_eq!((log.bytes(), log.own_bytes()), (0, 0));
 }
 
+/// Whoever falls behind the window of a large object that is fetched does not get the rest of it without its middle.
+/// D14-FETCH-5 D14-DATA-18
+#[test]
+fn a_reader_that_falls_behind_the_window_is_told() {
+    let mut log = TrackLog::new(Limits {
+        max_object: 8,
+        ..Limits::default()
+    });
+    let mut cursor = up((0, 1), (0, 3));
+    log.fill_opened(KEY, range((0, 1), (0, 3)), GroupOrder::Ascending);
+    fill(&mut log, [fobj(0, 1, 12), fpay("abcd")]).unwrap();
+    assert_eq!(past_at(&log, t0(), &mut cursor), "0/1 abcd ..");
+    let mut late = up((0, 1), (0, 3));
+    assert!(matches!(log.read_past(t0(), &mut late), Past::Object { .. }));
+    fill(&mut log, [fpay("efgh"), fpay("ijkl"), fobj(0, 2, 1), fpay("z")]).unwrap();
+    assert_eq!(past_at(&log, t0(), &mut cursor), "efgh ijkl 0/2 z END");
+    assert_eq!(past_at(&log, t0(), &mut late), "BROKEN");
+}
+
 /// Groups of the past are bounded like live ones. D14-CACHE-6
 #[test]
 fn past_groups_are_bounded() {
