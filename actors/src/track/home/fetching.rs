@@ -114,6 +114,9 @@ impl TrackActor {
                 }
             }
         }
+        // One that was answered and has ended is not cancelled, and nothing more comes of it.
+        let Fetching { desk, fills, .. } = &mut self.fetching;
+        fills.retain(|fill, _| desk.is_open(*fill));
         if let Some(timer) = self.fetching.timer.take() {
             ctx.cancel_future(timer);
         }

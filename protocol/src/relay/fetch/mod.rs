@@ -167,7 +167,7 @@ impl FetchDesk {
         };
         reader.hungry = true;
         self.serve(now, log, key);
-        self.pace(now);
+        self.pace(now, log);
     }
 
     /// The reader wants nothing more.
@@ -229,6 +229,12 @@ impl FetchDesk {
         self.readers.is_empty()
     }
 
+    /// Something may still come of this fill: its answer, objects or its end.
+    #[must_use]
+    pub fn is_open(&self, fill: FillKey) -> bool {
+        self.fills.contains_key(&fill)
+    }
+
     /// Counters since it was made.
     #[must_use]
     pub const fn stats(&self) -> FetchStats {
@@ -245,7 +251,7 @@ impl FetchDesk {
         for key in hungry {
             self.serve(now, log, key);
         }
-        self.pace(now);
+        self.pace(now, log);
     }
 
     /// Gives a hungry reader what there is, or sees to it that something comes.
@@ -253,6 +259,7 @@ impl FetchDesk {
         let Some(reader) = self.readers.get_mut(&key).filter(|reader| reader.hungry) else {
             return;
         };
+        reader.blocked = false;
         let (chunks, stop) = reader.take(now, log, self.limits.batch_bytes);
         let then = match stop {
             Stop::End => Then::Done,
@@ -325,7 +332,11 @@ impl FetchDesk {
                 return;
             }
         }
-        if self.fills.values().any(|fill| fill.covers(place)) || self.fills.len() >= self.limits.max_fills {
+        if self.fills.values().any(|fill| fill.covers(place)) {
+            return;
+        }
+        if self.fills.len() >= self.limits.max_fills {
+            reader.blocked = true;
             return;
         }
         let fill = FillKey(self.next_fill);
@@ -349,8 +360,20 @@ impl FetchDesk {
         }
     }
 
-    /// Lets fills go on that a hungry reader waits for.
-    fn pace(&mut self, now: Instant) {
+    /// Lets fills go on that a hungry reader waits for. Where no more may be open, one that nobody waits for makes
+    /// room: a slow reader holds up nobody but itself.
+    fn pace(&mut self, now: Instant, log: &mut TrackLog) {
+        self.release(now);
+        while let Some(reader) = self.blocked()
+            && self.fills.len() >= self.limits.max_fills
+            && let Some(idle) = self.idle_fill()
+        {
+            self.give_up(log, idle);
+            self.serve(now, log, reader);
+        }
+    }
+
+    fn release(&mut self, now: Instant) {
         for (key, fill) in self.fills.iter_mut().filter(|(_, fill)| fill.held) {
             let wanted = |reader: &Reader| reader.hungry && fill.brings(reader.place());
             if self.readers.values().any(wanted) {
@@ -358,6 +381,33 @@ impl FetchDesk {
                 fill.alive(now.checked_add(self.limits.upstream));
                 self.outputs.push_back(Output::Take(*key));
             }
+        }
+    }
+
+    fn blocked(&self) -> Option<ReaderKey> {
+        let mut readers = self.readers.iter();
+        let (key, _) = readers.find(|(_, reader)| reader.hungry && reader.blocked)?;
+        Some(*key)
+    }
+
+    /// A fill that is held, which nobody waits for just now: its readers are slow, or it has gone past all of them and
+    /// what it brought is evicted. It can be made again; one that somebody is in the middle of an object of cannot.
+    fn idle_fill(&self) -> Option<FillKey> {
+        let needs = |fill: &Filling, reader: &Reader| {
+            let place = reader.place();
+            let inside = reader.cursor.inside_object() && fill.last == Some(place);
+            inside || (reader.hungry && fill.brings(place))
+        };
+        let idle = |fill: &Filling| fill.held && !self.readers.values().any(|reader| needs(fill, reader));
+        let mut fills = self.fills.iter();
+        let (key, _) = fills.find(|(_, fill)| idle(fill))?;
+        Some(*key)
+    }
+
+    fn give_up(&mut self, log: &mut TrackLog, key: FillKey) {
+        if self.fills.remove(&key).is_some() {
+            log.fill_closed(key, FillEnd::Broken);
+            self.outputs.push_back(Output::Cancel(key));
         }
     }
 
@@ -375,9 +425,7 @@ impl FetchDesk {
             .map(|(key, _)| *key)
             .collect();
         for key in unwanted {
-            self.fills.remove(&key);
-            log.fill_closed(key, FillEnd::Broken);
-            self.outputs.push_back(Output::Cancel(key));
+            self.give_up(log, key);
         }
     }
 }

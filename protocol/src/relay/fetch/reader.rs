@@ -84,6 +84,8 @@ pub(super) struct Reader {
     pub(super) hungry: bool,
     /// It waits for a live stream, within a bound.
     pub(super) live_wait: bool,
+    /// It waits for an upstream FETCH that may not be made while so many others are open.
+    pub(super) blocked: bool,
     /// When the FETCH came.
     opened: Instant,
     settled: Option<Settled>,
@@ -103,6 +105,7 @@ impl Reader {
             order,
             hungry: false,
             live_wait: false,
+            blocked: false,
             opened: now,
             settled,
             told: false,

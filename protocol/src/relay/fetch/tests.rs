@@ -305,6 +305,7 @@ fn readers_of_one_hole_share_one_fill_and_the_fastest_paces_it() {
     let (fill, hole) = asks[0];
     assert_eq!(hole, range((0, 0), (8, 0)));
     stage.fill(fill, (0, 0));
+    assert!(stage.desk.is_open(fill));
     // All had waited, so all got it; none has asked for more, so no more is taken.
     assert!(!stage.has(&Output::Take(fill)));
     stage.read_on(7);
@@ -312,6 +313,7 @@ fn readers_of_one_hole_share_one_fill_and_the_fastest_paces_it() {
     stage.fill(fill, (8, 1));
     stage.ok(fill, (8, 0));
     stage.end(fill, StreamEnd::Fin);
+    assert!(!stage.desk.is_open(fill));
     for reader in 1..=200 {
         stage.read_on(reader);
         assert_eq!(stage.got(reader), [(0, 0), (8, 1), (9, 0)], "{reader}");
@@ -680,4 +682,78 @@ fn descending_holes_are_filled_in_that_order() {
         stage.outputs
     );
     assert_eq!(stage.then(1), Some(Then::Done));
+}
+
+/// A reader that takes its time holds up nobody but itself: what it would have next makes room for what somebody waits
+/// for, and is asked for again. D14-FETCH-20
+#[test]
+fn a_slow_reader_does_not_keep_others_from_asking() {
+    let mut stage = Stage::new(FetchLimits {
+        max_fills: 1,
+        ..FetchLimits::default()
+    });
+    stage.group(9, 1);
+    for (reader, group) in [(1, 3), (2, 5)] {
+        stage
+            .open_reader(reader, Standing::Live, range((group, 0), (group, 3)), UP)
+            .unwrap();
+        stage.read_on(reader);
+    }
+    let first = stage.asks()[0].0;
+    // As long as somebody waits for it, it is not given up.
+    assert_eq!(stage.asks().len(), 1);
+    assert!(!stage.has(&Output::Cancel(first)));
+    stage.fill(first, (3, 0));
+    assert_eq!(stage.got(1), [(3, 0)]);
+    assert!(stage.has(&Output::Cancel(first)));
+    let (second, hole) = stage.asks()[1];
+    assert_eq!(hole, range((5, 0), (5, 3)));
+    stage.read_on(1);
+    assert_eq!(stage.asks().len(), 2);
+    stage.fill(second, (5, 0));
+    // Both go on, in turn.
+    let (third, hole) = stage.asks()[2];
+    assert_eq!(hole, range((3, 1), (3, 3)));
+    assert!(stage.has(&Output::Cancel(second)));
+    stage.ok(third, (3, 3));
+    stage.end(third, StreamEnd::Fin);
+    assert_eq!(stage.then(1), Some(Then::Done));
+    stage.read_on(2);
+    assert_eq!(stage.asks()[3].1, range((5, 1), (5, 3)));
+}
+
+/// What somebody is in the middle of an object of cannot be made again. D14-FETCH-20
+#[test]
+fn a_fill_is_not_given_up_inside_an_object_that_somebody_reads() {
+    let mut stage = Stage::new(FetchLimits {
+        max_fills: 1,
+        ..FetchLimits::default()
+    });
+    stage.group(9, 1);
+    for (reader, group) in [(1, 3), (2, 5)] {
+        stage
+            .open_reader(reader, Standing::Live, range((group, 0), (group, 3)), UP)
+            .unwrap();
+        stage.read_on(reader);
+    }
+    let (fill, _) = stage.asks()[0];
+    let header = FetchObjectHeader {
+        location: at(3, 0),
+        subgroup: 0,
+        priority: 128,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload_len: 8,
+    };
+    let half = Bytes::from_static(b"half");
+    let chunks = vec![Fill::Object(header), Fill::Payload(half.clone())];
+    stage.desk.filled(stage.now, &mut stage.log, fill, chunks);
+    stage.drain();
+    assert_eq!(stage.got(1), [(3, 0)]);
+    assert_eq!(stage.asks().len(), 1);
+    stage.read_on(1);
+    let rest = vec![Fill::Payload(half)];
+    stage.desk.filled(stage.now, &mut stage.log, fill, rest);
+    stage.drain();
+    assert_eq!(stage.asks()[1].1, range((5, 0), (5, 3)));
 }
