@@ -278,7 +278,7 @@ impl FetchDesk {
         reader.hungry = false;
         let batch = Batch {
             chunks,
-            settled: reader.settle(&then),
+            settled: reader.settle(&then, log),
             then,
         };
         if batch.then != Then::More {

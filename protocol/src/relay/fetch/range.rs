@@ -1,6 +1,6 @@
 //! Where the response to a FETCH ends, and which ranges are refused at once.
 
-use crate::moqt::location::Location;
+use crate::moqt::location::{GroupId, Location};
 use crate::moqt::message::RequestErrorReason;
 use crate::relay::track_log::{PastRange, TrackLog};
 
@@ -65,6 +65,26 @@ pub fn resolve(log: &TrackLog, standing: Standing, range: PastRange) -> Result<R
         range,
         settled: Some(settled),
     })
+}
+
+/// Where a response ends when all of `range` turned out to be known: with the last object that is published, if that
+/// lies before the end that was asked for. MOQT-14 §9.17 [D14-FETCH-9]
+pub(super) fn settled_by(log: &TrackLog, range: PastRange) -> Settled {
+    let end = log
+        .last_published()
+        .filter(|last| *last >= range.start)
+        .map(|last| Location::new(last.group, last.object.saturating_add(1)))
+        .filter(|after| range.contains(*after) && !is_rest_of(range.end, after.group))
+        .unwrap_or(range.end);
+    Settled {
+        end,
+        end_of_track: log.track_end().is_some_and(|last| range.contains(last)),
+    }
+}
+
+/// Whether an end on the wire means all of `group`.
+const fn is_rest_of(end: Location, group: GroupId) -> bool {
+    end.object == 0 && end.group == group
 }
 
 /// Whether a group is known to end right before `after`.

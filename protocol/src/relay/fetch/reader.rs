@@ -1,6 +1,6 @@
 //! One downstream FETCH: its place in the track, and what it waits for.
 
-use super::range::Settled;
+use super::range::{self, Settled};
 use crate::moqt::location::Location;
 use crate::moqt::message::{GroupOrder, RequestErrorReason};
 use crate::moqt::object::FetchObjectHeader;
@@ -189,13 +189,10 @@ impl Reader {
     }
 
     /// What is told with the next batch: once.
-    pub(super) fn settle(&mut self, then: &Then) -> Option<Settled> {
+    pub(super) fn settle(&mut self, then: &Then, log: &TrackLog) -> Option<Settled> {
         if *then == Then::Done && self.settled.is_none() {
             // Everything up to the end that was asked for turned out to be known.
-            self.settled = Some(Settled {
-                end: self.cursor.range().end,
-                end_of_track: false,
-            });
+            self.settled = Some(range::settled_by(log, self.cursor.range()));
         }
         if self.told {
             return None;

@@ -757,3 +757,45 @@ fn a_fill_is_not_given_up_inside_an_object_that_somebody_reads() {
     stage.drain();
     assert_eq!(stage.asks()[1].1, range((5, 0), (5, 3)));
 }
+
+/// Without a subscription the end of the track may turn out while it is read. D14-FETCH-9 D14-FETCH-10
+#[test]
+fn a_response_past_the_end_of_the_track_ends_there() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage
+        .open_reader(1, Standing::Idle, range((2, 0), (7, 5)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let open = stage.open(2, false);
+    stage.object(open, at(2, 0));
+    let header = ObjectHeader {
+        id: 1,
+        status: ObjectStatus::EndOfTrack,
+        extensions: Bytes::new(),
+        payload_len: 0,
+    };
+    stage.append(Append::ObjectStarted { stream: open, header });
+    stage.read_on(1);
+    assert_eq!(stage.then(1), Some(Then::Done));
+    let settled = stage.settled[&ReaderKey(1)];
+    assert_eq!((settled.end, settled.end_of_track), (at(2, 2), true));
+}
+
+/// The same, when only the group is over. D14-FETCH-9 D14-FETCH-10
+#[test]
+fn a_response_past_the_last_object_ends_there() {
+    let mut stage = Stage::new(FetchLimits::default());
+    for (reader, end) in [(1, (2, 9)), (2, (2, 0)), (3, (2, 2)), (4, (2, 3))] {
+        stage
+            .open_reader(reader, Standing::Idle, range((2, 0), end), UP)
+            .unwrap();
+        stage.read_on(reader);
+    }
+    stage.group(2, 3);
+    for (reader, end) in [(1, (2, 3)), (2, (2, 0)), (3, (2, 2)), (4, (2, 3))] {
+        stage.read_on(reader);
+        assert_eq!(stage.then(reader), Some(Then::Done));
+        let settled = stage.settled[&ReaderKey(reader)];
+        assert_eq!((settled.end, settled.end_of_track), (at(end.0, end.1), false));
+    }
+}

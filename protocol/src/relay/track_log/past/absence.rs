@@ -58,8 +58,13 @@ impl TrackLog {
         self.absent_until(hole.start).is_some()
     }
 
+    /// The last place that is known to be published, whether it came live, by FETCH, or is only known of.
+    pub(in crate::relay) fn last_published(&self) -> Option<Location> {
+        self.largest.max(self.top).max(self.track_end())
+    }
+
     /// The first place at which nothing may stand any more, whoever said so.
-    pub(in crate::relay::track_log) fn track_end(&self) -> Option<Location> {
+    pub(in crate::relay) fn track_end(&self) -> Option<Location> {
         match (self.end, self.past.end) {
             (Some(live), Some(past)) => Some(live.min(past)),
             (live, past) => live.or(past),
