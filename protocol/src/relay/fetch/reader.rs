@@ -86,6 +86,8 @@ pub(super) struct Reader {
     pub(super) live_wait: bool,
     /// It waits for an upstream FETCH that may not be made while so many others are open.
     pub(super) blocked: bool,
+    /// The largest place that was given.
+    highest: Option<Location>,
     /// When the FETCH came.
     opened: Instant,
     settled: Option<Settled>,
@@ -106,6 +108,7 @@ impl Reader {
             hungry: false,
             live_wait: false,
             blocked: false,
+            highest: None,
             opened: now,
             settled,
             told: false,
@@ -129,6 +132,7 @@ impl Reader {
                 Past::Object { header, at } => {
                     bytes += header.extensions.len();
                     let cached = at < self.opened;
+                    self.highest = self.highest.max(Some(header.location));
                     chunks.push(Chunk::Object { header, cached });
                 }
                 Past::Payload(payload) => {
@@ -183,7 +187,15 @@ impl Reader {
     }
 
     /// The response ends at `settled`, which is not behind what was asked for.
-    pub(super) fn settles(&mut self, settled: Settled) {
+    ///
+    /// MOQT-14 §9.17 [D14-FETCH-9]: what was given already is part of it. It may have come live after the publisher
+    /// looked, and all before it is known.
+    pub(super) fn settles(&mut self, mut settled: Settled) {
+        if let Some(last) = self.highest
+            && PastRange::new(Location::ZERO, settled.end).is_none_or(|range| !range.contains(last))
+        {
+            settled.end = Location::new(last.group, last.object.saturating_add(1));
+        }
         self.cursor.truncate(settled.end);
         self.settled = Some(settled);
     }

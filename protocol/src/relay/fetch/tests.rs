@@ -799,3 +799,47 @@ fn a_response_past_the_last_object_ends_there() {
         assert_eq!((settled.end, settled.end_of_track), (at(end.0, end.1), false));
     }
 }
+
+/// What was given before FETCH_OK came lies before its End. D14-FETCH-9
+#[test]
+fn the_end_covers_what_came_live_meanwhile() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage
+        .open_reader(1, Standing::Idle, range((2, 0), (9, 0)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let (fill, _) = stage.asks()[0];
+    stage.fill(fill, (2, 0));
+    let open = stage.open(2, false);
+    stage.object(open, at(2, 1));
+    stage.object(open, at(2, 2));
+    stage.read_on(1);
+    assert_eq!(stage.got(1), [(2, 0), (2, 1), (2, 2)]);
+    stage.ok(fill, (2, 1));
+    stage.read_on(1);
+    assert_eq!(stage.then(1), Some(Then::Done));
+    assert_eq!(stage.settled[&ReaderKey(1)].end, at(2, 3));
+}
+
+/// A refusal may be older than what is known. D14-FETCH-7
+#[test]
+fn a_range_that_was_invalid_is_asked_for_again() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage
+        .open_reader(1, Standing::Idle, range((2, 0), (2, 3)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let (fill, _) = stage.asks()[0];
+    stage.group(3, 1);
+    let refused = RequestErrorReason::InvalidRange;
+    stage.desk.refused(stage.now, &mut stage.log, fill, refused);
+    stage.drain();
+    assert_eq!(stage.then(1), None);
+    let (fill, hole) = stage.asks()[1];
+    assert_eq!(hole, range((2, 0), (2, 3)));
+    stage.fill(fill, (2, 0));
+    stage.ok(fill, (2, 3));
+    stage.end(fill, StreamEnd::Fin);
+    stage.read_on(1);
+    assert_eq!(stage.then(1), Some(Then::Done));
+}

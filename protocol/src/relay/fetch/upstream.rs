@@ -43,6 +43,11 @@ impl FetchDesk {
             log.absent(range);
         } else if reason == RequestErrorReason::InvalidRange && self.ends_before(range) {
             // MOQT-14 §9.16.3 [D14-FETCH-7]: the hole begins behind the Largest Object, and the response ends before it.
+        } else if reason == RequestErrorReason::InvalidRange
+            && log.last_published().is_some_and(|last| last >= range.start)
+        {
+            // It was true when it was said; more is published since, so it is asked again.
+            self.missed(now, range);
         } else if log.assume_finished(range) {
             self.outputs.push_back(Output::AssumedFinished(range));
         } else {
