@@ -25,7 +25,11 @@ mod tests {
     /// D14-CLOSE-1 D14-CLOSE-2 D14-CLOSE-3 D14-CLOSE-5 D14-CLOSE-7 D14-SUB-2 D14-SUB-5 D14-SUB-6 D14-SUB-17 D14-SUB-18
     /// D14-SUB-19 D14-SUB-20 D14-SUB-21 D14-DATA-16 D14-DATA-20 D14-DATA-21 D14-PUB-1 D14-MAL-2 D14-CACHE-6
     ///
-    /// No object lost that was not reset, none duplicated, none outside the range or after the end of the track.
+    /// D14-FETCH-1 D14-FETCH-4 D14-FETCH-5 D14-FETCH-6 D14-FETCH-7 D14-FETCH-8 D14-FETCH-9 D14-FETCH-12 D14-FETCH-15
+    /// D14-FETCH-16 D14-FETCH-18 D14-FETCH-20 D14-CACHE-1 D14-CACHE-7
+    ///
+    /// No object lost that was not reset, none duplicated, none outside the range or after the end of the track; and of
+    /// the past everything or an error, in order and once, joined to what follows.
     #[test]
     fn objects_come_once_or_their_stream_is_reset() {
         let total = RefCell::new(BTreeMap::<&'static str, u64>::new());
@@ -49,7 +53,7 @@ mod tests {
         eprintln!("{total:?}");
         // Runs in which nothing happens would prove nothing.
         let alone = std::env::var_os("LAPS_SEED").is_some() || std::env::var_os("LAPS_SEEDS").is_some();
-        let rare: Vec<_> = total.iter().filter(|(_, n)| **n < 20).collect();
+        let rare: Vec<_> = total.iter().filter(|(_, n)| **n < 10).collect();
         assert!(rare.is_empty() || alone, "hardly ever happened: {rare:?}");
     }
 
@@ -66,6 +70,18 @@ mod tests {
             Skips,
             EarlyDone,
             Miscounts,
+            FetchFinForFailure,
+            FetchResetIsFin,
+            FetchGapNotAsked,
+            FetchFillOff,
+            FetchEndOff,
+            FetchOverlaps,
+            FetchCancelIgnored,
+            FetchWrongOrder,
+            FetchSkips,
+            FetchRepeats,
+            FetchNeverOk,
+            FetchUnbounded,
         ] {
             let found = (0..ENOUGH).find_map(|seed| {
                 let (fault, _) = World::new(seed, sabotage, false).run().err()?;

@@ -93,6 +93,7 @@ impl World {
                     self.update(conn, sub, &update);
                 }
             }
+            Event::PeerFetch(..) | Event::PeerFetchCancel(_) => self.relay_hears_fetch(conn, event),
             Event::PeerUnsubscribe(request) => {
                 self.relay
                     .waiting
@@ -313,6 +314,7 @@ impl World {
 
     pub(crate) fn look_all(&mut self, conn: usize) {
         (0..self.conns[conn].subs.len()).for_each(|number| self.look(conn, number));
+        self.drive_all(conn);
     }
 
     /// Takes what is new in the log.
@@ -587,6 +589,10 @@ impl World {
 
     /// The subscriber refuses a stream: that one ends, and nothing else. MOQT-14 §10.4.3 [D14-CLOSE-7]
     pub(crate) fn stopped(&mut self, conn: usize, stream: StreamId) {
+        if self.conns[conn].fetch_streams.contains_key(&stream) {
+            self.fetch_stopped(conn, stream);
+            return;
+        }
         let Some(&number) = self.conns[conn].owners.get(&stream) else {
             return;
         };

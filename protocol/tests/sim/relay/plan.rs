@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::SubscribeFilter;
+use laps_protocol::moqt::message::{GroupOrder, GroupOrderRequest, SubscribeFilter};
 use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupIdMode};
+use laps_protocol::relay::fetch::FetchLimits;
 use laps_protocol::relay::track_log::{Limits, StreamEnd};
 use laps_protocol::sim::{Rng, Weather};
 use std::collections::BTreeMap;
@@ -61,12 +62,58 @@ pub(crate) enum Whim {
     Resubscribe,
     /// Refuses the newest stream.
     Stop,
+    /// Asks for some of the past.
+    Fetch(Span, GroupOrderRequest),
+    /// Gives a fetch up, or refuses its stream.
+    CancelFetch,
+    StopFetch,
 }
+
+/// Where a range of the past lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    Inside,
+    Across,
+    Beyond,
+    Inverted,
+    One,
+    Empty,
+    All,
+}
+
+/// A FETCH that is sent in one breath with SUBSCRIBE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Join {
+    Relative(u64),
+    Absolute(u64),
+}
+
+/// How the publisher answers FETCH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// As it should.
+    Good,
+    /// Late, broken off, refused, or not at all.
+    Bad,
+    /// It cannot.
+    Unable,
+}
+
+impl Object {
+    /// Made to break the rules.
+    pub(crate) const fn is_rogue(&self) -> bool {
+        self.subgroup == ROGUE
+    }
+}
+
+/// The subgroup of an object that should not be.
+const ROGUE: u64 = 77;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
     pub(crate) joins_ms: u64,
     pub(crate) filter: SubscribeFilter,
+    pub(crate) past: Option<(Join, GroupOrderRequest)>,
     pub(crate) forward: bool,
     pub(crate) weather: Weather,
     pub(crate) window: usize,
@@ -88,8 +135,21 @@ pub(crate) struct Plan {
     pub(crate) finale: Finale,
     pub(crate) at_once: usize,
     pub(crate) pace_ms: u64,
+    /// How long the track goes on when everything is written.
+    pub(crate) lingers_ms: u64,
+    /// No gaps, and nothing cut short.
+    is_plain: bool,
+    /// Fetches by a subscriber before anybody subscribed.
+    pub(crate) early: Vec<(usize, u64, Span, GroupOrderRequest)>,
     pub(crate) weather: Weather,
     pub(crate) limits: Limits,
+    pub(crate) is_tight: bool,
+    /// The last object that was made before anybody subscribed.
+    pub(crate) made: Option<Location>,
+    pub(crate) manners: Manners,
+    /// The publisher remembers nothing of the groups before this one.
+    pub(crate) forgets: u64,
+    pub(crate) desk: FetchLimits,
     pub(crate) listeners: Vec<Listener>,
 }
 
@@ -115,21 +175,66 @@ impl Plan {
             },
             at_once: usize(1 + rng.below(5)),
             pace_ms: 1 + rng.below(12),
+            lingers_ms: if rng.one_in(2) { rng.below(2 * TRACK_MS) } else { 0 },
+            is_plain: rng.one_in(4),
+            early: Vec::new(),
             weather: weather(rng, false),
             limits: limits(rng, is_tight),
+            is_tight,
+            made: None,
+            manners: match rng.below(8) {
+                0 => Manners::Unable,
+                1..=3 => Manners::Bad,
+                _ => Manners::Good,
+            },
+            forgets: 0,
+            desk: FetchLimits::default(),
             listeners: Vec::new(),
         };
+        // Only of such tracks can be said where groups end when nobody can be asked.
+        plan.is_plain |= plan.manners == Manners::Unable;
         let first = rng.below(3);
         let groups = 2 + rng.below(6);
         for group in first..first + groups {
             plan.add_group(rng, group, group + 1 == first + groups);
         }
+        plan.forget_some(rng, first, groups);
+        plan.desk = desk(rng, plan.manners);
         if plan.is_rogue {
             plan.add_rogue();
         }
         let listeners = 2 + rng.below(4);
         plan.listeners = (0..listeners).map(|_| listener(rng, first)).collect();
+        if rng.one_in(8) {
+            plan.listeners
+                .iter_mut()
+                .for_each(|listener| listener.joins_ms += 250);
+            for _ in 0..=rng.below(3) {
+                let conn = usize(rng.below(listeners));
+                let span = [Span::All, Span::Inside, Span::Across][usize(rng.below(3))];
+                plan.early.push((conn, rng.below(150), span, order(rng)));
+            }
+        }
         plan
+    }
+
+    /// The first groups were made before anybody subscribed, and may be forgotten.
+    fn forget_some(&mut self, rng: &mut Rng, first: u64, groups: u64) {
+        let past = match self.manners {
+            Manners::Unable if rng.one_in(2) => 0,
+            _ => rng.below(4).min(groups - 1),
+        };
+        let live = first + past;
+        self.attempts.retain(|attempt| attempt.header.group >= live);
+        self.sends.retain(|at| at.group >= live);
+        self.made = self
+            .objects
+            .range(..Location::new(live, 0))
+            .next_back()
+            .map(|(at, _)| *at);
+        if rng.one_in(6) {
+            self.forgets = first + rng.below(past + 2);
+        }
     }
 
     fn add_group(&mut self, rng: &mut Rng, group: u64, is_last: bool) {
@@ -139,12 +244,12 @@ impl Plan {
         let mut members = BTreeMap::<u64, Vec<u64>>::new();
         let mut id = 0;
         for k in 0..count {
-            if k > 0 && rng.one_in(8) {
+            if k > 0 && rng.one_in(8) && !self.is_plain {
                 id += 1 + rng.below(3);
             }
             let subgroup = if k == 0 { 0 } else { rng.below(subgroups) };
             members.entry(subgroup).or_default().push(id);
-            let absent = k > 0 && rng.one_in(15) && !self.datagrams;
+            let absent = k > 0 && rng.one_in(15) && !self.datagrams && !self.is_plain;
             self.add_object(rng, Location::new(group, id), absent, has_extensions);
             id += 1;
         }
@@ -245,6 +350,7 @@ impl Plan {
         let cut = usize(rng.below(bytes.len() as u64 + 1));
         let cut_short = Attempt { cut, ..whole.clone() };
         match rng.below(10) {
+            _ if self.is_plain => self.attempts.push(whole),
             0..=5 => self.attempts.push(whole),
             6 => {
                 let end = Some(code(rng));
@@ -316,7 +422,7 @@ impl Plan {
         };
         let at = Location::new(last.group, last.object + 3);
         let mut object = bare(at.object, ObjectStatus::Normal);
-        object.subgroup = 77;
+        object.subgroup = ROGUE;
         object.payload = Bytes::from_static(b"beyond");
         object.header.payload_len = 6;
         self.objects.insert(at, object);
@@ -324,12 +430,12 @@ impl Plan {
             header: SubgroupHeader {
                 alias: 0,
                 group: at.group,
-                subgroup: SubgroupIdMode::Explicit(77),
+                subgroup: SubgroupIdMode::Explicit(ROGUE),
                 priority: 0,
                 has_extensions: false,
                 end_of_group: false,
             },
-            subgroup: 77,
+            subgroup: ROGUE,
             ids: vec![at.object],
             cut: usize::MAX,
             end: Some(StreamEnd::Fin),
@@ -401,6 +507,52 @@ fn weather(rng: &mut Rng, may_be_slow: bool) -> Weather {
     }
 }
 
+fn desk(rng: &mut Rng, manners: Manners) -> FetchLimits {
+    FetchLimits {
+        wait: Duration::from_millis(100 + rng.below(500)),
+        upstream: match manners {
+            Manners::Good => Duration::from_secs(20),
+            _ => Duration::from_millis(400 + rng.below(2000)),
+        },
+        max_fills: usize(1 + rng.below(4)),
+        max_readers: if rng.one_in(8) { 2 } else { 100 },
+        batch_bytes: usize(1 + rng.below(4000)),
+    }
+}
+
+fn order(rng: &mut Rng) -> GroupOrderRequest {
+    match rng.below(3) {
+        0 => GroupOrderRequest::Publisher,
+        1 => GroupOrderRequest::Fixed(GroupOrder::Ascending),
+        _ => GroupOrderRequest::Fixed(GroupOrder::Descending),
+    }
+}
+
+/// Fetches at any time of the track's life, and perhaps soon given up.
+fn fetches(rng: &mut Rng, whims: &mut Vec<(u64, Whim)>) {
+    for _ in 0..rng.below(4) {
+        let span = match rng.below(10) {
+            0..=2 => Span::Inside,
+            3 | 4 => Span::Across,
+            5 => Span::Beyond,
+            6 => Span::One,
+            7 if rng.one_in(2) => Span::Inverted,
+            7 => Span::Empty,
+            _ => Span::All,
+        };
+        let at = rng.below(TRACK_MS / 2);
+        whims.push((at, Whim::Fetch(span, order(rng))));
+        if rng.one_in(4) {
+            let whim = if rng.one_in(4) {
+                Whim::StopFetch
+            } else {
+                Whim::CancelFetch
+            };
+            whims.push((at + rng.below(200), whim));
+        }
+    }
+}
+
 fn listener(rng: &mut Rng, first: u64) -> Listener {
     let start = Location::new(first + rng.below(4), rng.below(6));
     let mut whims = Vec::new();
@@ -418,7 +570,16 @@ fn listener(rng: &mut Rng, first: u64) -> Listener {
         };
         whims.push((rng.below(2 * TRACK_MS), whim));
     }
+    fetches(rng, &mut whims);
+    let past = rng.one_in(2).then(|| match rng.below(3) {
+        0 => Join::Absolute(rng.below(4)),
+        groups => Join::Relative(groups - 1 + rng.below(2)),
+    });
+    if past.is_some() && rng.one_in(6) {
+        whims.push((rng.below(100), Whim::CancelFetch));
+    }
     Listener {
+        past: past.map(|past| (past, order(rng))),
         joins_ms: if rng.one_in(3) { 0 } else { rng.below(TRACK_MS) },
         filter: match rng.below(6) {
             0 => SubscribeFilter::NextGroupStart,

@@ -1,5 +1,6 @@
 //! The publisher: accepts one subscription and writes its track.
 
+use super::archive::Archived;
 use super::plan::{Attempt, Finale};
 use super::world::{Timer, World};
 use crate::common::{C, subscribe_ok};
@@ -13,7 +14,7 @@ use laps_protocol::moqt::session::{Command, Event};
 use laps_protocol::relay::track_log::StreamEnd;
 use laps_protocol::sim::StreamId;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub(crate) struct Publisher {
@@ -24,7 +25,13 @@ pub(crate) struct Publisher {
     writing: BTreeMap<StreamId, Writing>,
     /// Silent streams, which stay open to the end.
     silent: Vec<StreamId>,
+    /// The largest place that it wrote.
+    pub(crate) made: Option<Location>,
+    /// Fetches that it answers.
+    pub(crate) archived: BTreeMap<RequestId, Archived>,
     opened: u64,
+    /// When everything was written.
+    written_out: Option<Instant>,
     writes: u64,
     /// What each stream was to carry.
     pub(crate) attempts: BTreeMap<StreamId, Attempt>,
@@ -35,7 +42,20 @@ struct Writing {
     group: u64,
     subgroup: u64,
     rest: Bytes,
+    /// Where each object ends, and what was written.
+    ends: VecDeque<(usize, Location)>,
+    written: usize,
     end: Option<StreamEnd>,
+}
+
+impl Publisher {
+    /// `made` is the last object that it made before anybody asked.
+    pub(crate) fn new(made: Option<Location>) -> Self {
+        Self {
+            made,
+            ..Self::default()
+        }
+    }
 }
 
 impl World {
@@ -50,10 +70,12 @@ impl World {
                 self.say(
                     None,
                     C,
-                    Command::AcceptSubscribe(request, subscribe_ok(alias, None)),
+                    Command::AcceptSubscribe(request, subscribe_ok(alias, self.publisher.made)),
                 );
                 self.after(Duration::ZERO, Timer::Publish);
             }
+            Event::PeerFetch(request, fetch) => self.archive_hears(request, &fetch),
+            Event::PeerFetchCancel(request) => self.archive_cancelled(request),
             Event::PeerUnsubscribe(_) => self.publisher.request = None,
             _ => {}
         }
@@ -89,6 +111,7 @@ impl World {
     }
 
     fn send_datagram(&mut self, at: Location) {
+        self.publisher.made = self.publisher.made.max(Some(at));
         let object = &self.plan.objects[&at];
         let datagram = DatagramObject {
             alias: self.publisher.alias,
@@ -124,7 +147,7 @@ impl World {
         let Some(attempt) = publisher.queue.pop_front() else {
             return false;
         };
-        let (mut bytes, _) = self.plan.encode(&attempt, publisher.alias);
+        let (mut bytes, ends) = self.plan.encode(&attempt, publisher.alias);
         bytes.truncate(attempt.cut);
         let Some(stream) = self.uplink.open() else {
             return false;
@@ -134,6 +157,16 @@ impl World {
             group: attempt.header.group,
             subgroup: attempt.subgroup,
             rest: bytes,
+            ends: ends
+                .into_iter()
+                .zip(
+                    attempt
+                        .ids
+                        .iter()
+                        .map(|id| Location::new(attempt.header.group, *id)),
+                )
+                .collect(),
+            written: 0,
             end: attempt.end,
         };
         publisher.writing.insert(stream, writing);
@@ -152,6 +185,19 @@ impl World {
         let size = usize::try_from(1 + self.rng.below(600)).unwrap();
         let piece = writing.rest.split_to(size.min(writing.rest.len()));
         let end = writing.rest.is_empty().then_some(writing.end);
+        writing.written += piece.len();
+        // An object is made when its first byte is written.
+        let mut begun = 0;
+        while writing.written > begun
+            && let Some((ends, at)) = writing.ends.front().copied()
+        {
+            self.publisher.made = self.publisher.made.max(Some(at));
+            if writing.written < ends {
+                break;
+            }
+            writing.ends.pop_front();
+            begun = ends;
+        }
         let now = self.now;
         self.uplink.write(now, stream, piece);
         if let Some(end) = end {
@@ -177,7 +223,9 @@ impl World {
         for stream in std::mem::take(&mut self.publisher.silent) {
             self.reset_upstream(stream, ResetCode::Cancelled);
         }
-        if self.uplink.open_streams() > 0 || self.uplink.datagrams() > 0 {
+        let since = *self.publisher.written_out.get_or_insert(self.now);
+        let lingers = self.now < since + Duration::from_millis(self.plan.lingers_ms);
+        if lingers || self.uplink.open_streams() > 0 || self.uplink.datagrams() > 0 {
             self.after(Duration::from_millis(20), Timer::Publish);
             return;
         }

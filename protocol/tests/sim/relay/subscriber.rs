@@ -1,6 +1,6 @@
 //! A subscriber: asks, listens, changes its mind, and compares what comes with what was published.
 
-use super::plan::Whim;
+use super::plan::{Join, Whim};
 use super::truth::Got;
 use super::world::{Timer, World};
 use crate::common::{C, subscribe};
@@ -9,7 +9,9 @@ use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{MessageParams, Subscribe, SubscribeUpdate};
+use laps_protocol::moqt::message::{
+    FetchRange, MessageParams, RequestKind, Subscribe, SubscribeFilter, SubscribeUpdate,
+};
 use laps_protocol::moqt::object::SubgroupHeader;
 use laps_protocol::moqt::session::{Command, Event};
 use laps_protocol::sim::{Delivery, StreamId};
@@ -28,12 +30,22 @@ impl World {
             return;
         }
         let listener = &self.plan.listeners[conn];
+        let past = listener
+            .past
+            .filter(|_| listener.filter == SubscribeFilter::LargestObject);
         let ask = Subscribe {
             forward: listener.forward,
             ..subscribe(0, listener.filter)
         };
         self.conns[conn].range = None;
         self.conns[conn].asked = self.say(Some(conn), C, Command::Subscribe(ask));
+        if let (Some(subscription), Some((join, order))) = (self.conns[conn].asked, past) {
+            let range = match join {
+                Join::Relative(groups) => FetchRange::RelativeJoining { subscription, groups },
+                Join::Absolute(group) => FetchRange::AbsoluteJoining { subscription, group },
+            };
+            self.fetch_past(conn, range, order);
+        }
     }
 
     pub(crate) fn subscriber_hears(&mut self, conn: usize, event: Event) {
@@ -45,6 +57,10 @@ impl World {
                 if me.asked == Some(request) {
                     me.range = truth.map(|truth| (truth.filter, forward));
                 }
+            }
+            Event::FetchOk(request, ok) => self.fetch_answered(conn, request, |truth| truth.ok.push(ok)),
+            Event::Rejected(request, RequestKind::Fetch, error) => {
+                self.fetch_answered(conn, request, |truth| truth.err.push(error.reason));
             }
             Event::Rejected(..) => self.conns[conn].asked = None,
             Event::PublishDone(request, done) => {
@@ -89,6 +105,9 @@ impl World {
             }
             (Whim::Resume, Some(_), Some((range, _))) => self.change(conn, range, true),
             (Whim::Stop, ..) => self.stop_one(conn),
+            (Whim::Fetch(span, order), ..) => self.fetch_span(conn, span, order),
+            (Whim::CancelFetch, ..) => self.cancel_fetch(conn),
+            (Whim::StopFetch, ..) => self.stop_fetch(conn),
             _ => {}
         }
     }
@@ -133,6 +152,14 @@ impl World {
     /// Something came over a subscriber's connection, or back.
     pub(crate) fn deliver(&mut self, conn: usize, delivery: Delivery) {
         match delivery {
+            Delivery::Bytes(stream, bytes) if self.conns[conn].fetch_streams.contains_key(&stream) => {
+                self.fetched_bytes(conn, stream, bytes);
+            }
+            Delivery::Fin(stream) | Delivery::Reset(stream, _)
+                if self.conns[conn].fetch_streams.contains_key(&stream) =>
+            {
+                self.fetched_end(conn, stream, matches!(delivery, Delivery::Fin(_)));
+            }
             Delivery::Bytes(stream, bytes) => {
                 let me = &mut self.conns[conn];
                 if me.truths[me.owners[&stream]].streams[&stream].stopped {

@@ -1,10 +1,11 @@
 //! What happened, as somebody sees who sees everything.
 
+use laps_protocol::moqt::data::StreamReader;
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::RequestId;
-use laps_protocol::moqt::object::ObjectHeader;
-use laps_protocol::relay::track_log::StreamEnd;
+use laps_protocol::moqt::message::{FetchOk, GroupOrder, RequestErrorReason, RequestId};
+use laps_protocol::moqt::object::{FetchObjectHeader, ObjectHeader};
+use laps_protocol::relay::track_log::{PastRange, StreamEnd};
 use laps_protocol::sim::StreamId;
 use std::collections::BTreeMap;
 
@@ -70,6 +71,8 @@ pub(crate) struct SubTruth {
     pub(crate) alias: u64,
     /// Times during which objects were forwarded.
     pub(crate) epochs: Vec<(Tick, Option<Tick>)>,
+    /// Where it began.
+    pub(crate) began: Location,
     pub(crate) filter: ResolvedFilter,
     pub(crate) streams: BTreeMap<StreamId, StreamTruth>,
     pub(crate) datagrams: BTreeMap<Location, u32>,
@@ -122,6 +125,7 @@ impl SubTruth {
             request,
             alias,
             epochs,
+            began: filter.start,
             filter,
             streams: BTreeMap::new(),
             datagrams: BTreeMap::new(),
@@ -138,5 +142,53 @@ impl SubTruth {
         self.epochs
             .iter()
             .position(|(on, off)| tick > *on && off.is_none_or(|off| tick <= off))
+    }
+}
+
+/// One FETCH of a subscriber.
+#[derive(Debug)]
+pub(crate) struct FetchTruth {
+    /// The subscription that it joins.
+    pub(crate) joins: Option<RequestId>,
+    pub(crate) order: GroupOrder,
+    /// What it wants, and the largest place that the relay knew, when the relay took it up.
+    pub(crate) range: Option<PastRange>,
+    pub(crate) largest: Option<Location>,
+    /// The track was not subscribed then.
+    pub(crate) idle: bool,
+    /// The subscriber gave it up, and the relay heard so.
+    pub(crate) cancelled: bool,
+    pub(crate) cancel_heard: bool,
+    /// The subscriber refused its stream.
+    pub(crate) stopped: bool,
+    /// Why the relay could not serve it, and whether the track was live then.
+    pub(crate) failed: Option<(RequestErrorReason, bool)>,
+    /// The answers that came.
+    pub(crate) ok: Vec<FetchOk>,
+    pub(crate) err: Vec<RequestErrorReason>,
+    pub(crate) reader: Option<StreamReader>,
+    pub(crate) got: Vec<(FetchObjectHeader, Vec<u8>)>,
+    /// True for FIN, false for a reset.
+    pub(crate) got_end: Option<bool>,
+}
+
+impl FetchTruth {
+    pub(crate) const fn new(joins: Option<RequestId>, order: GroupOrder) -> Self {
+        Self {
+            joins,
+            order,
+            range: None,
+            largest: None,
+            idle: false,
+            cancelled: false,
+            cancel_heard: false,
+            stopped: false,
+            failed: None,
+            ok: Vec::new(),
+            err: Vec::new(),
+            reader: None,
+            got: Vec::new(),
+            got_end: None,
+        }
     }
 }

@@ -7,9 +7,12 @@ use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{PublishDone, PublishDoneStatus, RequestId, Subscribe, SubscribeFilter};
+use laps_protocol::moqt::message::{
+    PublishDone, PublishDoneStatus, RequestId, RequestKind, Subscribe, SubscribeFilter,
+};
 use laps_protocol::moqt::object::{DatagramObject, SubgroupHeader};
 use laps_protocol::moqt::session::{Command, Event};
+use laps_protocol::relay::fetch::Standing;
 use laps_protocol::relay::ingest::SubgroupChunks;
 use laps_protocol::relay::track_log::{Append, Appended, LogDatagram, StreamEnd, StreamKey};
 use laps_protocol::sim::{Delivery, StreamId};
@@ -21,7 +24,7 @@ const DONE_WAIT: Duration = Duration::from_millis(500);
 const OPEN_STREAM_PATIENCE: u32 = 10;
 const ALIAS_WAIT: Duration = Duration::from_secs(3);
 /// What a log may hold beside its budget and one chunk: the bare state of its newest group.
-const SLACK: usize = 8 * 1024;
+pub(crate) const SLACK: usize = 8 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Upstream {
@@ -30,7 +33,9 @@ pub(crate) struct Upstream {
     alias: Option<u64>,
     /// Subscribers that wait for the publisher's answer.
     pub(crate) waiting: Vec<(usize, RequestId, Subscribe)>,
-    streams: BTreeMap<StreamId, Inbound>,
+    pub(crate) streams: BTreeMap<StreamId, Inbound>,
+    /// Fetch streams that the relay reads no more.
+    pub(crate) refused: BTreeSet<StreamId>,
     open: BTreeSet<StreamKey>,
     closed: u64,
     early: Vec<DatagramObject>,
@@ -48,11 +53,13 @@ pub(crate) enum Phase {
 }
 
 #[derive(Debug)]
-struct Inbound {
-    reader: StreamReader,
+pub(crate) struct Inbound {
+    pub(crate) reader: StreamReader,
+    /// The FETCH that it answers.
+    pub(crate) fetch: Option<RequestId>,
     header: Option<SubgroupHeader>,
     chunks: Option<SubgroupChunks>,
-    end: Option<StreamEnd>,
+    pub(crate) end: Option<StreamEnd>,
     /// Where the object in progress is, and what is missing of it.
     progress: Option<(Location, u64)>,
 }
@@ -78,12 +85,15 @@ impl World {
                 for (conn, request, subscribe) in std::mem::take(&mut self.relay.waiting) {
                     self.attach(conn, request, &subscribe);
                 }
+                self.open_waiting(Some(Standing::Live));
                 let waiting: Vec<_> = self.relay.streams.keys().copied().collect();
                 waiting.into_iter().for_each(|stream| self.pump(stream));
                 for datagram in std::mem::take(&mut self.relay.early) {
                     self.ingest_datagram(datagram);
                 }
             }
+            Event::FetchOk(request, ok) => self.fill_answered(request, ok),
+            Event::Rejected(request, RequestKind::Fetch, error) => self.fill_refused(request, error.reason),
             Event::PublishDone(_, done) => {
                 self.relay.done = Some(done);
                 self.settle_done(Duration::ZERO);
@@ -96,11 +106,17 @@ impl World {
     pub(crate) fn source_gone(&mut self) {
         self.relay.request = None;
         self.relay.streams.clear();
+        self.past_ends(true);
         self.finish(PublishDoneStatus::InternalError);
     }
 
     /// Something came over the publisher's connection.
     pub(crate) fn arrive(&mut self, delivery: Delivery) {
+        if let Delivery::Bytes(stream, _) | Delivery::Fin(stream) | Delivery::Reset(stream, _) = &delivery
+            && self.relay.refused.contains(stream)
+        {
+            return;
+        }
         match delivery {
             Delivery::Bytes(stream, bytes) => {
                 self.inbound(stream).reader.push(bytes);
@@ -133,6 +149,7 @@ impl World {
     fn inbound(&mut self, stream: StreamId) -> &mut Inbound {
         self.relay.streams.entry(stream).or_insert_with(|| Inbound {
             reader: StreamReader::new(Codec::Draft14, DataLimits::default()),
+            fetch: None,
             header: None,
             chunks: None,
             end: None,
@@ -144,13 +161,21 @@ impl World {
     fn pump(&mut self, stream: StreamId) {
         let alias = self.relay.alias;
         let inbound = self.inbound(stream);
-        if inbound.header.is_none()
-            && let Some(StreamItem::SubgroupHeader(header)) = inbound.reader.next().unwrap()
-        {
-            inbound.header = Some(header);
-            if alias.is_none() {
-                self.after(ALIAS_WAIT, Timer::AliasWait(stream));
+        if inbound.header.is_none() && inbound.fetch.is_none() {
+            match inbound.reader.next().unwrap() {
+                Some(StreamItem::SubgroupHeader(header)) => {
+                    inbound.header = Some(header);
+                    if alias.is_none() {
+                        self.after(ALIAS_WAIT, Timer::AliasWait(stream));
+                    }
+                }
+                Some(StreamItem::FetchHeader(request)) => inbound.fetch = Some(request),
+                _ => {}
             }
+        }
+        if self.inbound(stream).fetch.is_some() {
+            self.pump_fill(stream);
+            return;
         }
         let inbound = self.inbound(stream);
         let Some(header) = inbound.header else {
@@ -305,6 +330,7 @@ impl World {
         if wakes {
             self.wake_all();
         }
+        self.past_advanced();
     }
 
     /// MOQT-14 §9.12 [D14-SUB-21]: the count of streams says when the track is over, or else time does.
@@ -351,6 +377,7 @@ impl World {
             let now = self.now;
             self.log.append(now, Append::SubgroupClosed { stream, end });
         }
+        self.past_ends(false);
         for (conn, request, _) in std::mem::take(&mut self.relay.waiting) {
             self.reject(conn, request);
         }

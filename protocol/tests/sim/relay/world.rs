@@ -1,17 +1,20 @@
 //! One publisher, one relay and some subscribers on virtual time.
 
+use super::desk::{Desk, Serving};
 use super::downstream::Subscription;
+use super::fetch_verdict;
 use super::plan::{Finale, Plan, Whim};
 use super::publisher::Publisher;
 use super::subscriber::Receiving;
-use super::truth::{Arrivals, SubTruth, Tick};
+use super::truth::{Arrivals, FetchTruth, SubTruth, Tick};
 use super::upstream::Upstream;
 use super::verdict;
 use crate::common::{C, S, base, config};
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::session::{Command, Event, Role};
-use laps_protocol::relay::track_log::TrackLog;
+use laps_protocol::relay::fetch::{FetchDesk, FetchLimits};
+use laps_protocol::relay::track_log::{FillKey, TrackLog};
 use laps_protocol::sim::{Link, Rng, SessionPair, StreamId, Weather};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -36,6 +39,30 @@ pub(crate) enum Sabotage {
     EarlyDone,
     /// Counts streams from 1.
     Miscounts,
+    /// Ends a fetch that failed with FIN.
+    FetchFinForFailure,
+    /// Takes a stream of the publisher's that was reset for a whole answer.
+    FetchResetIsFin,
+    /// Takes what it does not have for absent.
+    FetchGapNotAsked,
+    /// Asks for holes without their first object.
+    FetchFillOff,
+    /// Says an End one further.
+    FetchEndOff,
+    /// Fetches for a joiner one object more.
+    FetchOverlaps,
+    /// Does not hear FETCH_CANCEL.
+    FetchCancelIgnored,
+    /// Groups in ascending order, whatever was asked for.
+    FetchWrongOrder,
+    /// Drops an object.
+    FetchSkips,
+    /// Sends an object twice.
+    FetchRepeats,
+    /// Forgets FETCH_OK.
+    FetchNeverOk,
+    /// Asks for as many holes at a time as there are.
+    FetchUnbounded,
 }
 
 /// Something that happens by the clock.
@@ -51,6 +78,10 @@ pub(crate) enum Timer {
     Look(usize),
     Grace(usize, usize),
     Drain(usize, usize),
+    Desk,
+    Take(FillKey),
+    Archive(RequestId),
+    ReadPast(usize, RequestId),
 }
 
 /// One subscriber's connection.
@@ -72,6 +103,11 @@ pub(crate) struct Conn {
     pub(crate) gave_up: BTreeSet<RequestId>,
     pub(crate) rejected: u64,
     pub(crate) looks: bool,
+    /// Fetches, as the subscriber sees them and as the relay serves them.
+    pub(crate) fetched: BTreeMap<RequestId, FetchTruth>,
+    pub(crate) serving: BTreeMap<RequestId, Serving>,
+    /// Which fetch opened a stream.
+    pub(crate) fetch_streams: BTreeMap<StreamId, RequestId>,
 }
 
 pub(crate) struct World {
@@ -86,6 +122,7 @@ pub(crate) struct World {
     pub(crate) publisher: Publisher,
     pub(crate) relay: Upstream,
     pub(crate) log: TrackLog,
+    pub(crate) desk: Desk,
     pub(crate) arrivals: Arrivals,
     pub(crate) conns: Vec<Conn>,
     timers: BTreeMap<(Instant, u64), Timer>,
@@ -134,6 +171,9 @@ impl World {
                 gave_up: BTreeSet::new(),
                 rejected: 0,
                 looks: false,
+                fetched: BTreeMap::new(),
+                serving: BTreeMap::new(),
+                fetch_streams: BTreeMap::new(),
             })
             .collect();
         let start = conns
@@ -144,7 +184,17 @@ impl World {
             .max(up.elapsed());
         let mut world = Self {
             log: TrackLog::new(plan.limits),
-            publisher: Publisher::default(),
+            desk: Desk::new(FetchDesk::new(
+                match sabotage {
+                    Sabotage::FetchUnbounded => FetchLimits {
+                        max_fills: usize::MAX,
+                        ..plan.desk
+                    },
+                    _ => plan.desk,
+                },
+                false,
+            )),
+            publisher: Publisher::new(plan.made),
             relay: Upstream::default(),
             plan,
             sabotage,
@@ -162,6 +212,10 @@ impl World {
             trace: trace.then(Vec::new),
         };
         world.after(Duration::ZERO, Timer::Housekeeping);
+        for (conn, ms, span, order) in world.plan.early.clone() {
+            let whim = Whim::Fetch(span, order);
+            world.after(Duration::from_millis(ms), Timer::Whim(conn, whim));
+        }
         for (conn, listener) in world.plan.listeners.clone().into_iter().enumerate() {
             let joins = Duration::from_millis(listener.joins_ms);
             world.after(joins, Timer::Join(conn));
@@ -183,8 +237,10 @@ impl World {
         }
         if self.fault.is_none() {
             verdict::judge(&mut self);
+            fetch_verdict::judge(&mut self);
         }
         let mut counts = verdict::count(&self);
+        fetch_verdict::count(&self, &mut counts);
         counts.insert("steps", steps);
         let trace = self.trace.unwrap_or_default();
         match self.fault {
@@ -205,9 +261,15 @@ impl World {
         }
     }
 
-    pub(crate) fn after(&mut self, wait: Duration, timer: Timer) {
-        self.timers.insert((self.now + wait, self.next_timer), timer);
+    pub(crate) fn after(&mut self, wait: Duration, timer: Timer) -> (Instant, u64) {
+        let key = (self.now + wait, self.next_timer);
+        self.timers.insert(key, timer);
         self.next_timer += 1;
+        key
+    }
+
+    pub(crate) fn forget_timer(&mut self, key: (Instant, u64)) {
+        self.timers.remove(&key);
     }
 
     /// The relay looks after this subscriber soon: news waits in a mailbox for a while.
@@ -348,6 +410,10 @@ impl World {
             }
             Timer::Grace(conn, sub) => self.grace_over(conn, sub),
             Timer::Drain(conn, sub) => self.drain_over(conn, sub),
+            Timer::Desk => self.desk_timeout(),
+            Timer::Take(fill) => self.take_fill(fill),
+            Timer::Archive(request) => self.archive_step(request),
+            Timer::ReadPast(conn, request) => self.read_past(conn, request),
         }
     }
 
