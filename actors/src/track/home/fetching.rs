@@ -316,7 +316,7 @@ impl Handler<ClosePast> for TrackActor {
             .opening
             .retain(|(open, _)| open.reader != msg.reader);
         self.gathered_one(ctx, msg.reader);
-        self.desk(ctx, |desk, _, log| desk.close(log, key));
+        self.desk(ctx, |desk, now, log| desk.close(now, log, key));
         self.readers_changed(ctx);
     }
 }

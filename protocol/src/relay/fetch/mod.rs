@@ -10,11 +10,13 @@
 //! | `range` | where a response ends, and what is refused at once |
 //! | `reader` | one downstream FETCH: its place and what it waits for |
 //! | `fill` | one upstream FETCH: its range, its answer, its pace |
+//! | `serve` | who is served when, and which fills are opened, held and given up for it |
 //! | `upstream` | what comes of an upstream FETCH's answer, objects and end |
 
 mod fill;
 mod range;
 mod reader;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -25,7 +27,7 @@ pub use reader::{Batch, Chunk, Then};
 use super::track_log::{FillEnd, FillKey, PastCursor, PastRange, TrackLog};
 use crate::moqt::message::{GroupOrder, RequestErrorReason};
 use fill::Filling;
-use reader::{Reader, Stop};
+use reader::Reader;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -55,9 +57,6 @@ impl Default for FetchLimits {
         }
     }
 }
-
-/// Times that a reader asks for the same place again before it is told that its status is unknown.
-const ATTEMPTS: u8 = 2;
 
 /// One downstream FETCH, by a number that its owner chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +98,12 @@ pub struct FetchDesk {
     readers: BTreeMap<ReaderKey, Reader>,
     fills: BTreeMap<FillKey, Filling>,
     next_fill: u64,
+    /// Before this time nobody is looked at because the log advanced.
+    next_look: Option<Instant>,
+    /// The log has advanced since readers were looked at.
+    unseen: bool,
+    /// A reader has left since fills were asked for whom they are.
+    left: bool,
     outputs: VecDeque<Output>,
     stats: FetchStats,
 }
@@ -112,6 +117,8 @@ pub struct FetchStats {
     pub asked: u64,
     /// Upstream FETCHes that broke the rules for tracks.
     pub malformed: u64,
+    /// Upstream FETCHes given up because their readers were slow and others waited for room.
+    pub displaced: u64,
 }
 
 impl FetchDesk {
@@ -125,11 +132,15 @@ impl FetchDesk {
             readers: BTreeMap::new(),
             fills: BTreeMap::new(),
             next_fill: 1,
+            next_look: None,
+            unseen: false,
+            left: false,
             outputs: VecDeque::new(),
             stats: FetchStats {
                 refused: 0,
                 asked: 0,
                 malformed: 0,
+                displaced: 0,
             },
         }
     }
@@ -167,19 +178,21 @@ impl FetchDesk {
         };
         reader.hungry = true;
         self.serve(now, log, key);
-        self.pace(now, log);
+        self.settle_up(now, log);
     }
 
     /// The reader wants nothing more.
-    pub fn close(&mut self, log: &mut TrackLog, key: ReaderKey) {
-        if self.readers.remove(&key).is_some() {
-            self.drop_unwanted(log);
-        }
+    pub fn close(&mut self, now: Instant, log: &mut TrackLog, key: ReaderKey) {
+        self.left |= self.readers.remove(&key).is_some();
+        self.settle_up(now, log);
     }
 
-    /// The log has something new, or lost something.
+    /// The log has something new, or lost something. A crowd that waits is looked at now and then only.
     pub fn advanced(&mut self, now: Instant, log: &mut TrackLog) {
-        self.serve_all(now, log);
+        self.unseen = true;
+        if self.next_look.is_none_or(|at| now >= at) {
+            self.serve_all(now, log);
+        }
     }
 
     /// A time given by [`Self::poll_timeout`] has come.
@@ -195,7 +208,15 @@ impl FetchDesk {
             self.outputs.push_back(Output::Cancel(key));
             self.unanswered(now, log, key);
         }
-        self.serve_all(now, log);
+        if self.unseen && self.next_look.is_none_or(|at| now >= at) {
+            self.serve_all(now, log);
+        } else {
+            let wait = self.limits.wait;
+            self.serve_those(now, log, |reader| {
+                reader.deadline(wait).is_some_and(|deadline| now >= deadline)
+            });
+            self.settle_up(now, log);
+        }
     }
 
     /// The upstream is gone for good: what the log has is still given, what it does not know fails.
@@ -217,9 +238,11 @@ impl FetchDesk {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let fills = self.fills.values().filter_map(Filling::deadline);
-        let readers = self.readers.values().filter(|reader| reader.hungry);
+        let hungry = || self.readers.values().filter(|reader| reader.hungry);
+        let looks = self.next_look.filter(|_| self.unseen);
         fills
-            .chain(readers.filter_map(|reader| reader.deadline(self.limits.wait)))
+            .chain(hungry().filter_map(|reader| reader.deadline(self.limits.wait)))
+            .chain(looks)
             .min()
     }
 
@@ -239,193 +262,5 @@ impl FetchDesk {
     #[must_use]
     pub const fn stats(&self) -> FetchStats {
         self.stats
-    }
-
-    fn serve_all(&mut self, now: Instant, log: &mut TrackLog) {
-        let hungry: Vec<_> = self
-            .readers
-            .iter()
-            .filter(|(_, reader)| reader.hungry)
-            .map(|(key, _)| *key)
-            .collect();
-        for key in hungry {
-            self.serve(now, log, key);
-        }
-        self.pace(now, log);
-    }
-
-    /// Gives a hungry reader what there is, or sees to it that something comes.
-    fn serve(&mut self, now: Instant, log: &mut TrackLog, key: ReaderKey) {
-        let Some(reader) = self.readers.get_mut(&key).filter(|reader| reader.hungry) else {
-            return;
-        };
-        reader.blocked = false;
-        let (chunks, stop) = reader.take(now, log, self.limits.batch_bytes);
-        let then = match stop {
-            Stop::End => Then::Done,
-            Stop::Broken => Then::Failed(RequestErrorReason::InternalError),
-            _ if !chunks.is_empty() => Then::More,
-            Stop::Full => return,
-            Stop::Arriving => {
-                self.wait(now, log, key);
-                return;
-            }
-            Stop::Unknown(hole) => {
-                self.ask(now, log, key, hole);
-                return;
-            }
-        };
-        reader.hungry = false;
-        let batch = Batch {
-            chunks,
-            settled: reader.settle(&then, log),
-            then,
-        };
-        if batch.then != Then::More {
-            self.readers.remove(&key);
-            self.drop_unwanted(log);
-        }
-        self.outputs.push_back(Output::Answer(key, batch));
-    }
-
-    /// What the reader wants next may come by itself; not for ever.
-    fn wait(&mut self, now: Instant, log: &mut TrackLog, key: ReaderKey) {
-        let Some(reader) = self.readers.get_mut(&key) else {
-            return;
-        };
-        let place = reader.place();
-        reader.stuck_at(place, now);
-        // The bytes of an object that was begun come when its stream brings them, and a fill has a deadline of its own.
-        let filled = self.fills.values().any(|fill| fill.covers(place));
-        reader.live_wait = !filled && !reader.cursor.inside_object();
-        if reader.live_wait
-            && reader
-                .deadline(self.limits.wait)
-                .is_some_and(|deadline| now >= deadline)
-        {
-            let hole = log.overdue(now, &reader.cursor);
-            self.ask(now, log, key, hole);
-        }
-    }
-
-    /// Asks upstream for what nobody here knows, unless that is on its way.
-    ///
-    /// MOQT-14 §9.16.3 [D14-FETCH-6]: delivery pauses here until the status of the hole is known.
-    fn ask(&mut self, now: Instant, log: &mut TrackLog, key: ReaderKey, hole: PastRange) {
-        let Some(reader) = self.readers.get_mut(&key) else {
-            return;
-        };
-        let place = reader.place();
-        reader.stuck_at(place, now);
-        reader.live_wait = false;
-        if self.is_origin || reader.attempts() >= ATTEMPTS {
-            // MOQT-14 §9.16.3 [D14-FETCH-8]
-            self.fail(log, key, RequestErrorReason::UnknownStatusInRange);
-            return;
-        }
-        if self.silent {
-            // The other groups of the range too, so that this is not come back to for each of them.
-            log.assume_finished(reader.cursor.range());
-            if log.assume_finished(hole) {
-                self.outputs.push_back(Output::AssumedFinished(hole));
-                self.serve(now, log, key);
-                return;
-            }
-        }
-        if self.fills.values().any(|fill| fill.covers(place)) {
-            return;
-        }
-        if self.fills.len() >= self.limits.max_fills {
-            reader.blocked = true;
-            return;
-        }
-        let fill = FillKey(self.next_fill);
-        self.next_fill += 1;
-        self.stats.asked += 1;
-        let order = reader.order;
-        log.fill_opened(fill, hole, order);
-        let deadline = now.checked_add(self.limits.upstream);
-        self.fills.insert(fill, Filling::new(hole, order, deadline));
-        self.outputs.push_back(Output::Ask {
-            fill,
-            range: hole,
-            order,
-        });
-    }
-
-    fn fail(&mut self, log: &mut TrackLog, key: ReaderKey, reason: RequestErrorReason) {
-        if self.readers.remove(&key).is_some() {
-            self.outputs.push_back(Output::Answer(key, Batch::failed(reason)));
-            self.drop_unwanted(log);
-        }
-    }
-
-    /// Lets fills go on that a hungry reader waits for. Where no more may be open, one that nobody waits for makes
-    /// room: a slow reader holds up nobody but itself.
-    fn pace(&mut self, now: Instant, log: &mut TrackLog) {
-        self.release(now);
-        while let Some(reader) = self.blocked()
-            && self.fills.len() >= self.limits.max_fills
-            && let Some(idle) = self.idle_fill()
-        {
-            self.give_up(log, idle);
-            self.serve(now, log, reader);
-        }
-    }
-
-    fn release(&mut self, now: Instant) {
-        for (key, fill) in self.fills.iter_mut().filter(|(_, fill)| fill.held) {
-            let wanted = |reader: &Reader| reader.hungry && fill.brings(reader.place());
-            if self.readers.values().any(wanted) {
-                fill.held = false;
-                fill.alive(now.checked_add(self.limits.upstream));
-                self.outputs.push_back(Output::Take(*key));
-            }
-        }
-    }
-
-    fn blocked(&self) -> Option<ReaderKey> {
-        let mut readers = self.readers.iter();
-        let (key, _) = readers.find(|(_, reader)| reader.hungry && reader.blocked)?;
-        Some(*key)
-    }
-
-    /// A fill that is held, which nobody waits for just now: its readers are slow, or it has gone past all of them and
-    /// what it brought is evicted. It can be made again; one that somebody is in the middle of an object of cannot.
-    fn idle_fill(&self) -> Option<FillKey> {
-        let needs = |fill: &Filling, reader: &Reader| {
-            let place = reader.place();
-            let inside = reader.cursor.inside_object() && fill.last == Some(place);
-            inside || (reader.hungry && fill.brings(place))
-        };
-        let idle = |fill: &Filling| fill.held && !self.readers.values().any(|reader| needs(fill, reader));
-        let mut fills = self.fills.iter();
-        let (key, _) = fills.find(|(_, fill)| idle(fill))?;
-        Some(*key)
-    }
-
-    fn give_up(&mut self, log: &mut TrackLog, key: FillKey) {
-        if self.fills.remove(&key).is_some() {
-            log.fill_closed(key, FillEnd::Broken);
-            self.outputs.push_back(Output::Cancel(key));
-        }
-    }
-
-    /// Cancels the fills that no reader has before it.
-    fn drop_unwanted(&mut self, log: &mut TrackLog) {
-        let unwanted: Vec<_> = self
-            .fills
-            .iter()
-            .filter(|(_, fill)| {
-                !self
-                    .readers
-                    .values()
-                    .any(|reader| fill.range.contains(reader.place()))
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in unwanted {
-            self.give_up(log, key);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The desk over a real log, with a publisher that answers from a list, in virtual time.
 
+use super::serve::ATTEMPTS;
 use super::*;
 use crate::moqt::location::Location;
 use crate::moqt::message::{FetchOk, MessageParams};
@@ -600,10 +601,10 @@ fn a_fill_that_nobody_wants_is_cancelled() {
     stage.read_on(1);
     stage.read_on(2);
     let (fill, _) = stage.asks()[0];
-    stage.desk.close(&mut stage.log, ReaderKey(1));
+    stage.desk.close(stage.now, &mut stage.log, ReaderKey(1));
     stage.drain();
     assert!(!stage.has(&Output::Cancel(fill)));
-    stage.desk.close(&mut stage.log, ReaderKey(2));
+    stage.desk.close(stage.now, &mut stage.log, ReaderKey(2));
     stage.drain();
     assert!(stage.has(&Output::Cancel(fill)));
     // What still comes of it is dropped.
@@ -842,4 +843,75 @@ fn a_range_that_was_invalid_is_asked_for_again() {
     stage.end(fill, StreamEnd::Fin);
     stage.read_on(1);
     assert_eq!(stage.then(1), Some(Then::Done));
+}
+
+/// Four readers that wait at holes of their own, the first two of which are being filled.
+fn crowd() -> Stage {
+    let mut stage = Stage::new(FetchLimits {
+        max_fills: 2,
+        ..FetchLimits::default()
+    });
+    (2..=8).step_by(2).for_each(|group| stage.group(group, 1));
+    for (reader, group) in [(1, 1), (2, 3), (3, 5), (4, 7)] {
+        stage
+            .open_reader(reader, Standing::Live, range((group, 0), (group, 0)), UP)
+            .unwrap();
+        stage.read(reader);
+    }
+    assert_eq!(stage.asks().len(), 2);
+    stage
+}
+
+/// D14-FETCH-20
+#[test]
+fn who_waits_for_room_goes_on_when_somebody_leaves() {
+    let mut stage = crowd();
+    stage.desk.close(stage.now, &mut stage.log, ReaderKey(1));
+    stage.drain();
+    let asks = stage.asks();
+    assert_eq!(asks.len(), 3);
+    assert_eq!(asks[2].1, range((5, 0), (5, 0)));
+    // One that fails makes room as well.
+    stage.desk.refused(
+        stage.now,
+        &mut stage.log,
+        asks[1].0,
+        RequestErrorReason::InternalError,
+    );
+    stage.drain();
+    assert_eq!(stage.asks()[3].1, range((7, 0), (7, 0)));
+}
+
+/// A crowd that waits for what is live is not looked at with each object, and misses nothing. D14-FETCH-20
+#[test]
+fn a_crowd_that_waits_does_not_slow_down_what_is_live() {
+    let mut stage = Stage::new(FetchLimits::default());
+    let open = stage.open(0, true);
+    for id in 1..=100 {
+        stage.object(open, at(0, id));
+    }
+    let other = stage.open(0, false);
+    let readers = 1000;
+    for reader in 0..readers {
+        stage
+            .open_reader(reader, Standing::Live, range((0, 0), (0, 2)), UP)
+            .unwrap();
+        stage.read(reader);
+    }
+    stage.object(open, at(0, 101));
+    assert_eq!(stage.outputs.len(), 0);
+    stage.object(other, at(0, 0));
+    assert_eq!(stage.outputs.len(), 0, "looked at a moment ago");
+    let look = stage.desk.poll_timeout().unwrap();
+    assert!(look > stage.now && look <= stage.now + Duration::from_millis(20));
+    stage.now = look;
+    stage.desk.timeout(stage.now, &mut stage.log);
+    stage.drain();
+    for reader in 0..readers {
+        stage.read_on(reader);
+        assert_eq!(stage.got(reader), [(0, 0), (0, 1)]);
+        assert_eq!(stage.then(reader), Some(Then::Done));
+    }
+    // A few are served at once.
+    assert_eq!(stage.desk.poll_timeout(), None);
 }

@@ -51,9 +51,9 @@ impl FetchDesk {
         } else if log.assume_finished(range) {
             self.outputs.push_back(Output::AssumedFinished(range));
         } else {
-            self.fail_in(log, range, reason);
+            self.fail_in(range, reason);
         }
-        self.serve_all(now, log);
+        self.serve_in(now, log, range);
     }
 
     /// No sign of life came in time.
@@ -74,7 +74,7 @@ impl FetchDesk {
         self.silent = true;
         self.forget(log, key, FillEnd::Broken);
         self.outputs.push_back(Output::AssumedFinished(range));
-        self.serve_all(now, log);
+        self.serve_in(now, log, range);
     }
 
     /// Objects came. [`Output::Take`] says when the next may come.
@@ -99,7 +99,8 @@ impl FetchDesk {
         }
         fill.alive(deadline);
         fill.held = true;
-        self.serve_all(now, log);
+        let range = fill.range;
+        self.serve_in(now, log, range);
     }
 
     /// The stream of a fill has ended, or cannot come any more.
@@ -122,7 +123,7 @@ impl FetchDesk {
                 let range = fill.range;
                 self.forget(log, key, FillEnd::Broken);
                 self.missed(now, range);
-                self.serve_all(now, log);
+                self.serve_in(now, log, range);
             }
         }
     }
@@ -135,7 +136,7 @@ impl FetchDesk {
         self.forget(log, key, FillEnd::Complete { end });
         // Whoever finds its place still unknown was not helped, and does not ask for ever.
         self.missed(now, range);
-        self.serve_all(now, log);
+        self.serve_in(now, log, range);
     }
 
     /// Gives a fill up and fails whoever waits for it.
@@ -149,8 +150,8 @@ impl FetchDesk {
         if let Some(fill) = self.fills.get(&key) {
             let range = fill.range;
             self.forget(log, key, FillEnd::Broken);
-            self.fail_in(log, range, reason);
-            self.serve_all(now, log);
+            self.fail_in(range, reason);
+            self.serve_in(now, log, range);
         }
     }
 
@@ -167,14 +168,14 @@ impl FetchDesk {
         }
     }
 
-    fn fail_in(&mut self, log: &mut TrackLog, range: PastRange, reason: RequestErrorReason) {
+    fn fail_in(&mut self, range: PastRange, reason: RequestErrorReason) {
         let waiting = self
             .readers
             .iter()
             .filter(|(_, reader)| is_waiting_in(reader, range));
         let keys: Vec<_> = waiting.map(|(key, _)| *key).collect();
         for key in keys {
-            self.fail(log, key, passed_on(reason));
+            self.fail(key, passed_on(reason));
         }
     }
 

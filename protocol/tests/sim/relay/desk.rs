@@ -626,7 +626,7 @@ impl World {
             self.conns[conn].link.reset(now, stream, code);
         }
         self.desk.readers.remove(&serving.key);
-        self.desk_input(|desk, _, log| desk.close(log, serving.key));
+        self.desk_input(|desk, now, log| desk.close(now, log, serving.key));
     }
 
     /// [D14-CACHE-6] [D14-LIM-4]: the log keeps to its budget, whoever fetches.
