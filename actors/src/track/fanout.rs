@@ -134,6 +134,12 @@ impl Fanout {
         self.log.write(|log| log.set_max_cache(limit));
     }
 
+    /// What [`Self::limit_cache`] set, in milliseconds.
+    pub(super) fn cache_limit_ms(&self) -> Option<u64> {
+        let limit = self.log.read(TrackLog::max_cache).flatten()?;
+        u64::try_from(limit.as_millis()).ok()
+    }
+
     /// The log, for those who read its past and fill its holes.
     pub(super) fn with_log<R>(&mut self, f: impl FnOnce(&mut TrackLog) -> R) -> Option<R> {
         self.log.write(f)

@@ -55,6 +55,11 @@ impl Demand {
         }
     }
 
+    /// The publisher was told to send objects.
+    pub(super) const fn is_forwarded(&self) -> bool {
+        self.forward.told()
+    }
+
     /// Objects came.
     pub(super) fn advanced(&mut self, largest: impl FnOnce() -> Option<Location>) {
         if self.new_group.is_outstanding() {
@@ -77,6 +82,13 @@ fn now() -> Instant {
 }
 
 impl TrackActor {
+    /// The log has what the publisher sends: it makes the objects here, or was told to forward them.
+    pub(super) fn is_followed(&self) -> bool {
+        let active = self.sources.active();
+        active.is_some_and(|(_, publisher)| matches!(publisher.source, Source::Local { .. }))
+            || self.demand.is_forwarded()
+    }
+
     /// Tells the publisher what it does not know yet of its readers' wishes.
     pub(super) fn tell_upstream(&mut self, ctx: &mut Context<Self>) {
         if self.phase != Phase::Live {

@@ -1,55 +1,33 @@
 //! The home copy's FETCHes: the shell around the track's [`FetchDesk`].
 
+use super::filling::Fill;
 use super::{Phase, TrackActor};
-use crate::fetch::{FetchNews, FetchProgress, FetchSink, Fetched};
 use crate::reply::{Reply, ReplyTo};
-use crate::session::{CancelFetch, FetchUpstream, SessionActor};
-use crate::supervise::mailbox;
-use crate::track::messages::{ClosePast, OpenPast, PastOpened, ReadPast, Source, SourceId, Unavailable};
-use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
-use laps_protocol::moqt::message::{
-    Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestErrorReason, RequestId,
-};
+use crate::track::messages::{ClosePast, OpenPast, PastOpened, ReadPast, Unavailable};
+use actix::{AsyncContext, Context, Handler, SpawnHandle};
+use laps_protocol::moqt::message::{GroupOrder, GroupOrderRequest, RequestErrorReason};
 use laps_protocol::relay::fetch::{Batch, FetchDesk, FetchLimits, Output, ReaderKey, Standing};
-use laps_protocol::relay::track_log::{FillKey, PastRange, TrackLog};
-use slog::{debug, info};
+use laps_protocol::relay::track_log::{FillKey, TrackLog};
+use slog::info;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::time;
-
-/// Subscriber priority of the relay's own fetches: the middle. MOQT-14 §7.3 [D14-SUB-13]
-const UPSTREAM_PRIORITY: u8 = 128;
 
 type Opening = (OpenPast, ReplyTo<Result<PastOpened, Unavailable>>);
 
 /// Everything that the home copy keeps for FETCH, beside the log.
 #[derive(Debug)]
 pub(super) struct Fetching {
-    desk: FetchDesk,
+    pub(super) desk: FetchDesk,
     /// Fetches that came before it was known whether the track is subscribed.
     opening: Vec<Opening>,
     answers: HashMap<ReaderKey, ReplyTo<Batch>>,
-    fills: HashMap<FillKey, Fill>,
+    /// As many as the desk has.
+    pub(super) fills: HashMap<FillKey, Fill>,
     timer: Option<SpawnHandle>,
-}
-
-/// One FETCH of ours.
-#[derive(Debug)]
-struct Fill {
-    range: PastRange,
-    order: GroupOrder,
-    asked: Option<Asked>,
-    /// Publishers that were asked.
-    tried: Vec<SourceId>,
-    /// Who brought the last objects, and waits to be told that more are wanted.
-    held: Option<ReplyTo<()>>,
-}
-
-/// Whom it was asked of.
-#[derive(Debug)]
-struct Asked {
-    session: Addr<SessionActor>,
-    request: Option<RequestId>,
+    carrying: bool,
+    /// The publisher's order, as far as it ever said one.
+    group_order: GroupOrder,
 }
 
 impl Fetching {
@@ -60,7 +38,14 @@ impl Fetching {
             answers: HashMap::new(),
             fills: HashMap::new(),
             timer: None,
+            carrying: false,
+            group_order: GroupOrder::default(),
         }
+    }
+
+    /// The publisher orders its groups so.
+    pub(super) const fn follow(&mut self, group_order: GroupOrder) {
+        self.group_order = group_order;
     }
 
     /// Somebody fetches, or wants to.
@@ -71,7 +56,7 @@ impl Fetching {
 
 impl TrackActor {
     /// Gives the desk one input and carries out what comes of it.
-    fn desk<R>(
+    pub(super) fn desk<R>(
         &mut self,
         ctx: &mut Context<Self>,
         input: impl FnOnce(&mut FetchDesk, Instant, &mut TrackLog) -> R,
@@ -82,7 +67,12 @@ impl TrackActor {
         result
     }
 
+    /// Carrying out gives the desk further inputs, and ends up here again. The outermost call does the work: one
+    /// inside the other, thousands of fetches that nobody can be asked for would end the stack.
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.fetching.carrying, true) {
+            return;
+        }
         while let Some(output) = self.fetching.desk.poll_output() {
             match output {
                 Output::Answer(reader, batch) => {
@@ -91,20 +81,12 @@ impl TrackActor {
                     }
                 }
                 Output::Ask { fill, range, order } => {
-                    let new = Fill {
-                        range,
-                        order,
-                        asked: None,
-                        tried: Vec::new(),
-                        held: None,
-                    };
-                    self.fetching.fills.insert(fill, new);
+                    self.fetching.fills.insert(fill, Fill::new(range, order));
                     self.ask_next(ctx, fill, None);
                 }
                 Output::Take(fill) => {
-                    let fill = self.fetching.fills.get_mut(&fill);
-                    if let Some(reply) = fill.and_then(|fill| fill.held.take()) {
-                        reply.send(());
+                    if let Some(fill) = self.fetching.fills.get_mut(&fill) {
+                        fill.take();
                     }
                 }
                 Output::Cancel(fill) => self.cancel(fill),
@@ -117,6 +99,7 @@ impl TrackActor {
         // One that was answered and has ended is not cancelled, and nothing more comes of it.
         let Fetching { desk, fills, .. } = &mut self.fetching;
         fills.retain(|fill, _| desk.is_open(*fill));
+        self.fetching.carrying = false;
         if let Some(timer) = self.fetching.timer.take() {
             ctx.cancel_future(timer);
         }
@@ -156,22 +139,20 @@ impl TrackActor {
 
     fn open_past(&mut self, ctx: &mut Context<Self>, open: &OpenPast) -> Result<PastOpened, Unavailable> {
         let standing = match self.phase {
-            Phase::Live => Standing::Live,
-            Phase::Idle => Standing::Idle,
+            // MOQT-14 §9.17 [D14-FETCH-10]: a publisher that is paused may have gone on.
+            Phase::Live if self.is_followed() => Standing::Live,
+            Phase::Live | Phase::Idle => Standing::Idle,
             Phase::Created | Phase::Gathering(_) | Phase::Subscribing | Phase::Ended => {
                 return Err(Unavailable::for_now("the track has ended"));
             }
         };
-        let meta = self.fanout.meta(Instant::now());
         let opened = PastOpened {
             // MOQT-14 §9.16.3 [D14-FETCH-4]: 0 is the publisher's order.
             group_order: match open.order {
                 GroupOrderRequest::Fixed(order) => order,
-                GroupOrderRequest::Publisher => meta
-                    .as_ref()
-                    .map_or_else(GroupOrder::default, |meta| meta.group_order),
+                GroupOrderRequest::Publisher => self.fetching.group_order,
             },
-            max_cache_duration_ms: meta.and_then(|meta| meta.max_cache_duration_ms),
+            max_cache_duration_ms: self.fanout.cache_limit_ms(),
         };
         let (key, range, order) = (open.reader.key(), open.range, opened.group_order);
         let result = self.desk(ctx, |desk, now, log| {
@@ -188,93 +169,6 @@ impl TrackActor {
                 RequestErrorReason::InternalError,
                 "the track failed",
             )),
-        }
-    }
-
-    /// Asks the next publisher that was not asked yet. MOQT-14 §8.4 [D14-FETCH-17]: any one will do.
-    fn ask_next(&mut self, ctx: &mut Context<Self>, key: FillKey, last: Option<RequestErrorReason>) {
-        let Some(fill) = self.fetching.fills.get_mut(&key) else {
-            return;
-        };
-        let active = self.sources.active().map(|(id, _)| id);
-        let standby = self.sources.iter().map(|(id, _)| id);
-        let next = active
-            .into_iter()
-            .chain(standby)
-            .find(|id| !fill.tried.contains(id));
-        let session = next.and_then(|id| match &self.sources.get(id)?.source {
-            Source::Announced { session } | Source::Published { session, .. } => Some((id, session.clone())),
-            Source::Local { .. } => None,
-        });
-        let Some((id, session)) = session else {
-            self.fetching.fills.remove(&key);
-            let reason = last.unwrap_or(RequestErrorReason::TrackDoesNotExist);
-            self.desk(ctx, |desk, now, log| desk.refused(now, log, key, reason));
-            return;
-        };
-        fill.tried.push(id);
-        fill.asked = Some(Asked {
-            session: session.clone(),
-            request: None,
-        });
-        let fetch = Fetch {
-            priority: UPSTREAM_PRIORITY,
-            group_order: GroupOrderRequest::Fixed(fill.order),
-            range: FetchRange::Standalone {
-                track: self.name.clone(),
-                start: fill.range.start,
-                end: fill.range.end,
-            },
-            params: MessageParams::default(),
-        };
-        let sink = FetchSink {
-            key,
-            objects: ctx.address().recipient(),
-            news: ctx.address().recipient(),
-        };
-        debug!(self.log, "asks upstream"; "track" => %self.name, "from" => %fill.range.start, "to" => %fill.range.end);
-        let asked = mailbox::ask(
-            &session,
-            FetchUpstream { sink, fetch },
-            self.config.upstream_timeout,
-        );
-        ctx.spawn(
-            asked
-                .into_actor(self)
-                .map(move |answer, actor, ctx| match answer {
-                    Ok(Ok(request)) => {
-                        let asked = actor
-                            .fetching
-                            .fills
-                            .get_mut(&key)
-                            .and_then(|fill| fill.asked.as_mut());
-                        match asked.filter(|asked| asked.session == session) {
-                            Some(asked) => asked.request = Some(request),
-                            // It was given up in the meantime.
-                            None => drop(mailbox::signal(&session, CancelFetch { request })),
-                        }
-                    }
-                    Ok(Err(_)) | Err(_) => actor.ask_next(ctx, key, Some(RequestErrorReason::InternalError)),
-                }),
-        );
-    }
-
-    /// MOQT-14 §5.1 [D14-FETCH-16]: giving up is said.
-    fn cancel(&mut self, key: FillKey) {
-        if let Some(Asked {
-            session,
-            request: Some(request),
-        }) = self.fetching.fills.remove(&key).and_then(|fill| fill.asked)
-        {
-            mailbox::signal(&session, CancelFetch { request });
-        }
-    }
-
-    /// Nothing more is asked of anybody.
-    pub(super) fn cancel_fills(&mut self) {
-        let keys: Vec<_> = self.fetching.fills.keys().copied().collect();
-        for key in keys {
-            self.cancel(key);
         }
     }
 }
@@ -321,58 +215,7 @@ impl Handler<ClosePast> for TrackActor {
     }
 }
 
-impl Handler<Fetched> for TrackActor {
-    type Result = Reply<()>;
-    fn handle(&mut self, msg: Fetched, ctx: &mut Self::Context) -> Self::Result {
-        let Fetched { key, chunks } = msg;
-        let Some(fill) = self.fetching.fills.get_mut(&key) else {
-            return Reply::Now(());
-        };
-        let (answer, reply) = Reply::later();
-        fill.held = Some(reply);
-        self.desk(ctx, |desk, now, log| desk.filled(now, log, key, chunks));
-        answer
-    }
-}
-
-impl Handler<FetchNews> for TrackActor {
-    type Result = ();
-    fn handle(&mut self, msg: FetchNews, ctx: &mut Self::Context) {
-        let FetchNews { key, progress } = msg;
-        if !self.fetching.fills.contains_key(&key) {
-            return;
-        }
-        match progress {
-            FetchProgress::Accepted(ok) => {
-                if let Some(limit) = ok.params.max_cache_duration_ms {
-                    self.fanout.limit_cache(Some(limit));
-                }
-                self.desk(ctx, |desk, now, log| desk.answered(now, log, key, ok));
-            }
-            // MOQT-14 §9.18: what another publisher may know better is asked of it.
-            FetchProgress::Refused(error) if may_differ(error.reason) => {
-                self.ask_next(ctx, key, Some(error.reason));
-            }
-            FetchProgress::Refused(error) => {
-                self.fetching.fills.remove(&key);
-                self.desk(ctx, |desk, now, log| desk.refused(now, log, key, error.reason));
-            }
-            FetchProgress::Ended(end) => {
-                self.desk(ctx, |desk, now, log| desk.ended(now, log, key, end));
-            }
-        }
-    }
-}
-
 /// The time that the timers of an actor go by.
 fn now() -> Instant {
     time::Instant::now().into_std()
-}
-
-/// Whether another publisher of the track may answer otherwise.
-const fn may_differ(reason: RequestErrorReason) -> bool {
-    !matches!(
-        reason,
-        RequestErrorReason::NoObjects | RequestErrorReason::InvalidRange | RequestErrorReason::MalformedTrack
-    )
 }

@@ -4,6 +4,7 @@ mod birth;
 mod demand;
 mod describe;
 mod fetching;
+mod filling;
 mod handlers;
 mod resting;
 #[cfg(test)]
@@ -176,6 +177,7 @@ impl TrackActor {
         self.phase = Phase::Live;
         // MOQT-14 §9.2.1.3 [D14-CACHE-4]
         self.fanout.limit_cache(meta.max_cache_duration_ms);
+        self.fetching.follow(meta.group_order);
         self.fanout.go_live(Instant::now(), meta, largest, Vec::new());
         self.open_waiting(ctx);
         for (attach, reply) in std::mem::take(&mut self.replica_waiting) {

@@ -10,6 +10,9 @@ impl TrackActor {
     /// Nobody has subscribed for a while: the upstream subscription ends, and what was cached stays.
     pub(super) fn rest(&mut self, ctx: &mut Context<Self>) {
         self.linger = None;
+        if self.phase != Phase::Live || self.has_readers() {
+            return;
+        }
         for closed in self.sources.rest() {
             self.fanout.append(Instant::now(), vec![closed], |_, _| {});
         }

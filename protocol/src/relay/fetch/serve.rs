@@ -3,7 +3,7 @@
 use super::fill::Filling;
 use super::reader::{Reader, Stop};
 use super::{Batch, FetchDesk, Output, ReaderKey, Then};
-use crate::moqt::message::RequestErrorReason;
+use crate::moqt::message::{GroupOrder, RequestErrorReason};
 use crate::relay::track_log::{FillEnd, FillKey, PastRange, TrackLog};
 use std::time::{Duration, Instant};
 
@@ -184,17 +184,28 @@ impl FetchDesk {
             reader.blocked = true;
             return;
         }
-        let fill = FillKey(self.next_fill);
-        self.next_fill += 1;
-        self.stats.asked += 1;
-        log.fill_opened(fill, hole, order);
-        let deadline = now.checked_add(self.limits.upstream);
-        self.fills.insert(fill, Filling::new(hole, order, deadline));
+        let fill = self.open_fill(now, log, hole, order);
         self.outputs.push_back(Output::Ask {
             fill,
             range: hole,
             order,
         });
+    }
+
+    pub(super) fn open_fill(
+        &mut self,
+        now: Instant,
+        log: &mut TrackLog,
+        range: PastRange,
+        order: GroupOrder,
+    ) -> FillKey {
+        let fill = FillKey(self.next_fill);
+        self.next_fill += 1;
+        self.stats.asked += 1;
+        log.fill_opened(fill, range, order);
+        let deadline = now.checked_add(self.limits.upstream);
+        self.fills.insert(fill, Filling::new(range, order, deadline));
+        fill
     }
 
     pub(super) fn fail(&mut self, key: ReaderKey, reason: RequestErrorReason) {

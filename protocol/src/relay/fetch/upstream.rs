@@ -77,6 +77,14 @@ impl FetchDesk {
         self.serve_in(now, log, range);
     }
 
+    /// Another publisher is asked for a fill from its start, under the number that this gives; what comes under the
+    /// old one is not taken any more. None when the fill is over.
+    pub fn renew(&mut self, now: Instant, log: &mut TrackLog, key: FillKey) -> Option<FillKey> {
+        let Filling { range, order, .. } = *self.fills.get(&key)?;
+        self.forget(log, key, FillEnd::Broken);
+        Some(self.open_fill(now, log, range, order))
+    }
+
     /// Objects came. [`Output::Take`] says when the next may come.
     ///
     /// An unknown fill has been given up already: what comes of it is dropped.
