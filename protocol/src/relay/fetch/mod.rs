@@ -42,7 +42,7 @@ pub struct FetchLimits {
     pub max_fills: usize,
     /// Downstream FETCHes of one track at a time; each costs a few hundred bytes. [D14-FETCH-20]
     pub max_readers: usize,
-    /// Payload of one batch, in bytes; one piece more at most.
+    /// Payload of one batch, in bytes; as much again to complete an object, and one piece more at most.
     pub batch_bytes: usize,
 }
 

@@ -125,7 +125,10 @@ impl Reader {
     pub(super) fn take(&mut self, now: Instant, log: &TrackLog, max: usize) -> (Vec<Chunk>, Stop) {
         let (mut chunks, mut bytes) = (Vec::new(), 0);
         let stop = loop {
-            if bytes >= max || chunks.len() >= BATCH_CHUNKS {
+            // Between two objects if it can be: an object of which a reader has a part cannot be had again when it is
+            // evicted meanwhile.
+            let over = |times: usize| bytes >= times * max || chunks.len() >= times * BATCH_CHUNKS;
+            if over(if self.cursor.inside_object() { 2 } else { 1 }) {
                 break Stop::Full;
             }
             match log.read_past(now, &mut self.cursor) {

@@ -915,3 +915,44 @@ fn a_crowd_that_waits_does_not_slow_down_what_is_live() {
     // A few are served at once.
     assert_eq!(stage.desk.poll_timeout(), None);
 }
+
+/// An object of which a reader has a part could not be had again if it were evicted meanwhile. D14-FETCH-20
+#[test]
+fn a_batch_ends_between_objects_if_it_can() {
+    let mut stage = Stage::new(FetchLimits {
+        batch_bytes: 10,
+        ..FetchLimits::default()
+    });
+    let stream = stage.open(0, true);
+    for id in 0..2 {
+        let header = ObjectHeader {
+            id,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: 12 + 28 * id,
+        };
+        let pieces = header.payload_len / 4;
+        stage.append(Append::ObjectStarted { stream, header });
+        for _ in 0..pieces {
+            let bytes = Bytes::from_static(&[0; 4]);
+            stage.append(Append::Payload { stream, bytes });
+        }
+    }
+    stage
+        .open_reader(1, Standing::Live, range((0, 0), (0, 2)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let batches: Vec<_> = stage.outputs.iter().map(payload_of).collect();
+    assert_eq!(batches, [12, 20, 20, 0]);
+}
+
+fn payload_of(output: &Output) -> usize {
+    let Output::Answer(_, batch) = output else {
+        return 0;
+    };
+    let pieces = batch.chunks.iter().map(|chunk| match chunk {
+        Chunk::Payload(bytes) => bytes.len(),
+        Chunk::Object { .. } => 0,
+    });
+    pieces.sum()
+}
