@@ -18,7 +18,7 @@ use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::SubscribeFilter;
 use laps_protocol::moqt::object::{ObjectStatus, SubgroupIdMode};
 
-/// D14-LIB-3
+/// D14-LIB-3 D14-DATA-6
 #[test]
 fn subgroups_priorities_ends_and_one_preference() {
     run(async || {

@@ -11,11 +11,12 @@
 
 mod common;
 
-use common::raw::{Raw, raw};
+use common::raw::{Raw, Reading, raw};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
+use laps_actors::transport::TransportConfig;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::SubscribeFilter;
+use laps_protocol::moqt::message::{ControlMessage, SubscribeFilter};
 
 const ALIAS: u64 = 9;
 const COUNT: u64 = 40;
@@ -95,6 +96,61 @@ fn published_one_shard() {
 #[test]
 fn published_two_shards() {
     run(|| datagrams_arrive(2, false));
+}
+
+/// D14-DATA-14
+#[test]
+fn one_that_does_not_fit_is_dropped_and_counted() {
+    run(async || {
+        let mut settings = settings(1);
+        let placement = Placement::default();
+        placement.watch(&mut settings);
+        let relay = relay(settings).await;
+        let name = track("oversized", "audio");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut roomy = raw(&relay).await;
+        let roomy_id = roomy.subscribe(&name, NEWEST).await;
+        publisher.serve(&name, ALIAS).await;
+        let roomy_alias = roomy.answer(roomy_id).await.unwrap().alias;
+        let narrow = TransportConfig {
+            datagram_frame: 600,
+            ..TransportConfig::default()
+        };
+        let mut narrow = Raw::connect(&relay, Reading::Everything, narrow).await;
+        let (narrow_id, ok) = narrow.subscribed(&name, NEWEST).await;
+        // What is lost on the way is sent again, until the one with room has it.
+        let mut object = 0;
+        loop {
+            publisher.datagram(ALIAS, Location::new(0, object), &[7; 900]);
+            publisher.fence().await;
+            roomy.fence().await;
+            if !Raw::datagrams(&roomy.log, roomy_alias).is_empty() {
+                break;
+            }
+            object += 1;
+        }
+        let mut group = 1;
+        while Raw::datagrams(&narrow.log, ok.alias).is_empty() {
+            publisher.datagram(ALIAS, Location::new(group, 0), b"small");
+            publisher.fence().await;
+            narrow.fence().await;
+            group += 1;
+        }
+        // MOQT-14 §10.3 [D14-DATA-14]: neither whole, nor cut, nor on a stream; and the subscription goes on.
+        let got = Raw::datagrams(&narrow.log, ok.alias);
+        assert!(
+            got.iter()
+                .all(|(place, payload)| place.group > 0 && payload == b"small")
+        );
+        assert!(Raw::headers(&narrow.log, ok.alias).is_empty());
+        assert!(Raw::headers(&roomy.log, roomy_alias).is_empty());
+        narrow.say(ControlMessage::Unsubscribe(narrow_id)).await;
+        let lost = placement
+            .until(&mut narrow, "subscription ends", "datagrams_lost", 1)
+            .await;
+        assert_ne!(lost[0], "0");
+    });
 }
 
 /// D14-DATA-16

@@ -75,7 +75,7 @@ impl Live {
     }
 }
 
-/// D14-SUB-3 D14-SUB-8
+/// D14-SUB-3
 #[test]
 fn next_group_start_begins_with_a_group() {
     run(async || {

@@ -117,7 +117,7 @@ fn seen(log: &[News]) -> BTreeMap<u64, (u64, Bytes, Vec<u8>)> {
     objects
 }
 
-/// D14-PARAM-7 D14-DATA-9 D14-DATA-21
+/// D14-PARAM-7 D14-DATA-9 D14-DATA-18 D14-DATA-21
 #[test]
 fn whatever_the_parameters_say() {
     run(async || {

@@ -14,6 +14,7 @@ mod common;
 use common::raw::{News, Raw, raw};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
+use laps_actors::client::{Item, Wanted};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{ControlMessage, PublishDoneStatus, SubscribeFilter};
 use laps_protocol::moqt::object::SubgroupIdMode;
@@ -183,5 +184,80 @@ fn a_stream_without_objects_is_not_opened_downstream() {
         let done = subscriber.done(id).await;
         assert_eq!(done.stream_count, Some(1));
         assert_eq!(Raw::places(&subscriber.log, alias), [(1, 0), (1, 1)]);
+    });
+}
+
+/// D14-SUB-21: a stream that never ends is given up after its time, and stopped.
+#[test]
+fn a_stream_that_never_ends_is_stopped() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.track.done_wait = std::time::Duration::from_millis(20);
+        let relay = relay(settings).await;
+        let name = track("count", "endless");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        let upstream = publisher.serve(&name, ALIAS).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        let mut stream = publisher.open(ALIAS, 0, SubgroupIdMode::Zero).await;
+        stream.object(0, b"zero").await;
+        subscriber.until_objects(alias, 1).await;
+        publisher
+            .publish_done(upstream, PublishDoneStatus::TrackEnded, Some(1))
+            .await;
+        let done = subscriber.done(id).await;
+        assert_eq!(
+            (done.status, done.stream_count),
+            (PublishDoneStatus::TrackEnded, Some(1))
+        );
+        let number = Raw::headers(&subscriber.log, alias)[0].0;
+        assert!(subscriber.ended(number).await.is_some(), "not finished");
+        stream.stopped().await;
+    });
+}
+
+/// D14-LIB-5: our client hears of the end when it has everything that was counted.
+#[test]
+fn our_client_has_everything_before_the_end() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("count", "client");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut subscriber = common::subscriber(&relay).await;
+        let wanted = Wanted {
+            track: name.clone(),
+            filter: NEWEST,
+            priority: 128,
+            new_group: false,
+        };
+        let (answer, upstream) = tokio::join!(subscriber.subscribe(wanted), publisher.serve(&name, ALIAS));
+        answer.unwrap();
+        let mut first = publisher.open(ALIAS, 0, SubgroupIdMode::Zero).await;
+        let mut second = publisher.open(ALIAS, 1, SubgroupIdMode::Zero).await;
+        publisher
+            .publish_done(upstream, PublishDoneStatus::TrackEnded, Some(2))
+            .await;
+        publisher.fence().await;
+        first.object(0, &[1; 100_000]).await;
+        first.fin();
+        second.object(0, &[2; 100_000]).await;
+        second.fin();
+        let mut got = Vec::new();
+        loop {
+            match subscriber.next().await.unwrap() {
+                Item::Object(object) => got.push((object.location.group, object.location.object)),
+                Item::Done(gone) => {
+                    assert_eq!(gone.status, PublishDoneStatus::TrackEnded);
+                    break;
+                }
+                Item::Opened { .. } | Item::Closed { .. } => {}
+                Item::Lost => panic!("lost"),
+            }
+        }
+        got.sort_unstable();
+        assert_eq!(got, [(0, 0), (1, 0)]);
     });
 }

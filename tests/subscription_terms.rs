@@ -10,6 +10,7 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::raw::{News, Raw, raw, subscribe};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
@@ -19,6 +20,8 @@ use laps_protocol::moqt::message::{
     SubscribeUpdate,
 };
 use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::moqt::object::SubgroupIdMode;
+use std::time::{Duration, Instant};
 
 const ALIAS: u64 = 70;
 const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
@@ -62,7 +65,7 @@ async fn terms(shards: usize) {
         alias: ALIAS,
         expires_ms: 60_000,
         group_order: GroupOrder::Ascending,
-        largest: None,
+        largest: Some(Location::new(4, 2)),
         params: MessageParams {
             max_cache_duration_ms: Some(4000),
             ..timeout(700)
@@ -74,6 +77,9 @@ async fn terms(shards: usize) {
     let answer = first.answer(id).await.unwrap();
     // What the publisher said goes downstream, and what is left of its time. MOQT-14 §9.8 [D14-SUB-16]
     assert_eq!(answer.params, ok.params);
+    // MOQT-14 §9.8 [D14-SUB-8]: Largest is the publisher's, the alias the relay's own.
+    assert_eq!(answer.largest, Some(Location::new(4, 2)));
+    assert_ne!(answer.alias, ALIAS);
     assert_eq!(answer.group_order, GroupOrder::Descending);
     assert!((1..=60_000).contains(&answer.expires_ms), "{}", answer.expires_ms);
     // A later one is told of what is left then, which is no more.
@@ -87,8 +93,8 @@ async fn terms(shards: usize) {
     // Nor does an update of the subscriber's: it is answered by nothing, and changes nothing upstream.
     let update = SubscribeUpdate {
         subscription: id,
-        start: Location::ZERO,
-        end_group: Some(3),
+        start: Location::new(4, 3),
+        end_group: Some(9),
         priority: 9,
         forward: true,
         params: timeout(55),
@@ -96,7 +102,7 @@ async fn terms(shards: usize) {
     let request = first.id();
     first.say(ControlMessage::SubscribeUpdate(request, update)).await;
     first.fence().await;
-    publisher.group(ALIAS, 0, 1).await;
+    publisher.group(ALIAS, 5, 1).await;
     first.until_objects(answer.alias, 1).await;
     publisher.fence().await;
     assert_eq!(Raw::updates(&publisher.log, upstream), []);
@@ -109,19 +115,19 @@ async fn terms(shards: usize) {
     assert!(!first.log.iter().any(about));
 }
 
-/// D14-SUB-13 D14-SUB-14 D14-SUB-16 D14-SUB-17 D14-PARAM-6
+/// D14-SUB-8 D14-SUB-13 D14-SUB-14 D14-SUB-16 D14-SUB-17 D14-PARAM-6
 #[test]
 fn terms_go_downstream_and_not_up_one_shard() {
     run(|| terms(1));
 }
 
-/// D14-SUB-13 D14-SUB-14 D14-SUB-16 D14-SUB-17 D14-PARAM-6
+/// D14-SUB-8 D14-SUB-13 D14-SUB-14 D14-SUB-16 D14-SUB-17 D14-PARAM-6
 #[test]
 fn terms_go_downstream_and_not_up_two_shards() {
     run(|| terms(2));
 }
 
-/// D14-SUB-14 D14-SUB-16: what the publisher does not say is not said; a subscription without an end has none.
+/// D14-SUB-8 D14-SUB-14 D14-SUB-16: what the publisher does not say is not said; a subscription without an end has none.
 #[test]
 fn nothing_is_added_to_what_the_publisher_says() {
     run(async || {
@@ -134,5 +140,44 @@ fn nothing_is_added_to_what_the_publisher_says() {
         publisher.serve(&name, ALIAS).await;
         let ok = client.answer(id).await.unwrap();
         assert_eq!((ok.params, ok.expires_ms), (MessageParams::default(), 0));
+        assert_eq!((ok.largest, ok.group_order), (None, GroupOrder::Descending));
+    });
+}
+
+/// D14-PARAM-3: read and passed on, and nothing is given up for its age yet, however short either side's time is.
+#[test]
+fn no_delivery_timeout_is_applied() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("terms", "late");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut client = raw(&relay).await;
+        let id = client.id();
+        let mut asked = subscribe(&name, NEWEST);
+        asked.params = timeout(1);
+        client.say(ControlMessage::Subscribe(id, asked)).await;
+        let (upstream, _) = publisher.asked(&name, 0).await;
+        let ok = SubscribeOk {
+            alias: ALIAS,
+            expires_ms: 0,
+            group_order: GroupOrder::Ascending,
+            largest: None,
+            params: timeout(1),
+        };
+        publisher.say(ControlMessage::SubscribeOk(upstream, ok)).await;
+        let alias = client.answer(id).await.unwrap().alias;
+        let mut stream = publisher.open(ALIAS, 0, SubgroupIdMode::Zero).await;
+        stream.begin(0, 6).await;
+        stream.write(Bytes::from_static(b"abc")).await;
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(50) {
+            client.fence().await;
+        }
+        stream.write(Bytes::from_static(b"def")).await;
+        stream.fin();
+        client.until_object(alias, (0, 0)).await;
+        let number = Raw::headers(&client.log, alias)[0].0;
+        assert_eq!(client.ended(number).await, None);
     });
 }

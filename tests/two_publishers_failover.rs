@@ -186,7 +186,10 @@ fn further_publishers_stand_by_while_the_first_serves() {
         assert_eq!(subscriber.until_objects(alias, expected.len()).await, expected);
         subscriber.fence().await;
         assert_eq!(Raw::places(&subscriber.log, alias), expected);
-        publisher.fence().await;
+        for client in [&mut publisher, &mut announcer] {
+            client.fence().await;
+        }
         assert!(Raw::updates(&publisher.log, publish).is_empty());
+        assert!(!announcer.log.iter().any(asked));
     });
 }

@@ -3,7 +3,7 @@
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    MessageParams, PublishOk, RequestId, Subscribe, SubscribeFilter, SubscribeUpdate,
+    GroupOrderRequest, MessageParams, PublishOk, RequestId, Subscribe, SubscribeFilter, SubscribeUpdate,
 };
 use laps_protocol::moqt::object::TrackAlias;
 use std::cell::Cell;
@@ -71,8 +71,11 @@ impl Spec {
 
     /// The peer accepted our PUBLISH, on its own terms.
     pub fn accepted_by_peer(&mut self, ok: &PublishOk) {
-        // MOQT-14 §9.14 [D14-SUB-27]: the filter works as in SUBSCRIBE.
+        // MOQT-14 §9.14 [D14-SUB-27]: the filter works as in SUBSCRIBE, and its order stands instead of PUBLISH's.
         self.subscribe.filter = ok.filter;
+        if let Some(order) = ok.group_order {
+            self.subscribe.group_order = GroupOrderRequest::Fixed(order);
+        }
         self.subscribe.priority = ok.priority;
         self.state.forward.set(ok.forward);
         self.state.new_groups.set(asks(&ok.params));
@@ -160,7 +163,7 @@ fn asks(params: &MessageParams) -> u32 {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use laps_protocol::moqt::message::GroupOrderRequest;
+    use laps_protocol::moqt::message::GroupOrder;
     use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 
     fn spec(filter: SubscribeFilter) -> Spec {
@@ -203,6 +206,31 @@ mod tests {
         // The same start again moves nothing.
         spec.update(&update(Location::new(7, 0), Some(8)));
         assert_eq!(spec.filter(), Some(from(Location::new(7, 0), Some(8))));
+    }
+
+    /// D14-SUB-27: what PUBLISH_OK says holds instead of what our PUBLISH said; an order of 0 changes nothing.
+    #[test]
+    fn the_answer_to_our_publish_decides() {
+        let mut ok = PublishOk {
+            forward: false,
+            priority: 3,
+            group_order: Some(GroupOrder::Descending),
+            filter: SubscribeFilter::NextGroupStart,
+            params: MessageParams::default(),
+        };
+        let mut spec = spec(SubscribeFilter::LargestObject);
+        spec.accepted_by_peer(&ok);
+        assert!(spec.is_accepted());
+        assert!(!spec.forward());
+        let descending = GroupOrderRequest::Fixed(GroupOrder::Descending);
+        assert_eq!(
+            (spec.subscribe.filter, spec.subscribe.priority),
+            (SubscribeFilter::NextGroupStart, 3)
+        );
+        assert_eq!(spec.subscribe.group_order, descending);
+        ok.group_order = None;
+        spec.accepted_by_peer(&ok);
+        assert_eq!(spec.subscribe.group_order, descending);
     }
 
     /// D14-SUB-10: the deviation of decision 0012: numbers of a life that is over do not bind the next.

@@ -22,9 +22,6 @@ use s2n_quic::{
 
 use super::error::ConnError;
 
-/// Largest DATAGRAM frame we say we accept (bytes): the largest a UDP packet can hold. RFC 9221 §3.
-const MAX_FRAME: u64 = 65_535;
-
 /// Datagrams of one connection that were lost on this side (counts).
 #[derive(Debug, Default)]
 pub struct DatagramCounts {
@@ -58,6 +55,7 @@ impl DatagramCounts {
 pub(super) struct Queues {
     pub(super) recv_capacity: usize,
     pub(super) send_capacity: usize,
+    pub(super) max_frame: u64,
 }
 
 impl Endpoint for Queues {
@@ -85,7 +83,7 @@ impl Endpoint for Queues {
     }
 
     fn max_datagram_frame_size(&self, _: &PreConnectionInfo) -> u64 {
-        MAX_FRAME
+        self.max_frame
     }
 }
 

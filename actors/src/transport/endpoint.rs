@@ -344,6 +344,7 @@ fn queues(config: &TransportConfig) -> Queues {
     Queues {
         recv_capacity: config.datagram_recv_queue.max(1),
         send_capacity: config.datagram_send_queue.max(1),
+        max_frame: config.datagram_frame,
     }
 }
 

@@ -45,6 +45,8 @@ pub struct TransportConfig {
     pub congestion: Congestion,
     /// Datagrams kept per connection until the session takes them (count); the oldest is dropped when it is full.
     pub datagram_recv_queue: usize,
+    /// Largest DATAGRAM frame that we tell the peer we take (bytes, header included); 0 when we take none.
+    pub datagram_frame: u64,
     /// Datagrams kept per connection until they are sent (count); a full queue refuses the next one.
     pub datagram_send_queue: usize,
     /// Handshakes in progress from which on a server asks newcomers to prove their address with Retry (count).
@@ -84,6 +86,8 @@ impl Default for TransportConfig {
             initial_rtt: Duration::from_millis(100),
             congestion: Congestion::Bbr,
             datagram_recv_queue: 256,
+            // The largest that a UDP packet can hold. RFC 9221 §3.
+            datagram_frame: 65_535,
             datagram_send_queue: 256,
             retry_above_handshakes: 256,
             max_connections: 100_000,

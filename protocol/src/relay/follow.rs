@@ -108,6 +108,7 @@ fn header(log: &TrackLog, seq: SubgroupSeq, alias: TrackAlias) -> Option<Subgrou
         },
         priority: info.priority,
         has_extensions: info.has_extensions,
+        // MOQT-14 §10.4.2 [D14-DATA-6]: it counts when the stream ends in FIN, which only a whole subgroup does.
         end_of_group: info.end_of_group,
     })
 }

@@ -359,7 +359,7 @@ fn fills_and_readers_are_bounded() {
     assert_eq!(stage.asks()[2].1, range((30, 0), (30, 0)));
 }
 
-/// D14-FETCH-6
+/// D14-FETCH-6 D14-REQ-10
 #[test]
 fn a_publisher_that_says_nothing_is_given_up() {
     let mut stage = Stage::new(FetchLimits::default());
@@ -505,6 +505,31 @@ fn without_a_subscription_the_publisher_says_where_it_ends() {
     assert_eq!(stage.then(1), Some(Then::Done));
     let settled = stage.settled[&ReaderKey(1)];
     assert_eq!((settled.end, settled.end_of_track), (at(2, 2), false));
+}
+
+/// D14-FETCH-9: what the publisher says of the end of the track is passed on with its end.
+#[test]
+fn the_publisher_says_that_the_track_ends() {
+    for end_of_track in [true, false] {
+        let mut stage = Stage::new(FetchLimits::default());
+        stage
+            .open_reader(1, Standing::Idle, range((0, 0), (9, 0)), UP)
+            .unwrap();
+        stage.read_on(1);
+        let (fill, _) = stage.asks()[0];
+        let ok = FetchOk {
+            group_order: GroupOrder::Ascending,
+            end_of_track,
+            end: at(2, 2),
+            params: MessageParams::default(),
+        };
+        stage.desk.answered(stage.now, &mut stage.log, fill, ok);
+        stage.fill(fill, (2, 1));
+        stage.end(fill, StreamEnd::Fin);
+        stage.read_on(1);
+        let end = at(2, 2);
+        assert_eq!(stage.settled[&ReaderKey(1)], Settled { end, end_of_track });
+    }
 }
 
 /// D14-FETCH-1

@@ -115,6 +115,9 @@ impl TrackLog {
             }
             None => self.is_duplicate(&ingress.info, &header)?,
         };
+        if known {
+            self.check_copy(&ingress.info, &header)?;
+        }
         let is_absent = self.is_past_duplicate(&ingress.info, &header)?;
         if known || is_absent {
             // MOQT-14 §8.2 [D14-PUB-1] [D14-CACHE-6]: the first copy stands, whoever brings the second.
@@ -395,6 +398,9 @@ impl TrackLog {
             return Err(Malformed::PayloadWithStatus.into());
         }
         let location = datagram.location;
+        if self.knows(location) {
+            self.check_copy_of_datagram(&datagram)?;
+        }
         if self.knows(location) || self.is_past_datagram(&datagram)? {
             self.stats.duplicate_objects += 1;
             return Err(Ignored::Duplicate.into());

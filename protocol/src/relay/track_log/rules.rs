@@ -1,10 +1,12 @@
 //! What is accepted, ignored or malformed.
 
 use super::chunk::{Ignored, LogDatagram, Malformed};
+use super::past::fill::conflicts;
 use super::subgroup::SubgroupInfo;
 use super::{Ingress, Preference, TrackLog};
 use crate::moqt::location::{GroupId, Location, ObjectId};
 use crate::moqt::object::{FetchObjectHeader, ObjectHeader, ObjectStatus};
+use bytes::Bytes;
 
 /// Why a chunk was not stored.
 pub(super) enum Refusal {
@@ -52,6 +54,38 @@ impl TrackLog {
             return Err(Malformed::AfterEndOfSubgroup.into());
         }
         Ok(self.knows(Location::new(info.group, header.id)))
+    }
+
+    /// Malformed when a live copy that is kept has other properties than the one that comes, whatever stream brings it.
+    /// MOQT-14 §8.1 [D14-CACHE-2].
+    pub(super) fn check_copy(&self, info: &SubgroupInfo, header: &ObjectHeader) -> Result<(), Refusal> {
+        let new = FetchObjectHeader {
+            location: Location::new(info.group, header.id),
+            subgroup: info.subgroup,
+            priority: info.priority,
+            status: header.status,
+            extensions: Bytes::new(),
+            payload_len: header.payload_len,
+        };
+        self.check_live(&new)
+    }
+
+    /// As [`TrackLog::check_copy`], for a datagram.
+    pub(super) fn check_copy_of_datagram(&self, datagram: &LogDatagram) -> Result<(), Refusal> {
+        let new = FetchObjectHeader {
+            location: datagram.location,
+            subgroup: datagram.location.object,
+            priority: datagram.priority,
+            status: datagram.status,
+            extensions: Bytes::new(),
+            payload_len: datagram.payload.len() as u64,
+        };
+        self.check_live(&new)
+    }
+
+    fn check_live(&self, new: &FetchObjectHeader) -> Result<(), Refusal> {
+        self.live_at(new.location)
+            .map_or(Ok(()), |kept| Ok(conflicts(&kept.header(), new)?))
     }
 
     /// Whether the object came by FETCH as one that does not exist; malformed when it came as another. MOQT-14 §8.1

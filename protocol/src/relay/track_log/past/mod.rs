@@ -17,7 +17,7 @@
 
 mod absence;
 mod budget;
-mod fill;
+pub(super) mod fill;
 mod gaps;
 mod hole;
 mod range;

@@ -36,7 +36,7 @@ pub enum Past {
 
 /// A live object.
 #[derive(Clone, Copy)]
-pub(super) enum Live<'a> {
+pub(in crate::relay::track_log) enum Live<'a> {
     Object {
         entry: &'a Subgroup,
         object: &'a Object,
@@ -66,7 +66,7 @@ impl Live<'_> {
 
     /// As it stands on a fetch stream. MOQT-14 §8.1 [D14-CACHE-1]: with all its properties, §10.2.1.1 [D14-CACHE-5]:
     /// its status among them.
-    pub(super) fn header(&self) -> FetchObjectHeader {
+    pub(in crate::relay::track_log) fn header(&self) -> FetchObjectHeader {
         match self {
             Self::Object { entry, object, .. } => FetchObjectHeader {
                 location: Location::new(entry.info.group, object.header.id),
@@ -233,7 +233,7 @@ impl TrackLog {
     }
 
     /// The live object that is kept at `at`, whether or not it can be begun.
-    pub(super) fn live_at(&self, at: Location) -> Option<Live<'_>> {
+    pub(in crate::relay::track_log) fn live_at(&self, at: Location) -> Option<Live<'_>> {
         match *self.groups.get(&at.group)?.index.get(&at.object)? {
             Place::Object(seq, number) => {
                 let entry = self.entries.get(&seq)?;

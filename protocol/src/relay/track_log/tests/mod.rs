@@ -85,6 +85,24 @@ fn dgram_with(group: u64, object: u64, status: ObjectStatus, end_of_group: bool)
     })
 }
 
+fn open_prior(stream: u64, group: u64, subgroup: u64, priority: u8) -> Append {
+    Append::SubgroupOpened {
+        stream,
+        group,
+        subgroup,
+        priority,
+        has_extensions: true,
+        end_of_group: false,
+    }
+}
+
+fn datagram(group: u64, object: u64) -> LogDatagram {
+    let Append::Datagram(datagram) = dgram(group, object) else {
+        panic!()
+    };
+    datagram
+}
+
 fn dgram(group: u64, object: u64) -> Append {
     dgram_with(group, object, ObjectStatus::Normal, false)
 }

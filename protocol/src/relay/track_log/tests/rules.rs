@@ -163,7 +163,7 @@ fn tracks_that_break_the_rules() {
             "object at the end of its group [D14-MAL-2]",
             vec![open(1, 0, 0), obj_with(1, 3, EndOfGroup, 0), open(2, 0, 1)],
             obj(2, 3, 0),
-            DUPLICATE,
+            Appended::Malformed(Malformed::Conflict),
         ),
         (
             "object after the end of its group [D14-MAL-2]",
@@ -279,10 +279,46 @@ fn tracks_that_break_the_rules() {
             DUPLICATE,
         ),
         (
-            "known in another subgroup",
+            "known in another subgroup [D14-CACHE-2]",
             vec![open(1, 0, 0), obj(1, 3, 0), open(2, 0, 1)],
             obj(2, 3, 0),
+            Appended::Malformed(Malformed::Conflict),
+        ),
+        (
+            "known in another subgroup that both streams brought [D14-CACHE-2]",
+            vec![open(1, 0, 0), obj(1, 3, 0), open(2, 0, 1), obj(2, 2, 0)],
+            obj(2, 3, 0),
+            Appended::Malformed(Malformed::Conflict),
+        ),
+        (
+            "gone in another subgroup [D14-CACHE-2]",
+            vec![open(1, 0, 0), obj(1, 3, 0), open(2, 0, 1)],
+            obj_with(2, 3, DoesNotExist, 0),
             DUPLICATE,
+        ),
+        (
+            "known with another priority [D14-CACHE-2]",
+            vec![open(1, 0, 0), obj(1, 3, 0), open_prior(2, 0, 0, 7)],
+            obj(2, 3, 0),
+            Appended::Malformed(Malformed::Conflict),
+        ),
+        (
+            "a datagram known with another priority [D14-CACHE-2]",
+            vec![dgram(0, 0)],
+            Append::Datagram(LogDatagram {
+                priority: 7,
+                ..datagram(0, 0)
+            }),
+            Appended::Malformed(Malformed::Conflict),
+        ),
+        (
+            "a datagram known with another payload [D14-CACHE-2]",
+            vec![dgram(0, 0)],
+            Append::Datagram(LogDatagram {
+                payload: Bytes::from_static(b"longer than the first"),
+                ..datagram(0, 0)
+            }),
+            Appended::Malformed(Malformed::Conflict),
         ),
         (
             "datagrams in a track of streams [D14-DATA-15]",

@@ -160,6 +160,86 @@ fn subgroups_are_merged_by_object_id() {
     assert_eq!(cursor.at(), Location::new(0, 1));
 }
 
+/// Priority, subgroup, status, extensions and length come back as they came, by stream, by datagram and by FETCH.
+/// D14-CACHE-1 D14-CACHE-5
+#[test]
+fn every_property_is_kept() {
+    let extensions = Bytes::from_static(&[0x40, 0x7a, 1]);
+    let header = |group, id, subgroup, status, payload_len| FetchObjectHeader {
+        location: Location::new(group, id),
+        subgroup,
+        priority: 9,
+        status,
+        extensions: extensions.clone(),
+        payload_len,
+    };
+    let kept = |log: &TrackLog, at: (u64, u64)| {
+        let Past::Object { header, .. } = log.read_past(t0(), &mut up(at, (at.0, at.1 + 1))) else {
+            panic!("{at:?}")
+        };
+        header
+    };
+    let mut streams = log();
+    feed(&mut streams, [open_prior(1, 2, 5, 9)]);
+    for (id, status, payload_len) in [(3, ObjectStatus::Normal, 2), (4, ObjectStatus::EndOfGroup, 0)] {
+        let object = ObjectHeader {
+            id,
+            status,
+            extensions: extensions.clone(),
+            payload_len,
+        };
+        let begun = Append::ObjectStarted {
+            stream: 1,
+            header: object,
+        };
+        feed(&mut streams, [begun]);
+        if payload_len > 0 {
+            feed(&mut streams, [pay(1, "ab")]);
+        }
+        assert_eq!(kept(&streams, (2, id)), header(2, id, 5, status, payload_len));
+    }
+    let mut datagrams = log();
+    let sent = LogDatagram {
+        priority: 9,
+        extensions: extensions.clone(),
+        payload: Bytes::from_static(b"abc"),
+        ..datagram(2, 3)
+    };
+    feed(&mut datagrams, [Append::Datagram(sent)]);
+    assert_eq!(kept(&datagrams, (2, 3)), header(2, 3, 3, ObjectStatus::Normal, 3));
+    let mut fetched = log();
+    fetched.fill_opened(KEY, range((2, 0), (2, 0)), GroupOrder::Ascending);
+    for (id, status) in [(3, ObjectStatus::Normal), (4, ObjectStatus::EndOfGroup)] {
+        let came = header(2, id, 8, status, 0);
+        fill(&mut fetched, [Fill::Object(came.clone())]).unwrap();
+        assert_eq!(kept(&fetched, (2, id)), came);
+    }
+}
+
+/// What a fetch brought without its preference is a datagram when it comes as one: the same object, with its id as
+/// subgroup. D14-FETCH-15
+#[test]
+fn a_fetched_datagram_comes_live_after_all() {
+    for (subgroup, appended) in [
+        (3, Appended::Advanced),
+        (0, Appended::Malformed(Malformed::Conflict)),
+    ] {
+        let mut log = log();
+        let Fill::Object(mut fetched) = fobj(2, 3, 0) else {
+            panic!()
+        };
+        fetched.subgroup = subgroup;
+        answer(
+            &mut log,
+            range((2, 0), (2, 0)),
+            GroupOrder::Ascending,
+            vec![Fill::Object(fetched)],
+            (2, 0),
+        );
+        assert_eq!(feed(&mut log, [dgram(2, 3)]), appended, "{subgroup}");
+    }
+}
+
 /// MOQT-14 §10.4.4: a datagram has its object id as subgroup on a fetch stream. D14-FETCH-15
 #[test]
 fn datagrams_are_past_objects_too() {
