@@ -981,3 +981,41 @@ fn payload_of(output: &Output) -> usize {
     });
     pieces.sum()
 }
+
+/// D14-FETCH-5 D14-FETCH-10 D14-CACHE-7
+#[test]
+fn what_is_yet_to_come_is_not_taken_to_be_absent() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(3, 2);
+    // Nobody subscribes, so the track may have gone on. It has not.
+    stage
+        .open_reader(1, Standing::Idle, range((3, 0), (5, 0)), UP)
+        .unwrap();
+    stage
+        .open_reader(2, Standing::Idle, range((4, 0), (5, 0)), UP)
+        .unwrap();
+    stage.read_on(1);
+    stage.read_on(2);
+    let (fill, hole) = stage.asks()[0];
+    assert_eq!(hole, range((4, 0), (5, 0)));
+    stage
+        .desk
+        .refused(stage.now, &mut stage.log, fill, RequestErrorReason::NoObjects);
+    stage.drain();
+    stage.read_on(1);
+    stage.read_on(2);
+    // MOQT-14 §9.17 [D14-FETCH-9]: the end is where the track is.
+    assert_eq!(stage.got(1), [(3, 0), (3, 1)]);
+    assert_eq!(stage.then(1), Some(Then::Done));
+    assert_eq!(stage.settled[&ReaderKey(1)].end, at(3, 2));
+    assert_eq!(stage.then(2), Some(Then::Failed(RequestErrorReason::NoObjects)));
+    // Then group 4 comes, and its objects are lost to eviction: nobody may say that they never were.
+    let open = stage.open(5, false);
+    stage.object(open, at(5, 0));
+    stage
+        .open_reader(3, Standing::Live, range((4, 0), (4, 0)), UP)
+        .unwrap();
+    stage.read_on(3);
+    assert_eq!(stage.then(3), None);
+    assert_eq!(stage.asks()[1].1, range((4, 0), (4, 0)));
+}

@@ -39,9 +39,8 @@ impl FetchDesk {
         self.silent = false;
         self.forget(log, key, FillEnd::Broken);
         if reason == RequestErrorReason::NoObjects {
-            // MOQT-14 §9.18: between start and end nothing exists.
-            log.absent(range);
-        } else if reason == RequestErrorReason::InvalidRange && self.ends_before(range) {
+            self.nothing_in(log, range);
+        } else if reason == RequestErrorReason::InvalidRange && self.ends_before(log, range) {
             // MOQT-14 §9.16.3 [D14-FETCH-7]: the hole begins behind the Largest Object, and the response ends before it.
         } else if reason == RequestErrorReason::InvalidRange
             && log.last_published().is_some_and(|last| last >= range.start)
@@ -54,6 +53,27 @@ impl FetchDesk {
             self.fail_in(range, reason);
         }
         self.serve_in(now, log, range);
+    }
+
+    /// Nothing exists in `range`. MOQT-14 §9.18
+    ///
+    /// What is not published yet may come all the same, so it is not taken to be absent: a response that reaches
+    /// further ends with what is published.
+    fn nothing_in(&mut self, log: &mut TrackLog, range: PastRange) {
+        let (published, to_come) = log.split_at_published(range);
+        if let Some(published) = published {
+            log.absent(published);
+        }
+        if let Some(to_come) = to_come {
+            self.ends_before(log, to_come);
+            // Those whose range begins there have nothing that could end before it.
+            let open = |reader: &Reader| !reader.is_settled() && is_waiting_in(reader, to_come);
+            let waiting = self.readers.iter().filter(|(_, reader)| open(reader));
+            let keys: Vec<_> = waiting.map(|(key, _)| *key).collect();
+            for key in keys {
+                self.fail(key, RequestErrorReason::NoObjects);
+            }
+        }
     }
 
     /// No sign of life came in time.
@@ -203,8 +223,11 @@ impl FetchDesk {
 
     /// The upstream has nothing from the start of `range` on: responses whose end was not known end there. False when
     /// there is none.
-    fn ends_before(&mut self, range: PastRange) -> bool {
-        let Some(end) = end_before(range.start) else {
+    fn ends_before(&mut self, log: &TrackLog, range: PastRange) -> bool {
+        // MOQT-14 §9.17 [D14-FETCH-9]: right behind the last object.
+        let last = log.last_published().filter(|last| *last < range.start);
+        let behind = last.map(|last| Location::new(last.group, last.object.saturating_add(1)));
+        let Some(end) = behind.or_else(|| end_before(range.start)) else {
             return false;
         };
         let settled = Settled {

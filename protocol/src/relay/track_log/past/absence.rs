@@ -63,6 +63,26 @@ impl TrackLog {
         self.largest.max(self.top).max(self.track_end())
     }
 
+    /// What of `range` is known to be published, and what may still come. Either may be empty.
+    pub(in crate::relay) fn split_at_published(
+        &self,
+        range: PastRange,
+    ) -> (Option<PastRange>, Option<PastRange>) {
+        let Some(last) = self.last_published() else {
+            return (None, Some(range));
+        };
+        let after = Location::new(last.group, last.object.saturating_add(1));
+        let published = PastRange {
+            start: Location::ZERO,
+            end: after,
+        };
+        let to_come = PastRange {
+            start: after,
+            end: Location::new(GroupId::MAX, 0),
+        };
+        (published.intersect(range), to_come.intersect(range))
+    }
+
     /// The first place at which nothing may stand any more, whoever said so.
     pub(in crate::relay) fn track_end(&self) -> Option<Location> {
         match (self.end, self.past.end) {

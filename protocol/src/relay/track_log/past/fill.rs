@@ -69,6 +69,8 @@ pub enum FillError {
 pub(in crate::relay::track_log) struct Filling {
     range: PastRange,
     order: GroupOrder,
+    /// Largest place of the track when it was asked: an answer is made after that, but perhaps long before it comes.
+    largest: Option<Location>,
     /// The object that began last.
     last: Option<Location>,
     /// The group before that of `last`.
@@ -131,11 +133,10 @@ impl Filling {
     }
 
     /// What does not exist because `at` follows on the object before: a publisher pauses at what it does not know.
-    /// Up to `largest` the track is published.
-    fn passed_over(&self, at: Location, largest: Option<Location>) -> [Option<PastRange>; 3] {
-        // What lies above the first object, in descending order, may not be published yet; FETCH_OK says how far that
-        // goes, unless it is known here.
-        let published = up_to(Location::ZERO, largest.map_or(Location::new(0, 1), after));
+    fn passed_over(&self, at: Location) -> [Option<PastRange>; 3] {
+        // What lies above the first object, in descending order, may not have been published when this was answered;
+        // FETCH_OK says how far that goes, unless it was known when this was asked.
+        let published = up_to(Location::ZERO, self.largest.map_or(Location::new(0, 1), after));
         let group_start = Location::new(at.group, self.range.first(at.group));
         match (self.last, self.order) {
             (None, GroupOrder::Ascending) => [PastRange::before(self.range.start, at), None, None],
@@ -197,6 +198,7 @@ impl TrackLog {
         let filling = Filling {
             range,
             order,
+            largest: self.largest,
             last: None,
             before: None,
             top: None,
@@ -271,7 +273,7 @@ impl TrackLog {
     ) -> Result<(), FillError> {
         let filling = self.past.fills.get(&key).ok_or(FillError::UnknownFill)?;
         filling.check_place(&header)?;
-        let passed = filling.passed_over(header.location, self.largest);
+        let passed = filling.passed_over(header.location);
         let (at, remaining) = (header.location, header.payload_len);
         let serial = if self.check_known(now, &header)? {
             None

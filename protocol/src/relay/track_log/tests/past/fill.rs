@@ -373,3 +373,27 @@ fn a_fetched_object_comes_live_after_all() {
     assert_eq!(Fill::Payload(Bytes::from_static(b"x")).settled(), fpay("x"));
     assert_eq!(Normal, ObjectStatus::default());
 }
+
+/// D14-FETCH-5 D14-CACHE-7
+#[test]
+fn what_is_published_while_an_answer_travels_is_not_left_out_by_it() {
+    let mut log = log();
+    feed(&mut log, [open(1, 3, 0), obj(1, 0, 1), pay(1, "a"), fin(1)]);
+    log.fill_opened(KEY, range((1, 0), (6, 0)), GroupOrder::Descending);
+    // The publisher answers what it has up to group 3, and goes on. Its live objects come first.
+    feed(
+        &mut log,
+        [
+            open(2, 4, 0),
+            obj(2, 0, 1),
+            pay(2, "b"),
+            open(3, 5, 0),
+            obj(3, 0, 1),
+        ],
+    );
+    log.fill(t0(), KEY, fobj(3, 0, 1)).unwrap();
+    log.fill_closed(KEY, FillEnd::Broken);
+    feed(&mut log, [reset(2)]);
+    // An object of group 4 may have been lost, so nobody may say that there was none.
+    assert_eq!(past(&log, up((4, 1), (4, 3))), "?4/1-4/3");
+}
