@@ -5,7 +5,7 @@ use crate::moqt::location::Location;
 use crate::moqt::message::{GroupOrder, RequestErrorReason};
 use crate::moqt::object::FetchObjectHeader;
 use crate::relay::track_log::{Past, PastCursor, PastRange, TrackLog};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use std::time::{Duration, Instant};
 
 /// Objects of one batch, however small they are.
@@ -67,6 +67,23 @@ pub(super) enum Stop {
     End,
 }
 
+/// Times that an object is begun again because it was lost while a part of it was given.
+const AGAIN: u8 = 3;
+
+/// The object that was begun last.
+#[derive(Debug)]
+struct Begun {
+    header: FetchObjectHeader,
+    /// Bytes of its payload that were given.
+    given: u64,
+    /// Bytes of its payload that come once more and are passed over.
+    skip: u64,
+    /// Its beginning is still to come once more.
+    again: bool,
+    /// How often it was lost.
+    lost: u8,
+}
+
 /// A place that a reader does not get past.
 #[derive(Clone, Copy, Debug)]
 struct Stuck {
@@ -86,6 +103,7 @@ pub(super) struct Reader {
     pub(super) live_wait: bool,
     /// It waits for an upstream FETCH that may not be made while so many others are open.
     pub(super) blocked: bool,
+    begun: Option<Begun>,
     /// The largest place that was given.
     highest: Option<Location>,
     /// When the FETCH came.
@@ -108,6 +126,7 @@ impl Reader {
             hungry: false,
             live_wait: false,
             blocked: false,
+            begun: None,
             highest: None,
             opened: now,
             settled,
@@ -125,26 +144,34 @@ impl Reader {
     pub(super) fn take(&mut self, now: Instant, log: &TrackLog, max: usize) -> (Vec<Chunk>, Stop) {
         let (mut chunks, mut bytes) = (Vec::new(), 0);
         let stop = loop {
-            // Between two objects if it can be: an object of which a reader has a part cannot be had again when it is
-            // evicted meanwhile.
+            // Between two objects if it can be: an object of which a reader has a part costs more when it is evicted
+            // meanwhile.
             let over = |times: usize| bytes >= times * max || chunks.len() >= times * BATCH_CHUNKS;
             if over(if self.cursor.inside_object() { 2 } else { 1 }) {
                 break Stop::Full;
             }
             match log.read_past(now, &mut self.cursor) {
-                Past::Object { header, at } => {
-                    bytes += header.extensions.len();
-                    let cached = at < self.opened;
-                    self.highest = self.highest.max(Some(header.location));
-                    chunks.push(Chunk::Object { header, cached });
-                }
+                Past::Object { header, at } => match self.begin(header) {
+                    Some(header) => {
+                        bytes += header.extensions.len();
+                        let cached = at < self.opened;
+                        chunks.push(Chunk::Object { header, cached });
+                    }
+                    None if self.resumes() => break Stop::Broken,
+                    None => {}
+                },
                 Past::Payload(payload) => {
-                    bytes += payload.len();
-                    chunks.push(Chunk::Payload(payload));
+                    let payload = self.unread(payload);
+                    if !payload.is_empty() {
+                        bytes += payload.len();
+                        chunks.push(Chunk::Payload(payload));
+                    }
                 }
                 Past::Arriving => break Stop::Arriving,
                 Past::Unknown(hole) => break Stop::Unknown(hole),
+                Past::Broken if self.begin_again() => {}
                 Past::Broken => break Stop::Broken,
+                Past::End if self.resumes() => break Stop::Broken,
                 Past::End => break Stop::End,
             }
         };
@@ -152,6 +179,56 @@ impl Reader {
             self.stuck = None;
         }
         (chunks, stop)
+    }
+
+    /// An object begins. None when it is the one that was lost, whose beginning was given, and when that is not the
+    /// same any more, which leaves [`Self::resumes`] true.
+    fn begin(&mut self, header: FetchObjectHeader) -> Option<FetchObjectHeader> {
+        if let Some(begun) = self.begun.as_mut().filter(|begun| begun.again) {
+            if begun.header == header {
+                begun.again = false;
+                begun.skip = begun.given;
+            }
+            return None;
+        }
+        self.highest = self.highest.max(Some(header.location));
+        self.begun = Some(Begun {
+            header: header.clone(),
+            given: 0,
+            skip: 0,
+            again: false,
+            lost: 0,
+        });
+        Some(header)
+    }
+
+    /// What of a piece of payload was not given yet.
+    fn unread(&mut self, mut payload: Bytes) -> Bytes {
+        let Some(begun) = &mut self.begun else {
+            return payload;
+        };
+        let skip = usize::try_from(begun.skip).map_or(payload.len(), |skip| skip.min(payload.len()));
+        payload.advance(skip);
+        begun.skip -= skip as u64;
+        begun.given += payload.len() as u64;
+        payload
+    }
+
+    /// The object at hand was cut short or evicted: it is had again, and goes on where it was. MOQT-14 §9.16.3
+    /// [D14-FETCH-6]: what is missing of it is asked for as any other hole.
+    fn begin_again(&mut self) -> bool {
+        let Some(begun) = self.begun.as_mut().filter(|begun| begun.lost < AGAIN) else {
+            return false;
+        };
+        begun.lost += 1;
+        begun.again = true;
+        self.cursor.begin_again();
+        true
+    }
+
+    /// A part of an object was given, and it is still to be begun again.
+    fn resumes(&self) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.again)
     }
 
     /// It does not get past `at`.

@@ -1019,3 +1019,100 @@ fn what_is_yet_to_come_is_not_taken_to_be_absent() {
     assert_eq!(stage.then(3), None);
     assert_eq!(stage.asks()[1].1, range((4, 0), (4, 0)));
 }
+
+/// D14-FETCH-6
+#[test]
+fn an_object_that_is_cut_short_goes_on_from_upstream() {
+    let mut stage = Stage::new(FetchLimits::default());
+    let stream = stage.open(8, false);
+    let header = ObjectHeader {
+        id: 0,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload_len: 4,
+    };
+    stage.append(Append::ObjectStarted { stream, header });
+    let first = payload(at(8, 0)).slice(..3);
+    stage.append(Append::Payload { stream, bytes: first });
+    stage
+        .open_reader(1, Standing::Live, range((8, 0), (8, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    stage.append(Append::SubgroupClosed {
+        stream,
+        end: StreamEnd::Reset(crate::moqt::error::ResetCode::InternalError),
+    });
+    let (fill, hole) = stage.asks()[0];
+    assert_eq!(hole, range((8, 0), (8, 1)));
+    // What comes again is passed over, and the rest is given.
+    let subgroup = stream;
+    let location = at(8, 0);
+    let header = FetchObjectHeader {
+        location,
+        subgroup,
+        priority: 128,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload_len: 4,
+    };
+    let bytes = payload(location);
+    let chunks = vec![
+        Fill::Object(header),
+        Fill::Payload(bytes.slice(..2)),
+        Fill::Payload(bytes.slice(2..)),
+    ];
+    stage.desk.filled(stage.now, &mut stage.log, fill, chunks);
+    stage.drain();
+    stage.read_on(1);
+    stage.ok(fill, (8, 1));
+    stage.end(fill, StreamEnd::Fin);
+    stage.read_on(1);
+    assert_eq!(stage.got(1), [(8, 0)], "it begins once");
+    assert_eq!(stage.then(1), Some(Then::Done));
+    let mut given = Vec::new();
+    for output in &stage.outputs {
+        if let Output::Answer(_, batch) = output {
+            for chunk in &batch.chunks {
+                if let Chunk::Payload(bytes) = chunk {
+                    given.extend_from_slice(bytes);
+                }
+            }
+        }
+    }
+    assert_eq!(given, payload(location), "each byte once");
+}
+
+/// D14-FETCH-6
+#[test]
+fn an_object_that_changed_is_not_gone_on_with() {
+    let mut stage = Stage::new(FetchLimits::default());
+    let stream = stage.open(8, false);
+    let header = ObjectHeader {
+        id: 0,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload_len: 40,
+    };
+    stage.append(Append::ObjectStarted { stream, header });
+    stage.append(Append::Payload {
+        stream,
+        bytes: payload(at(8, 0)),
+    });
+    stage
+        .open_reader(1, Standing::Live, range((8, 0), (8, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    stage.append(Append::SubgroupClosed {
+        stream,
+        end: StreamEnd::Reset(crate::moqt::error::ResetCode::InternalError),
+    });
+    let (fill, _) = stage.asks()[0];
+    // Another length: what was given belongs to no such object.
+    stage.fill(fill, (8, 0));
+    stage.read_on(1);
+    assert!(
+        matches!(stage.then(1), Some(Then::Failed(_))),
+        "{:?}",
+        stage.then(1)
+    );
+}

@@ -1,6 +1,6 @@
 //! The past: objects that came because somebody asked for them (FETCH), and what is known not to exist.
 //!
-//! Subscriptions never see any of it (MOQT-14 §9.7 [D14-SUB-6]); [`TrackLog::read_past`] merges it with the live
+//! Subscriptions never see any of it (MOQT-14 §9.7 [D14-SUB-6]); [`super::TrackLog::read_past`] merges it with the live
 //! entries. Every place of a track is in one of three states [D14-CACHE-7]: *known* (an object is kept, here or live),
 //! *absent* (somebody who must know said that none stands there), or *unknown*. What is evicted or forgotten becomes
 //! unknown, never absent.

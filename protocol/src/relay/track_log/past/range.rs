@@ -150,6 +150,11 @@ impl PastCursor {
         self.inside.is_some()
     }
 
+    /// The object that was begun is to be begun again.
+    pub fn begin_again(&mut self) {
+        self.inside = None;
+    }
+
     /// The range, as cut by [`PastCursor::truncate`].
     #[must_use]
     pub const fn range(&self) -> PastRange {
