@@ -10,10 +10,11 @@
 mod common;
 
 use common::fetching::{fetches, past, places, range, stream_of};
-use common::raw::{Raw, payload, raw};
+use common::raw::{Raw, Reading, payload, raw};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
 use laps::relay::{Relay, Settings};
+use laps_actors::transport::TransportConfig;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
     ControlMessage, FetchOk, GroupOrder, GroupOrderRequest, RequestErrorReason, RequestId, SubscribeFilter,
@@ -28,7 +29,7 @@ const DOWN: GroupOrderRequest = GroupOrderRequest::Fixed(GroupOrder::Descending)
 
 /// A live track with groups 3, 4 and 5 of three objects each, whole, and object 0 of group 6.
 struct Live {
-    _relay: Relay,
+    relay: Relay,
     name: FullTrackName,
     publisher: Raw,
     watcher: Raw,
@@ -62,7 +63,7 @@ impl Live {
         watcher.until_objects(watcher_alias, 10).await;
         let fetcher = placement.raw_on(&relay, shards - 1).await;
         Self {
-            _relay: relay,
+            relay,
             name,
             publisher,
             watcher,
@@ -261,6 +262,20 @@ fn a_cancelled_fetch_is_reset_at_once() {
         live.fetcher.say(ControlMessage::FetchCancel(id)).await;
         let (_, places) = live.fetch((3, 0), (3, 0), UP).await;
         assert_eq!(places, group(3));
+    });
+}
+
+/// D14-FETCH-16
+#[test]
+fn a_stream_that_is_stopped_ends_its_fetch_alone() {
+    run(async || {
+        let live = Live::start("stopped", 1).await;
+        let mut picky = Raw::connect(&live.relay, Reading::StopFirst, TransportConfig::default()).await;
+        let first = picky.fetch(range(&live.name, (3, 0), (5, 0)), UP).await;
+        // The request is answered all the same.
+        picky.fetch_answer(first).await.unwrap();
+        let second = picky.fetch(range(&live.name, (4, 0), (4, 0)), UP).await;
+        assert_eq!(picky.fetched_places(second).await.1, group(4));
     });
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long the last bytes of a response may wait for the peer's acknowledgement.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The stream cannot carry more: the peer stopped it, or the connection is gone.
+/// The stream cannot carry more: the peer stopped it, the connection is gone, or an object cannot be written.
 #[derive(Debug)]
 pub(super) struct Closed;
 
@@ -130,11 +130,7 @@ impl<'a> Response<'a> {
         self.accept();
         if !self.answered {
             // MOQT-14 §9.16.3 [D14-FETCH-7]: there is nothing between start and end.
-            let error = if self.any {
-                RequestError::new(RequestErrorReason::InternalError, "the stream was stopped")
-            } else {
-                RequestError::new(RequestErrorReason::NoObjects, "no objects exist in the range")
-            };
+            let error = RequestError::new(RequestErrorReason::NoObjects, "no objects exist in the range");
             self.say(Command::Reject(self.birth.request, error));
         }
         if let Some(stream) = &mut self.stream
@@ -143,6 +139,12 @@ impl<'a> Response<'a> {
             // The request lives until its stream is closed on the peer's side. MOQT-14 §5.1 [D14-FETCH-16]
             drop(tokio::time::timeout(DELIVERY_DEADLINE, stream.delivered()).await);
         }
+    }
+
+    /// The stream ended before everything was sent. The request is answered all the same, and never by a FIN.
+    pub(super) fn stopped(self) {
+        let error = RequestError::new(RequestErrorReason::InternalError, "the stream was stopped");
+        self.fail(error);
     }
 
     /// Something is missing: what was begun is reset, never finished.

@@ -20,8 +20,8 @@ const ATTEMPTS: usize = 3;
 const REGISTRY_DEADLINE: Duration = Duration::from_secs(6);
 /// The pause before a track that has just ended is asked for again: the news of its end is on its way.
 const RETRY: Duration = Duration::from_millis(10);
-/// How long a batch may take. The track has deadlines of its own for all that it waits for, a few of which may follow
-/// each other.
+/// How long a batch may take. The track has deadlines of its own for what it asks for, a few of which may follow each
+/// other; an object that was begun and stands still for so long ends the fetch.
 const BATCH_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A reader's place at a track; letting go of it tells the track.
@@ -51,7 +51,8 @@ pub(super) async fn serve(birth: Birth) {
         }),
     };
     match outcome {
-        Ok(()) => response.finish().await,
+        Ok(End::Whole) => response.finish().await,
+        Ok(End::Stopped) => response.stopped(),
         Err(error) => {
             debug!(birth.log, "fetch fails"; "why" => ?error.reason);
             response.fail(error);
@@ -60,8 +61,16 @@ pub(super) async fn serve(birth: Birth) {
     mailbox::signal(&birth.session, Say(Command::FetchDone(request)));
 }
 
+/// How a response that nothing was missing for has ended.
+enum End {
+    /// Everything was handed to the transport.
+    Whole,
+    /// The stream could not take all of it.
+    Stopped,
+}
+
 /// Reads the past of the track, and sends it.
-async fn read(hold: &Hold, response: &mut Response<'_>) -> Result<(), RequestError> {
+async fn read(hold: &Hold, response: &mut Response<'_>) -> Result<End, RequestError> {
     loop {
         let ask = ReadPast { reader: hold.reader };
         let asked = mailbox::ask(&hold.home, ask, BATCH_DEADLINE).await;
@@ -81,14 +90,12 @@ async fn read(hold: &Hold, response: &mut Response<'_>) -> Result<(), RequestErr
         if let Some(settled) = settled {
             response.settled(settled);
         }
-        match response.send(chunks).await {
-            Ok(()) => {}
-            // The peer wants no more of the stream; the request is answered all the same.
-            Err(Closed) => return Ok(()),
+        if let Err(Closed) = response.send(chunks).await {
+            return Ok(End::Stopped);
         }
         match then {
             Then::More => {}
-            Then::Done => return Ok(()),
+            Then::Done => return Ok(End::Whole),
             Then::Failed(reason) => return Err(RequestError::new(reason, words(reason))),
         }
     }
