@@ -80,8 +80,8 @@ pub enum Output {
     Take(FillKey),
     /// Nobody wants this fill any more, or it broke the rules: cancel it. Nothing more is expected of it.
     Cancel(FillKey),
-    /// A compatibility rule was used: this publisher cannot answer FETCH, and the ends of groups that were delivered
-    /// whole are taken from its streams.
+    /// A compatibility rule was used: the publisher cannot answer FETCH or is gone, and the ends of groups that were
+    /// delivered whole are taken from its streams.
     AssumedFinished(PastRange),
 }
 
@@ -93,7 +93,7 @@ pub struct FetchDesk {
     limits: FetchLimits,
     /// There is nobody to ask: this process makes the objects, or the publisher is gone. MOQT-14 §9.16.3 [D14-FETCH-8]
     is_origin: bool,
-    /// The last FETCH to the publisher was left without any answer.
+    /// The last FETCH to the publisher was left without any answer, or there is no publisher any more.
     silent: bool,
     readers: BTreeMap<ReaderKey, Reader>,
     fills: BTreeMap<FillKey, Filling>,
@@ -220,7 +220,11 @@ impl FetchDesk {
     }
 
     /// The upstream is gone for good: what the log has is still given, what it does not know fails.
+    ///
+    /// A group that was delivered whole is taken to end where it does, as for a publisher that does not answer:
+    /// whoever joined in time gets what came before, although the track ended in the meantime.
     pub fn detach(&mut self, now: Instant, log: &mut TrackLog) {
+        self.silent |= !self.is_origin;
         self.is_origin = true;
         for key in std::mem::take(&mut self.fills).into_keys() {
             log.fill_closed(key, FillEnd::Broken);

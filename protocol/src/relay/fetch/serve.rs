@@ -163,12 +163,8 @@ impl FetchDesk {
         let (place, order) = (reader.place(), reader.order);
         reader.stuck_at(place, now);
         reader.live_wait = false;
-        if self.is_origin || reader.attempts() >= ATTEMPTS {
-            // MOQT-14 §9.16.3 [D14-FETCH-8]
-            self.fail(key, RequestErrorReason::UnknownStatusInRange);
-            return;
-        }
-        if self.silent {
+        let given_up = reader.attempts() >= ATTEMPTS;
+        if self.silent && !given_up {
             // The other groups of the range too, so that this is not come back to for each of them.
             log.assume_finished(reader.cursor.range());
             if log.assume_finished(hole) {
@@ -176,6 +172,11 @@ impl FetchDesk {
                 self.serve(now, log, key);
                 return;
             }
+        }
+        if self.is_origin || given_up {
+            // MOQT-14 §9.16.3 [D14-FETCH-8]
+            self.fail(key, RequestErrorReason::UnknownStatusInRange);
+            return;
         }
         if self.fills.values().any(|fill| fill.covers(place)) {
             return;

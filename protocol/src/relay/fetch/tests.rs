@@ -661,6 +661,43 @@ fn the_end_of_the_track_leaves_what_is_cached() {
     assert_eq!(stage.then(1), Some(Then::Done));
 }
 
+/// D14-FETCH-6: whoever asked in time gets what was delivered whole, although nobody is left to say where groups end.
+/// A hole between objects, or a group that was cut short, stays unknown.
+#[test]
+fn groups_that_came_whole_survive_the_end_of_the_track() {
+    for (end, outcome) in [
+        (StreamEnd::Fin, Then::Done),
+        (
+            StreamEnd::Reset(crate::moqt::error::ResetCode::Cancelled),
+            Then::Failed(RequestErrorReason::UnknownStatusInRange),
+        ),
+    ] {
+        let mut stage = Stage::new(FetchLimits::default());
+        for group in 0..3 {
+            let stream = stage.open(group, false);
+            stage.object(stream, at(group, 0));
+            stage.append(Append::SubgroupClosed { stream, end });
+        }
+        // One is asked upstream for it when the track ends, the other has not read yet.
+        for reader in [1, 2] {
+            stage
+                .open_reader(reader, Standing::Live, range((0, 0), (2, 1)), UP)
+                .unwrap();
+        }
+        stage.read_on(1);
+        let asks = stage.asks();
+        assert_eq!(asks.len(), 1);
+        stage.desk.detach(stage.now, &mut stage.log);
+        stage.drain();
+        assert!(stage.has(&Output::Cancel(asks[0].0)));
+        for reader in [1, 2] {
+            stage.read_on(reader);
+            assert_eq!(stage.then(reader), Some(outcome), "{end:?}");
+        }
+        assert_eq!(stage.asks().len(), 1);
+    }
+}
+
 /// D14-FETCH-5 D14-FETCH-7
 #[test]
 fn nothing_upstream_is_nothing_downstream() {
