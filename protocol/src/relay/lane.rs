@@ -28,6 +28,17 @@ pub enum Taken {
     Lost(ResetCode),
 }
 
+/// What a look at the log shows, without taking anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// There is something to send, unless the filter passes it over.
+    Something,
+    /// Nothing yet.
+    Nothing,
+    /// No more to send: what is next is the end, or that it is lost.
+    End,
+}
+
 /// A subscriber's place in one subgroup, and what the stream that carries it needs to know.
 ///
 /// The owner opens a stream when the first piece comes, writes [`Self::stream_header`] on it, and does what
@@ -69,6 +80,17 @@ impl LaneReader {
     #[must_use]
     pub const fn position(&self) -> Position {
         self.position
+    }
+
+    /// What comes next. Nothing is taken before its turn to be sent, so that the log alone bounds what waits.
+    #[must_use]
+    pub fn ahead(&self, log: &TrackLog) -> Ahead {
+        let mut position = self.position;
+        match log.read(self.seq, &mut position) {
+            Read::Object(_) | Read::Payload(_) => Ahead::Something,
+            Read::Pending => Ahead::Nothing,
+            Read::End(_) | Read::Evicted => Ahead::End,
+        }
     }
 
     /// Goes back to `position`, at which no stream was begun.

@@ -1,5 +1,5 @@
 //! What a relay decides, without any draft's bytes: what is kept and read of a track, who announced
-//! what, and what a watcher has been told of it.
+//! what, what a watcher has been told of it, and what is sent next.
 
 pub mod dampen;
 pub mod fetch;
@@ -8,5 +8,6 @@ pub mod ingest;
 pub mod lane;
 pub mod namespace_tree;
 pub mod new_group;
+pub mod scheduler;
 pub mod told;
 pub mod track_log;
