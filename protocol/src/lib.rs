@@ -6,11 +6,13 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`auth`] | who may do what: scopes of tokens, and the decision about a request |
 //! | [`wire`] | integers, cursors, key-value pairs: what every draft builds on |
 //! | [`moqt`] | draft-neutral meaning, one codec per draft, the session state machine, data stream readers |
 //! | [`relay`] | what a relay decides: the track log, the namespace tree |
 //! | `sim` | two sessions on a simulated wire with virtual time (feature `sim`, and in tests) |
 
+pub mod auth;
 pub mod moqt;
 pub mod relay;
 mod state;

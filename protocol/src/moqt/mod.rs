@@ -12,6 +12,7 @@ pub mod filter;
 pub mod location;
 pub mod message;
 pub mod name;
+pub mod name_text;
 pub mod object;
 pub mod session;
 pub mod version;

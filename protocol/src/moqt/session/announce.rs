@@ -24,10 +24,10 @@ impl Session {
     pub(super) fn on_publish_namespace(
         &mut self,
         id: RequestId,
-        request: NamespaceRequest,
+        mut request: NamespaceRequest,
     ) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
-        if self.refuses_tokens(id, RequestKind::PublishNamespace, &request.params)? {
+        if self.refuses_tokens(id, RequestKind::PublishNamespace, &mut request.params)? {
             return Ok(());
         }
         let namespace = request.namespace.clone();

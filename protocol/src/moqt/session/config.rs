@@ -1,10 +1,11 @@
 //! What a session is told at its start.
 
 use bytes::Bytes;
+use std::fmt;
 use std::time::Duration;
 
 /// Settings of one session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// Our name and version for SETUP's MOQT_IMPLEMENTATION; left out when empty.
     pub implementation: Bytes,
@@ -20,6 +21,8 @@ pub struct Config {
     pub authority: Option<Bytes>,
     /// Tokens that a client shows in SETUP, each an encoded token structure.
     pub authorization_tokens: Vec<Bytes>,
+    /// Bytes of tokens that the peer may register, each counted as 16 and its value; 0 for none. MOQT-14 §9.3.2.4.
+    pub max_auth_token_cache_size: u64,
     /// The connection is WebTransport, whose CONNECT request carries path and authority already.
     pub webtransport: bool,
     /// Tolerates a peer that skips request ids. [D14-REQ-2]
@@ -42,9 +45,30 @@ impl Default for Config {
             path: None,
             authority: None,
             authorization_tokens: Vec::new(),
+            // The draft's default. Only who judges tokens has a use for them.
+            max_auth_token_cache_size: 0,
             webtransport: false,
             allow_request_id_gaps: false,
             trace: false,
         }
+    }
+}
+
+impl fmt::Debug for Config {
+    /// Shows that there are tokens, never what they are. [D14-AUTH-10]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("implementation", &self.implementation)
+            .field("max_request_id", &self.max_request_id)
+            .field("max_queued_requests", &self.max_queued_requests)
+            .field("setup_timeout", &self.setup_timeout)
+            .field("path", &self.path)
+            .field("authority", &self.authority)
+            .field("authorization_tokens", &self.authorization_tokens.len())
+            .field("max_auth_token_cache_size", &self.max_auth_token_cache_size)
+            .field("webtransport", &self.webtransport)
+            .field("allow_request_id_gaps", &self.allow_request_id_gaps)
+            .field("trace", &self.trace)
+            .finish()
     }
 }

@@ -46,9 +46,9 @@ impl Session {
         Ok(id)
     }
 
-    pub(super) fn on_fetch(&mut self, id: RequestId, fetch: Fetch) -> Result<(), PeerMisbehaved> {
+    pub(super) fn on_fetch(&mut self, id: RequestId, mut fetch: Fetch) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
-        if self.refuses_tokens(id, RequestKind::Fetch, &fetch.params)? {
+        if self.refuses_tokens(id, RequestKind::Fetch, &mut fetch.params)? {
             return Ok(());
         }
         let Fetch {

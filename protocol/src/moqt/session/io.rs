@@ -14,6 +14,7 @@ use crate::moqt::name::FullTrackName;
 use crate::moqt::version::Version;
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::fmt;
 
 /// Which side of the session this is. MOQT-14 §3.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +63,7 @@ pub enum Action {
 }
 
 /// What the peer said in its SETUP.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PeerSetup {
     /// The version both sides speak from now on.
     pub version: Version,
@@ -72,8 +73,21 @@ pub struct PeerSetup {
     pub authority: Option<Bytes>,
     /// Name and version of the peer's software.
     pub implementation: Option<Bytes>,
-    /// Undecoded authorization tokens, each shown by value: nothing is registered. [D14-SETUP-20]
+    /// Undecoded authorization tokens, each shown by value, also where it was registered. [D14-SETUP-20]
     pub authorization_tokens: Vec<Bytes>,
+}
+
+impl fmt::Debug for PeerSetup {
+    /// Shows that there are tokens, never what they are. [D14-AUTH-10]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerSetup")
+            .field("version", &self.version)
+            .field("path", &self.path)
+            .field("authority", &self.authority)
+            .field("implementation", &self.implementation)
+            .field("authorization_tokens", &self.authorization_tokens.len())
+            .finish()
+    }
 }
 
 /// What a FETCH of the peer wants, whether it said so itself or joined a subscription. MOQT-14 §9.16.
@@ -99,7 +113,8 @@ pub struct PeerFetch {
 
 /// Something the peer said, already checked against the rules of the session.
 ///
-/// Ids in `Peer…` events were chosen by the peer, in the others by us.
+/// Ids in `Peer…` events were chosen by the peer, in the others by us. The authorization tokens in their parameters are
+/// undecoded, and all of them shown by value: what an alias stood for when the message came. [D14-AUTH-9]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

@@ -11,7 +11,7 @@
 //! | `announce`, `namespace` | namespaces and watched prefixes, which draft 14 ends by name |
 //! | `fetch`, `joining` | FETCH; those that join a subscription wait for its answer |
 //! | `alias` | track aliases, both ways |
-//! | `tokens` | authorization tokens, which a peer shows by value |
+//! | `tokens` | authorization tokens: what the peer registered, and what its aliases stand for |
 //! | `goaway` | GOAWAY |
 //! | `dispatch` | from a message or command to one of the above |
 //!
@@ -61,6 +61,7 @@ use setup::{Phase, PhaseMove};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Instant;
+use tokens::TokenCache;
 
 /// One side of one session.
 ///
@@ -86,6 +87,7 @@ pub struct Session {
     withdrawn: Withdrawn,
     aliases: Aliases,
     joining: Joining,
+    tokens: TokenCache,
     outputs: VecDeque<Output>,
 }
 
@@ -116,6 +118,7 @@ impl Session {
             withdrawn: Withdrawn::default(),
             aliases: Aliases::new(),
             joining: Joining::default(),
+            tokens: TokenCache::new(config.max_auth_token_cache_size),
             outputs: VecDeque::new(),
             config,
         };
@@ -191,7 +194,7 @@ impl Session {
         }
     }
 
-    /// What the peer said in SETUP, once it did.
+    /// What the peer said in SETUP, once it did, without its tokens: those are in [`Event::Established`] only.
     #[must_use]
     pub const fn established(&self) -> Option<&PeerSetup> {
         self.peer.as_ref()

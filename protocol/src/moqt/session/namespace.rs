@@ -28,10 +28,10 @@ impl Session {
     pub(super) fn on_subscribe_namespace(
         &mut self,
         id: RequestId,
-        request: NamespaceRequest,
+        mut request: NamespaceRequest,
     ) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
-        if self.refuses_tokens(id, RequestKind::SubscribeNamespace, &request.params)? {
+        if self.refuses_tokens(id, RequestKind::SubscribeNamespace, &mut request.params)? {
             return Ok(());
         }
         // MOQT-14 §9.28 [D14-NS-4]: equal to, a prefix of, or an extension of an active one.

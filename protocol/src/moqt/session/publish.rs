@@ -45,9 +45,9 @@ impl Session {
     }
 
     /// MOQT-14 §5.1 [D14-SUB-1]: a subscription that the publisher begins.
-    pub(super) fn on_publish(&mut self, id: RequestId, publish: Publish) -> Result<(), PeerMisbehaved> {
+    pub(super) fn on_publish(&mut self, id: RequestId, mut publish: Publish) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
-        if self.refuses_tokens(id, RequestKind::Publish, &publish.params)? {
+        if self.refuses_tokens(id, RequestKind::Publish, &mut publish.params)? {
             return Ok(());
         }
         // MOQT-14 §5.1 [D14-SUB-24]: objects may come before our answer, so the alias counts from here on.

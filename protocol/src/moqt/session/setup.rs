@@ -98,7 +98,7 @@ impl Session {
             ));
         }
         self.check_uri(&setup.params)?;
-        let tokens = self.setup_tokens(std::mem::take(&mut setup.params.authorization_tokens))?;
+        let tokens = self.setup_tokens(&std::mem::take(&mut setup.params.authorization_tokens))?;
         let tolerated =
             !self.config.webtransport && (setup.params.path.is_none() || setup.params.authority.is_none());
         let params = self.setup_params();
@@ -138,7 +138,7 @@ impl Session {
                 "MOQT-14 §9.3.2.1",
             ));
         }
-        let tokens = self.setup_tokens(std::mem::take(&mut setup.params.authorization_tokens))?;
+        let tokens = self.setup_tokens(&std::mem::take(&mut setup.params.authorization_tokens))?;
         self.establish(setup.params, tokens);
         Ok(())
     }
@@ -182,16 +182,16 @@ impl Session {
         SetupParams {
             // MOQT-14 §9.3.2.3 [D14-SETUP-18]: without it the peer may not ask anything.
             max_request_id: Some(self.grant.maximum()),
-            // MOQT-14 §9.3.2.4 [D14-SETUP-19]: left out, so 0: tokens are shown by value. MOQT-14 §3.2 [D14-SETUP-14]:
-            // nor is there any extension that a peer could have asked for.
-            max_auth_token_cache_size: None,
+            // MOQT-14 §9.3.2.4 [D14-SETUP-19]. MOQT-14 §3.2 [D14-SETUP-14]: there is no extension that a peer could have
+            // asked for.
+            max_auth_token_cache_size: self.tokens.offered(),
             implementation: (!self.config.implementation.is_empty())
                 .then(|| self.config.implementation.clone()),
             ..SetupParams::default()
         }
     }
 
-    /// [D14-SETUP-24]: nothing is configured that a session could lack, so each is authorised.
+    /// [D14-SETUP-24]: whether the tokens are enough for a session is for whoever hears of them to say, by closing it.
     fn establish(&mut self, params: SetupParams, authorization_tokens: Vec<Bytes>) {
         if self.phase.apply(PhaseMove::Setup).is_err() {
             return;
@@ -202,10 +202,13 @@ impl Session {
             path: params.path,
             authority: params.authority,
             implementation: params.implementation,
-            authorization_tokens,
+            authorization_tokens: Vec::new(),
         };
         self.peer = Some(setup.clone());
-        self.tell(Event::Established(setup));
+        self.tell(Event::Established(PeerSetup {
+            authorization_tokens,
+            ..setup
+        }));
     }
 
     /// Asks for the control stream, which is the client's to open.

@@ -29,9 +29,13 @@ impl Session {
     }
 
     /// MOQT-14 §5.1 [D14-SUB-1]: a subscription that the subscriber begins.
-    pub(super) fn on_subscribe(&mut self, id: RequestId, subscribe: Subscribe) -> Result<(), PeerMisbehaved> {
+    pub(super) fn on_subscribe(
+        &mut self,
+        id: RequestId,
+        mut subscribe: Subscribe,
+    ) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
-        if self.refuses_tokens(id, RequestKind::Subscribe, &subscribe.params)? {
+        if self.refuses_tokens(id, RequestKind::Subscribe, &mut subscribe.params)? {
             return Ok(());
         }
         // MOQT-14 §9.7, §9.9 [D14-VAL-6]: a range that ends before it starts costs the request, not the session.
@@ -156,7 +160,7 @@ impl Session {
         // MOQT-14 §9.1 [D14-REQ-1]: an update uses up an id though nothing answers it [D14-SUB-17].
         self.grant.admit(id)?;
         self.grant.finish();
-        self.check_tokens(&update.params)?;
+        self.check_tokens(&mut update.params)?;
         let subscription = update.subscription;
         let about = if belongs_to(self.role, subscription) {
             // The subscriber of our PUBLISH changes it.
@@ -250,10 +254,10 @@ impl Session {
     pub(super) fn on_track_status(
         &mut self,
         id: RequestId,
-        subscribe: Subscribe,
+        mut subscribe: Subscribe,
     ) -> Result<(), PeerMisbehaved> {
         self.grant.admit(id)?;
-        if self.refuses_tokens(id, RequestKind::TrackStatus, &subscribe.params)? {
+        if self.refuses_tokens(id, RequestKind::TrackStatus, &mut subscribe.params)? {
             return Ok(());
         }
         // [D14-VAL-6], as for SUBSCRIBE.
