@@ -21,6 +21,7 @@ pub mod announce;
 pub mod client;
 pub mod connection;
 pub mod fetch;
+pub mod limits;
 pub mod namespace;
 pub mod registry;
 mod reply;

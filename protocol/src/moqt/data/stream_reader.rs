@@ -169,6 +169,12 @@ impl StreamReader {
         self.head.len()
     }
 
+    /// Bytes that were pushed and have not become items.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.head.len() + self.chunks.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// As much of the open payload as the next chunk has.
     fn take_payload(&mut self) -> Option<Bytes> {
         let chunk = self.chunks.front_mut()?;

@@ -15,6 +15,10 @@ pub struct Config {
     pub max_queued_requests: usize,
     /// How long the peer may take to finish SETUP.
     pub setup_timeout: Duration,
+    /// How long the peer may take to finish a control message that it began. MOQT-14 §12.2.
+    pub message_timeout: Duration,
+    /// How long a session may have no open request of either side; none when it may for ever. MOQT-14 §12.2.
+    pub idle_timeout: Option<Duration>,
     /// PATH that a client sends over raw QUIC.
     pub path: Option<Bytes>,
     /// AUTHORITY that a client sends over raw QUIC.
@@ -42,6 +46,9 @@ impl Default for Config {
             max_queued_requests: 1024,
             // [D14-SETUP-23] suggests this value.
             setup_timeout: Duration::from_secs(5),
+            // The largest message has 64 KiB, which takes a second at 512 kbit/s.
+            message_timeout: Duration::from_secs(10),
+            idle_timeout: None,
             path: None,
             authority: None,
             authorization_tokens: Vec::new(),

@@ -56,6 +56,11 @@ impl Grant {
         self.maximum
     }
 
+    /// The id that the next request of the peer will have.
+    pub(super) const fn next(&self) -> RequestId {
+        RequestId(self.next)
+    }
+
     /// Checks the id of a new request and uses it up.
     pub(super) fn admit(&mut self, id: RequestId) -> Result<(), PeerMisbehaved> {
         // MOQT-14 §9.1 [D14-REQ-2]: even from the client, odd from the server.

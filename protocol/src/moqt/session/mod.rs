@@ -12,6 +12,7 @@
 //! | `fetch`, `joining` | FETCH; those that join a subscription wait for its answer |
 //! | `alias` | track aliases, both ways |
 //! | `tokens` | authorization tokens: what the peer registered, and what its aliases stand for |
+//! | `timeouts` | what a peer leaves unfinished, and how long it may ask for nothing |
 //! | `goaway` | GOAWAY |
 //! | `dispatch` | from a message or command to one of the above |
 //!
@@ -36,6 +37,7 @@ mod setup;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 mod tokens;
 mod uri;
 
@@ -61,6 +63,7 @@ use setup::{Phase, PhaseMove};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Instant;
+use timeouts::Clocks;
 use tokens::TokenCache;
 
 /// One side of one session.
@@ -75,8 +78,7 @@ pub struct Session {
     phase: Phase,
     control: Option<ControlStream>,
     decoder: ControlDecoder,
-    /// None when the timeout is too long to be told in time.
-    setup_deadline: Option<Instant>,
+    clocks: Clocks,
     peer: Option<PeerSetup>,
     goaway_sent: Notice,
     goaway_received: Notice,
@@ -107,7 +109,7 @@ impl Session {
             phase: Phase::default(),
             control: None,
             decoder: ControlDecoder::new(codec),
-            setup_deadline: now.checked_add(config.setup_timeout),
+            clocks: Clocks::new(now, &config),
             peer: None,
             goaway_sent: Notice::default(),
             goaway_received: Notice::default(),
@@ -135,6 +137,7 @@ impl Session {
             self.close(breach.code, breach.what);
         }
         self.refill();
+        self.look_at_clocks(now);
     }
 
     /// Says something to the peer. Gives the id of the request when the command starts one; further commands and
@@ -146,6 +149,7 @@ impl Session {
     pub fn command(&mut self, now: Instant, command: Command) -> Result<Option<RequestId>, CommandError> {
         let done = self.on_command(now, command);
         self.refill();
+        self.look_at_clocks(now);
         done
     }
 
@@ -157,10 +161,7 @@ impl Session {
     /// When to give [`Input::Timeout`] next; none when there is nothing to wait for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Connecting | Phase::Greeting => self.setup_deadline,
-            Phase::Established | Phase::Closed => None,
-        }
+        self.next_deadline()
     }
 
     /// A track alias for a PUBLISH or SUBSCRIBE_OK of ours, never given out before in this session.
@@ -231,15 +232,7 @@ impl Session {
                 PeerMisbehaved::violation("the control stream was closed", "MOQT-14 §3.3"),
             ),
             Input::StreamBytes(..) | Input::StreamFin(_) | Input::StreamReset(_) => Ok(()),
-            // MOQT-14 §12.2 [D14-SETUP-23].
-            Input::Timeout if self.poll_timeout().is_some_and(|deadline| now >= deadline) => {
-                Err(PeerMisbehaved::new(
-                    CloseCode::ControlMessageTimeout,
-                    "no SETUP in time",
-                    "MOQT-14 §12.2",
-                ))
-            }
-            Input::Timeout => Ok(()),
+            Input::Timeout => self.on_timeout(now),
         }
     }
 
@@ -249,6 +242,7 @@ impl Session {
             let Some(message) = self.decoder.next()? else {
                 break;
             };
+            self.message_came();
             self.trace(true, &message);
             if self.phase == Phase::Established {
                 self.on_message(message)?;

@@ -6,7 +6,10 @@ use super::credit::belongs_to;
 use super::io::{CommandError, Event, Note};
 use super::range::{Wanted, is_inverted};
 use super::requests::{About, Answer, Answering, Asked, Asking, wrong_kind};
-use crate::moqt::message::{ControlMessage, Publish, PublishDone, PublishOk, RequestId, RequestKind};
+use crate::moqt::message::{
+    ControlMessage, Publish, PublishDone, PublishDoneStatus, PublishOk, RequestError, RequestErrorReason,
+    RequestId, RequestKind,
+};
 use crate::moqt::name::FullTrackName;
 use crate::moqt::object::TrackAlias;
 
@@ -87,18 +90,30 @@ impl Session {
     }
 
     pub(super) fn on_publish_ok(&mut self, id: RequestId, ok: PublishOk) -> Result<(), PeerMisbehaved> {
-        // MOQT-14 §9.14: the filter obeys the rules of SUBSCRIBE's, and no error can answer PUBLISH_OK.
-        if is_inverted(ok.filter) {
-            return Err(PeerMisbehaved::violation(
-                "PUBLISH_OK with a range that ends before it starts",
-                "MOQT-14 §9.14",
-            ));
-        }
         let Some(About::Publication { track, .. }) =
             self.answered(id, RequestKind::Publish, Asked::Accept)?
         else {
             return Ok(());
         };
+        // MOQT-14 §9.14 [D14-VAL-6]: the filter obeys the rules of SUBSCRIBE's. §3.4 [D14-TERM-3]: no error answers
+        // PUBLISH_OK, and yet one subscription ends, not all of them with the session.
+        if is_inverted(ok.filter) {
+            let error = RequestError::new(
+                RequestErrorReason::InvalidRange,
+                "the range of PUBLISH_OK ends before it starts",
+            );
+            self.say(&ControlMessage::PublishDone(
+                id,
+                PublishDone {
+                    status: PublishDoneStatus::InternalError,
+                    stream_count: Some(0),
+                    phrase: error.phrase.clone(),
+                },
+            ));
+            self.withdraw_ours(id);
+            self.tell(Event::Rejected(id, RequestKind::Publish, error));
+            return Ok(());
+        }
         if let Some(wanted) = self
             .ours
             .open

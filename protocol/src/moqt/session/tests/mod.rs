@@ -5,9 +5,11 @@ mod joining;
 mod names;
 mod properties;
 mod publish;
+mod refusals;
 mod requests;
 mod setup;
 mod subscribe;
+mod timeouts;
 mod tokens;
 
 use super::*;

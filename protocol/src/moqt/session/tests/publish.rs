@@ -118,9 +118,9 @@ fn an_answer_may_ask_for_no_change_of_order() {
     );
 }
 
-/// D14-VAL-6
+/// D14-VAL-6 D14-TERM-3: of all that the session carries.
 #[test]
-fn an_inverted_filter_in_the_answer_ends_the_session() {
+fn an_inverted_filter_in_the_answer_ends_that_subscription() {
     let filter = SubscribeFilter::AbsoluteRange {
         start: Location::new(5, 0),
         end_group: 4,
@@ -135,7 +135,17 @@ fn an_inverted_filter_in_the_answer_ends_the_session() {
             ..publish_ok()
         },
     ));
-    assert_eq!(bench.code(), Some(CloseCode::ProtocolViolation));
+    let out = bench.out();
+    assert_eq!(out.closed, None);
+    assert!(
+        matches!(&out.said[..], [.., ControlMessage::PublishDone(done, _)] if *done == id),
+        "{out:?}"
+    );
+    assert!(matches!(out.events[..], [Event::Rejected(rejected, RequestKind::Publish, _)] if rejected == id));
+    assert_eq!(bench.session.open_requests(), (0, 0));
+    // What crosses it on the wire is no breach either.
+    bench.hear(&ControlMessage::Unsubscribe(id));
+    assert_eq!(bench.events(), []);
 }
 
 /// D14-SUB-1
