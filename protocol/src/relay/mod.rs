@@ -6,6 +6,7 @@ pub mod fetch;
 pub mod follow;
 pub mod ingest;
 pub mod lane;
+pub mod merge;
 pub mod namespace_tree;
 pub mod new_group;
 pub mod scheduler;

@@ -241,6 +241,43 @@ pub enum Malformed {
     /// An object in a gap. MOQT-14 §11.1, §11.3 [D14-DATA-10].
     #[error("an object inside a gap")]
     InsideGap,
+    /// A known object with other payload. MOQT-14 §8.1 [D14-CACHE-2] [D14-MAL-3].
+    #[error("an object whose payload is known otherwise")]
+    Payload,
+    /// Two publishers contradict each other. Only [`crate::relay::merge::Merge`] says so: a log does not know who
+    /// brought what.
+    #[error("two publishers disagree {0}")]
+    Disagreement(Dispute),
+}
+
+impl Malformed {
+    /// True when it takes two publishers to see it, so that the track is malformed whoever is right. MOQT-14 §2.5
+    /// [D14-MAL-2].
+    #[must_use]
+    pub const fn is_disagreement(self) -> bool {
+        matches!(self, Self::Disagreement(_))
+    }
+}
+
+/// What publishers disagree about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Dispute {
+    /// Length, status, subgroup or priority of an object.
+    #[error("about an object")]
+    Object,
+    /// The payload of an object.
+    #[error("about the payload of an object")]
+    Payload,
+    /// Where a subgroup, a group or the track ends.
+    #[error("about an end")]
+    End,
+    /// What does not exist.
+    #[error("about a gap")]
+    Gap,
+    /// Whether objects travel on streams or in datagrams.
+    #[error("about streams and datagrams")]
+    Preference,
 }
 
 #[cfg(test)]

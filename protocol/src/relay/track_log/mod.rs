@@ -35,7 +35,9 @@ mod subgroup;
 #[cfg(test)]
 mod tests;
 
-pub use chunk::{Append, Appended, COPY_BELOW_BYTES, Ignored, LogDatagram, Malformed, StreamEnd, StreamKey};
+pub use chunk::{
+    Append, Appended, COPY_BELOW_BYTES, Dispute, Ignored, LogDatagram, Malformed, StreamEnd, StreamKey,
+};
 pub use evict::{
     CHUNK_OVERHEAD, Evicted, GROUP_OVERHEAD, OBJECT_OVERHEAD, RANGE_OVERHEAD, SUBGROUP_OVERHEAD,
 };
@@ -260,6 +262,11 @@ impl TrackLog {
     #[must_use]
     pub fn subgroup(&self, seq: SubgroupSeq) -> Option<&SubgroupInfo> {
         self.entries.get(&seq).map(|entry| &entry.info)
+    }
+
+    /// Whether something of `group` came live and is not evicted.
+    pub(in crate::relay) fn has_seen(&self, group: GroupId) -> bool {
+        self.groups.contains_key(&group)
     }
 
     fn record(&self, group: GroupId, subgroup: SubgroupId) -> Option<&group::Record> {
