@@ -1,5 +1,5 @@
 //! No authorisation is configured, so every session is authorised, whatever token it shows or does not show
-//! (decision 0009).
+//! (decision 0018).
 
 #![allow(
     clippy::unwrap_used,

@@ -18,6 +18,7 @@
 //! [`supervise::mailbox`]; children are owned through a [`supervise::ChildGuard`].
 
 pub mod announce;
+pub mod auth;
 pub mod client;
 pub mod connection;
 pub mod fetch;

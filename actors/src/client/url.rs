@@ -246,6 +246,14 @@ fn check_characters(part: &'static str, text: &str, extra: &str) -> Result<(), U
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".*") {
+            drop(text.parse::<MoqtUrl>());
+        }
+    }
 
     /// text, server name, port, AUTHORITY, PATH
     const GOOD: &[(&str, &str, u16, &str, &str)] = &[

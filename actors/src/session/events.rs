@@ -11,6 +11,7 @@ use crate::track::{
 };
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
+use laps_protocol::auth::{Action, Resource};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{
     NamespaceRequest, Publish, PublishDone, PublishDoneStatus, PublishOk, RequestError, RequestErrorReason,
@@ -30,9 +31,9 @@ impl SessionActor {
     pub(super) fn event(&mut self, ctx: &mut Context<Self>, event: Event) {
         // MOQT-14 §4 [D14-MSG-32]: every request that the draft knows is served.
         match event {
-            Event::Established(peer) => self.established(peer),
+            Event::Established(peer) => self.established(ctx, peer),
             Event::PeerSubscribe(id, subscribe) => self.peer_subscribe(ctx, id, subscribe),
-            Event::PeerSubscribeUpdate(id, update) => self.update_subscription(id, update),
+            Event::PeerSubscribeUpdate(id, update) => self.update_subscription(ctx, id, update),
             Event::PeerUnsubscribe(id) => self.end_subscription(id),
             Event::PeerPublish(id, publish) => self.peer_publish(ctx, id, publish),
             Event::PublishDone(id, done) => self.upstream_done(id, done),
@@ -55,7 +56,10 @@ impl SessionActor {
         }
     }
 
-    fn established(&self, peer: PeerSetup) {
+    fn established(&mut self, ctx: &mut Context<Self>, mut peer: PeerSetup) {
+        if !self.authorise_session(ctx, &std::mem::take(&mut peer.authorization_tokens)) {
+            return;
+        }
         let implementation = peer
             .implementation
             .as_deref()
@@ -82,8 +86,15 @@ impl SessionActor {
         }
     }
 
-    fn peer_subscribe(&mut self, ctx: &mut Context<Self>, id: RequestId, subscribe: Subscribe) {
+    fn peer_subscribe(&mut self, ctx: &mut Context<Self>, id: RequestId, mut subscribe: Subscribe) {
         debug!(self.log, "SUBSCRIBE"; "request" => id.0, "track" => %subscribe.track);
+        let (track, params) = (Resource::Track(&subscribe.track), &mut subscribe.params);
+        if self
+            .authorise(ctx, id, Action::Subscribe, track, params)
+            .is_none()
+        {
+            return;
+        }
         self.tell(SessionNews::Subscribed(subscribe.track.clone()));
         let alias = self.core.new_alias();
         self.start_subscription(ctx, id, Spec::new(id, alias, subscribe, Origin::PeerSubscribe));
@@ -106,7 +117,7 @@ impl SessionActor {
     }
 
     /// A publisher offers a track: it goes to the track's home, which says whether objects are wanted.
-    fn peer_publish(&mut self, ctx: &mut Context<Self>, id: RequestId, publish: Publish) {
+    fn peer_publish(&mut self, ctx: &mut Context<Self>, id: RequestId, mut publish: Publish) {
         let config: &Config = &self.env.session;
         if !config.accepts_publishers {
             if config.lists_namespaces {
@@ -122,6 +133,10 @@ impl SessionActor {
             return;
         }
         debug!(self.log, "PUBLISH"; "request" => id.0, "track" => %publish.track);
+        let (track, params) = (Resource::Track(&publish.track), &mut publish.params);
+        if self.authorise(ctx, id, Action::Publish, track, params).is_none() {
+            return;
+        }
         let source = Source::Published {
             session: ctx.address(),
             request: id,
@@ -196,7 +211,7 @@ impl SessionActor {
         }
     }
 
-    fn peer_announce(&mut self, ctx: &mut Context<Self>, id: RequestId, request: NamespaceRequest) {
+    fn peer_announce(&mut self, ctx: &mut Context<Self>, id: RequestId, mut request: NamespaceRequest) {
         if self.env.session.lists_namespaces {
             self.list_namespace(ctx, id, request);
             return;
@@ -210,7 +225,11 @@ impl SessionActor {
             );
             return;
         }
-        self.start_announce(ctx, id, request);
+        let (namespace, params) = (Resource::Namespace(&request.namespace), &mut request.params);
+        let allowed = self.authorise(ctx, id, Action::PublishNamespace, namespace, params);
+        if allowed.is_some() {
+            self.start_announce(ctx, id, request);
+        }
     }
 
     fn subscribe_ok(&mut self, ctx: &mut Context<Self>, id: RequestId, ok: SubscribeOk) {

@@ -7,6 +7,7 @@ use crate::fetch::{self, FetchActor, FetchNews, FetchProgress, FetchSink};
 use crate::supervise::guard::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::supervise::mailbox;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult};
+use laps_protocol::auth::{Action, Resource};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{FetchOk, RequestError, RequestErrorReason, RequestId};
 use laps_protocol::moqt::session::{Command, CommandError, PeerFetch};
@@ -61,7 +62,11 @@ impl OurFetches {
 
 impl SessionActor {
     /// The peer fetches.
-    pub(super) fn peer_fetch(&mut self, ctx: &mut Context<Self>, id: RequestId, fetch: PeerFetch) {
+    pub(super) fn peer_fetch(&mut self, ctx: &mut Context<Self>, id: RequestId, mut fetch: PeerFetch) {
+        let (track, params) = (Resource::Track(&fetch.track), &mut fetch.params);
+        if self.authorise(ctx, id, Action::Fetch, track, params).is_none() {
+            return;
+        }
         if self.children.fetches.len() >= self.env.session.max_fetches {
             // [D14-FETCH-20]: each holds a stream and a place at a track.
             self.fetches_refused += 1;

@@ -1,5 +1,6 @@
 //! Sessions: the actor around `protocol::moqt::session`, its streams, and the children that serve its requests.
 
+mod authorise;
 mod bindings;
 mod children;
 mod control;
@@ -25,6 +26,7 @@ pub use messages::{
     SubscribeUpstream, SubscriptionOver, UpdateUpstream,
 };
 
+use crate::auth::Auth;
 use crate::registry::WithdrawPublisher;
 use crate::reply::ReplyTo;
 use crate::shard::Env;
@@ -38,6 +40,7 @@ use control::ControlWriter;
 use egress::Egress;
 use fetches::OurFetches;
 use incoming::Acceptors;
+use laps_protocol::auth::Rights;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::data::DataLimits;
 use laps_protocol::moqt::error::CloseCode;
@@ -91,6 +94,8 @@ pub struct Config {
     /// A session may have what it publishes itself: it is told of it, and may subscribe to it. A relay that does not
     /// let it deviates from MOQT-14 §5.1 and §6.1 (decision 0010). [D14-SUB-22] [D14-NS-3]
     pub allow_self: bool,
+    /// Whose tokens are believed, and for what. [D14-AUTH-11]
+    pub auth: Auth,
 }
 
 impl Default for Config {
@@ -113,6 +118,7 @@ impl Default for Config {
             accepts_publishers: true,
             lists_namespaces: false,
             allow_self: true,
+            auth: Auth::default(),
         }
     }
 }
@@ -145,6 +151,9 @@ pub struct SessionActor {
     watched: Watched,
     fetches: OurFetches,
     fetches_refused: u64,
+    /// What the peer may do by what it showed in SETUP, and how many of its requests were refused for what it may not.
+    rights: Rights,
+    denied: u64,
     timer: Option<SpawnHandle>,
     /// Who waits until no subscription of the peer is left.
     unread: Vec<ReplyTo<()>>,
@@ -201,6 +210,8 @@ impl SessionActor {
             core: core::Session::new(birth.role, version, birth.core, Instant::now()),
             fetches: OurFetches::default(),
             fetches_refused: 0,
+            rights: Rights::new(birth.env.session.auth.anonymous()),
+            denied: 0,
             timer: None,
             unread: Vec::new(),
             news: birth.news,
@@ -346,7 +357,7 @@ impl Actor for SessionActor {
             .clone()
             .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
         debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused,
-            "refused_statuses" => self.children.refused_statuses,
+            "refused_statuses" => self.children.refused_statuses, "unauthorized" => self.denied,
             "registry_questions" => self.watched.pressure.peak());
         self.tell(SessionNews::Closed { why, clean });
     }

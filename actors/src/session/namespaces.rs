@@ -15,6 +15,7 @@ use crate::supervise::policy::Decision;
 use crate::track::{Describe, Description, TrackRef};
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
+use laps_protocol::auth::{Action, Grant, Resource};
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::message::{
     GroupOrderRequest, MessageParams, NamespaceRequest, Publish, PublishDone, PublishDoneStatus,
@@ -34,6 +35,8 @@ const ONE_LIFE: Life = 0;
 const MAX_DESCRIBING: usize = 64;
 /// How long a track may take to say that: as long as it may wait for its readers, and some.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
+/// Scopes of tokens that are kept for all watches of a session, beside those of SETUP: some for each of a few hundred.
+const MAX_SCOPES: usize = 4096;
 /// Names that stay said though nobody watches any more; see [`SessionActor::unwatch`].
 const MAX_MUTED: usize = 1024;
 
@@ -45,6 +48,10 @@ pub(super) struct Watched {
     /// Where the tracks live that there are.
     places: BTreeMap<FullTrackName, TrackRef>,
     describing: usize,
+    /// What the tokens of the requests that watch allow, by prefix; of them no two overlap.
+    grants: BTreeMap<TrackNamespace, Vec<Grant>>,
+    /// How much that is.
+    scopes: usize,
     /// Questions to the registry.
     pub(super) pressure: Pressure,
 }
@@ -85,6 +92,34 @@ impl Watched {
         }
     }
 
+    /// Keeps what a request showed that watches; false when there is no room for that.
+    fn grant(&mut self, prefix: &TrackNamespace, shown: Vec<Grant>) -> bool {
+        let weight: usize = shown.iter().map(Grant::weight).sum();
+        if self.scopes.saturating_add(weight) > MAX_SCOPES {
+            return false;
+        }
+        if !shown.is_empty() {
+            self.scopes += weight;
+            self.grants.insert(prefix.clone(), shown);
+        }
+        true
+    }
+
+    /// The request that watched here is over.
+    fn revoke(&mut self, prefix: &TrackNamespace) {
+        let shown = self.grants.remove(prefix).unwrap_or_default();
+        let weight = shown.iter().map(Grant::weight).sum();
+        self.scopes = self.scopes.saturating_sub(weight);
+    }
+
+    /// What the request showed that watches above this namespace. Prefixes do not overlap, so only the last one before
+    /// it can be its own.
+    pub(super) fn grants_above(&self, namespace: &TrackNamespace) -> &[Grant] {
+        let before = self.grants.range(..=namespace).next_back();
+        let above = before.filter(|(prefix, _)| prefix.is_prefix_of(namespace));
+        above.map_or(&[], |(_, shown)| shown)
+    }
+
     /// The peer wants to hear no more of what this request said.
     pub(super) fn refused(&mut self, request: RequestId) {
         if self.namespaces.refused(request).is_none() {
@@ -94,13 +129,27 @@ impl Watched {
 }
 
 impl SessionActor {
-    pub(super) fn peer_watch(&mut self, ctx: &mut Context<Self>, id: RequestId, request: NamespaceRequest) {
+    pub(super) fn peer_watch(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: RequestId,
+        mut request: NamespaceRequest,
+    ) {
         if !self.env.session.accepts_publishers {
             let why = "this client announces nothing to its relay's peers";
             self.refuse(ctx, id, RequestErrorReason::NotSupported, why);
             return;
         }
         debug!(self.log, "SUBSCRIBE_NAMESPACE"; "request" => id.0, "prefix" => %request.namespace);
+        let (prefix, params) = (Resource::Namespace(&request.namespace), &mut request.params);
+        let Some(shown) = self.authorise(ctx, id, Action::SubscribeNamespace, prefix, params) else {
+            return;
+        };
+        if !self.watched.grant(&request.namespace, shown) {
+            let why = "the tokens of this session's watches have too many scopes";
+            self.refuse(ctx, id, RequestErrorReason::InternalError, why);
+            return;
+        }
         let child = ChildId::fresh();
         let addr = self.spawn_watch(ctx, child, id, &request.namespace, false);
         let slot = WatchSlot {
@@ -144,6 +193,7 @@ impl SessionActor {
             return;
         };
         mailbox::signal(&slot.addr, namespace::Stop);
+        self.watched.revoke(&slot.prefix);
         self.watched.mute(&slot.prefix);
         self.watched.namespaces.trim(MAX_MUTED);
         self.watched.tracks.trim(MAX_MUTED);
@@ -173,7 +223,10 @@ impl SessionActor {
                 let why = "a namespace subscription keeps failing in the relay";
                 self.close(ctx, CloseCode::InternalError, Cow::Borrowed(why));
             }
-            Decision::Forget => drop(self.children.watches.remove(&id)),
+            Decision::Forget => {
+                self.watched.revoke(&slot.prefix);
+                self.children.watches.remove(&id);
+            }
         }
     }
 
@@ -209,6 +262,9 @@ impl SessionActor {
             Due::Withdraw(_, request) => return self.say(ctx, Command::PublishNamespaceDone(request)),
             Due::Tell(namespace, life) => (namespace, life),
         };
+        if !self.may_be_told(Action::SubscribeNamespace, Resource::Namespace(&namespace)) {
+            return self.watched.namespaces.declined(&namespace, life);
+        }
         let request = NamespaceRequest {
             namespace: namespace.clone(),
             // [D14-AUTH-10]: parameters are between neighbours.
@@ -226,8 +282,10 @@ impl SessionActor {
 
     /// Asks the track what its PUBLISH is to say.
     fn describe(&mut self, ctx: &mut Context<Self>, name: FullTrackName, life: Life) {
+        // A PUBLISH makes a subscription, so it takes no less than a SUBSCRIBE does.
+        let allowed = self.may_be_told(Action::Subscribe, Resource::Track(&name));
         let place = self.watched.places.get(&name).filter(|place| place.epoch == life);
-        let Some(track) = place.cloned() else {
+        let Some(track) = place.filter(|_| allowed).cloned() else {
             self.watched.tracks.declined(&name, life);
             return;
         };

@@ -11,6 +11,7 @@ use crate::supervise::mailbox;
 use crate::supervise::policy::Decision;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
+use laps_protocol::auth::{Action, Resource};
 use laps_protocol::moqt::error::{CloseCode, ResetCode};
 use laps_protocol::moqt::message::{
     NamespaceRequest, PublishDone, PublishDoneStatus, RequestErrorReason, RequestId, Subscribe,
@@ -64,7 +65,15 @@ impl SessionActor {
         .start()
     }
 
-    pub(super) fn update_subscription(&mut self, id: RequestId, update: SubscribeUpdate) {
+    pub(super) fn update_subscription(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: RequestId,
+        mut update: SubscribeUpdate,
+    ) {
+        if !self.authorise_update(ctx, id, &mut update) {
+            return;
+        }
         if let Some(slot) = self.children.subscriptions.get(&id) {
             slot.spec.update(&update);
             mailbox::signal(&slot.addr, subscription::Update(update));
@@ -73,7 +82,14 @@ impl SessionActor {
     }
 
     /// MOQT-14 §9.20 [D14-SUB-28]
-    pub(super) fn start_status(&mut self, ctx: &mut Context<Self>, id: RequestId, subscribe: Subscribe) {
+    pub(super) fn start_status(&mut self, ctx: &mut Context<Self>, id: RequestId, mut subscribe: Subscribe) {
+        let (track, params) = (Resource::Track(&subscribe.track), &mut subscribe.params);
+        if self
+            .authorise(ctx, id, Action::TrackStatus, track, params)
+            .is_none()
+        {
+            return;
+        }
         if self.children.statuses.len() >= self.env.session.max_statuses {
             self.children.refused_statuses += 1;
             let phrase = "too many TRACK_STATUS of this session are open";
@@ -173,29 +189,47 @@ impl SessionActor {
             }
             Decision::GiveUp => {
                 warn!(self.log, "subscription failed too often"; "request" => id.0);
-                slot.streams.reset_all(ResetCode::InternalError);
-                let phrase = "the subscription failed in the relay";
-                if slot.spec.is_accepted() {
-                    let done = PublishDone {
-                        status: PublishDoneStatus::InternalError,
-                        stream_count: Some(slot.streams.opened()),
-                        phrase: Bytes::from_static(phrase.as_bytes()),
-                    };
-                    // MOQT-14 §9.12 [D14-SUB-19]: the writer closes the streams at its next turn, and this is said
-                    // after that.
-                    let emptied = Streams::emptied(Rc::clone(&slot.streams));
-                    ctx.spawn(emptied.into_actor(self).map(move |(), actor, ctx| {
-                        actor.say(ctx, Command::PublishDone(id, done));
-                    }));
-                } else {
-                    self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
-                }
-                self.children.subscriptions.remove(&id);
+                let why = (
+                    PublishDoneStatus::InternalError,
+                    RequestErrorReason::InternalError,
+                );
+                self.cut_subscription(ctx, id, why, "the subscription failed in the relay");
             }
             // It ended by itself, as one that was refused does.
             Decision::Forget => drop(self.children.subscriptions.remove(&id)),
         }
         self.check_unread();
+    }
+
+    /// Ends a subscription of the peer in the midst of things: by PUBLISH_DONE once its streams are reset, or as what
+    /// answers it.
+    pub(super) fn cut_subscription(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: RequestId,
+        (status, reason): (PublishDoneStatus, RequestErrorReason),
+        phrase: &'static str,
+    ) {
+        let Some(slot) = self.children.subscriptions.remove(&id) else {
+            return;
+        };
+        mailbox::signal(&slot.addr, subscription::Stop);
+        slot.streams.reset_all(ResetCode::InternalError);
+        if !slot.spec.is_accepted() {
+            self.refuse(ctx, id, reason, phrase);
+            return;
+        }
+        let done = PublishDone {
+            status,
+            stream_count: Some(slot.streams.opened()),
+            phrase: Bytes::from_static(phrase.as_bytes()),
+        };
+        // MOQT-14 §9.12 [D14-SUB-19]: the writer closes the streams at its next turn, and this is said after that.
+        let emptied = Streams::emptied(Rc::clone(&slot.streams));
+        ctx.spawn(emptied.into_actor(self).map(move |(), actor, ctx| {
+            actor.say(ctx, Command::PublishDone(id, done));
+            actor.check_unread();
+        }));
     }
 
     fn announce_down(&mut self, ctx: &mut Context<Self>, id: RequestId, down: ChildDown) {

@@ -48,6 +48,12 @@ impl Grant {
         })
     }
 
+    /// How many scopes it has, which is what it takes to keep it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.scopes.as_ref().map_or(1, |scopes| scopes.len().max(1))
+    }
+
     fn covers(&self, action: Action, resource: Resource<'_>) -> bool {
         let scopes = self.scopes.as_ref();
         scopes.is_none_or(|scopes| {
