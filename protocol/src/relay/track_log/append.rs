@@ -111,7 +111,11 @@ impl TrackLog {
                 if entry.last_id.is_some_and(|last| header.id <= last) {
                     return Err(Malformed::NotAscending.into());
                 }
-                self.knows(location)
+                if entry.is_aside {
+                    self.is_duplicate(&ingress.info, &header)?
+                } else {
+                    self.knows(location)
+                }
             }
             None => self.is_duplicate(&ingress.info, &header)?,
         };
@@ -151,6 +155,9 @@ impl TrackLog {
         too_old?;
         self.shown_to_exist(location);
         self.note_gaps(location, gaps);
+        if self.entries.get(&seq).is_some_and(|entry| entry.is_aside) {
+            self.pass_over(&ingress.info, header.id);
+        }
         self.object_is_known(location, header.status);
         self.bytes += OBJECT_OVERHEAD + header.extensions.len();
         if let Some(group) = self.groups.get_mut(&location.group) {
@@ -192,11 +199,13 @@ impl TrackLog {
         self.next_seq += 1;
         let info = ingress.info;
         let gapped = self.leaves_gap(ingress, first);
-        let entry = Subgroup::new(info, stream);
+        let mut entry = Subgroup::new(info, stream);
         if let Some(group) = self.groups.get_mut(&info.group) {
             group.seqs.insert(seq);
             group.open += 1;
             let old = group.subgroups.get(&info.subgroup);
+            entry.is_aside =
+                old.is_some_and(|old| old.active.is_some() || old.last.is_some_and(|last| first < last));
             let record = Record {
                 seq,
                 active: Some(stream),
@@ -206,7 +215,9 @@ impl TrackLog {
                 gapped,
                 finished: false,
             };
-            group.subgroups.insert(info.subgroup, record);
+            if !entry.is_aside {
+                group.subgroups.insert(info.subgroup, record);
+            }
         }
         self.entries.insert(seq, entry);
         self.open.insert(seq);
@@ -247,6 +258,9 @@ impl TrackLog {
         let Some(object) = entry.objects.back().filter(|object| object.is_complete()) else {
             return;
         };
+        if entry.is_aside {
+            return;
+        }
         if let Some(group) = self.groups.get_mut(&entry.info.group)
             && let Some(record) = group.subgroups.get_mut(&entry.info.subgroup)
         {
@@ -316,14 +330,20 @@ impl TrackLog {
             {
                 group.cut = true;
             }
+            if end == StreamEnd::Fin
+                && let Some(last) = ingress.ignored
+            {
+                self.check_final(&ingress.info, last)?;
+            }
             return Ok(Appended::Noted);
         };
         let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;
         let gapped = self
             .record(ingress.info.group, ingress.info.subgroup)
             .is_some_and(|record| record.misses_any(entry.last_id));
+        let apart = entry.is_aside && !self.is_replica;
         let mut end = end;
-        if end == StreamEnd::Fin && (gapped || entry.in_progress().is_some()) {
+        if end == StreamEnd::Fin && (gapped || apart || entry.in_progress().is_some()) {
             // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18]: what is not whole ends in a reset.
             end = StreamEnd::Reset(ResetCode::InternalError);
         }
@@ -386,7 +406,9 @@ impl TrackLog {
             StreamEnd::Fin => group.fins += 1,
             StreamEnd::Reset(_) => group.cut = true,
         }
-        if let Some(record) = group.subgroups.get_mut(&ingress.info.subgroup) {
+        if let Some(record) = group.subgroups.get_mut(&ingress.info.subgroup)
+            && record.seq == seq
+        {
             record.active = None;
             record.finished = end == StreamEnd::Fin;
         }

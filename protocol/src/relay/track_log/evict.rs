@@ -197,6 +197,8 @@ impl TrackLog {
         if self.past.origin {
             self.past.gone.insert(id);
         }
+        // MOQT-14 §8.2 [D14-PUB-1]: a publisher that lags behind a small log must not make readers see objects twice.
+        self.gone.remember(id, group.known);
         self.stats.evicted_groups += 1;
     }
 

@@ -21,11 +21,15 @@
 //! | `rules` | what is accepted, ignored or malformed |
 //! | `read` | cursors, positions, the live edge, the snapshot for replicas |
 //! | `evict` | the budget: what counts, and what goes first |
+//! | `gone` | the object ids of groups that were evicted, so that copies that come late are recognised |
+//! | `compare` | what a stage that joins several streams into one must see: tails, and whether bytes are the same |
 //! | `past` | what came by FETCH, what is known not to exist, and how all of the past is read |
 
 mod append;
 mod chunk;
+mod compare;
 mod evict;
+mod gone;
 mod group;
 mod past;
 mod ranges;
@@ -38,6 +42,7 @@ mod tests;
 pub use chunk::{
     Append, Appended, COPY_BELOW_BYTES, Dispute, Ignored, LogDatagram, Malformed, StreamEnd, StreamKey,
 };
+pub use compare::{CopyHint, StreamTail};
 pub use evict::{
     CHUNK_OVERHEAD, Evicted, GROUP_OVERHEAD, OBJECT_OVERHEAD, RANGE_OVERHEAD, SUBGROUP_OVERHEAD,
 };
@@ -135,6 +140,8 @@ pub struct TrackLog {
     /// Subgroups that were evicted before they were finished, at most [`evict::MAX_UNFINISHED`]: what comes of them
     /// has a beginning that is gone.
     unfinished: BTreeSet<(GroupId, SubgroupId)>,
+    /// What is known of object ids of groups that were evicted.
+    gone: gone::Gone,
     /// When each group is next looked at for its age; at or before its last activity.
     ages: BTreeSet<(Instant, GroupId)>,
     /// What subscribers are told; may come from upstream.
@@ -191,6 +198,7 @@ impl TrackLog {
             datagrams: BTreeMap::new(),
             next_datagram: 0,
             unfinished: BTreeSet::new(),
+            gone: gone::Gone::default(),
             ages: BTreeSet::new(),
             largest: None,
             top: None,

@@ -142,6 +142,20 @@ impl IdRanges {
         self.0.remove(id);
     }
 
+    /// Adds all of another set.
+    pub(super) fn join(&mut self, other: Self) {
+        if self.len() == 0 {
+            self.0 = other.0;
+            return;
+        }
+        for (first, last) in other.0.0 {
+            self.0.insert_range(first, last);
+        }
+        while self.0.len() > MAX_RANGES {
+            self.fill_lowest_gap();
+        }
+    }
+
     /// Joins the two lowest ranges.
     fn fill_lowest_gap(&mut self) {
         let ranges = &mut self.0.0;

@@ -1,7 +1,9 @@
 //! What is accepted, ignored or malformed.
 
 use super::chunk::{Ignored, LogDatagram, Malformed};
+use super::past::Live;
 use super::past::fill::conflicts;
+use super::ranges::IdRanges;
 use super::subgroup::SubgroupInfo;
 use super::{Ingress, Preference, TrackLog};
 use crate::moqt::location::{GroupId, Location, ObjectId};
@@ -29,14 +31,12 @@ impl From<Malformed> for Refusal {
 impl TrackLog {
     /// Whether an object on a stream that feeds no entry is known already; malformed when it is known otherwise.
     pub(super) fn is_duplicate(&self, info: &SubgroupInfo, header: &ObjectHeader) -> Result<bool, Refusal> {
+        let known = self.knows(Location::new(info.group, header.id));
         let Some(record) = self.record(info.group, info.subgroup) else {
-            return Ok(self.knows(Location::new(info.group, header.id)));
+            return Ok(known);
         };
-        if let Some(kept) = self
-            .entries
-            .get(&record.seq)
-            .and_then(|entry| entry.find(header.id))
-        {
+        let entry = self.entries.get(&record.seq);
+        if let Some(kept) = entry.and_then(|entry| entry.find(header.id)) {
             let same = kept.header.status == header.status && kept.header.payload_len == header.payload_len;
             // MOQT-14 §8.1 [D14-CACHE-2] [D14-CACHE-3]: an object may turn into one that does not exist, and one
             // that does not exist stays so; both are left as they are here. [D14-MAL-3]: lengths are at hand.
@@ -46,14 +46,17 @@ impl TrackLog {
                 return Err(Malformed::Conflict.into());
             }
         }
-        if record.active.is_some() || record.last.is_some_and(|last| header.id <= last) {
-            return Ok(true);
+        // A replica gets what its original took in.
+        if known || self.is_replica {
+            return Ok(known);
         }
-        if record.finished {
+        if record.finished && record.last.is_none_or(|last| header.id > last) {
             // MOQT-14 §2.5 [D14-MAL-2].
             return Err(Malformed::AfterEndOfSubgroup.into());
         }
-        Ok(self.knows(Location::new(info.group, header.id)))
+        // What the active stream has passed is taken; what it may yet bring is not.
+        let ahead = |last| header.id > last;
+        Ok(record.active.is_some() && entry.and_then(|entry| entry.last_id).is_none_or(ahead))
     }
 
     /// Malformed when a live copy that is kept has other properties than the one that comes, whatever stream brings it.
@@ -80,7 +83,16 @@ impl TrackLog {
             extensions: Bytes::new(),
             payload_len: datagram.payload.len() as u64,
         };
-        self.check_live(&new)
+        self.check_live(&new)?;
+        // MOQT-14 §8.1 [D14-CACHE-2] [D14-MAL-3]: both are at hand.
+        match self.live_at(datagram.location) {
+            Some(Live::Datagram { datagram: kept, .. })
+                if kept.status == datagram.status && kept.payload != datagram.payload =>
+            {
+                Err(Malformed::Payload.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_live(&self, new: &FetchObjectHeader) -> Result<(), Refusal> {
@@ -127,6 +139,20 @@ impl TrackLog {
         Some(&object.header)
     }
 
+    /// Malformed when the subgroup is known to go on behind `last`, at which somebody says that it ends. MOQT-14 §2.5
+    /// [D14-MAL-2]: an object after the final one, and two different finals.
+    pub(in crate::relay) fn check_final(&self, info: &SubgroupInfo, last: ObjectId) -> Result<(), Malformed> {
+        let record = self.record(info.group, info.subgroup);
+        let goes_on = record
+            .and_then(|record| record.last)
+            .is_some_and(|known| known > last);
+        if goes_on {
+            Err(Malformed::AfterEndOfSubgroup)
+        } else {
+            Ok(())
+        }
+    }
+
     /// An object is not taken in, because another stream brings its subgroup. MOQT-14 §10.4.3 [D14-CLOSE-1]: unless
     /// that one brings it too, the subgroup does not end in FIN.
     pub(super) fn pass_over(&mut self, info: &SubgroupInfo, id: ObjectId) {
@@ -140,10 +166,11 @@ impl TrackLog {
         }
     }
 
-    pub(super) fn knows(&self, location: Location) -> bool {
-        self.groups
-            .get(&location.group)
-            .is_some_and(|group| group.known.contains(location.object))
+    /// Whether the object began to come live, and was not cut short; evicted ones are known for a while.
+    pub(in crate::relay) fn knows(&self, location: Location) -> bool {
+        let group = self.groups.get(&location.group).map(|group| &group.known);
+        let holds = |known: &IdRanges| known.contains(location.object);
+        group.is_some_and(holds) || self.gone.get(location.group).is_some_and(holds)
     }
 
     /// Malformed when `location` lies at or after an end, or is itself an end that comes too late. [D14-MAL-2]

@@ -116,6 +116,8 @@ pub(super) struct Subgroup {
     /// The object that was started last.
     pub(super) last_id: Option<ObjectId>,
     pub(super) end: Option<StreamEnd>,
+    /// It brings objects that another entry of the subgroup has passed already, so its end says nothing of the subgroup.
+    pub(super) is_aside: bool,
 }
 
 impl Subgroup {
@@ -129,6 +131,7 @@ impl Subgroup {
             first_chunk: 0,
             last_id: None,
             end: None,
+            is_aside: false,
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Arrival {
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     pub(crate) objects: BTreeMap<Location, Vec<Arrival>>,
+    /// When the log took objects in: those that wait for another stream begin only then.
+    pub(crate) taken_in: BTreeMap<Location, Vec<Tick>>,
     /// How each upstream stream ended there.
     pub(crate) ends: BTreeMap<StreamId, (Tick, StreamEnd)>,
     /// The track was found to break the rules.

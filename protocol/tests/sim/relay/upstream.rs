@@ -1,6 +1,6 @@
 //! The relay's side towards the publisher: what the session's stream tasks and the track's home do, in their order.
 
-use super::truth::Arrival;
+use super::truth::{Arrival, Arrivals, Tick};
 use super::world::{Timer, World};
 use crate::common::{S, subscribe};
 use laps_protocol::moqt::codec::Codec;
@@ -14,6 +14,7 @@ use laps_protocol::moqt::object::{DatagramObject, SubgroupHeader};
 use laps_protocol::moqt::session::{Command, Event};
 use laps_protocol::relay::fetch::Standing;
 use laps_protocol::relay::ingest::SubgroupChunks;
+use laps_protocol::relay::merge::PublisherKey;
 use laps_protocol::relay::track_log::{Append, Appended, LogDatagram, StreamEnd, StreamKey};
 use laps_protocol::sim::{Delivery, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ use std::time::Duration;
 const DONE_WAIT: Duration = Duration::from_millis(500);
 const OPEN_STREAM_PATIENCE: u32 = 10;
 const ALIAS_WAIT: Duration = Duration::from_secs(3);
+/// There is one.
+const PUBLISHER: PublisherKey = PublisherKey(1);
 /// What a log may hold beside its budget and one chunk: the bare state of its newest group.
 pub(crate) const SLACK: usize = 8 * 1024;
 
@@ -37,10 +40,27 @@ pub(crate) struct Upstream {
     /// Fetch streams that the relay reads no more.
     pub(crate) refused: BTreeSet<StreamId>,
     open: BTreeSet<StreamKey>,
+    groups: BTreeMap<StreamKey, u64>,
     closed: u64,
     early: Vec<DatagramObject>,
     done: Option<PublishDone>,
     pub(crate) max_bytes: usize,
+}
+
+impl Upstream {
+    /// The log was given `chunk`.
+    fn took_in(&mut self, tick: Tick, arrivals: &mut Arrivals, chunk: &Append) {
+        match chunk {
+            Append::SubgroupOpened { stream, group, .. } => _ = self.groups.insert(*stream, *group),
+            Append::ObjectStarted { stream, header } => {
+                if let Some(&group) = self.groups.get(stream) {
+                    let at = Location::new(group, header.id);
+                    arrivals.taken_in.entry(at).or_default().push(tick);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -307,26 +327,49 @@ impl World {
             let chunk = chunk.settled();
             self.note(|| format!("relay appends {}", brief(&chunk)));
             let now = self.now;
-            let appended = self.log.append(now, chunk);
-            if !matches!(appended, Appended::Advanced | Appended::Noted) {
-                self.note(|| format!("  {appended:?}"));
-            }
-            wakes |= appended.wakes();
+            let mut told = Vec::new();
+            self.tick += 1;
+            self.merge
+                .append(&mut self.log, now, PUBLISHER, chunk, &mut |appended, chunk| {
+                    told.push(appended);
+                    self.relay.took_in(self.tick, &mut self.arrivals, &chunk);
+                });
+            wakes |= told.iter().any(|appended| appended.wakes());
             // [D14-CACHE-6] [D14-LIM-4]: the log keeps to its budget whatever comes and whoever reads slowly.
             let (bytes, max) = (self.log.bytes(), self.plan.limits.max_bytes);
             self.relay.max_bytes = self.relay.max_bytes.max(bytes);
             if bytes > max + size + SLACK {
                 self.fail(format!("the log holds {bytes} bytes of {max}"));
             }
-            if let Appended::Malformed(why) = appended {
-                if !self.plan.is_rogue {
-                    self.fail(format!("the track is called malformed: {why}"));
+            for appended in told {
+                if !matches!(appended, Appended::Advanced | Appended::Noted) {
+                    self.note(|| format!("  {appended:?}"));
                 }
-                self.arrivals.is_malformed = true;
-                self.finish(PublishDoneStatus::MalformedTrack);
-                return;
+                if let Appended::Malformed(why) = appended {
+                    if !self.plan.is_rogue {
+                        self.fail(format!("the track is called malformed: {why}"));
+                    }
+                    self.arrivals.is_malformed = true;
+                    self.finish(PublishDoneStatus::MalformedTrack);
+                    return;
+                }
             }
         }
+        if wakes {
+            self.wake_all();
+        }
+        self.past_advanced();
+    }
+
+    /// A stream of the publisher has stalled while another one of the same subgroup waits for it.
+    pub(crate) fn overtake(&mut self) {
+        let now = self.now;
+        let mut wakes = false;
+        self.merge
+            .handle_timeout(&mut self.log, now, &mut |appended, chunk| {
+                wakes |= appended.wakes();
+                self.relay.took_in(self.tick, &mut self.arrivals, &chunk);
+            });
         if wakes {
             self.wake_all();
         }
@@ -374,9 +417,12 @@ impl World {
         for stream in std::mem::take(&mut self.relay.open) {
             let ended = (self.tick, end);
             self.arrivals.ends.entry(StreamId(stream)).or_insert(ended);
-            let now = self.now;
-            self.log.append(now, Append::SubgroupClosed { stream, end });
         }
+        let now = self.now;
+        self.tick += 1;
+        self.merge.lost(&mut self.log, now, PUBLISHER, &mut |_, chunk| {
+            self.relay.took_in(self.tick, &mut self.arrivals, &chunk);
+        });
         self.past_ends(false);
         for (conn, request, _) in std::mem::take(&mut self.relay.waiting) {
             self.reject(conn, request);

@@ -72,8 +72,10 @@ impl Judge<'_> {
         }
         for at in &begun {
             // MOQT-14 §9.7 [D14-SUB-6]
-            let live = |arrival: &Arrival| self.truth.forwards(arrival.began).is_some();
-            if !self.arrivals(*at).iter().any(live) {
+            let live = |began: &Tick| self.truth.forwards(*began).is_some();
+            let taken_in = self.world.arrivals.taken_in.get(at);
+            let mut begins = self.arrivals(*at).iter().map(|arrival| &arrival.began);
+            if !begins.any(live) && !taken_in.is_some_and(|ticks| ticks.iter().any(live)) {
                 return Err(format!("[D14-SUB-6] {at} is of the past"));
             }
         }

@@ -14,6 +14,7 @@ use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::session::{Command, Event, Role};
 use laps_protocol::relay::fetch::{FetchDesk, FetchLimits};
+use laps_protocol::relay::merge::{Merge, MergeLimits};
 use laps_protocol::relay::track_log::{FillKey, TrackLog};
 use laps_protocol::sim::{Link, Rng, SessionPair, StreamId, Weather};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +123,7 @@ pub(crate) struct World {
     pub(crate) publisher: Publisher,
     pub(crate) relay: Upstream,
     pub(crate) log: TrackLog,
+    pub(crate) merge: Merge,
     pub(crate) desk: Desk,
     pub(crate) arrivals: Arrivals,
     pub(crate) conns: Vec<Conn>,
@@ -184,6 +186,7 @@ impl World {
             .max(up.elapsed());
         let mut world = Self {
             log: TrackLog::new(plan.limits),
+            merge: Merge::new(MergeLimits::default()),
             desk: Desk::new(FetchDesk::new(
                 match sabotage {
                     Sabotage::FetchUnbounded => FetchLimits {
@@ -403,6 +406,9 @@ impl World {
             Timer::Housekeeping => {
                 let now = self.now;
                 self.log.evict(now);
+                if self.merge.poll_timeout().is_some_and(|at| at <= now) {
+                    self.overtake();
+                }
                 self.after(Duration::from_millis(100), Timer::Housekeeping);
             }
             Timer::Join(conn) => self.join(conn),

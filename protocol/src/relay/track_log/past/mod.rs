@@ -25,6 +25,7 @@ mod read;
 
 pub use fill::{Fill, FillEnd, FillError, FillKey};
 pub use range::{PastCursor, PastRange};
+pub(super) use read::Live;
 pub use read::Past;
 
 use super::evict::{CHUNK_OVERHEAD, OBJECT_OVERHEAD};

@@ -72,9 +72,33 @@ fn old_groups_go_first_and_their_streams_are_ignored() {
     assert_eq!(feed(&mut log, [pay(1, "a")]), EVICTED);
     assert_eq!(EVICTED.for_replica(pay(1, "a")), Some(pay(1, "a")));
     assert_eq!(feed(&mut log, [fin(1)]), EVICTED);
-    // A group older than all that a full log keeps is not taken in.
-    assert_eq!(feed(&mut log, [open(4, 0, 0), obj(4, 0, 0)]), EVICTED);
+    // A group older than all that a full log keeps is not taken in, and what it had is known.
+    assert_eq!(feed(&mut log, [open(4, 0, 0), obj(4, 0, 9)]), DUPLICATE);
+    assert_eq!(feed(&mut log, [obj(4, 1, 0)]), EVICTED);
     assert_eq!(contents(&log), ["LAGGED 1", "0/0", "0/0"]);
+}
+
+/// D14-PUB-1: a publisher that lags behind a small log brings nothing that readers have had.
+#[test]
+fn what_is_sent_again_after_its_group_was_evicted_is_known() {
+    let mut log = log();
+    feed(
+        &mut log,
+        [
+            open(1, 3, 0),
+            obj(1, 0, 0),
+            obj(1, 2, 0),
+            open(2, 4, 0),
+            obj(2, 0, 0),
+        ],
+    );
+    log.drop_group(3);
+    assert_eq!(feed(&mut log, [open(4, 3, 0), obj(4, 0, 0)]), DUPLICATE);
+    // What was not there is new, and says nothing of the rest.
+    assert_eq!(feed(&mut log, [obj(4, 1, 0)]), Appended::Advanced);
+    assert_eq!(feed(&mut log, [obj(4, 2, 0)]), DUPLICATE);
+    let end = StreamEnd::Reset(ResetCode::InternalError);
+    assert_eq!(feed(&mut log, [fin(4)]), Appended::Closed(end));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What readers see; the folder: what is accepted (`rules`), what goes first (`evict`).
 
+mod compare;
 mod evict;
 mod past;
 mod rules;

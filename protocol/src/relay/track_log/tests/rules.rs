@@ -103,12 +103,7 @@ fn a_subgroup_that_was_evicted_unfinished_does_not_end_in_fin() {
 /// D14-CLOSE-1 D14-PUB-1: what a second stream brought is lost unless the first brings it too.
 #[test]
 fn what_was_not_taken_in_keeps_a_subgroup_from_fin() {
-    for (passed, end) in [
-        (0, "RESET InternalError"),
-        (1, "FIN"),
-        (2, "FIN"),
-        (3, "RESET InternalError"),
-    ] {
+    for (passed, end) in [(1, "FIN"), (2, "FIN"), (3, "RESET InternalError")] {
         let mut log = log();
         feed(&mut log, [open(1, 0, 0), obj(1, 1, 1), pay(1, "a")]);
         feed(&mut log, [open(2, 0, 0)]);
@@ -116,6 +111,41 @@ fn what_was_not_taken_in_keeps_a_subgroup_from_fin() {
         feed(&mut log, [obj(1, 2, 1), pay(1, "b"), fin(1)]);
         assert_eq!(contents(&log), [format!("1/1 a 2/1 b {end}")]);
     }
+}
+
+/// D14-CLOSE-1 D14-CLOSE-3 D14-PUB-1: what a stream has passed can come on another one, and neither ends with FIN.
+#[test]
+fn an_object_that_was_passed_comes_on_a_stream_of_its_own() {
+    for end in [fin(2), reset(2)] {
+        let mut log = log();
+        feed(
+            &mut log,
+            [open(1, 0, 0), obj(1, 1, 1), pay(1, "a"), open(2, 0, 0)],
+        );
+        assert_eq!(feed(&mut log, [obj(2, 0, 1)]), Appended::Advanced);
+        feed(&mut log, [pay(2, "z"), end.clone()]);
+        feed(&mut log, [obj(1, 2, 1), pay(1, "b"), fin(1)]);
+        let how = if end == fin(2) {
+            "InternalError"
+        } else {
+            "Cancelled"
+        };
+        let aside = format!("0/1 z RESET {how}");
+        assert_eq!(contents(&log), ["1/1 a 2/1 b RESET InternalError", &aside]);
+    }
+}
+
+/// D14-MAL-2: two different finals for a subgroup.
+#[test]
+fn a_second_final_before_the_first_is_malformed() {
+    let mut log = log();
+    feed(&mut log, [open(1, 0, 0), obj(1, 0, 0), obj(1, 1, 0), fin(1)]);
+    feed(&mut log, [open(2, 0, 0), obj(2, 0, 0)]);
+    assert_eq!(
+        feed(&mut log, [fin(2)]),
+        Appended::Malformed(Malformed::AfterEndOfSubgroup)
+    );
+    assert_eq!(contents(&log), ["0/0 1/0 FIN"]);
 }
 
 /// D14-DATA-7 D14-MAL-2 D14-DATA-6 D14-CACHE-2 D14-CACHE-3 D14-DATA-15 D14-PUB-1 D14-LIM-8
@@ -319,6 +349,18 @@ fn tracks_that_break_the_rules() {
                 ..datagram(0, 0)
             }),
             Appended::Malformed(Malformed::Conflict),
+        ),
+        (
+            "a datagram known with another payload of that length [D14-CACHE-2] [D14-MAL-3]",
+            vec![Append::Datagram(LogDatagram {
+                payload: Bytes::from_static(b"this"),
+                ..datagram(0, 0)
+            })],
+            Append::Datagram(LogDatagram {
+                payload: Bytes::from_static(b"that"),
+                ..datagram(0, 0)
+            }),
+            Appended::Malformed(Malformed::Payload),
         ),
         (
             "datagrams in a track of streams [D14-DATA-15]",
