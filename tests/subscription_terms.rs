@@ -10,7 +10,6 @@
 
 mod common;
 
-use bytes::Bytes;
 use common::raw::{News, Raw, raw, subscribe};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
@@ -20,8 +19,6 @@ use laps_protocol::moqt::message::{
     SubscribeUpdate,
 };
 use laps_protocol::moqt::name::FullTrackName;
-use laps_protocol::moqt::object::SubgroupIdMode;
-use std::time::{Duration, Instant};
 
 const ALIAS: u64 = 70;
 const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
@@ -141,43 +138,5 @@ fn nothing_is_added_to_what_the_publisher_says() {
         let ok = client.answer(id).await.unwrap();
         assert_eq!((ok.params, ok.expires_ms), (MessageParams::default(), 0));
         assert_eq!((ok.largest, ok.group_order), (None, GroupOrder::Descending));
-    });
-}
-
-/// D14-PARAM-3: read and passed on, and nothing is given up for its age yet, however short either side's time is.
-#[test]
-fn no_delivery_timeout_is_applied() {
-    run(async || {
-        let relay = relay(settings(1)).await;
-        let name = track("terms", "late");
-        let mut publisher = raw(&relay).await;
-        publisher.announce(name.namespace()).await;
-        let mut client = raw(&relay).await;
-        let id = client.id();
-        let mut asked = subscribe(&name, NEWEST);
-        asked.params = timeout(1);
-        client.say(ControlMessage::Subscribe(id, asked)).await;
-        let (upstream, _) = publisher.asked(&name, 0).await;
-        let ok = SubscribeOk {
-            alias: ALIAS,
-            expires_ms: 0,
-            group_order: GroupOrder::Ascending,
-            largest: None,
-            params: timeout(1),
-        };
-        publisher.say(ControlMessage::SubscribeOk(upstream, ok)).await;
-        let alias = client.answer(id).await.unwrap().alias;
-        let mut stream = publisher.open(ALIAS, 0, SubgroupIdMode::Zero).await;
-        stream.begin(0, 6).await;
-        stream.write(Bytes::from_static(b"abc")).await;
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(50) {
-            client.fence().await;
-        }
-        stream.write(Bytes::from_static(b"def")).await;
-        stream.fin();
-        client.until_object(alias, (0, 0)).await;
-        let number = Raw::headers(&client.log, alias)[0].0;
-        assert_eq!(client.ended(number).await, None);
     });
 }

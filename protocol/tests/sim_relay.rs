@@ -23,7 +23,7 @@ mod tests {
     const ENOUGH: u64 = 400;
 
     /// D14-CLOSE-1 D14-CLOSE-2 D14-CLOSE-3 D14-CLOSE-5 D14-CLOSE-7 D14-SUB-2 D14-SUB-5 D14-SUB-6 D14-SUB-17 D14-SUB-18
-    /// D14-SUB-19 D14-SUB-20 D14-SUB-21 D14-DATA-16 D14-DATA-20 D14-DATA-21 D14-PUB-1 D14-MAL-2 D14-CACHE-6
+    /// D14-SUB-19 D14-SUB-20 D14-SUB-21 D14-SUB-30 D14-TO-1 D14-TO-2 D14-DATA-16 D14-DATA-20 D14-DATA-21 D14-PUB-1 D14-MAL-2 D14-CACHE-6
     ///
     /// D14-FETCH-1 D14-FETCH-4 D14-FETCH-5 D14-FETCH-6 D14-FETCH-7 D14-FETCH-8 D14-FETCH-9 D14-FETCH-12 D14-FETCH-15
     /// D14-FETCH-16 D14-FETCH-18 D14-FETCH-20 D14-CACHE-1 D14-CACHE-7
@@ -70,6 +70,8 @@ mod tests {
             Skips,
             EarlyDone,
             Miscounts,
+            PassesOver,
+            Late,
             FetchFinForFailure,
             FetchResetIsFin,
             FetchGapNotAsked,

@@ -24,7 +24,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// The one draft there is.
 pub const CODEC: Codec = Codec::Draft14;
@@ -33,6 +33,8 @@ pub const CODEC: Codec = Codec::Draft14;
 #[derive(Clone, Debug)]
 pub enum News {
     Control(ControlMessage),
+    /// A stream was accepted, and is held.
+    Held(usize),
     /// A stream began.
     Stream(usize, SubgroupHeader),
     Object(usize, ObjectHeader),
@@ -61,6 +63,8 @@ pub enum Reading {
     Everything,
     /// It holds them and takes no byte.
     Nothing,
+    /// It holds them and takes no byte before [`Raw::read_held`].
+    Later,
     /// It stops the first one when its first bytes are there, and takes every byte of the others.
     StopFirst,
 }
@@ -73,6 +77,7 @@ pub struct Raw {
     pub setup: ServerSetup,
     /// Set, the client takes nothing more from its control stream, which stays open.
     pub deaf: Rc<Cell<bool>>,
+    reads: Rc<Notify>,
     control: SendGuard,
     news: mpsc::UnboundedReceiver<News>,
     next_id: u64,
@@ -147,14 +152,31 @@ impl Raw {
         let control_task = read_control(control_in, tell.clone(), Rc::clone(&deaf));
         let mut tasks = vec![actix_rt::spawn(control_task)];
         let streams = tell.clone();
+        let reads = Rc::new(Notify::new());
+        let told = Rc::clone(&reads);
         tasks.push(actix_rt::spawn(async move {
-            let (mut held, mut number) = (Vec::new(), 0);
+            let (mut held, mut number, mut reading) = (Vec::new(), 0, reading);
             let closed = loop {
-                match uni.accept().await {
+                let accepted = tokio::select! {
+                    accepted = uni.accept() => accepted,
+                    () = told.notified() => {
+                        reading = Reading::Everything;
+                        for (number, stream) in held.drain(..).enumerate() {
+                            drop(actix_rt::spawn(read_stream(number, stream, streams.clone())));
+                        }
+                        continue;
+                    }
+                };
+                match accepted {
                     Ok(Some(mut stream)) if reading == Reading::StopFirst && held.is_empty() => {
                         drop(stream.receive().await);
                         stream.stop(0);
                         held.push(stream);
+                    }
+                    Ok(Some(stream)) if reading == Reading::Later => {
+                        held.push(stream);
+                        drop(streams.send(News::Held(number)));
+                        number += 1;
                     }
                     Ok(Some(stream)) if reading != Reading::Nothing => {
                         drop(actix_rt::spawn(read_stream(number, stream, streams.clone())));
@@ -187,6 +209,7 @@ impl Raw {
                 params: SetupParams::default(),
             },
             deaf,
+            reads,
             control,
             news,
             next_id: 0,
@@ -251,6 +274,18 @@ impl Raw {
                 Ok(None) | Err(_) => panic!("it never happened; seen: {:#?}", self.summary()),
             }
         }
+    }
+
+    /// Reads the streams that were held, and all that come from here on.
+    pub fn read_held(&self) {
+        self.reads.notify_one();
+    }
+
+    /// Waits until so many streams are held.
+    pub async fn until_held(&mut self, count: usize) {
+        let held = |news: &&News| matches!(news, News::Held(_));
+        self.wait(|log| (log.iter().filter(held).count() >= count).then_some(()))
+            .await;
     }
 
     /// Takes in what has arrived already.

@@ -14,6 +14,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Recipient};
 use bytes::Bytes;
 use laps_protocol::moqt::message::RequestError;
 use laps_protocol::moqt::session::{CommandError, Role};
+use laps_protocol::relay::behind::SkipRules;
 use slog::Logger;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -155,6 +156,12 @@ impl Node {
         let registry = RegistryActor::new(log.clone(), 1024, None).start();
         let session = Arc::new(session::Config {
             accepts_publishers: false,
+            // A writer goes on without a relay that takes nothing, and the relay may come back.
+            max_behind: u64::MAX,
+            skips: SkipRules {
+                all: true,
+                ..SkipRules::default()
+            },
             ..session
         });
         // Nobody comes back for a track that a client's own user let go of. MOQT-14 §8.3.1 [D14-GOAWAY-5]: its

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use laps_protocol::auth::{Action, Resource};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{
-    NamespaceRequest, Publish, PublishDone, PublishDoneStatus, PublishOk, RequestError, RequestErrorReason,
-    RequestId, RequestKind, Subscribe, SubscribeOk,
+    MessageParams, NamespaceRequest, Publish, PublishDone, PublishDoneStatus, PublishOk, RequestError,
+    RequestErrorReason, RequestId, RequestKind, Subscribe, SubscribeOk,
 };
 use laps_protocol::moqt::session::{Command, Event, Note, PeerSetup};
 use slog::{debug, info};
@@ -143,7 +143,7 @@ impl SessionActor {
             largest: publish.largest,
             meta: TrackMeta {
                 group_order: publish.group_order,
-                delivery_timeout_ms: publish.params.delivery_timeout_ms,
+                delivery_timeout_ms: timeout(&publish.params),
                 max_cache_duration_ms: publish.params.max_cache_duration_ms,
                 expires_ms: 0,
             },
@@ -240,7 +240,7 @@ impl SessionActor {
         };
         let meta = TrackMeta {
             group_order: ok.group_order,
-            delivery_timeout_ms: ok.params.delivery_timeout_ms,
+            delivery_timeout_ms: timeout(&ok.params),
             max_cache_duration_ms: ok.params.max_cache_duration_ms,
             expires_ms: ok.expires_ms,
         };
@@ -300,6 +300,11 @@ impl SessionActor {
             self.check_unread();
         }
     }
+}
+
+/// A publisher's DELIVERY_TIMEOUT. [D14-TO-3]: 0 says nothing, and is not passed on.
+fn timeout(params: &MessageParams) -> Option<u64> {
+    params.delivery_timeout_ms.filter(|ms| *ms > 0)
 }
 
 /// A peer's words as another peer may hear them.

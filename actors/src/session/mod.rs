@@ -46,6 +46,7 @@ use laps_protocol::moqt::data::DataLimits;
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::session as core;
 use laps_protocol::moqt::version::Version;
+use laps_protocol::relay::behind::SkipRules;
 use namespaces::Watched;
 use slog::{Logger, debug, info, trace};
 use std::borrow::Cow;
@@ -83,6 +84,10 @@ pub struct Config {
     pub max_statuses: usize,
     /// Downstream streams of one subscription that may be open at once.
     pub max_open_streams: usize,
+    /// Bytes of payload that a subscription may be behind what its track's log has for it. [D14-LIM-4]
+    pub max_behind: u64,
+    /// Which subscriptions go on with the newest group then; the others end. [D14-SUB-30]
+    pub skips: SkipRules,
     /// Fetches of one session that may be open at once. [D14-FETCH-20]
     pub max_fetches: usize,
     /// The extension by which objects that FETCH finds in the cache are marked; none when they are not.
@@ -113,6 +118,8 @@ impl Default for Config {
             detached: false,
             max_statuses: 256,
             max_open_streams: 1024,
+            max_behind: 16 << 20,
+            skips: SkipRules::default(),
             max_fetches: 64,
             cache_key: None,
             accepts_publishers: true,

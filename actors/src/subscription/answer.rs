@@ -12,8 +12,7 @@ pub(crate) fn accept_message(subscribe: &Subscribe, alias: TrackAlias, attached:
         expires_ms: attached.meta.expires_ms,
         group_order: order(subscribe, attached.meta.group_order),
         largest: attached.largest,
-        // MOQT-14 §9.2.1.2 [D14-SUB-14]: what the publisher said, and nothing otherwise. [D14-PARAM-3] DEVIATION: it is
-        // passed on, and nothing is given up for its age.
+        // MOQT-14 §9.2.1.2 [D14-SUB-14]: what the publisher said, and nothing otherwise.
         params: MessageParams {
             delivery_timeout_ms: attached.meta.delivery_timeout_ms,
             max_cache_duration_ms: attached.meta.max_cache_duration_ms,

@@ -1,11 +1,13 @@
 //! Downstream subscriptions: one actor each, between a track's log and the session's writer.
 
 mod answer;
+mod behind;
 mod detached;
 pub(crate) mod locate;
 mod messages;
 mod reading;
 mod spec;
+mod timing;
 mod update;
 
 pub(crate) use answer::{accept_message, accept_without_content};
@@ -21,6 +23,7 @@ use crate::track::handle::LogId;
 use crate::track::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, Unavailable};
 use crate::transport::ConnHandle;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use behind::Lag;
 use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::ResetCode;
@@ -36,6 +39,7 @@ use slog::{Logger, debug};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
+use timing::Timing;
 
 /// How long readers of a track that has ended may take to read the rest before their streams are reset.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -73,6 +77,8 @@ pub struct SubscriptionActor {
     datagrams_lost: u64,
     /// Groups that the log had dropped when it was last looked at.
     evicted: Cell<u64>,
+    lag: Lag,
+    timing: Timing,
 }
 
 /// What a subscription's actor is made of.
@@ -185,6 +191,9 @@ impl SubscriptionActor {
     }
 
     fn attached(&mut self, ctx: &mut Context<Self>, attachment: Attachment, attached: Attached) {
+        if self.is_too_far_behind() {
+            return;
+        }
         self.begin_life();
         let again = self.lives > 1;
         let spec = &self.birth.spec;
@@ -220,7 +229,9 @@ impl SubscriptionActor {
             // MOQT-14 §8.3 [D14-SUB-9]: said only now that a publisher has accepted the track.
             self.accept(accept_message(&spec.subscribe, spec.alias, &attached));
         }
-        let Attached { log, edge, .. } = attached;
+        let Attached { log, edge, meta, .. } = attached;
+        self.publisher_said(ctx, meta.delivery_timeout_ms);
+        self.begin_near(log);
         self.place = Some(Place {
             log,
             cursor: edge.cursor,
@@ -301,6 +312,7 @@ impl Birth {
                 start: Location::ZERO,
                 end_group: None,
             };
+            let lag = Lag::new(birth.env.session.max_behind);
             SubscriptionActor {
                 birth,
                 reader: ReaderId::next(),
@@ -318,6 +330,8 @@ impl Birth {
                 forwarding: false,
                 datagrams_lost: 0,
                 evicted: Cell::new(0),
+                lag,
+                timing: Timing::default(),
             }
         })
     }
@@ -336,7 +350,7 @@ impl Actor for SubscriptionActor {
     fn stopped(&mut self, _: &mut Self::Context) {
         let streams = &self.birth.streams;
         debug!(self.birth.log, "subscription ends"; "streams" => streams.opened(), "lagged" => streams.lagged(),
-            "datagrams_lost" => self.datagrams_lost);
+            "skips" => self.lag.skips, "expired" => streams.expired(), "datagrams_lost" => self.datagrams_lost);
     }
 }
 

@@ -11,7 +11,6 @@ use laps_protocol::relay::follow;
 use laps_protocol::relay::lane::LaneReader;
 use laps_protocol::relay::track_log::{LogDatagram, Position, SubgroupSeq, TrackLog};
 use std::rc::Rc;
-use std::time::Instant;
 
 impl SubscriptionActor {
     /// Subgroups that were open when the subscription began: their next objects belong to it.
@@ -56,8 +55,8 @@ impl SubscriptionActor {
             let found = handle::read(log, |log| {
                 self.give_up_evicted(log);
                 // A subscriber with too many open streams leaves its place where it is.
-                let now = log.max_cache().map(|_| Instant::now());
-                follow::look_fresh(now, log, &mut cursor, &filter, alias, room)
+                let age = self.birth.streams.age(log, self.birth.conn.stats());
+                follow::look_in_time(&age, log, &mut cursor, &filter, alias, room)
             });
             let found = found.unwrap_or_default();
             if let Some(place) = &mut self.place {
@@ -66,7 +65,14 @@ impl SubscriptionActor {
             for _ in 0..found.lagged {
                 self.birth.streams.count_lagged();
             }
+            for _ in 0..found.expired {
+                self.birth.streams.count_expired();
+            }
             self.open(log, found.lanes);
+            if !self.keep_up(ctx, found.lagged > 0) {
+                return;
+            }
+            self.watch_time(ctx);
             self.birth.streams.advance();
             for datagram in found.datagrams {
                 self.send_datagram(datagram);

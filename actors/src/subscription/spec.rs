@@ -38,6 +38,8 @@ struct State {
     forward: Cell<bool>,
     /// How often the peer asked for a new group.
     new_groups: Cell<u32>,
+    /// The subscriber's DELIVERY_TIMEOUT.
+    delivery_timeout_ms: Cell<Option<u64>>,
     filter: Cell<Option<ResolvedFilter>>,
     /// What updates said before there was a filter to narrow.
     early: Cell<ResolvedFilter>,
@@ -53,6 +55,7 @@ impl Spec {
             accepted: Cell::new(false),
             forward: Cell::new(subscribe.forward),
             new_groups: Cell::new(asks(&subscribe.params)),
+            delivery_timeout_ms: Cell::new(subscribe.params.delivery_timeout_ms),
             filter: Cell::new(None),
             early: Cell::new(ResolvedFilter {
                 start: Location::ZERO,
@@ -79,6 +82,8 @@ impl Spec {
         self.subscribe.priority = ok.priority;
         self.state.forward.set(ok.forward);
         self.state.new_groups.set(asks(&ok.params));
+        // MOQT-14 §9.2.1.2 [D14-PARAM-3]: what PUBLISH said is the publisher's.
+        self.state.delivery_timeout_ms.set(ok.params.delivery_timeout_ms);
         self.state.accepted.set(true);
     }
 
@@ -96,6 +101,11 @@ impl Spec {
     #[must_use]
     pub fn forward(&self) -> bool {
         self.state.forward.get()
+    }
+
+    /// The subscriber's DELIVERY_TIMEOUT in milliseconds. MOQT-14 §9.2.1.2 [D14-PARAM-3]
+    pub(super) fn delivery_timeout_ms(&self) -> Option<u64> {
+        self.state.delivery_timeout_ms.get()
     }
 
     /// How often the peer has asked for a new group so far. (decision 0011)
@@ -148,6 +158,10 @@ impl Spec {
         self.state.forward.set(update.forward);
         let asked = self.state.new_groups.get().saturating_add(asks(&update.params));
         self.state.new_groups.set(asked);
+        // MOQT-14 §9.10 [D14-PARAM-6]: the session has filled in what the update leaves as it is.
+        self.state
+            .delivery_timeout_ms
+            .set(update.params.delivery_timeout_ms);
         self.state.early.set(self.state.early.get().narrow(update));
         if let Some(filter) = self.state.filter.get() {
             self.state.filter.set(Some(filter.narrow(update)));

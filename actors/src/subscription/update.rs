@@ -29,6 +29,7 @@ impl Handler<Update> for SubscriptionActor {
             }
         }
         self.narrow(ctx);
+        self.settle_timeout(ctx);
         if forward && !self.forwarding {
             self.forward_again();
         }
@@ -43,7 +44,7 @@ impl SubscriptionActor {
         let Some(filter) = self.birth.spec.filter() else {
             return;
         };
-        self.filter.set(filter);
+        self.filter.set(self.not_given_up(filter));
         // MOQT-14 §10.4.3 [D14-CLOSE-2]: a stream that is no longer wanted is reset, also when nothing more comes on it.
         let beyond = |group| !filter.admits_group(group);
         self.birth.streams.reset_groups(ResetCode::Cancelled, beyond);
@@ -65,6 +66,7 @@ impl SubscriptionActor {
         self.birth.streams.takes(log);
         if let Some(edge) = handle::read(log, TrackLog::live_edge) {
             place.cursor = edge.cursor;
+            self.resume_near(log);
             self.continue_open(log, edge.open);
         }
     }

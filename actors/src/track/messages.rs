@@ -53,7 +53,8 @@ impl SourceId {
 pub struct TrackMeta {
     /// The publisher's order of groups.
     pub group_order: GroupOrder,
-    /// The publisher's DELIVERY_TIMEOUT in milliseconds. MOQT-14 §9.2.1.2 [D14-SUB-14]: passed on as it is.
+    /// The publisher's DELIVERY_TIMEOUT in milliseconds. MOQT-14 §9.2.1.2 [D14-SUB-14]: passed on, and
+    /// applied with the subscriber's. Never 0.
     pub delivery_timeout_ms: Option<u64>,
     /// The publisher's MAX_CACHE_DURATION in milliseconds. MOQT-14 §9.2.1.3.
     pub max_cache_duration_ms: Option<u64>,

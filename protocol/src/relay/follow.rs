@@ -1,5 +1,6 @@
 //! How a subscription follows its track: what becomes a stream, what a datagram, what is passed over.
 
+use super::expiry::Age;
 use super::lane::LaneReader;
 use super::track_log::{Cursor, LogDatagram, Next, Position, SubgroupSeq, TrackLog};
 use crate::moqt::filter::ResolvedFilter;
@@ -15,6 +16,8 @@ pub struct Look {
     pub datagrams: Vec<LogDatagram>,
     /// Times that the log had dropped what came next.
     pub lagged: u64,
+    /// Datagrams that came too late to be sent.
+    pub expired: u64,
     /// Something came that lies after the last wanted group. Streams of wanted groups go on to their own end, so a
     /// range ends on the boundary of a group. MOQT-14 §10.4.3 [D14-CLOSE-9]
     pub past_end: bool,
@@ -57,6 +60,23 @@ pub fn look_fresh(
     cursor: &mut Cursor,
     filter: &ResolvedFilter,
     alias: TrackAlias,
+    room: usize,
+) -> Look {
+    let age = Age {
+        now,
+        ..Age::default()
+    };
+    look_in_time(&age, log, cursor, filter, alias, room)
+}
+
+/// As [`look_fresh`], for a subscription with a DELIVERY_TIMEOUT.
+#[must_use]
+pub fn look_in_time(
+    age: &Age,
+    log: &TrackLog,
+    cursor: &mut Cursor,
+    filter: &ResolvedFilter,
+    alias: TrackAlias,
     mut room: usize,
 ) -> Look {
     let mut found = Look::default();
@@ -80,9 +100,13 @@ pub fn look_fresh(
         }
     }
     loop {
-        match log.next_fresh_datagram(now, cursor) {
+        let at = log.datagram_at(cursor);
+        match log.next_fresh_datagram(age.now, cursor) {
             Next::Ready(datagram) => {
-                if filter.admits(datagram.location) {
+                if filter.admits(datagram.location) && at.is_some_and(|at| age.is_over(at)) {
+                    // MOQT-14 §9.2.1.2 [D14-TO-1]: whatever the forwarding preference.
+                    found.expired += 1;
+                } else if filter.admits(datagram.location) {
                     found.datagrams.push(datagram.clone());
                 } else if filter.end_group.is_some_and(|end| datagram.location.group > end) {
                     found.past_end = true;

@@ -1,5 +1,6 @@
 //! One subgroup on its way to one subscriber: what a stream of it carries, and how that stream ends.
 
+use super::expiry::Age;
 use super::track_log::{ObjectView, Position, Read, StreamEnd, SubgroupSeq, TrackLog};
 use crate::moqt::codec::Codec;
 use crate::moqt::error::ResetCode;
@@ -26,6 +27,8 @@ pub enum Taken {
     End(StreamEnd),
     /// The log no longer has what follows: reset the stream with this code.
     Lost(ResetCode),
+    /// What follows is too late to be sent, and with it the rest of the subgroup: reset the stream with this code.
+    Expired(ResetCode),
 }
 
 /// What a look at the log shows, without taking anything.
@@ -50,6 +53,8 @@ pub struct LaneReader {
     header: SubgroupHeader,
     /// Object id of the last header taken for the stream; none before the first.
     previous: Option<ObjectId>,
+    /// When that object's first byte came.
+    at: Option<Instant>,
 }
 
 impl LaneReader {
@@ -61,6 +66,7 @@ impl LaneReader {
             position,
             header,
             previous: None,
+            at: None,
         }
     }
 
@@ -97,6 +103,12 @@ impl LaneReader {
     pub const fn rewind(&mut self, position: Position) {
         self.position = position;
         self.previous = None;
+    }
+
+    /// When the first byte came of the object that was taken last.
+    #[must_use]
+    pub const fn taken_at(&self) -> Option<Instant> {
+        self.at
     }
 
     /// The bytes at the start of a stream; none when the codec cannot write them.
@@ -136,10 +148,30 @@ impl LaneReader {
         max: usize,
         out: &mut Vec<Bytes>,
     ) -> (Taken, usize) {
+        let age = Age {
+            now,
+            ..Age::default()
+        };
+        self.take_in_time(&age, log, codec, filter, max, out)
+    }
+
+    /// As [`Self::take_fresh`], for a subscription with a DELIVERY_TIMEOUT. MOQT-14 §9.2.1.2 [D14-TO-2].
+    pub fn take_in_time(
+        &mut self,
+        age: &Age,
+        log: &TrackLog,
+        codec: Codec,
+        filter: &ResolvedFilter,
+        max: usize,
+        out: &mut Vec<Bytes>,
+    ) -> (Taken, usize) {
         let mut payload = 0;
         while out.len() < max {
             let before = self.position;
-            match log.read_fresh(now, self.seq, &mut self.position) {
+            if self.is_late(age, log) {
+                return Self::expire(out, payload);
+            }
+            match log.read_fresh(age.now, self.seq, &mut self.position) {
                 Read::Object(object) => {
                     let place = Location::new(self.header.group, object.header.id);
                     if !filter.admits(place) {
@@ -156,10 +188,14 @@ impl LaneReader {
                         self.previous = None;
                         return (Taken::Gap(ResetCode::Cancelled), payload);
                     }
+                    if age.is_in_vain(object.at, object.header.payload_len) {
+                        self.position = before;
+                        return Self::expire(out, payload);
+                    }
                     let Some(head) = self.head(codec, &object) else {
                         return (LOST, payload);
                     };
-                    self.previous = Some(object.header.id);
+                    (self.previous, self.at) = (Some(object.header.id), Some(object.at));
                     out.push(head);
                 }
                 Read::Payload(bytes) => {
@@ -170,10 +206,36 @@ impl LaneReader {
                 Read::End(end) => return (Taken::End(end), payload),
                 Read::Pending if out.is_empty() => return (Taken::Pending, payload),
                 Read::Pending => return (Taken::Pieces { at_edge: true }, payload),
+                Read::Evicted if self.is_old(age, log) => return Self::expire(out, payload),
                 Read::Evicted => return (LOST, payload),
             }
         }
         (Taken::Pieces { at_edge: false }, payload)
+    }
+
+    /// The object that it is in the middle of has had its time.
+    fn is_late(&self, age: &Age, log: &TrackLog) -> bool {
+        age.timeout.is_some()
+            && self.position.is_in_object()
+            && log
+                .waiting_since(self.seq, &self.position)
+                .is_some_and(|at| age.is_over(at))
+    }
+
+    /// What follows is there, and may not be begun any more.
+    fn is_old(&self, age: &Age, log: &TrackLog) -> bool {
+        age.now
+            .is_some_and(|now| log.is_too_old(now, self.seq, &self.position))
+    }
+
+    /// What was taken before is sent first.
+    const fn expire(out: &[Bytes], payload: usize) -> (Taken, usize) {
+        if out.is_empty() {
+            // MOQT-14 §9.2.1.2 [D14-TO-2]: the stream is reset; to pass over the object would hide that it is missing.
+            (Taken::Expired(ResetCode::DeliveryTimeout), payload)
+        } else {
+            (Taken::Pieces { at_edge: false }, payload)
+        }
     }
 
     /// The object's head for this stream: what the log has of the object, in the form of this stream.

@@ -1,7 +1,9 @@
 //! What a relay decides, without any draft's bytes: what is kept and read of a track, who announced
 //! what, what a watcher has been told of it, and what is sent next.
 
+pub mod behind;
 pub mod dampen;
+pub mod expiry;
 pub mod fetch;
 pub mod follow;
 pub mod ingest;

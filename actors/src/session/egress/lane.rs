@@ -8,6 +8,7 @@ use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::filter::ResolvedFilter;
+use laps_protocol::relay::expiry::Handed;
 use laps_protocol::relay::lane::{LaneReader, Taken};
 use laps_protocol::relay::track_log::StreamEnd;
 use std::cell::Cell;
@@ -16,7 +17,6 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 /// Pieces handed to the transport in one call: headers and payload slices, not objects.
 const BATCH: usize = 32;
@@ -65,6 +65,10 @@ pub(super) struct Lane {
     /// `out` ends where the log ended when it was filled.
     at_edge: bool,
     written: usize,
+    /// Bytes of the stream that were taken for it, and room for unsent ones when it was opened.
+    filled: u64,
+    capacity: usize,
+    handed: Handed,
     end: Option<StreamEnd>,
 }
 
@@ -74,7 +78,11 @@ impl Lane {
         if let Some(taker) = &taker {
             taker.stream_begins();
         }
-        let control = streams.add(spec.reader.seq(), spec.reader.header().group);
+        let control = streams.add(
+            spec.reader.seq(),
+            spec.reader.header().group,
+            spec.reader.position(),
+        );
         Self {
             spec,
             codec,
@@ -87,6 +95,9 @@ impl Lane {
             out: Vec::with_capacity(BATCH),
             at_edge: false,
             written: 0,
+            filled: 0,
+            capacity: 0,
+            handed: Handed::default(),
             end: None,
         }
     }
@@ -98,12 +109,16 @@ impl Lane {
         let (out, written) = (&mut self.out, &mut self.written);
         let before = *written;
         let taken = handle::read(*log, |log| {
-            // The clock is asked only where objects grow too old to send. MOQT-14 §9.2.1.3 [D14-CACHE-4].
-            let now = log.max_cache().map(|_| Instant::now());
-            let (taken, payload) = reader.take_fresh(now, log, codec, &filter, BATCH, out);
+            let age = self.streams.age(log, self.conn.stats());
+            let waits = age
+                .timeout
+                .and_then(|_| log.waiting_since(reader.seq(), &reader.position()));
+            let (taken, payload) = reader.take_in_time(&age, log, codec, &filter, BATCH, out);
+            self.control.take(reader.position(), payload, waits);
             *written += payload;
             taken
         });
+        self.filled += out.iter().map(|piece| piece.len() as u64).sum::<u64>();
         if let Some(taker) = &self.taker {
             taker.took(*written - before);
         }
@@ -153,6 +168,12 @@ impl Lane {
             self.stream = None;
             return Poll::Ready(());
         }
+        if self.control.overdue.take() && self.is_stuck(cx) {
+            // MOQT-14 §9.2.1.2 [D14-TO-2]
+            self.streams.count_expired();
+            self.reset(ResetCode::DeliveryTimeout);
+            return Poll::Ready(());
+        }
         loop {
             let then = match self.state {
                 State::Waiting => self.open(cx),
@@ -165,13 +186,46 @@ impl Lane {
         }
     }
 
+    /// Something that the transport was given has had its time, and the peer does not have it.
+    fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(stream), Some(timeout)) = (&mut self.stream, self.streams.timeout()) else {
+            return false;
+        };
+        let oldest = if self.state == State::Closing {
+            // The transport says no more than that the peer lacks something.
+            self.handed.newest()
+        } else {
+            let waits = match stream.poll_ready(cx) {
+                Poll::Ready(Ok(room)) => self.capacity.saturating_sub(room),
+                Poll::Ready(Err(_)) => return false,
+                Poll::Pending => self.capacity,
+            };
+            let unwritten: usize = self.out.iter().map(Bytes::len).sum();
+            self.handed
+                .delivered(self.filled.saturating_sub((waits + unwritten) as u64));
+            self.handed.oldest()
+        };
+        self.control.handed.set(oldest);
+        let grace = timeout + Streams::grace(self.conn.stats());
+        let is_stuck = oldest.is_some_and(|at| at.elapsed() >= grace);
+        if !is_stuck {
+            // Whoever asked has yet to hear when to ask again.
+            self.streams.looked();
+        }
+        is_stuck
+    }
+
     /// Opens a stream for the first object to send.
     fn open(&mut self, cx: &mut Context<'_>) -> Then {
         let (begin, before) = (self.spec.reader.position(), self.written);
         match self.fill() {
             Taken::Pending => return self.starve(),
             Taken::Lost(_) => {
-                self.streams.count_lagged();
+                self.streams.lose();
+                return OVER;
+            }
+            Taken::Expired(_) => {
+                self.streams.count_expired();
                 return OVER;
             }
             // Only a stream can have one.
@@ -188,7 +242,9 @@ impl Lane {
                 // What was found stays in the log alone, which may evict it: a peer that grants no stream must not
                 // make this side keep payload. [D14-LIM-4]
                 self.out.clear();
+                self.filled = 0;
                 self.spec.reader.rewind(begin);
+                self.control.give_back(begin);
                 if let Some(taker) = &self.taker {
                     taker.gave_back(self.written - before);
                 }
@@ -200,7 +256,14 @@ impl Lane {
             return OVER;
         };
         self.streams.count_opened();
+        self.filled += header.len() as u64;
         self.out.insert(0, header);
+        // Nothing of it waits yet, so all the room there ever is is free.
+        let mut stream = stream;
+        self.capacity = match stream.poll_ready(cx) {
+            Poll::Ready(Ok(room)) => room,
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        };
         self.stream = Some(stream);
         self.state = State::Open;
         GO_ON
@@ -219,11 +282,17 @@ impl Lane {
             Poll::Ready(Err(())) => return self.let_go(),
             Poll::Pending => return PENDING,
         }
+        self.streams.sent(&self.control);
+        if let (Some(timeout), Some(at)) = (self.streams.timeout(), self.spec.reader.taken_at()) {
+            self.handed.note(at, self.filled, timeout);
+            self.control.handed.set(self.handed.oldest());
+        }
         match self.end {
             Some(StreamEnd::Fin) => {
                 if self.stream.as_mut().is_none_or(|stream| stream.finish().is_err()) {
                     return self.let_go();
                 }
+                self.control.closing.set(true);
                 self.state = State::Closing;
                 return GO_ON;
             }
@@ -248,10 +317,16 @@ impl Lane {
             Taken::Pending => return self.starve(),
             Taken::Gap(code) => {
                 self.reset(code);
+                (self.filled, self.handed) = (0, Handed::default());
                 self.state = State::Waiting;
             }
             Taken::Lost(code) => {
-                self.streams.count_lagged();
+                self.streams.lose();
+                self.reset(code);
+                return OVER;
+            }
+            Taken::Expired(code) => {
+                self.streams.count_expired();
                 self.reset(code);
                 return OVER;
             }

@@ -7,14 +7,23 @@ use super::waker::KeptWaker;
 use crate::supervise::mailbox::Wake;
 use crate::track::Taker;
 use crate::track::handle::{self, LogId};
+use crate::transport::ConnStats;
 use actix::Message;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::GroupId;
-use laps_protocol::relay::track_log::SubgroupSeq;
+use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, Standing};
+use laps_protocol::relay::expiry::{Age, Path};
+use laps_protocol::relay::track_log::{Position, SubgroupSeq, TrackLog};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// What an acknowledgement may take longer than a round trip. RFC 9000 §18.2: max_ack_delay.
+const ACK_DELAY: Duration = Duration::from_millis(25);
+/// The round trip that is assumed before the first is measured.
+const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 
 /// A downstream stream of the subscription was closed.
 #[derive(Clone, Copy, Debug, Message)]
@@ -30,7 +39,57 @@ pub(super) struct LaneControl {
     pub(super) hungry: Cell<bool>,
     /// The peer stopped some stream; a hungry lane looks whether it was its own.
     pub(super) stopped: Cell<bool>,
+    /// All of the subgroup is with the transport.
+    pub(super) closing: Cell<bool>,
+    /// What comes next for it from the log.
+    position: Cell<Position>,
+    /// Bytes of payload that it has taken and that wait for their turn, and since when the log has had the first.
+    held: Cell<u64>,
+    held_since: Cell<Option<Instant>>,
+    /// When that came which the transport has had for longest and may still have.
+    pub(super) handed: Cell<Option<Instant>>,
+    /// That has had its time: the lane looks whether it has left.
+    pub(super) overdue: Cell<bool>,
     pub(super) waker: KeptWaker,
+}
+
+impl LaneControl {
+    /// It has taken all that the log had for it.
+    fn has_all(&self) -> bool {
+        self.hungry.get() || self.closing.get()
+    }
+
+    /// It took `bytes` of payload, the first of which came at `since`, and goes on at `position`.
+    pub(super) fn take(&self, position: Position, bytes: usize, since: Option<Instant>) {
+        self.position.set(position);
+        self.held.set(self.held.get() + bytes as u64);
+        self.held_since.set(self.held_since.get().or(since));
+    }
+
+    /// It will take what it holds again, from `position` on.
+    pub(super) fn give_back(&self, position: Position) {
+        self.position.set(position);
+        self.held.set(0);
+        self.held_since.set(None);
+    }
+
+    /// When that came which waits for its turn, here or in the log.
+    fn waits_since(&self, log: &TrackLog, seq: SubgroupSeq) -> Option<Instant> {
+        let here = self.held_since.get();
+        here.or_else(|| log.waiting_since(seq, &self.position.get()))
+    }
+
+    /// When the first of what it carries has had its time, in the log and with the transport.
+    fn due(&self, log: &TrackLog, seq: SubgroupSeq, timeout: Duration, rtt: Duration) -> Option<Instant> {
+        if self.reset.get().is_some() || self.overdue.get() {
+            return None;
+        }
+        let waits = self.waits_since(log, seq).map(|at| at + timeout);
+        waits
+            .into_iter()
+            .chain(self.handed.get().map(|at| at + timeout + rtt))
+            .min()
+    }
 }
 
 /// All lanes of one subscription, and how many streams it has opened since it began.
@@ -38,6 +97,13 @@ pub(super) struct LaneControl {
 pub struct Streams {
     opened: Cell<u64>,
     lagged: Cell<u64>,
+    expired: Cell<u64>,
+    /// Bytes of payload that the transport was given.
+    taken: Cell<u64>,
+    /// The log dropped something before it was taken, and nobody has asked since.
+    lost: Cell<bool>,
+    /// DELIVERY_TIMEOUT.
+    timeout: Cell<Option<Duration>>,
     lanes: RefCell<BTreeMap<SubgroupSeq, Rc<LaneControl>>>,
     changed: RefCell<Option<Wake<LanesChanged>>>,
     empty: Notify,
@@ -55,6 +121,106 @@ impl Streams {
     #[must_use]
     pub fn lagged(&self) -> u64 {
         self.lagged.get()
+    }
+
+    /// Lanes that were given up, and datagrams that were not sent, because DELIVERY_TIMEOUT was over.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.expired.get()
+    }
+
+    /// Bytes of payload that the transport was given so far.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
+    /// Whether the log dropped something before it was taken, since this was last asked.
+    pub fn take_lost(&self) -> bool {
+        self.lost.take()
+    }
+
+    /// DELIVERY_TIMEOUT of the subscription; none when it has none.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout.get()
+    }
+
+    /// Sets DELIVERY_TIMEOUT from here on.
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        self.timeout.set(timeout);
+    }
+
+    /// What is to be known of the time and of the path for reading `log`. The clock is asked only where objects grow too
+    /// old to send. MOQT-14 §9.2.1.3 [D14-CACHE-4], §9.2.1.2 [D14-TO-4].
+    pub fn age(&self, log: &TrackLog, path: &ConnStats) -> Age {
+        let timeout = self.timeout.get();
+        Age {
+            now: (timeout.is_some() || log.max_cache().is_some()).then(Instant::now),
+            timeout,
+            path: timeout.and_then(|_| {
+                Some(Path {
+                    window: path.congestion_window(),
+                    in_flight: path.bytes_in_flight(),
+                    rtt: path.rtt()?,
+                })
+            }),
+        }
+    }
+
+    /// How long what left in time may take to be acknowledged.
+    pub(super) fn grace(path: &ConnStats) -> Duration {
+        path.rtt().map_or(UNKNOWN_RTT, |rtt| rtt.saturating_mul(2)) + ACK_DELAY
+    }
+
+    /// Where the subscription stands.
+    pub fn stand(&self, behind: &mut Behind, policy: Policy, at: &Reading<'_>) -> Standing {
+        let lanes = self.lanes.borrow();
+        behind.look(policy, at, || {
+            let open = lanes.iter().filter(|(_, lane)| lane.reset.get().is_none());
+            open.map(|(seq, lane)| Open {
+                group: lane.group,
+                seq: *seq,
+                position: lane.position.get(),
+                held: lane.held.get(),
+            })
+        })
+    }
+
+    /// When the first of what the open lanes carry has had its time.
+    #[must_use]
+    pub fn due(&self, log: &TrackLog, path: &ConnStats) -> Option<Instant> {
+        let (timeout, grace) = (self.timeout.get()?, Self::grace(path));
+        let lanes = self.lanes.borrow();
+        let due = lanes
+            .iter()
+            .filter_map(|(seq, lane)| lane.due(log, *seq, timeout, grace));
+        due.min()
+    }
+
+    /// Resets the lanes of which something has had its time at `now`.
+    ///
+    /// MOQT-14 §9.2.1.2 [D14-TO-2]: whether it waits in the log, for its turn, or in the transport for a peer that takes
+    /// nothing.
+    pub fn expire(&self, now: Instant, log: &TrackLog, path: &ConnStats) {
+        let Some(timeout) = self.timeout.get() else {
+            return;
+        };
+        let grace = Self::grace(path);
+        for (seq, lane) in self.lanes.borrow().iter() {
+            if lane.due(log, *seq, timeout, grace).is_none_or(|due| due > now) {
+                continue;
+            }
+            let waits = lane.waits_since(log, *seq);
+            if waits.is_some_and(|at| at + timeout <= now) {
+                lane.reset.set(Some(ResetCode::DeliveryTimeout));
+                self.count_expired();
+            } else {
+                // Only the lane knows what the peer has.
+                lane.overdue.set(true);
+            }
+            lane.waker.wake();
+        }
     }
 
     /// Lanes that are not closed yet.
@@ -106,7 +272,12 @@ impl Streams {
     pub fn reset_lost(&self, is_kept: impl Fn(SubgroupSeq) -> bool) {
         for (_, lane) in self.lanes.borrow().iter().filter(|(seq, _)| !is_kept(**seq)) {
             if lane.reset.replace(Some(ResetCode::DeliveryTimeout)).is_none() {
-                self.count_lagged();
+                // One that had taken everything is not behind: its publisher's stream was open for too long.
+                if lane.has_all() {
+                    self.count_lagged();
+                } else {
+                    self.lose();
+                }
             }
             lane.waker.wake();
         }
@@ -120,12 +291,18 @@ impl Streams {
         }
     }
 
-    pub(super) fn add(&self, seq: SubgroupSeq, group: GroupId) -> Rc<LaneControl> {
+    pub(super) fn add(&self, seq: SubgroupSeq, group: GroupId, position: Position) -> Rc<LaneControl> {
         let control = Rc::new(LaneControl {
             group,
             reset: Cell::default(),
             hungry: Cell::default(),
             stopped: Cell::default(),
+            closing: Cell::default(),
+            position: Cell::new(position),
+            held: Cell::default(),
+            held_since: Cell::default(),
+            handed: Cell::default(),
+            overdue: Cell::default(),
             waker: KeptWaker::default(),
         });
         self.lanes.borrow_mut().insert(seq, Rc::clone(&control));
@@ -134,6 +311,30 @@ impl Streams {
 
     pub(super) fn count_opened(&self) {
         self.opened.set(self.opened.get() + 1);
+    }
+
+    /// What a lane has taken from the log is with the transport.
+    pub(super) fn sent(&self, lane: &LaneControl) {
+        lane.held_since.set(None);
+        self.taken.set(self.taken.get() + lane.held.take());
+    }
+
+    /// Something changed about a lane that the subscription looks after.
+    pub(super) fn looked(&self) {
+        if let Some(changed) = &*self.changed.borrow() {
+            changed.wake(LanesChanged);
+        }
+    }
+
+    /// The log dropped something before it was taken.
+    pub(super) fn lose(&self) {
+        self.lost.set(true);
+        self.count_lagged();
+    }
+
+    /// Counts what was not sent because its time was over.
+    pub fn count_expired(&self) {
+        self.expired.set(self.expired.get() + 1);
     }
 
     /// Counts objects that were passed over because the log no longer had them.
@@ -154,8 +355,6 @@ impl Streams {
             self.empty.notify_waiters();
         }
         drop(lanes);
-        if let Some(changed) = &*self.changed.borrow() {
-            changed.wake(LanesChanged);
-        }
+        self.looked();
     }
 }

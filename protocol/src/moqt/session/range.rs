@@ -53,7 +53,9 @@ impl Wanted {
     /// The parameters of an update, completed: one that it leaves out keeps its value, and none can be taken away.
     /// MOQT-14 §9.10 [D14-PARAM-6].
     pub(super) fn keep_params(&mut self, update: &mut MessageParams) {
-        self.delivery_timeout_ms = update.delivery_timeout_ms.or(self.delivery_timeout_ms);
+        // [D14-TO-3]: 0 says nothing, so it changes nothing.
+        let new = update.delivery_timeout_ms.filter(|ms| *ms > 0);
+        self.delivery_timeout_ms = new.or(self.delivery_timeout_ms);
         update.delivery_timeout_ms = self.delivery_timeout_ms;
     }
 

@@ -319,6 +319,8 @@ impl TrackLog {
             return Err(Malformed::PayloadTooLong.into());
         }
         object.received += len;
+        entry.received += len;
+        self.offered += len;
         Ok(seq)
     }
 

@@ -19,7 +19,7 @@ pub const GROUP_OVERHEAD: usize = 512;
 pub const SUBGROUP_OVERHEAD: usize = 512;
 /// What an object or a datagram counts beside its extensions and payload, in bytes: header, encoded head, its places
 /// in the order of eviction and in the index.
-pub const OBJECT_OVERHEAD: usize = 320;
+pub const OBJECT_OVERHEAD: usize = 328;
 /// What a chunk of payload counts beside its bytes: its handle and the allocator's share.
 pub const CHUNK_OVERHEAD: usize = 64;
 /// What one gap among the object ids of a group counts, in bytes.

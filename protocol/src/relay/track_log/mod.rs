@@ -20,6 +20,7 @@
 //! | `append` | how chunks become part of the log |
 //! | `rules` | what is accepted, ignored or malformed |
 //! | `read` | cursors, positions, the live edge, the snapshot for replicas |
+//! | `waiting` | what a reader has not read, and since when |
 //! | `evict` | the budget: what counts, and what goes first |
 //! | `gone` | the object ids of groups that were evicted, so that copies that come late are recognised |
 //! | `compare` | what a stage that joins several streams into one must see: tails, and whether bytes are the same |
@@ -38,6 +39,7 @@ mod rules;
 mod subgroup;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use chunk::{
     Append, Appended, COPY_BELOW_BYTES, Dispute, Ignored, LogDatagram, Malformed, StreamEnd, StreamKey,
@@ -155,6 +157,8 @@ pub struct TrackLog {
     bytes: usize,
     /// How many of them are payload, which clones of a chunk share.
     payload_bytes: usize,
+    /// Bytes of payload that came in subgroups since the log was made.
+    offered: u64,
     /// MAX_CACHE_DURATION of the track.
     max_cache: Option<Duration>,
     past: past::Store,
@@ -206,6 +210,7 @@ impl TrackLog {
             preference: None,
             bytes: 0,
             payload_bytes: 0,
+            offered: 0,
             max_cache: None,
             past: past::Store::default(),
             stats: Stats::default(),

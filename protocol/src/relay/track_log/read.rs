@@ -23,6 +23,8 @@ pub struct Position {
     object: u64,
     /// Number of the next chunk of its payload; none while its header is not read.
     chunk: Option<u64>,
+    /// While its header is read: bytes of the subgroup's payload before that chunk.
+    offset: u64,
 }
 
 /// What follows at a cursor.
@@ -58,6 +60,8 @@ pub struct ObjectView<'a> {
     pub header: &'a ObjectHeader,
     /// The object before it in this subgroup, whether or not the reader sent that.
     pub previous: Option<ObjectId>,
+    /// When its first byte came.
+    pub at: Instant,
     /// Its header as bytes, for readers that sent `previous` (or begin the stream where `previous` is none).
     pub encoded: &'a EncodedHead,
 }
@@ -82,7 +86,7 @@ impl TrackLog {
             let entry = self.entries.get(&seq)?;
             let position = Position {
                 object: entry.end_object(),
-                chunk: None,
+                ..Position::default()
             };
             Some((seq, position))
         };
@@ -152,7 +156,7 @@ impl TrackLog {
                 *pos = if whole {
                     pos.after()
                 } else {
-                    pos.at_chunk(number + 1)
+                    pos.at_chunk(number + 1, pos.offset + bytes.len() as u64)
                 };
                 return Read::Payload(bytes.clone());
             }
@@ -172,11 +176,12 @@ impl TrackLog {
                 *pos = if empty {
                     pos.after()
                 } else {
-                    pos.at_chunk(object.first_chunk)
+                    pos.at_chunk(object.first_chunk, object.offset)
                 };
                 Read::Object(ObjectView {
                     header: &object.header,
                     previous: object.previous,
+                    at: object.at,
                     encoded: &object.encoded,
                 })
             }
@@ -228,18 +233,48 @@ impl TrackLog {
     }
 }
 
+impl Cursor {
+    pub(super) const fn next_seq(&self) -> SubgroupSeq {
+        SubgroupSeq(self.subgroup)
+    }
+
+    pub(super) const fn next_datagram(&self) -> u64 {
+        self.datagram
+    }
+}
+
 impl Position {
+    /// The header of an object is read, and some of its payload is not.
+    #[must_use]
+    pub const fn is_in_object(&self) -> bool {
+        self.chunk.is_some()
+    }
+
+    pub(super) const fn object_number(&self) -> u64 {
+        self.object
+    }
+
+    /// Bytes of the subgroup's payload that are read, in the middle of an object.
+    pub(super) const fn read_until(&self) -> Option<u64> {
+        match self.chunk {
+            Some(_) => Some(self.offset),
+            None => None,
+        }
+    }
+
     const fn after(self) -> Self {
         Self {
             object: self.object + 1,
             chunk: None,
+            offset: 0,
         }
     }
 
-    const fn at_chunk(self, number: u64) -> Self {
+    const fn at_chunk(self, number: u64, offset: u64) -> Self {
         Self {
             object: self.object,
             chunk: Some(number),
+            offset,
         }
     }
 }

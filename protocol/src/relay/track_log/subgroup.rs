@@ -72,6 +72,8 @@ pub(super) struct Object {
     pub(super) received: u64,
     /// Bytes of payload that came and are gone.
     pub(super) lost: u64,
+    /// Bytes of payload that came for the subgroup before it.
+    pub(super) offset: u64,
     /// Stands in its group's order of eviction.
     pub(super) listed: bool,
 }
@@ -115,6 +117,8 @@ pub(super) struct Subgroup {
     pub(super) first_chunk: u64,
     /// The object that was started last.
     pub(super) last_id: Option<ObjectId>,
+    /// Bytes of payload that came, evicted ones included.
+    pub(super) received: u64,
     pub(super) end: Option<StreamEnd>,
     /// It brings objects that another entry of the subgroup has passed already, so its end says nothing of the subgroup.
     pub(super) is_aside: bool,
@@ -130,6 +134,7 @@ impl Subgroup {
             chunks: VecDeque::new(),
             first_chunk: 0,
             last_id: None,
+            received: 0,
             end: None,
             is_aside: false,
         }
@@ -266,6 +271,7 @@ impl Subgroup {
             window: is_large.then(VecDeque::new),
             received: 0,
             lost: 0,
+            offset: self.received,
             listed: true,
         };
         self.objects.push_back(object);

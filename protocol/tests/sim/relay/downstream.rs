@@ -15,13 +15,15 @@ use laps_protocol::moqt::message::{
 };
 use laps_protocol::moqt::object::{DatagramObject, SubgroupIdMode};
 use laps_protocol::moqt::session::{Command, Event};
+use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, SkipRules, Standing};
+use laps_protocol::relay::expiry::{Age, delivery_timeout};
 use laps_protocol::relay::follow;
 use laps_protocol::relay::lane::{LaneReader, Taken};
 use laps_protocol::relay::track_log::{
     Cursor, LogDatagram, Position, Read, StreamEnd, SubgroupSeq, TrackLog,
 };
 use laps_protocol::sim::StreamId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LAST_GROUP_GRACE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(2);
@@ -45,6 +47,13 @@ pub(crate) struct Subscription {
     ending: Option<PublishDoneStatus>,
     late: bool,
     evicted: u64,
+    behind: Behind,
+    policy: Policy,
+    taken: u64,
+    /// The log dropped what was not taken yet.
+    lost: bool,
+    timeout: Option<Duration>,
+    timed: bool,
 }
 
 /// One subgroup on its way.
@@ -56,6 +65,8 @@ struct Lane {
     end: Option<StreamEnd>,
     finished: bool,
     reset: Option<ResetCode>,
+    /// It has taken all that the log had for it.
+    has_all: bool,
     /// Reads what is written, so that it is known by the byte what was to go out when.
     tap: StreamReader,
     /// For [`Sabotage::Skips`].
@@ -71,6 +82,7 @@ impl Lane {
             end: None,
             finished: false,
             reset: None,
+            has_all: false,
             tap: StreamReader::new(Codec::Draft14, DataLimits::default()),
             skips: true,
         }
@@ -140,6 +152,15 @@ impl World {
             .then_some((self.tick, None))
             .into_iter()
             .collect();
+        let listener = &self.plan.listeners[conn];
+        let timeout = delivery_timeout(None, subscribe.params.delivery_timeout_ms);
+        let rules = SkipRules {
+            all: listener.skips,
+            ..SkipRules::default()
+        };
+        let policy = rules.policy(subscribe.track.namespace(), timeout.is_some());
+        let mut behind = Behind::new(listener.max_behind);
+        behind.begins(&self.log, 0);
         let sub = Subscription {
             request,
             alias,
@@ -151,8 +172,14 @@ impl World {
             ending: None,
             late: false,
             evicted: 0,
+            behind,
+            policy,
+            taken: 0,
+            lost: false,
+            timeout,
+            timed: false,
         };
-        let truth = SubTruth::new(request, alias, epochs, filter);
+        let truth = SubTruth::new(request, alias, epochs, filter, policy);
         let tick = self.tick;
         self.note(|| format!("relay: sub{conn} begins at {tick}, range {filter:?}"));
         let Conn { subs, truths, .. } = &mut self.conns[conn];
@@ -180,6 +207,9 @@ impl World {
         let Some(sub) = &mut self.conns[conn].subs[number] else {
             return;
         };
+        if sub.ending == Some(PublishDoneStatus::TooFarBehind) {
+            return;
+        }
         let forwarding = sub.forward;
         sub.forward = update.forward;
         sub.filter = sub.filter.narrow(update);
@@ -214,6 +244,7 @@ impl World {
             self.conns[conn].truths[number].epochs.push((tick, None));
             if let Some(sub) = &mut self.conns[conn].subs[number] {
                 sub.cursor = edge.cursor;
+                sub.behind.begins(&self.log, sub.taken);
             }
             self.continue_open(conn, number, edge.open);
         }
@@ -330,7 +361,7 @@ impl World {
                 for lane in &mut sub.lanes {
                     if log.subgroup(lane.reader.seq()).is_none() && lane.reset.is_none() {
                         lane.reset = Some(ResetCode::DeliveryTimeout);
-                        lagged += 1;
+                        lagged += u64::from(!lane.has_all);
                     }
                 }
             }
@@ -340,10 +371,13 @@ impl World {
                 sub.filter
             };
             let room = MAX_OPEN_STREAMS.saturating_sub(sub.lanes.len());
-            let found = follow::look(log, &mut sub.cursor, &filter, sub.alias, room);
+            let age = age(self.now, sub.timeout);
+            let found = follow::look_in_time(&age, log, &mut sub.cursor, &filter, sub.alias, room);
+            sub.lost |= lagged + found.lagged > 0;
             sub.lanes.extend(found.lanes.into_iter().map(Lane::new));
             let alias = sub.alias;
             self.conns[conn].truths[number].lagged += lagged + found.lagged;
+            self.keep_up(conn, number);
             for datagram in found.datagrams {
                 self.send_datagram_down(conn, number, alias, datagram);
             }
@@ -354,7 +388,89 @@ impl World {
             sub.cursor = log.live_edge().cursor;
         }
         self.poll_lanes(conn, number);
+        self.watch_time(conn, number);
         self.settle(conn, number);
+    }
+
+    /// What becomes of a subscriber that does not keep up.
+    fn keep_up(&mut self, conn: usize, number: usize) {
+        let Some(sub) = self.conns[conn].subs[number].as_mut().filter(|sub| sub.forward) else {
+            return;
+        };
+        let at = Reading {
+            log: &self.log,
+            cursor: &sub.cursor,
+            filter: &sub.filter,
+            taken: sub.taken,
+            lost: std::mem::take(&mut sub.lost),
+        };
+        let lanes = &sub.lanes;
+        let standing = sub.behind.look(sub.policy, &at, || {
+            let open = lanes.iter().filter(|lane| lane.reset.is_none());
+            open.map(|lane| Open {
+                group: lane.reader.header().group,
+                seq: lane.reader.seq(),
+                position: lane.reader.position(),
+                held: 0,
+            })
+        });
+        let truth = &mut self.conns[conn].truths[number];
+        match standing {
+            Standing::Near => {}
+            Standing::SkipTo(group) => {
+                truth.skips += 1;
+                if let Some(sub) = &mut self.conns[conn].subs[number] {
+                    sub.filter.start = sub.filter.start.max(Location::new(group, 0));
+                }
+                self.note(|| format!("relay: sub{conn} skips to {group}"));
+                self.reset_lanes(conn, number, ResetCode::DeliveryTimeout, |open| open < group);
+            }
+            Standing::TooFar if self.sabotage == Sabotage::PassesOver => {}
+            Standing::TooFar => {
+                truth.too_far = true;
+                self.note(|| format!("relay: sub{conn} is too far behind"));
+                self.reset_lanes(conn, number, ResetCode::Cancelled, |_| true);
+                if let Some(sub) = &mut self.conns[conn].subs[number] {
+                    sub.forward = false;
+                    sub.ending = Some(PublishDoneStatus::TooFarBehind);
+                }
+            }
+        }
+    }
+
+    /// One timer, at the earliest moment at which something that is open can be late.
+    fn watch_time(&mut self, conn: usize, number: usize) {
+        let Some(sub) = self.conns[conn].subs[number].as_mut() else {
+            return;
+        };
+        let Some(timeout) = sub.timeout.filter(|_| !sub.timed) else {
+            return;
+        };
+        let waits = |lane: &Lane| self.log.waiting_since(lane.reader.seq(), &lane.reader.position());
+        let open = sub.lanes.iter().filter(|lane| lane.reset.is_none());
+        if let Some(since) = open.filter_map(waits).min() {
+            sub.timed = true;
+            let wait = (since + timeout).saturating_duration_since(self.now);
+            self.after(wait, Timer::Due(conn, number));
+        }
+    }
+
+    pub(crate) fn expire(&mut self, conn: usize, number: usize) {
+        let Some(sub) = &mut self.conns[conn].subs[number] else {
+            return;
+        };
+        sub.timed = false;
+        let age = age(self.now, sub.timeout);
+        let mut late = 0;
+        for lane in sub.lanes.iter_mut().filter(|lane| lane.reset.is_none()) {
+            let since = self.log.waiting_since(lane.reader.seq(), &lane.reader.position());
+            if since.is_some_and(|since| age.is_over(since)) && self.sabotage != Sabotage::Late {
+                lane.reset = Some(ResetCode::DeliveryTimeout);
+                late += 1;
+            }
+        }
+        self.conns[conn].truths[number].expired += late;
+        self.look(conn, number);
     }
 
     fn send_datagram_down(&mut self, conn: usize, number: usize, alias: u64, datagram: LogDatagram) {
@@ -394,6 +510,10 @@ impl World {
         if let Some(sub) = &mut self.conns[conn].subs[number] {
             let opened_meanwhile = std::mem::replace(&mut sub.lanes, lanes);
             sub.lanes.extend(opened_meanwhile);
+            if sub.lost {
+                self.keep_up(conn, number);
+                self.poll_lanes(conn, number);
+            }
         }
     }
 
@@ -440,11 +560,16 @@ impl World {
                 Taken::Pieces { .. } => {}
                 Taken::End(end) => lane.end = Some(end),
                 Taken::Pending => return true,
+                Taken::Expired(code) => {
+                    self.conns[conn].truths[number].expired += 1;
+                    self.close_lane(conn, number, lane, StreamEnd::Reset(code));
+                    return false;
+                }
                 Taken::Gap(code) => {
                     self.close_lane(conn, number, lane, StreamEnd::Reset(code));
                 }
                 Taken::Lost(code) => {
-                    self.conns[conn].truths[number].lagged += 1;
+                    self.lose(conn, number);
                     let end = if self.sabotage == Sabotage::FinForLost {
                         StreamEnd::Fin
                     } else {
@@ -457,14 +582,27 @@ impl World {
         }
     }
 
+    /// The log dropped what was not taken yet.
+    fn lose(&mut self, conn: usize, number: usize) {
+        self.conns[conn].truths[number].lagged += 1;
+        if let Some(sub) = &mut self.conns[conn].subs[number] {
+            sub.lost = true;
+        }
+    }
+
     /// Some(true) when a stream is open now, Some(false) when there is nothing to do yet.
     fn open_lane(&mut self, conn: usize, number: usize, lane: &mut Lane) -> Option<bool> {
         lane.tap = StreamReader::new(Codec::Draft14, DataLimits::default());
         let begin = lane.reader.position();
+        let taken = self.conns[conn].subs[number].as_ref().map_or(0, |sub| sub.taken);
         match self.take(conn, number, lane) {
             Taken::Pending => return Some(false),
             Taken::Lost(_) => {
-                self.conns[conn].truths[number].lagged += 1;
+                self.lose(conn, number);
+                return None;
+            }
+            Taken::Expired(_) => {
+                self.conns[conn].truths[number].expired += 1;
                 return None;
             }
             Taken::Gap(_) => return None,
@@ -473,8 +611,12 @@ impl World {
             Taken::Pieces { .. } => {}
         }
         let Some(stream) = self.conns[conn].link.open() else {
+            if let Some(sub) = &mut self.conns[conn].subs[number] {
+                sub.taken = taken;
+            }
             lane.out.clear();
             lane.reader.rewind(begin);
+            lane.has_all = false;
             lane.end = None;
             return Some(false);
         };
@@ -525,7 +667,25 @@ impl World {
                 lane.reader.rewind(next);
             }
         }
-        let (taken, _) = lane.reader.take(log, Codec::Draft14, &filter, max, &mut lane.out);
+        let timeout = match &self.conns[conn].subs[number] {
+            Some(sub) if self.sabotage != Sabotage::Late => sub.timeout,
+            _ => None,
+        };
+        let age = age(self.now, timeout);
+        let reader = &mut lane.reader;
+        let (taken, payload) = reader.take_in_time(&age, log, Codec::Draft14, &filter, max, &mut lane.out);
+        lane.has_all = matches!(
+            taken,
+            Taken::Pending | Taken::Pieces { at_edge: true } | Taken::End(_)
+        );
+        let began = reader.taken_at().filter(|_| payload > 0);
+        if let Some(sub) = &mut self.conns[conn].subs[number] {
+            sub.taken += payload as u64;
+            let late = sub.timeout.zip(began);
+            if late.is_some_and(|(timeout, at)| self.now >= at + timeout) {
+                self.fail(format!("[D14-TO-2] sub{conn}: sent after its time"));
+            }
+        }
         if lane.stream.is_some() {
             let out = lane.out[before..].to_vec();
             self.tap(conn, number, lane, out);
@@ -603,5 +763,13 @@ impl World {
             lane.reset = Some(ResetCode::Cancelled);
             self.look(conn, number);
         }
+    }
+}
+
+fn age(now: Instant, timeout: Option<Duration>) -> Age {
+    Age {
+        now: timeout.map(|_| now),
+        timeout,
+        path: None,
     }
 }

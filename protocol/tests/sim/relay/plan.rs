@@ -118,6 +118,10 @@ pub(crate) struct Listener {
     pub(crate) weather: Weather,
     pub(crate) window: usize,
     pub(crate) max_streams: usize,
+    /// How many bytes the relay lets it be behind, and whether it skips then.
+    pub(crate) max_behind: u64,
+    pub(crate) skips: bool,
+    pub(crate) timeout_ms: Option<u64>,
     pub(crate) whims: Vec<(u64, Whim)>,
 }
 
@@ -598,6 +602,13 @@ fn listener(rng: &mut Rng, first: u64) -> Listener {
         } else {
             MAX_STREAMS
         },
+        max_behind: if rng.one_in(3) {
+            500 + rng.below(8000)
+        } else {
+            1 << 30
+        },
+        skips: rng.one_in(3),
+        timeout_ms: rng.one_in(6).then(|| rng.below(400)),
         whims,
     }
 }

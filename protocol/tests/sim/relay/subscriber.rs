@@ -35,6 +35,10 @@ impl World {
             .filter(|_| listener.filter == SubscribeFilter::LargestObject);
         let ask = Subscribe {
             forward: listener.forward,
+            params: MessageParams {
+                delivery_timeout_ms: listener.timeout_ms,
+                ..MessageParams::default()
+            },
             ..subscribe(0, listener.filter)
         };
         self.conns[conn].range = None;
@@ -72,6 +76,7 @@ impl World {
                 let Some(truth) = me.truths.iter_mut().find(|truth| truth.request == request) else {
                     return;
                 };
+                truth.status = Some(done.status);
                 if truth.done_got.replace(done.stream_count).is_some() {
                     self.fail(format!("sub{conn}: PUBLISH_DONE twice"));
                 }

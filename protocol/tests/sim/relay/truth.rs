@@ -3,8 +3,9 @@
 use laps_protocol::moqt::data::StreamReader;
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{FetchOk, GroupOrder, RequestErrorReason, RequestId};
+use laps_protocol::moqt::message::{FetchOk, GroupOrder, PublishDoneStatus, RequestErrorReason, RequestId};
 use laps_protocol::moqt::object::{FetchObjectHeader, ObjectHeader};
+use laps_protocol::relay::behind::Policy;
 use laps_protocol::relay::track_log::{PastRange, StreamEnd};
 use laps_protocol::sim::StreamId;
 use std::collections::BTreeMap;
@@ -78,7 +79,14 @@ pub(crate) struct SubTruth {
     pub(crate) filter: ResolvedFilter,
     pub(crate) streams: BTreeMap<StreamId, StreamTruth>,
     pub(crate) datagrams: BTreeMap<Location, u32>,
+    /// How often the log dropped what was not taken yet.
     pub(crate) lagged: u64,
+    /// What becomes of it then.
+    pub(crate) policy: Policy,
+    pub(crate) too_far: bool,
+    pub(crate) skips: u64,
+    /// Streams that were given up for their age.
+    pub(crate) expired: u64,
     pub(crate) unsubscribed: bool,
     /// It ended because its last group was over.
     pub(crate) ran_out: bool,
@@ -86,6 +94,7 @@ pub(crate) struct SubTruth {
     pub(crate) drained: bool,
     pub(crate) done_sent: Option<u64>,
     pub(crate) done_got: Option<Option<u64>>,
+    pub(crate) status: Option<PublishDoneStatus>,
 }
 
 impl StreamTruth {
@@ -122,6 +131,7 @@ impl SubTruth {
         alias: u64,
         epochs: Vec<(Tick, Option<Tick>)>,
         filter: ResolvedFilter,
+        policy: Policy,
     ) -> Self {
         Self {
             request,
@@ -132,11 +142,16 @@ impl SubTruth {
             streams: BTreeMap::new(),
             datagrams: BTreeMap::new(),
             lagged: 0,
+            policy,
+            too_far: false,
+            skips: 0,
+            expired: 0,
             unsubscribed: false,
             ran_out: false,
             drained: false,
             done_sent: None,
             done_got: None,
+            status: None,
         }
     }
 

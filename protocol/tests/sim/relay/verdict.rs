@@ -4,7 +4,9 @@ use super::plan::Object;
 use super::truth::{Arrival, StreamTruth, SubTruth, Tick};
 use super::world::World;
 use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::moqt::object::ObjectStatus;
+use laps_protocol::relay::behind::Policy;
 use laps_protocol::relay::track_log::StreamEnd;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -157,7 +159,8 @@ impl Judge<'_> {
             }
             // A stream of the subgroup that was evicted before this subscriber came to it, that it refused or that took
             // too long takes nothing along.
-            let behind = self.truth.lagged > 0 || self.truth.drained || self.refused(group, subgroup);
+            let gave_up = self.truth.lagged + self.truth.skips + self.truth.expired > 0;
+            let behind = gave_up || self.truth.drained || self.refused(group, subgroup);
             let fell_behind = behind && self.upstream_was_reset(group, subgroup);
             if !known.is_empty() && !fell_behind {
                 return Err(format!(
@@ -187,7 +190,9 @@ impl Judge<'_> {
         let excused = self.gave_up
             || truth.ran_out
             || truth.drained
-            || truth.lagged > 0
+            || truth.too_far
+            || truth.expired > 0
+            || truth.policy == Policy::NewestGroup && truth.lagged + truth.skips > 0
             || self.world.plan.datagrams
             || self.world.arrivals.is_malformed
             || self.world.log.stats().after_eviction > 0;
@@ -224,11 +229,27 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// MOQT-14 §9.12 [D14-SUB-19] [D14-SUB-20]
+    /// MOQT-14 §9.12 [D14-SUB-19] [D14-SUB-20] [D14-SUB-30]
     fn done(&self) -> Result<(), String> {
         let opened = self.truth.streams.len() as u64;
         if self.gave_up {
             return Ok(());
+        }
+        let (truth, said) = (
+            self.truth,
+            self.truth.status == Some(PublishDoneStatus::TooFarBehind),
+        );
+        if truth.policy == Policy::End && truth.lagged > 0 && !said {
+            return Err(format!(
+                "[D14-SUB-30] it lacks what the log dropped, and was told {:?}",
+                truth.status
+            ));
+        }
+        if truth.too_far != said {
+            return Err(format!(
+                "[D14-SUB-30] too far: {}, told: {:?}",
+                truth.too_far, truth.status
+            ));
         }
         match self.truth.done_got {
             None => Err("[D14-SUB-19] PUBLISH_DONE never came".into()),
@@ -301,6 +322,9 @@ pub(crate) fn count(world: &World) -> BTreeMap<&'static str, u64> {
         add("rejected", conn.rejected);
         for truth in &conn.truths {
             add("lagged", truth.lagged);
+            add("too far", truth.too_far.into());
+            add("skips", truth.skips);
+            add("expired", truth.expired);
             add("unsubscribed", truth.unsubscribed.into());
             add("ran out", truth.ran_out.into());
             add("drained", truth.drained.into());

@@ -40,6 +40,10 @@ pub(crate) enum Sabotage {
     EarlyDone,
     /// Counts streams from 1.
     Miscounts,
+    /// Goes on when what was not sent is gone.
+    PassesOver,
+    /// Looks at no time.
+    Late,
     /// Ends a fetch that failed with FIN.
     FetchFinForFailure,
     /// Takes a stream of the publisher's that was reset for a whole answer.
@@ -79,6 +83,7 @@ pub(crate) enum Timer {
     Look(usize),
     Grace(usize, usize),
     Drain(usize, usize),
+    Due(usize, usize),
     Desk,
     Take(FillKey),
     Archive(RequestId),
@@ -419,6 +424,7 @@ impl World {
             }
             Timer::Grace(conn, sub) => self.grace_over(conn, sub),
             Timer::Drain(conn, sub) => self.drain_over(conn, sub),
+            Timer::Due(conn, sub) => self.expire(conn, sub),
             Timer::Desk => self.desk_timeout(),
             Timer::Take(fill) => self.take_fill(fill),
             Timer::Archive(request) => self.archive_step(request),
