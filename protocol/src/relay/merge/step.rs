@@ -86,6 +86,8 @@ impl Lane {
                 link = self.write_object(desk, by, &info, (stream, stream), None, header)?;
             }
         }
+        // What it brought without writing it into a run of its own, its end in the log comes after all the same.
+        desk.log.note_brought(stream, at.id);
         if let Some(member) = self.members.get_mut(position) {
             member.at = Some(at);
             member.link = link;

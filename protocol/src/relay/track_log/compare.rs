@@ -113,6 +113,17 @@ impl TrackLog {
         Some(true)
     }
 
+    /// The open stream `stream` brought the object `id`, which was not appended under its key.
+    pub(in crate::relay) fn note_brought(&mut self, stream: StreamKey, id: ObjectId) {
+        if let Some(ingress) = self
+            .streams
+            .get_mut(&stream)
+            .filter(|ingress| ingress.seq.is_none())
+        {
+            ingress.ignored = ingress.ignored.max(Some(id));
+        }
+    }
+
     /// Malformed when the live copy that is kept of an object has other properties. MOQT-14 §8.1 [D14-CACHE-2].
     pub(in crate::relay) fn check_kept(&self, new: &FetchObjectHeader) -> Result<(), Malformed> {
         self.live_at(new.location)

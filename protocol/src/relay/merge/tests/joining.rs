@@ -256,3 +256,34 @@ fn a_stream_that_is_alone_again_passes_through_again() {
     assert_eq!(stage.contents(), ["0/2 ab 1/1 c FIN"]);
     stage.is_clean();
 }
+
+/// D14-MAL-2 D14-PUB-1: a stream that brought what was known, alone at first and then beside another, ends where it ends.
+#[test]
+fn what_is_known_ends_with_its_last_object() {
+    let mut stage = Stage::new();
+    stage.feed(A, [open(1, 0), obj(1, 0, 0), obj(1, 1, 0), fin(1)]);
+    stage.feed(B, [open(2, 0), obj(2, 0, 0)]);
+    stage.feed(C, [open(3, 0)]);
+    assert_eq!(stage.feed(B, [obj(2, 1, 0), fin(2)]), [Appended::Noted]);
+    stage.lose(C);
+    assert_eq!(stage.contents(), ["0/0 1/0 FIN"]);
+    stage.is_clean();
+}
+
+/// D14-MAL-2 D14-PUB-1: the same for one that goes on where another began.
+#[test]
+fn what_is_written_for_another_ends_with_its_last_object() {
+    let mut stage = Stage::new();
+    stage.feed(A, [open(1, 0), obj(1, 0, 0), reset(1)]);
+    stage.feed(B, [open(2, 0), obj(2, 0, 0)]);
+    stage.feed(C, [open(3, 0), obj(3, 0, 0), obj(3, 1, 0)]);
+    let told = stage.feed(B, [obj(2, 1, 0), obj(2, 2, 0), fin(2)]);
+    assert!(
+        !told
+            .iter()
+            .any(|appended| matches!(appended, Appended::Malformed(_)))
+    );
+    stage.lose(C);
+    assert_eq!(stage.contents(), ["0/0 RESET", "1/0 2/0 FIN"]);
+    stage.is_clean();
+}

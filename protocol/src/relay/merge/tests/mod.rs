@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 const A: PublisherKey = PublisherKey(1);
 const B: PublisherKey = PublisherKey(2);
+const C: PublisherKey = PublisherKey(3);
 
 #[expect(
     clippy::disallowed_methods,
