@@ -1,6 +1,7 @@
 //! The composition of a relay: which actors there are, on which threads, with which settings.
 
 use actix::{Addr, AsyncContext, Context};
+use laps_actors::limits::Prefixes;
 use laps_actors::registry::{RegistryActor, ShardRef};
 use laps_actors::root::{
     Birth, ChildSpec, Options, Outcome, OwnArbiter, Retire, RootActor, RootHandle, Running, StartError,
@@ -80,9 +81,13 @@ impl Relay {
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), ShardSocket::local_addr);
         let registry: Rc<RefCell<Option<Addr<RegistryActor>>>> = Rc::default();
         let mut children = vec![registry_spec(&settings, &registry)];
-        let reset_key = ResetKey::random();
+        let common = Common {
+            registry,
+            reset_key: ResetKey::random(),
+            prefixes: Arc::new(Prefixes::new(settings.session.limits)),
+        };
         for socket in sockets {
-            children.push(shard_spec(&settings, &registry, socket, reset_key.clone()));
+            children.push(shard_spec(&settings, &common, socket));
         }
         let options = Options::new(settings.log.clone(), 0);
         let mut handle = RootActor::start_tree(children, options);
@@ -119,6 +124,14 @@ impl Relay {
     }
 }
 
+/// What all shards have in common.
+#[derive(Clone)]
+struct Common {
+    registry: Rc<RefCell<Option<Addr<RegistryActor>>>>,
+    reset_key: ResetKey,
+    prefixes: Arc<Prefixes>,
+}
+
 fn registry_spec(settings: &Settings, registry: &Rc<RefCell<Option<Addr<RegistryActor>>>>) -> ChildSpec {
     let (log, max_waiting, registry) = (settings.log.clone(), settings.max_waiting, Rc::clone(registry));
     ChildSpec::new("registry", "registry", move |birth: Birth| {
@@ -131,16 +144,11 @@ fn registry_spec(settings: &Settings, registry: &Rc<RefCell<Option<Addr<Registry
     .intensity(IRREPLACEABLE)
 }
 
-fn shard_spec(
-    settings: &Settings,
-    registry: &Rc<RefCell<Option<Addr<RegistryActor>>>>,
-    socket: ShardSocket,
-    reset_key: ResetKey,
-) -> ChildSpec {
+fn shard_spec(settings: &Settings, common: &Common, socket: ShardSocket) -> ChildSpec {
     let index = socket.shard().index();
-    let (settings, registry) = (settings.clone(), Rc::clone(registry));
+    let (settings, common) = (settings.clone(), common.clone());
     ChildSpec::new("shard", format!("shard-{index}"), move |birth: Birth| {
-        let started = start_shard(&settings, &registry, &socket, &reset_key, birth);
+        let started = start_shard(&settings, &common, &socket, birth);
         async move { started?.await }
     })
     .intensity(IRREPLACEABLE)
@@ -149,22 +157,26 @@ fn shard_spec(
 /// Starts a shard's thread and, on it, its endpoint and actor.
 fn start_shard(
     settings: &Settings,
-    registry: &Rc<RefCell<Option<Addr<RegistryActor>>>>,
+    common: &Common,
     socket: &ShardSocket,
-    reset_key: &ResetKey,
     birth: Birth,
 ) -> Result<impl Future<Output = Result<Running, StartError>> + use<>, StartError> {
-    let registry = registry
+    let registry = common
+        .registry
         .borrow()
         .clone()
         .ok_or_else(|| StartError::failed("there is no registry"))?;
     let index = socket.shard().index();
     let socket = socket.try_clone().map_err(StartError::failed)?;
     let arbiter = OwnArbiter::start().map_err(StartError::failed)?;
-    let (settings, reset_key) = (settings.clone(), reset_key.clone());
+    let settings = settings.clone();
+    let (reset_key, prefixes) = (common.reset_key.clone(), Arc::clone(&common.prefixes));
     let (told, started) = tokio::sync::oneshot::channel();
     let spawned = arbiter.handle().spawn_fn(move || {
         let endpoint = ServerEndpoint::start(socket, &settings.tls, &settings.transport, reset_key);
+        if let Ok(endpoint) = &endpoint {
+            endpoint.door().count(Arc::clone(&prefixes));
+        }
         let answer = endpoint.map(|endpoint| {
             let context = Context::<ShardActor>::new();
             let (stop, away) = (context.address().recipient(), context.address().recipient());
@@ -177,6 +189,7 @@ fn start_shard(
                 replicas: Some(context.address().recipient()),
                 session: Arc::new(settings.session),
                 track: Arc::new(settings.track),
+                prefixes,
                 log: settings.log.new(o!("shard" => index)),
                 faults: settings.faults,
             };

@@ -176,6 +176,33 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.drain.grace = 9;
     config.cache.track_mb = 9;
     config.limits.max_object_mb = 9;
+    config.subscribe.answer_ms = 999;
+    config.fetch.answer_ms = 999;
+    for key in [
+        &mut config.session.message_timeout_ms,
+        &mut config.session.header_timeout_ms,
+        &mut config.session.alias_wait_ms,
+        &mut config.session.idle_timeout_ms,
+        &mut config.limits.subscriptions,
+        &mut config.limits.tracks,
+        &mut config.limits.namespaces,
+        &mut config.limits.watches,
+        &mut config.limits.statuses,
+        &mut config.limits.waiting,
+        &mut config.limits.waiting_total,
+        &mut config.limits.streams,
+        &mut config.limits.subscription_streams,
+        &mut config.limits.early_streams,
+        &mut config.limits.early_bytes,
+        &mut config.limits.prefix_connections,
+        &mut config.limits.prefix_requests,
+        &mut config.limits.prefix_namespaces,
+        &mut config.limits.prefix_fetches,
+        &mut config.limits.prefix_early_bytes,
+    ] {
+        *key = 999;
+    }
+    (config.limits.prefix_v4, config.limits.prefix_v6) = (9, 9);
     config.logging.level = "trace".parse().unwrap();
     config.logging.format = "json".parse().unwrap();
     let default = toml::Table::try_from(Config::default()).unwrap();

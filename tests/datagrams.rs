@@ -181,7 +181,7 @@ fn what_comes_before_its_alias_is_delivered_after_it() {
 fn early_datagrams_are_bounded_and_counted() {
     run(async || {
         let mut settings = settings(1);
-        settings.session.max_alias_bytes = 3000;
+        settings.session.limits.session.early_bytes = 3000;
         let placement = Placement::default();
         placement.watch(&mut settings);
         let relay = relay(settings).await;

@@ -284,7 +284,7 @@ fn a_stream_that_is_stopped_ends_its_fetch_alone() {
 fn a_session_has_a_bounded_number_of_fetches() {
     run(async || {
         let mut settings = settings(1);
-        settings.session.max_fetches = 2;
+        settings.session.limits.session.fetches = 2;
         let mut live = Live::with("many", settings).await;
         let mut stream = live.publisher.open(ALIAS, 6, SubgroupIdMode::Explicit(1)).await;
         stream.begin(7, 1000).await;

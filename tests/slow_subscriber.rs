@@ -124,7 +124,7 @@ fn one_with_too_many_open_streams_gets_the_next_when_one_ends() {
 fn streams_that_wait_for_their_alias_are_bounded() {
     run(async || {
         let mut settings = settings(1);
-        settings.session.max_alias_waiters = 2;
+        settings.session.limits.session.early_streams = 2;
         settings.session.alias_wait = std::time::Duration::from_secs(20);
         let relay = relay(settings).await;
         let name = track("slow", "alias");

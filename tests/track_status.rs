@@ -198,7 +198,7 @@ fn too_many_are_refused_at_once() {
     run(async || {
         let mut settings = settings(1);
         settings.session.subscribe_wait = Some(Duration::from_secs(30));
-        settings.session.max_statuses = 2;
+        settings.session.limits.session.statuses = 2;
         let relay = relay(settings).await;
         let mut greedy = raw(&relay).await;
         let mut ids = Vec::new();

@@ -8,8 +8,8 @@ use crate::relay::{Relay, RelayError, Settings};
 use crate::signals::{self, StopSignal};
 use laps_actors::root::{Outcome, RootStatus};
 use laps_actors::supervise::Faults;
+use laps_actors::track;
 use laps_actors::transport::{Listen, Pem, ServerTls, cert, moqt_alpn};
-use laps_actors::{session, track};
 use slog::info;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -18,8 +18,6 @@ use std::time::Duration;
 /// What each part of the relay gets to end after SIGINT, or when everybody has left; all of it is over inside two
 /// seconds.
 const DRAIN: Duration = Duration::from_millis(1500);
-/// Subscriptions of all sessions that may wait for a publisher.
-const MAX_WAITING: usize = 100_000;
 
 /// Runs the relay as the options, the environment and the file say.
 ///
@@ -108,24 +106,16 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
         shards: usize::from(config.workers.count()),
         tls,
         transport: config.transport.settings(),
-        session: session::Config {
-            core: config.session.settings(),
-            subscribe_wait: Some(config.subscribe.wait()),
-            detached: config.subscribe.detached,
-            allow_self: config.relay.allow_self,
-            max_fetches: config.fetch.max_open(),
-            cache_key: config.cache.mark(),
-            max_control_backlog: usize::try_from(config.session.control_backlog_bytes).unwrap_or(usize::MAX),
-            ..session::Config::default()
-        },
+        session: config.session_settings(),
         track: track::Config {
             limits: config.track_limits(),
             budget: config.cache.budget(),
             fetch: config.fetch.settings(),
             dampen: Duration::from_millis(config.subscribe.dampen_ms),
+            upstream_timeout: Duration::from_millis(config.subscribe.answer_ms),
             ..track::Config::default()
         },
-        max_waiting: MAX_WAITING,
+        max_waiting: config.max_waiting(),
         log: logging.logger.clone(),
         faults: Faults::default(),
     }

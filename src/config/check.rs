@@ -43,7 +43,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         });
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 24] = [
+    let ranges: [(&'static str, u64, u64, u64); 32] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -131,6 +131,30 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         ("fetch.wait_ms", config.fetch.wait_ms, 0, 30_000),
         ("fetch.max_per_session", config.fetch.max_per_session, 1, 100_000),
         ("drain.grace", config.drain.grace, 0, DAY_MS / 1000),
+        ("subscribe.answer_ms", config.subscribe.answer_ms, 100, 60_000),
+        (
+            "session.message_timeout_ms",
+            config.session.message_timeout_ms,
+            100,
+            DAY_MS,
+        ),
+        (
+            "session.header_timeout_ms",
+            config.session.header_timeout_ms,
+            100,
+            DAY_MS,
+        ),
+        ("session.alias_wait_ms", config.session.alias_wait_ms, 0, 60_000),
+        (
+            "session.idle_timeout_ms",
+            config.session.idle_timeout_ms,
+            0,
+            365 * DAY_MS,
+        ),
+        // As fetch.wait_ms.
+        ("fetch.answer_ms", config.fetch.answer_ms, 100, 15_000),
+        ("limits.prefix_v4", config.limits.prefix_v4.into(), 0, 32),
+        ("limits.prefix_v6", config.limits.prefix_v6.into(), 0, 128),
     ];
     if let Some(reason) = unfit_uri(&config.drain.uri) {
         return Some(Refused {
@@ -227,6 +251,16 @@ mod tests {
             ("fetch.wait_ms", |c| c.fetch.wait_ms = 30_001),
             ("fetch.max_per_session", |c| c.fetch.max_per_session = 0),
             ("drain.grace", |c| c.drain.grace = 86_401),
+            ("subscribe.answer_ms", |c| c.subscribe.answer_ms = 0),
+            ("fetch.answer_ms", |c| c.fetch.answer_ms = 15_001),
+            ("session.message_timeout_ms", |c| c.session.message_timeout_ms = 0),
+            ("session.header_timeout_ms", |c| c.session.header_timeout_ms = 0),
+            ("session.alias_wait_ms", |c| c.session.alias_wait_ms = 60_001),
+            ("session.idle_timeout_ms", |c| {
+                c.session.idle_timeout_ms = u64::MAX
+            }),
+            ("limits.prefix_v4", |c| c.limits.prefix_v4 = 33),
+            ("limits.prefix_v6", |c| c.limits.prefix_v6 = 129),
         ];
         for (key, spoil) in table {
             let mut config = Config::default();

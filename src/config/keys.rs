@@ -71,6 +71,12 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
+        "subscribe.answer_ms",
+        &[
+            "Milliseconds that a publisher has to answer our SUBSCRIBE, before it is taken for one that does not.",
+        ],
+    ),
+    key(
         "session.max_request_id",
         &["Window of request ids that a peer has; half as many of its requests may be open."],
     ),
@@ -81,6 +87,26 @@ pub const KEYS: &[Key] = &[
     key(
         "session.control_backlog_bytes",
         &["Bytes of control messages that may wait for a peer that does not read them."],
+    ),
+    key(
+        "session.message_timeout_ms",
+        &[
+            "Milliseconds that a peer has to finish a control message that it began; else its session is closed.",
+        ],
+    ),
+    key(
+        "session.header_timeout_ms",
+        &["Milliseconds that a peer has to finish the header of a data stream; else its session is closed."],
+    ),
+    key(
+        "session.alias_wait_ms",
+        &["Milliseconds that streams and datagrams wait for the message that explains their track alias."],
+    ),
+    key(
+        "session.idle_timeout_ms",
+        &[
+            "Milliseconds without any open request, of either side, after which a session is closed. 0 is never.",
+        ],
     ),
     key(
         "transport.idle_timeout_ms",
@@ -159,10 +185,113 @@ pub const KEYS: &[Key] = &[
         &["Fetches that a peer may have open at once; more are refused."],
     ),
     key(
+        "fetch.answer_ms",
+        &[
+            "Milliseconds that a publisher has to answer our FETCH, and for which its response may stand still.",
+        ],
+    ),
+    key(
         "limits.max_object_mb",
         &[
             "Mebibytes of the largest object that is kept. A larger one is passed on as it comes, and who comes late",
             "does not get it from here.",
+        ],
+    ),
+    key(
+        "limits.subscriptions",
+        &[
+            "Subscriptions that a peer may have at once: by its SUBSCRIBE, or by accepting our PUBLISH. As with all that",
+            "follows, more are refused by the answer to the request, and 0 is no limit; session.max_request_id bounds all",
+            "open requests of a peer before, unless it is raised.",
+        ],
+    ),
+    key(
+        "limits.tracks",
+        &[
+            "Tracks that a peer may publish at once, each with a track alias: by its PUBLISH, or by our SUBSCRIBE.",
+        ],
+    ),
+    key(
+        "limits.namespaces",
+        &["Namespaces that a peer may announce at once."],
+    ),
+    key(
+        "limits.watches",
+        &["Prefixes that a peer may watch at once (SUBSCRIBE_NAMESPACE)."],
+    ),
+    key(
+        "limits.statuses",
+        &["TRACK_STATUS requests that a peer may have open at once."],
+    ),
+    key(
+        "limits.waiting",
+        &["Subscriptions and TRACK_STATUS requests of a peer that may wait for a publisher at once."],
+    ),
+    key("limits.waiting_total", &["Those of all peers together."]),
+    key(
+        "limits.streams",
+        &[
+            "Data streams of a peer that are read at once. Of more, the one with the lowest publisher priority is stopped,",
+            "of equals the oldest; transport.max_uni_streams bounds all, also those whose header has not come.",
+        ],
+    ),
+    key(
+        "limits.subscription_streams",
+        &[
+            "Data streams of one subscription that are open towards the subscriber at once; more wait until some end.",
+        ],
+    ),
+    key(
+        "limits.early_streams",
+        &[
+            "Data streams of a peer that may wait for the message which explains their track alias; more are stopped.",
+        ],
+    ),
+    key(
+        "limits.early_bytes",
+        &[
+            "Bytes of datagrams and streams of a peer that may wait for that; of a stream, what was read with its header,",
+            "since the rest stays in the transport, within transport.connection_window_bytes. More is dropped.",
+        ],
+    ),
+    key(
+        "limits.prefix_v4",
+        &[
+            "Bits of an IPv4 address by which peers are counted together: 32 for each address, 24 for 256 of them.",
+        ],
+    ),
+    key(
+        "limits.prefix_v6",
+        &[
+            "Bits of an IPv6 address by which peers are counted together: 56 or 64 for what one line is commonly given.",
+        ],
+    ),
+    key(
+        "limits.prefix_connections",
+        &[
+            "Connections from one address prefix, on all workers together. More are refused in their handshake. As with all",
+            "that follows, 0 is no limit.",
+        ],
+    ),
+    key(
+        "limits.prefix_requests",
+        &[
+            "Open requests of all sessions from one address prefix: subscriptions, published tracks, announced and watched",
+            "namespaces, TRACK_STATUS and FETCH. More are refused by the answer to the request.",
+        ],
+    ),
+    key(
+        "limits.prefix_namespaces",
+        &["Namespaces that all sessions from one address prefix announce."],
+    ),
+    key(
+        "limits.prefix_fetches",
+        &["Fetches that all sessions from one address prefix have open."],
+    ),
+    key(
+        "limits.prefix_early_bytes",
+        &[
+            "Bytes of datagrams and streams of all sessions from one address prefix that may wait for their track alias.",
         ],
     ),
     key(

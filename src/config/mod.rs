@@ -8,6 +8,7 @@
 pub mod check;
 mod dump;
 pub mod keys;
+pub mod limits;
 mod load;
 pub mod sections;
 mod settings;

@@ -3,6 +3,7 @@
 //! No field is an `Option`: every key has a value in a dump, so a dump shows all there is to set. An empty text
 //! stands for "not given" where that is possible.
 
+use super::limits::Limits;
 use super::span::Span;
 use crate::node_id::{NodeId, NodeIdError};
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ pub struct Config {
     pub cache: Cache,
     /// How past objects are given.
     pub fetch: Fetch,
-    /// What is too large.
+    /// What is too large, and how much of what is too much.
     pub limits: Limits,
     /// How it ends.
     pub drain: Drain,
@@ -129,6 +130,8 @@ pub struct Subscribe {
     pub detached: bool,
     /// The least milliseconds between two messages that tell a publisher whether objects are wanted.
     pub dampen_ms: u64,
+    /// Milliseconds that a publisher has to answer our SUBSCRIBE.
+    pub answer_ms: u64,
 }
 
 impl Default for Subscribe {
@@ -137,6 +140,7 @@ impl Default for Subscribe {
             wait: 1000,
             detached: false,
             dampen_ms: 500,
+            answer_ms: 3000,
         }
     }
 }
@@ -159,6 +163,14 @@ pub struct Session {
     pub setup_timeout_ms: u64,
     /// Bytes of control messages that may wait for a peer that does not read.
     pub control_backlog_bytes: u64,
+    /// Milliseconds that a peer has to finish a control message.
+    pub message_timeout_ms: u64,
+    /// Milliseconds that a peer has to finish the header of a data stream.
+    pub header_timeout_ms: u64,
+    /// Milliseconds that data waits for the message that explains its track alias.
+    pub alias_wait_ms: u64,
+    /// Milliseconds without a request after which a session is closed; 0 for never.
+    pub idle_timeout_ms: u64,
 }
 
 impl Default for Session {
@@ -167,6 +179,10 @@ impl Default for Session {
             max_request_id: 10_000,
             setup_timeout_ms: 5_000,
             control_backlog_bytes: 1 << 20,
+            message_timeout_ms: 10_000,
+            header_timeout_ms: 10_000,
+            alias_wait_ms: 1000,
+            idle_timeout_ms: 3_600_000,
         }
     }
 }
@@ -250,6 +266,8 @@ pub struct Fetch {
     pub wait_ms: u64,
     /// Fetches of one session that may be open at once.
     pub max_per_session: u64,
+    /// Milliseconds that a publisher has to answer our FETCH, and that its response may stand still.
+    pub answer_ms: u64,
 }
 
 impl Default for Fetch {
@@ -257,21 +275,8 @@ impl Default for Fetch {
         Self {
             wait_ms: 1000,
             max_per_session: 64,
+            answer_ms: 5000,
         }
-    }
-}
-
-/// `[limits]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Mebibytes of the largest object that is kept.
-    pub max_object_mb: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_object_mb: 64 }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sections as the settings of the crates that obey them.
 
+use super::limits::bound;
 use super::sections::{Cache, Config, Drain, Fetch, Session, Tls, Transport};
 use bytes::Bytes;
 use laps_actors::root::Retire;
@@ -44,6 +45,8 @@ impl Session {
             implementation: Bytes::from_static(IMPLEMENTATION.as_bytes()),
             max_request_id: self.max_request_id,
             setup_timeout: Duration::from_millis(self.setup_timeout_ms),
+            message_timeout: Duration::from_millis(self.message_timeout_ms),
+            idle_timeout: (self.idle_timeout_ms > 0).then(|| Duration::from_millis(self.idle_timeout_ms)),
             ..session::Config::default()
         }
     }
@@ -68,14 +71,37 @@ impl Fetch {
     pub fn settings(&self) -> FetchLimits {
         FetchLimits {
             wait: Duration::from_millis(self.wait_ms),
+            upstream: Duration::from_millis(self.answer_ms),
             ..FetchLimits::default()
         }
     }
+}
 
-    /// Fetches of one session that may be open at once.
+impl Config {
+    /// How sessions behave.
     #[must_use]
-    pub fn max_open(&self) -> usize {
-        count(self.max_per_session)
+    pub fn session_settings(&self) -> laps_actors::session::Config {
+        let (session, limits) = (&self.session, &self.limits);
+        laps_actors::session::Config {
+            limits: self.peer_limits(),
+            core: session.settings(),
+            header_timeout: Duration::from_millis(session.header_timeout_ms),
+            alias_wait: Duration::from_millis(session.alias_wait_ms),
+            max_control_backlog: count(session.control_backlog_bytes),
+            subscribe_wait: Some(self.subscribe.wait()),
+            detached: self.subscribe.detached,
+            max_waiting: count(bound(limits.waiting)),
+            max_open_streams: count(bound(limits.subscription_streams)),
+            cache_key: self.cache.mark(),
+            allow_self: self.relay.allow_self,
+            ..laps_actors::session::Config::default()
+        }
+    }
+
+    /// Subscriptions and statuses of all sessions that may wait for a publisher.
+    #[must_use]
+    pub fn max_waiting(&self) -> usize {
+        count(bound(self.limits.waiting_total))
     }
 }
 
@@ -133,14 +159,37 @@ mod tests {
         assert_eq!(Config::default().track_limits(), Limits::default());
         assert_eq!(Cache::default().budget().max(), 256 << 20);
         assert_eq!(Fetch::default().settings(), FetchLimits::default());
-        let session = laps_actors::session::Config::default();
-        assert_eq!(Fetch::default().max_open(), session.max_fetches);
-        assert_eq!(Cache::default().mark(), session.cache_key);
+        let (session, below) = (
+            Config::default().session_settings(),
+            laps_actors::session::Config::default(),
+        );
+        assert_eq!(session.limits, below.limits);
+        let counts = |config: &laps_actors::session::Config| {
+            (
+                config.max_waiting,
+                config.max_open_streams,
+                config.max_control_backlog,
+            )
+        };
+        assert_eq!(counts(&session), counts(&below));
+        let times = |config: &laps_actors::session::Config| {
+            (config.header_timeout, config.alias_wait, config.subscribe_wait)
+        };
+        assert_eq!(times(&session), times(&below));
+        assert_eq!(Cache::default().mark(), below.cache_key);
+        let track = laps_actors::track::Config::default();
+        assert_eq!(
+            Duration::from_millis(Config::default().subscribe.answer_ms),
+            track.upstream_timeout
+        );
         let session = Session::default().settings();
         assert_eq!(session.implementation, IMPLEMENTATION);
+        // A relay gives up sessions in which nobody asks for anything; clients know what they stay for.
+        assert_eq!(session.idle_timeout, Some(Duration::from_hours(1)));
         assert_eq!(
             session::Config {
                 implementation: Bytes::new(),
+                idle_timeout: None,
                 ..session
             },
             session::Config::default()

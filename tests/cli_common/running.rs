@@ -98,6 +98,11 @@ impl Running {
         )
     }
 
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes to its standard input.
     pub(crate) fn write(&mut self, text: &str) {
         let input = self.input.as_mut().expect("standard input is open");

@@ -1,6 +1,7 @@
 //! Opening a client's connection and the actors around it.
 
 use super::moving::Moving;
+use crate::limits::{Limits, Prefixes};
 use crate::registry::{RegistryActor, ShardRef};
 use crate::session::incoming::Acceptors;
 use crate::session::{self, SessionActor, SessionNews};
@@ -180,6 +181,8 @@ impl Node {
             replicas: None,
             session,
             track,
+            // Nobody but its one relay asks anything of it.
+            prefixes: Arc::new(Prefixes::new(Limits::NONE)),
             log,
             faults: Faults::default(),
         };

@@ -1,5 +1,6 @@
 //! One QUIC connection and the session on it.
 
+use crate::limits::ShareLease;
 use crate::session::incoming::Acceptors;
 use crate::session::{self, AskToLeave, SessionActor, Shutdown};
 use crate::shard::Env;
@@ -32,13 +33,14 @@ pub struct ConnectionActor {
     handle: ConnHandle,
     session: Option<Addr<SessionActor>>,
     log: Logger,
+    _lease: ShareLease,
     _guard: ChildGuard,
 }
 
 impl ConnectionActor {
-    /// An actor that starts the session of `conn` when it starts.
+    /// An actor that starts the session of `conn` when it starts. `lease` counts the connection for its address prefix.
     #[must_use]
-    pub fn new(env: Env, conn: Conn, guard: ChildGuard) -> Self {
+    pub fn new(env: Env, conn: Conn, lease: ShareLease, guard: ChildGuard) -> Self {
         let parts = conn.split();
         let handle = parts.handle.clone();
         let log = env.log.new(slog::o!("conn" => handle.id()));
@@ -48,6 +50,7 @@ impl ConnectionActor {
             handle,
             session: None,
             log,
+            _lease: lease,
             _guard: guard,
         }
     }

@@ -33,6 +33,16 @@ pub struct Full {
 }
 
 impl Full {
+    /// The key of the bound in the configuration.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        if self.of_prefix {
+            self.kind.prefix_key()
+        } else {
+            self.kind.session_key()
+        }
+    }
+
     /// What the peer is told.
     #[must_use]
     pub const fn phrase(self) -> &'static str {
@@ -110,6 +120,12 @@ impl Account {
             _request: self.lease(Kind::Requests, 1, None),
             _kind: self.lease(kind, 1, None),
         }
+    }
+
+    /// Counts what something else bounds.
+    #[must_use]
+    pub fn hold(&self, kind: Kind, amount: u64) -> Lease {
+        self.lease(kind, amount, None)
     }
 
     /// Counts a refusal that was decided elsewhere, for the sake of this session's bound or its prefix's.

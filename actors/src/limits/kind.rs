@@ -43,7 +43,38 @@ impl Kind {
         Self::EarlyBytes,
     ];
 
-    /// The name in logs and, with what comes before it, of the key.
+    /// The key of what one session may have; of those without one, what bounds them instead.
+    pub(super) const fn session_key(self) -> &'static str {
+        match self {
+            Self::Connections => "transport.max_connections",
+            Self::Requests => "session.max_request_id",
+            Self::Subscriptions => "limits.subscriptions",
+            Self::Tracks => "limits.tracks",
+            Self::Namespaces => "limits.namespaces",
+            Self::Watches => "limits.watches",
+            Self::Statuses => "limits.statuses",
+            Self::Fetches => "fetch.max_per_session",
+            Self::Streams => "limits.streams",
+            Self::EarlyStreams => "limits.early_streams",
+            Self::EarlyBytes => "limits.early_bytes",
+        }
+    }
+
+    /// The key of what all sessions of an address prefix may have together; all requests count as one kind there, but
+    /// for those that have a key of their own.
+    pub(super) const fn prefix_key(self) -> &'static str {
+        match self {
+            Self::Connections => "limits.prefix_connections",
+            Self::Namespaces => "limits.prefix_namespaces",
+            Self::Fetches => "limits.prefix_fetches",
+            Self::Requests | Self::Subscriptions | Self::Tracks | Self::Watches | Self::Statuses => {
+                "limits.prefix_requests"
+            }
+            Self::Streams | Self::EarlyStreams | Self::EarlyBytes => "limits.prefix_early_bytes",
+        }
+    }
+
+    /// The name in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,8 @@
 //! Which track the objects of an alias go to, and who waits to know.
 
-use super::ingress;
 use super::messages::Binding;
+use super::{ingress, limits};
+use crate::limits::{Account, Full, Kind, Lease, Place};
 use crate::reply::ReplyTo;
 use crate::supervise::mailbox;
 use crate::track::{SourceGone, SourceId};
@@ -9,6 +10,7 @@ use laps_protocol::moqt::message::{PublishDone, RequestId};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::{DatagramObject, TrackAlias};
 use laps_protocol::relay::track_log::Append;
+use slog::Logger;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,24 @@ use std::time::{Duration, Instant};
 struct Early {
     at: Instant,
     object: DatagramObject,
+    _room: Lease,
+}
+
+/// A stream whose alias is not known yet.
+#[derive(Debug)]
+struct Stream {
+    alias: TrackAlias,
+    reply: ReplyTo<Option<Binding>>,
+    _room: (Lease, Lease),
+}
+
+/// What a track of the peer takes of its limits for as long as its alias is remembered.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// By a PUBLISH of the peer.
+    Theirs(#[expect(dead_code, reason = "counts as long as it lives")] Place),
+    /// By a SUBSCRIBE of ours.
+    Ours(#[expect(dead_code, reason = "counts as long as it lives")] Lease),
 }
 
 /// A PUBLISH of the peer that the registry has not placed yet.
@@ -37,27 +57,28 @@ pub(super) struct Bindings {
     /// for something that comes early.
     ended: VecDeque<RequestId>,
     max_ended: usize,
-    waiters: Vec<(TrackAlias, ReplyTo<Option<Binding>>)>,
-    max_waiters: usize,
+    /// The aliases that are known or remembered.
+    held: HashMap<RequestId, Held>,
+    waiters: Vec<Stream>,
     early: Vec<Early>,
-    early_bytes: usize,
-    max_early_bytes: usize,
+    account: Account,
+    log: Logger,
     /// Streams and datagrams given up because too many waited.
     pub(super) refused: u64,
 }
 
 impl Bindings {
-    pub(super) fn new(max_waiters: usize, max_early_bytes: usize, max_ended: usize) -> Self {
+    pub(super) fn new(account: Account, log: Logger, max_ended: usize) -> Self {
         Self {
             by_request: HashMap::new(),
             pending: HashMap::new(),
             ended: VecDeque::new(),
             max_ended,
+            held: HashMap::new(),
             waiters: Vec::new(),
-            max_waiters,
             early: Vec::new(),
-            early_bytes: 0,
-            max_early_bytes,
+            account,
+            log,
             refused: 0,
         }
     }
@@ -71,9 +92,20 @@ impl Bindings {
     }
 
     /// Remembers a PUBLISH that the registry is asked to place.
-    pub(super) fn begin(&mut self, request: RequestId, name: FullTrackName, source: SourceId) {
+    pub(super) fn begin(&mut self, request: RequestId, name: FullTrackName, source: SourceId, place: Place) {
         let done = None;
+        self.hold(request, Held::Theirs(place));
         self.pending.insert(request, Pending { name, source, done });
+    }
+
+    /// Counts the alias of a request until it is forgotten.
+    pub(super) fn hold(&mut self, request: RequestId, held: Held) {
+        self.held.insert(request, held);
+    }
+
+    /// The alias of a request means nothing any more.
+    pub(super) fn forget(&mut self, request: RequestId) {
+        self.held.remove(&request);
     }
 
     /// The registry has answered; none when the PUBLISH was given up in the meantime.
@@ -135,49 +167,66 @@ impl Bindings {
         Some(binding)
     }
 
-    /// A stream waits for its alias; false when too many do.
-    pub(super) fn wait(&mut self, alias: TrackAlias, reply: ReplyTo<Option<Binding>>) {
-        self.waiters.retain(|(_, waiter)| !waiter.is_abandoned());
-        if self.waiters.len() >= self.max_waiters {
-            self.refused += 1;
-            reply.send(None);
-        } else {
-            self.waiters.push((alias, reply));
+    /// A stream that holds so many bytes waits for its alias, or is told that too much waits already.
+    ///
+    /// [D14-LIM-4]: what it holds unread is bounded by the connection's flow control window, which reading would open.
+    pub(super) fn wait(&mut self, alias: TrackAlias, held: u64, reply: ReplyTo<Option<Binding>>) {
+        self.waiters.retain(|waiter| !waiter.reply.is_abandoned());
+        let room = self.account.take(Kind::EarlyStreams, 1);
+        match room.and_then(|stream| Ok((stream, self.account.take(Kind::EarlyBytes, held)?))) {
+            Ok(room) => self.waiters.push(Stream {
+                alias,
+                reply,
+                _room: room,
+            }),
+            Err(full) => {
+                self.refuse(full);
+                reply.send(None);
+            }
         }
     }
 
     /// A datagram waits for its alias, within the bound of bytes.
     pub(super) fn keep(&mut self, now: Instant, wait: Duration, object: DatagramObject) {
-        let mut freed = 0;
-        self.early.retain(|early| {
-            let young = now.saturating_duration_since(early.at) <= wait;
-            if !young {
-                freed += cost(&early.object);
-            }
-            young
-        });
-        self.early_bytes -= freed;
-        let bytes = cost(&object);
-        if self.early_bytes + bytes > self.max_early_bytes {
-            self.refused += 1;
-            return;
+        self.drop_late(now, wait);
+        match self.account.take(Kind::EarlyBytes, cost(&object)) {
+            Ok(room) => self.early.push(Early {
+                at: now,
+                object,
+                _room: room,
+            }),
+            Err(full) => self.refuse(full),
         }
-        self.early_bytes += bytes;
-        self.early.push(Early { at: now, object });
+    }
+
+    /// Something waits for its alias.
+    pub(super) const fn is_waited_for(&self) -> bool {
+        !self.waiters.is_empty() || !self.early.is_empty()
+    }
+
+    /// Lets go of what has waited too long.
+    pub(super) fn sweep(&mut self, now: Instant, wait: Duration) {
+        self.waiters.retain(|waiter| !waiter.reply.is_abandoned());
+        self.drop_late(now, wait);
+    }
+
+    fn drop_late(&mut self, now: Instant, wait: Duration) {
+        let young = |early: &Early| now.saturating_duration_since(early.at) <= wait;
+        self.early.retain(young);
+    }
+
+    fn refuse(&mut self, full: Full) {
+        self.refused += 1;
+        limits::note(&self.log, &self.account, full);
     }
 
     /// An alias became known: streams go on, datagrams are handed back.
     pub(super) fn known(&mut self, alias: TrackAlias, binding: &Binding) -> Vec<DatagramObject> {
-        for (_, reply) in self.waiters.extract_if(.., |(waiting, _)| *waiting == alias) {
-            reply.send(Some(binding.clone()));
+        for stream in self.waiters.extract_if(.., |stream| stream.alias == alias) {
+            stream.reply.send(Some(binding.clone()));
         }
-        let taken: Vec<_> = self
-            .early
-            .extract_if(.., |early| early.object.alias == alias)
-            .map(|early| early.object)
-            .collect();
-        self.early_bytes -= taken.iter().map(cost).sum::<usize>();
-        taken
+        let early = self.early.extract_if(.., |early| early.object.alias == alias);
+        early.map(|early| early.object).collect()
     }
 
     /// The session is over: every track loses this publisher.
@@ -193,6 +242,7 @@ impl Bindings {
     }
 }
 
-fn cost(object: &DatagramObject) -> usize {
-    size_of::<Early>() + object.payload.len() + object.extensions.len()
+fn cost(object: &DatagramObject) -> u64 {
+    let bytes = size_of::<Early>() + object.payload.len() + object.extensions.len();
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -3,6 +3,7 @@
 use super::egress::Streams;
 use crate::announce::{self, AnnounceActor};
 use crate::fetch::{self, FetchActor};
+use crate::limits::Place;
 use crate::namespace::{self, NamespaceSubscriptionActor};
 use crate::status::{self, StatusActor};
 use crate::subscription::{self, Spec, SubscriptionActor};
@@ -36,6 +37,7 @@ pub(super) fn supervisor(id: RequestId) -> Supervisor {
 /// A downstream subscription.
 #[derive(Debug)]
 pub(super) struct SubscriptionSlot {
+    pub(super) _place: Place,
     pub(super) addr: Addr<SubscriptionActor>,
     pub(super) child: ChildId,
     pub(super) spec: Spec,
@@ -46,6 +48,7 @@ pub(super) struct SubscriptionSlot {
 /// A namespace that the peer announced.
 #[derive(Debug)]
 pub(super) struct AnnounceSlot {
+    pub(super) _place: Place,
     pub(super) addr: Addr<AnnounceActor>,
     pub(super) child: ChildId,
     pub(super) request: NamespaceRequest,
@@ -56,6 +59,7 @@ pub(super) struct AnnounceSlot {
 /// A prefix that the peer watches.
 #[derive(Debug)]
 pub(super) struct WatchSlot {
+    pub(super) _place: Place,
     pub(super) addr: Addr<NamespaceSubscriptionActor>,
     pub(super) child: ChildId,
     pub(super) prefix: TrackNamespace,
@@ -66,7 +70,16 @@ pub(super) struct WatchSlot {
 /// A fetch of the peer.
 #[derive(Debug)]
 pub(super) struct FetchSlot {
+    pub(super) _place: Place,
     pub(super) addr: Addr<FetchActor>,
+    pub(super) child: ChildId,
+}
+
+/// A TRACK_STATUS of the peer.
+#[derive(Debug)]
+pub(super) struct StatusSlot {
+    pub(super) _place: Place,
+    pub(super) addr: Addr<StatusActor>,
     pub(super) child: ChildId,
 }
 
@@ -77,9 +90,7 @@ pub(super) struct Children {
     pub(super) announces: HashMap<RequestId, AnnounceSlot>,
     pub(super) watches: HashMap<RequestId, WatchSlot>,
     /// TRACK_STATUS requests that are not answered yet.
-    pub(super) statuses: HashMap<RequestId, (ChildId, Addr<StatusActor>)>,
-    /// Those that were refused because too many were open.
-    pub(super) refused_statuses: u64,
+    pub(super) statuses: HashMap<RequestId, StatusSlot>,
     pub(super) fetches: HashMap<RequestId, FetchSlot>,
     /// How many subscriptions and statuses wait for a publisher.
     pub(super) waiting: Rc<Cell<usize>>,
@@ -103,8 +114,8 @@ impl Children {
         for slot in self.announces.drain().map(|(_, slot)| slot) {
             mailbox::signal(&slot.addr, announce::Stop);
         }
-        for (_, addr) in self.statuses.drain().map(|(_, slot)| slot) {
-            mailbox::signal(&addr, status::Stop);
+        for slot in self.statuses.drain().map(|(_, slot)| slot) {
+            mailbox::signal(&slot.addr, status::Stop);
         }
         for slot in self.watches.drain().map(|(_, slot)| slot) {
             mailbox::signal(&slot.addr, namespace::Stop);
@@ -124,7 +135,7 @@ impl Children {
     pub(super) fn status_of(&self, child: ChildId) -> Option<RequestId> {
         self.statuses
             .iter()
-            .find(|(_, (id, _))| *id == child)
+            .find(|(_, slot)| slot.child == child)
             .map(|(id, _)| *id)
     }
 

@@ -2,7 +2,8 @@
 
 use super::handlers::chunk;
 use super::messages::{Binding, Listed, SessionNews};
-use super::{Config, SessionActor, withdraw};
+use super::{Config, SessionActor, limits, withdraw};
+use crate::limits::Kind;
 use crate::registry::RegisterPublisher;
 use crate::subscription::{Origin, Spec};
 use crate::supervise::mailbox::{self, AskError};
@@ -87,6 +88,9 @@ impl SessionActor {
     }
 
     fn peer_subscribe(&mut self, ctx: &mut Context<Self>, id: RequestId, mut subscribe: Subscribe) {
+        let Some(place) = self.admit(ctx, id, Kind::Subscriptions) else {
+            return;
+        };
         debug!(self.log, "SUBSCRIBE"; "request" => id.0, "track" => %subscribe.track);
         let (track, params) = (Resource::Track(&subscribe.track), &mut subscribe.params);
         if self
@@ -97,7 +101,8 @@ impl SessionActor {
         }
         self.tell(SessionNews::Subscribed(subscribe.track.clone()));
         let alias = self.core.new_alias();
-        self.start_subscription(ctx, id, Spec::new(id, alias, subscribe, Origin::PeerSubscribe));
+        let spec = Spec::new(id, alias, subscribe, Origin::PeerSubscribe);
+        self.start_subscription(ctx, id, spec, place);
     }
 
     fn publish_ok(&mut self, ctx: &mut Context<Self>, id: RequestId, ok: PublishOk) {
@@ -111,8 +116,16 @@ impl SessionActor {
                 self.end_offer(ctx, id, PublishDoneStatus::SubscriptionEnded, why);
                 return;
             }
-            spec.accepted_by_peer(&ok);
-            self.start_subscription(ctx, id, spec);
+            match self.account.request(Kind::Subscriptions) {
+                Ok(place) => {
+                    spec.accepted_by_peer(&ok);
+                    self.start_subscription(ctx, id, spec, place);
+                }
+                Err(full) => {
+                    limits::note(&self.log, &self.account, full);
+                    self.end_offer(ctx, id, PublishDoneStatus::InternalError, full.phrase());
+                }
+            }
         }
     }
 
@@ -132,6 +145,9 @@ impl SessionActor {
             );
             return;
         }
+        let Some(place) = self.admit(ctx, id, Kind::Tracks) else {
+            return;
+        };
         debug!(self.log, "PUBLISH"; "request" => id.0, "track" => %publish.track);
         let (track, params) = (Resource::Track(&publish.track), &mut publish.params);
         if self.authorise(ctx, id, Action::Publish, track, params).is_none() {
@@ -149,7 +165,7 @@ impl SessionActor {
             },
         };
         let source_id = SourceId::next();
-        self.bindings.begin(id, publish.track.clone(), source_id);
+        self.bindings.begin(id, publish.track.clone(), source_id, place);
         let register = RegisterPublisher {
             name: publish.track,
             id: source_id,
@@ -261,6 +277,8 @@ impl SessionActor {
     fn rejected(&mut self, id: RequestId, kind: RequestKind, error: RequestError) {
         match kind {
             RequestKind::Subscribe => {
+                // It never had an alias.
+                self.bindings.forget(id);
                 if let Some(binding) = self.bindings.release(id) {
                     mailbox::signal(
                         &binding.track,

@@ -1,7 +1,7 @@
 //! The stream of a FETCH of ours: bytes in, objects to whoever fetched, one batch in flight.
 
 use super::SessionActor;
-use super::ingress::{Ingress, Stop};
+use super::ingress::{Ingress, PIECES, Stop};
 use super::messages::{FetchStreamOver, ResolveFetch};
 use crate::fetch::{FetchSink, Fetched};
 use crate::supervise::mailbox;
@@ -58,7 +58,7 @@ impl Ingress {
             if !chunks.is_empty() {
                 give(&sink, chunks).await?;
             }
-            match self.receive(stream, reader).await {
+            match self.receive::<PIECES>(stream, reader).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(Stop::Reset(code)) => {

@@ -4,6 +4,7 @@ use super::SessionActor;
 use super::children::FetchSlot;
 use super::messages::{CancelFetch, FetchStreamOver, FetchUpstream, ResolveFetch};
 use crate::fetch::{self, FetchActor, FetchNews, FetchProgress, FetchSink};
+use crate::limits::Kind;
 use crate::supervise::guard::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::supervise::mailbox;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult};
@@ -63,16 +64,12 @@ impl OurFetches {
 impl SessionActor {
     /// The peer fetches.
     pub(super) fn peer_fetch(&mut self, ctx: &mut Context<Self>, id: RequestId, mut fetch: PeerFetch) {
+        // [D14-FETCH-20]: each holds a stream and a place at a track.
+        let Some(place) = self.admit(ctx, id, Kind::Fetches) else {
+            return;
+        };
         let (track, params) = (Resource::Track(&fetch.track), &mut fetch.params);
         if self.authorise(ctx, id, Action::Fetch, track, params).is_none() {
-            return;
-        }
-        if self.children.fetches.len() >= self.env.session.max_fetches {
-            // [D14-FETCH-20]: each holds a stream and a place at a track.
-            self.fetches_refused += 1;
-            warn!(self.log, "FETCH refused: too many at once"; "refused" => self.fetches_refused);
-            let why = "too many fetches at once";
-            self.refuse(ctx, id, RequestErrorReason::InternalError, why);
             return;
         }
         debug!(self.log, "FETCH"; "request" => id.0, "track" => %fetch.track, "from" => %fetch.start,
@@ -91,7 +88,12 @@ impl SessionActor {
         };
         let guard = ChildGuard::new(ctx.address().recipient(), child, "fetch");
         let addr = FetchActor::new(birth, Some(guard)).start();
-        self.children.fetches.insert(id, FetchSlot { addr, child });
+        let slot = FetchSlot {
+            _place: place,
+            addr,
+            child,
+        };
+        self.children.fetches.insert(id, slot);
     }
 
     /// The peer cancelled a fetch. MOQT-14 §9.19 [D14-FETCH-16]: its stream is reset.

@@ -1,12 +1,14 @@
 //! The session's message handlers: what arrives, what tracks ask of it, and what goes back to the peer.
 
+use super::bindings::Held;
 use super::control::{self, ControlWriter};
 use super::ingress::Ingress;
 use super::messages::{
     AcceptPublish, Binding, Breach, ReleaseUpstream, Request, ResolveAlias, Say, SubscribeUpstream,
     SubscriptionOver, UpdateUpstream,
 };
-use super::{ControlEvent, Incoming, SessionActor};
+use super::{ControlEvent, Incoming, SessionActor, limits};
+use crate::limits::Kind;
 use crate::reply::Reply;
 use crate::supervise::mailbox;
 use crate::track::SourceGone;
@@ -76,6 +78,7 @@ impl SessionActor {
         }
         if let Some(forgotten) = self.bindings.end(request) {
             self.core.forget_alias(forgotten);
+            self.bindings.forget(forgotten);
         }
     }
 
@@ -101,6 +104,20 @@ impl SessionActor {
         self.end(ctx, why, clean);
     }
 
+    /// What waits in vain for its alias is given up, though nothing more comes that would make one look. [D14-LIM-4]
+    fn sweep_later(&mut self, ctx: &mut Context<Self>) {
+        let wait = self.env.session.alias_wait;
+        if self.sweeping || !self.bindings.is_waited_for() {
+            return;
+        }
+        self.sweeping = true;
+        ctx.run_later(wait, move |actor, ctx| {
+            actor.sweeping = false;
+            actor.bindings.sweep(Instant::now(), wait);
+            actor.sweep_later(ctx);
+        });
+    }
+
     fn uni(&mut self, ctx: &mut Context<Self>, stream: RecvGuard) {
         // MOQT-14 §3.3 [D14-SETUP-22]: a stream that overtakes SETUP waits, unread, like one that overtakes its alias.
         let ingress = Ingress {
@@ -109,6 +126,7 @@ impl SessionActor {
             limits: self.env.session.data,
             header_timeout: self.env.session.header_timeout,
             alias_wait: self.env.session.alias_wait,
+            inbound: self.inbound.clone(),
         };
         while self.ingress_tasks.try_join_next().is_some() {}
         self.ingress_tasks.spawn_local(ingress.run(stream));
@@ -129,9 +147,11 @@ impl SessionActor {
             }
             // MOQT-14 §5.1 [D14-SUB-18]: what comes for a subscription that has ended is of no use to anybody.
             Some(request) if self.bindings.is_over(request) => self.bindings.refused += 1,
-            Some(_) | None => self
-                .bindings
-                .keep(Instant::now(), self.env.session.alias_wait, object),
+            Some(_) | None => {
+                self.bindings
+                    .keep(Instant::now(), self.env.session.alias_wait, object);
+                self.sweep_later(ctx);
+            }
         }
     }
 }
@@ -183,8 +203,9 @@ impl Handler<Say> for SessionActor {
         };
         self.say(ctx, msg.0);
         if let Some(request) = refused {
-            // A PUBLISH that its track refuses.
+            // A PUBLISH that its track refuses, and whose alias is forgotten with that.
             self.bindings.release(request);
+            self.bindings.forget(request);
         }
     }
 }
@@ -218,10 +239,16 @@ impl Handler<SubscribeUpstream> for SessionActor {
             filter: msg.terms.filter,
             params: asking(msg.new_group),
         };
+        // Its alias is one of the peer's tracks, though it is we who ask.
+        let lease = self.account.take(Kind::Tracks, 1).map_err(|full| {
+            limits::note(&self.log, &self.account, full);
+            CommandError::NotAllowed(full.phrase())
+        })?;
         let id = self
             .command(ctx, Command::Subscribe(subscribe))?
             .ok_or(CommandError::NotEstablished)?;
         self.bindings.bind(id, Binding::new(msg.track, msg.source));
+        self.bindings.hold(id, Held::Ours(lease));
         Ok(id)
     }
 }
@@ -245,6 +272,7 @@ impl Handler<AcceptPublish> for SessionActor {
             let why = "the track is subscribed already";
             self.refuse(ctx, msg.request, RequestErrorReason::InternalError, why);
             self.bindings.release(msg.request);
+            self.bindings.forget(msg.request);
             mailbox::signal(&msg.track, SourceGone { source: msg.source });
         }
     }
@@ -288,8 +316,8 @@ impl Handler<ReleaseUpstream> for SessionActor {
 
 impl Handler<ResolveAlias> for SessionActor {
     type Result = Reply<Option<Binding>>;
-    fn handle(&mut self, msg: ResolveAlias, _: &mut Self::Context) -> Self::Result {
-        if let Some(request) = self.core.peer_alias(msg.0) {
+    fn handle(&mut self, msg: ResolveAlias, ctx: &mut Self::Context) -> Self::Result {
+        if let Some(request) = self.core.peer_alias(msg.alias) {
             if let Some(binding) = self.bindings.get(request) {
                 return Reply::Now(Some(binding.clone()));
             }
@@ -298,7 +326,8 @@ impl Handler<ResolveAlias> for SessionActor {
             }
         }
         let (reply, to) = Reply::later();
-        self.bindings.wait(msg.0, to);
+        self.bindings.wait(msg.alias, msg.held, to);
+        self.sweep_later(ctx);
         reply
     }
 }

@@ -1,6 +1,7 @@
 //! One task per inbound unidirectional stream: bytes in, chunks to the track, one batch in flight.
 
 use super::SessionActor;
+use super::inbound::Inbound;
 use super::messages::{Binding, Breach, ResolveAlias};
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{Ingest, SourceId, TrackActor};
@@ -21,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 /// shorter deadline of its own.
 const INGEST_DEADLINE: Duration = Duration::from_secs(30);
 /// Pieces taken from the transport in one call.
-const PIECES: usize = 16;
+pub(super) const PIECES: usize = 16;
 
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
 
@@ -33,6 +34,7 @@ pub(super) struct Ingress {
     pub(super) limits: DataLimits,
     pub(super) header_timeout: Duration,
     pub(super) alias_wait: Duration,
+    pub(super) inbound: Inbound,
 }
 
 /// Why a stream task ended early.
@@ -109,7 +111,8 @@ impl Ingress {
                 Some(_) => return Err(Stop::Stream),
                 None => {}
             }
-            let received = timeout_at(deadline, self.receive(stream, &mut reader)).await;
+            // A piece at a time: what the header does not need stays in the transport, where a window bounds it.
+            let received = timeout_at(deadline, self.receive::<1>(stream, &mut reader)).await;
             match received {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false)) => {
@@ -127,13 +130,29 @@ impl Ingress {
                 }
             }
         };
-        let binding = self.resolve(&header).await?;
+        let mut reading = self.inbound.read(header.priority);
+        tokio::select! {
+            biased;
+            // MOQT-14 §12.1 [D14-LIM-1]: the session has too many, and this one is the least urgent.
+            () = reading.given_up() => Err(Stop::Stream),
+            done = self.carry(stream, &mut reader, &header) => done,
+        }
+    }
+
+    /// Reads the objects of a subgroup to their end.
+    async fn carry(
+        &self,
+        stream: &mut RecvGuard,
+        reader: &mut StreamReader,
+        header: &SubgroupHeader,
+    ) -> Result<(), Stop> {
+        let binding = self.resolve(header, reader).await?;
         let mut open = OpenStream {
             binding,
             key: NEXT_STREAM.fetch_add(1, Ordering::Relaxed),
             closed: false,
         };
-        let result = self.forward(stream, &mut reader, &header, &mut open).await;
+        let result = self.forward(stream, reader, header, &mut open).await;
         if let Err(Stop::Reset(code)) = result {
             let chunk = open.chunk(StreamEnd::Reset(code));
             self.ingest(&open.binding, vec![chunk]).await?;
@@ -142,7 +161,7 @@ impl Ingress {
     }
 
     /// Waits for bytes and gives them to the reader; false at the end of the stream.
-    pub(super) async fn receive(
+    pub(super) async fn receive<const PIECES: usize>(
         &self,
         stream: &mut RecvGuard,
         reader: &mut StreamReader,
@@ -162,8 +181,12 @@ impl Ingress {
 
     /// MOQT-14 §10.4.2 [D14-DATA-16]: the message that explains an alias may come after the stream that uses it. The
     /// stream waits unread, so the transport's window bounds what it holds.
-    async fn resolve(&self, header: &SubgroupHeader) -> Result<Binding, Stop> {
-        let asked = mailbox::ask(&self.session, ResolveAlias(header.alias), self.alias_wait).await;
+    async fn resolve(&self, header: &SubgroupHeader, reader: &StreamReader) -> Result<Binding, Stop> {
+        let question = ResolveAlias {
+            alias: header.alias,
+            held: u64::try_from(reader.buffered()).unwrap_or(u64::MAX),
+        };
+        let asked = mailbox::ask(&self.session, question, self.alias_wait).await;
         asked.ok().flatten().ok_or(Stop::Stream)
     }
 
@@ -202,7 +225,7 @@ impl Ingress {
             }
             let more = tokio::select! {
                 biased;
-                more = self.receive(stream, reader) => more?,
+                more = self.receive::<PIECES>(stream, reader) => more?,
                 // MOQT-14 §9.13 [D14-SUB-25], §5.1 [D14-REQ-9]: a refused PUBLISH, like a subscription that was given
                 // up, has no use for its streams, also for those that came before that was decided.
                 _ = released.wait_for(|released| *released) => return Err(Stop::Stream),

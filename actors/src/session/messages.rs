@@ -125,7 +125,12 @@ pub struct FetchStreamOver {
 /// Where the objects of an alias go. Answered when the alias is known; `None` when it will not be.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Binding>")]
-pub struct ResolveAlias(pub TrackAlias);
+pub struct ResolveAlias {
+    /// The alias.
+    pub alias: TrackAlias,
+    /// Bytes that the stream holds in memory while it waits, beside those that its transport holds.
+    pub held: u64,
+}
 
 /// The track behind an alias.
 #[derive(Clone, Debug)]

@@ -9,9 +9,11 @@ mod events;
 mod fetch_stream;
 mod fetches;
 mod handlers;
+mod inbound;
 pub mod incoming;
 mod ingress;
 mod leaving;
+mod limits;
 pub mod messages;
 mod namespaces;
 mod supervision;
@@ -27,6 +29,7 @@ pub use messages::{
 };
 
 use crate::auth::Auth;
+use crate::limits::{Account, Limits};
 use crate::registry::WithdrawPublisher;
 use crate::reply::ReplyTo;
 use crate::shard::Env;
@@ -39,6 +42,7 @@ use children::Children;
 use control::ControlWriter;
 use egress::Egress;
 use fetches::OurFetches;
+use inbound::Inbound;
 use incoming::Acceptors;
 use laps_protocol::auth::Rights;
 use laps_protocol::moqt::codec::Codec;
@@ -60,6 +64,8 @@ const MAX_ENDED: usize = 1024;
 /// How sessions behave.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What one session may have, and all of an address prefix together. [D14-LIM-2] [D14-LIM-4] [D14-FETCH-20]
+    pub limits: Limits,
     /// The protocol's part. PATH and AUTHORITY are set per connection by clients.
     pub core: core::Config,
     /// Bounds of data streams.
@@ -68,10 +74,6 @@ pub struct Config {
     pub header_timeout: Duration,
     /// How long streams and datagrams wait for the message that explains their alias. [D14-DATA-16]
     pub alias_wait: Duration,
-    /// Streams and datagram bytes of one session that may wait for that. [D14-LIM-4]
-    pub max_alias_waiters: usize,
-    /// Bytes of datagrams that may wait for that.
-    pub max_alias_bytes: usize,
     /// Control bytes that may wait for a peer that reads slowly. [D14-LIM-4]
     pub max_control_backlog: usize,
     /// How long a SUBSCRIBE waits for a publisher; none means until one comes. [D14-SUB-10]
@@ -80,16 +82,12 @@ pub struct Config {
     pub max_waiting: usize,
     /// A SUBSCRIBE to a track that nobody publishes is accepted at once, and outlives its publisher (decision 0012).
     pub detached: bool,
-    /// TRACK_STATUS requests of one session that may be open. [D14-LIM-4]
-    pub max_statuses: usize,
     /// Downstream streams of one subscription that may be open at once.
     pub max_open_streams: usize,
     /// Bytes of payload that a subscription may be behind what its track's log has for it. [D14-LIM-4]
     pub max_behind: u64,
     /// Which subscriptions go on with the newest group then; the others end. [D14-SUB-30]
     pub skips: SkipRules,
-    /// Fetches of one session that may be open at once. [D14-FETCH-20]
-    pub max_fetches: usize,
     /// The extension by which objects that FETCH finds in the cache are marked; none when they are not.
     pub cache_key: Option<u64>,
     /// The peer's PUBLISH, PUBLISH_NAMESPACE and SUBSCRIBE_NAMESPACE are served: a relay does, a client does not.
@@ -106,21 +104,18 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            limits: Limits::default(),
             core: core::Config::default(),
             data: DataLimits::default(),
             header_timeout: Duration::from_secs(10),
             alias_wait: Duration::from_secs(1),
-            max_alias_waiters: 256,
-            max_alias_bytes: 256 * 1024,
             max_control_backlog: 1 << 20,
             subscribe_wait: Some(Duration::from_secs(1)),
             max_waiting: 1000,
             detached: false,
-            max_statuses: 256,
             max_open_streams: 1024,
             max_behind: 16 << 20,
             skips: SkipRules::default(),
-            max_fetches: 64,
             cache_key: None,
             accepts_publishers: true,
             lists_namespaces: false,
@@ -157,11 +152,15 @@ pub struct SessionActor {
     bindings: Bindings,
     watched: Watched,
     fetches: OurFetches,
-    fetches_refused: u64,
     /// What the peer may do by what it showed in SETUP, and how many of its requests were refused for what it may not.
     rights: Rights,
     denied: u64,
-    timer: Option<SpawnHandle>,
+    account: Account,
+    inbound: Inbound,
+    /// When the machine wants to be woken, and what wakes it.
+    timer: Option<(Instant, SpawnHandle)>,
+    /// Something waits for its alias, and is looked at when that has taken too long.
+    sweeping: bool,
     /// Who waits until no subscription of the peer is left.
     unread: Vec<ReplyTo<()>>,
     news: Option<Recipient<SessionNews>>,
@@ -198,6 +197,8 @@ impl SessionActor {
         let version = Version::Draft14;
         let codec = Codec::new(version);
         let log = birth.env.log.new(slog::o!("conn" => birth.conn.id()));
+        let share = limits::share(&birth.env, &birth.conn);
+        let account = Account::new(birth.env.session.limits.session, share);
         Self {
             codec,
             egress: Egress::new(birth.conn.clone(), codec),
@@ -208,18 +209,16 @@ impl SessionActor {
             tasks: Vec::new(),
             ingress_tasks: tokio::task::JoinSet::new(),
             children: Children::default(),
-            bindings: Bindings::new(
-                birth.env.session.max_alias_waiters,
-                birth.env.session.max_alias_bytes,
-                max_ended(birth.core.max_request_id),
-            ),
+            bindings: Bindings::new(account.clone(), log.clone(), max_ended(birth.core.max_request_id)),
             watched: Watched::default(),
             core: core::Session::new(birth.role, version, birth.core, Instant::now()),
             fetches: OurFetches::default(),
-            fetches_refused: 0,
             rights: Rights::new(birth.env.session.auth.anonymous()),
             denied: 0,
+            inbound: Inbound::new(account.clone(), log.clone()),
+            account,
             timer: None,
+            sweeping: false,
             unread: Vec::new(),
             news: birth.news,
             log,
@@ -319,16 +318,25 @@ impl SessionActor {
 
     /// One timer, at the machine's next wish.
     fn rearm(&mut self, ctx: &mut Context<Self>) {
-        if let Some(timer) = self.timer.take() {
+        let Some(at) = self.core.poll_timeout() else {
+            if let Some((_, timer)) = self.timer.take() {
+                ctx.cancel_future(timer);
+            }
+            return;
+        };
+        // One that fires too early finds nothing to do and is set anew: each message would cost a timer otherwise.
+        if self.timer.is_some_and(|(due, _)| due <= at) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        if let Some(at) = self.core.poll_timeout() {
-            let wait = at.saturating_duration_since(Instant::now());
-            self.timer = Some(ctx.run_later(wait, |actor, ctx| {
-                actor.timer = None;
-                actor.input(ctx, core::Input::Timeout);
-            }));
-        }
+        let wait = at.saturating_duration_since(Instant::now());
+        let timer = ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.input(ctx, core::Input::Timeout);
+        });
+        self.timer = Some((at, timer));
     }
 
     fn tell(&self, news: SessionNews) {
@@ -364,7 +372,7 @@ impl Actor for SessionActor {
             .clone()
             .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
         debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused,
-            "refused_statuses" => self.children.refused_statuses, "unauthorized" => self.denied,
+            "unauthorized" => self.denied, "held" => %self.account,
             "registry_questions" => self.watched.pressure.peak());
         self.tell(SessionNews::Closed { why, clean });
     }

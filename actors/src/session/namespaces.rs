@@ -6,6 +6,7 @@
 use super::children::{WatchSlot, supervisor};
 use super::messages::{Drained, Heard, PublishTrack};
 use super::{Listed, SessionActor, SessionNews};
+use crate::limits::Kind;
 use crate::namespace::{self, NamespaceSubscriptionActor, Pressure};
 use crate::registry::Changes;
 use crate::subscription::{Origin, Spec};
@@ -140,6 +141,9 @@ impl SessionActor {
             self.refuse(ctx, id, RequestErrorReason::NotSupported, why);
             return;
         }
+        let Some(place) = self.admit(ctx, id, Kind::Watches) else {
+            return;
+        };
         debug!(self.log, "SUBSCRIBE_NAMESPACE"; "request" => id.0, "prefix" => %request.namespace);
         let (prefix, params) = (Resource::Namespace(&request.namespace), &mut request.params);
         let Some(shown) = self.authorise(ctx, id, Action::SubscribeNamespace, prefix, params) else {
@@ -153,6 +157,7 @@ impl SessionActor {
         let child = ChildId::fresh();
         let addr = self.spawn_watch(ctx, child, id, &request.namespace, false);
         let slot = WatchSlot {
+            _place: place,
             addr,
             child,
             prefix: request.namespace,
@@ -221,6 +226,12 @@ impl SessionActor {
             }
             Decision::GiveUp => {
                 let why = "a namespace subscription keeps failing in the relay";
+                // MOQT-14 §3.4 [D14-TERM-3]: nothing ends one that was accepted, and silence would be a lie.
+                if !slot.answered {
+                    self.children.watches.remove(&id);
+                    self.refuse(ctx, id, RequestErrorReason::InternalError, why);
+                    return;
+                }
                 self.close(ctx, CloseCode::InternalError, Cow::Borrowed(why));
             }
             Decision::Forget => {

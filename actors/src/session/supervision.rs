@@ -1,9 +1,10 @@
 //! How a session starts its children, and starts them again when they fail.
 
-use super::children::{AnnounceSlot, SubscriptionSlot, supervisor};
+use super::children::{AnnounceSlot, StatusSlot, SubscriptionSlot, supervisor};
 use super::egress::Streams;
 use super::{Listed, SessionActor, SessionNews};
 use crate::announce::{self, AnnounceActor};
+use crate::limits::{Kind, Place};
 use crate::status;
 use crate::subscription::{self, Spec, SubscriptionActor};
 use crate::supervise::guard::{ChildDown, ChildGuard, ChildId, Exit};
@@ -12,24 +13,30 @@ use crate::supervise::policy::Decision;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::auth::{Action, Resource};
-use laps_protocol::moqt::error::{CloseCode, ResetCode};
+use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{
-    NamespaceRequest, PublishDone, PublishDoneStatus, RequestErrorReason, RequestId, Subscribe,
+    NamespaceRequest, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, RequestId, Subscribe,
     SubscribeUpdate,
 };
 use laps_protocol::moqt::session::Command;
 use slog::warn;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
 impl SessionActor {
-    pub(super) fn start_subscription(&mut self, ctx: &mut Context<Self>, id: RequestId, spec: Spec) {
+    pub(super) fn start_subscription(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: RequestId,
+        spec: Spec,
+        place: Place,
+    ) {
         let streams = Rc::new(Streams::default());
         let child = ChildId::fresh();
         let addr = self.spawn_subscription(ctx, child, &spec, &streams, false);
         let slot = SubscriptionSlot {
+            _place: place,
             addr,
             child,
             spec,
@@ -83,17 +90,14 @@ impl SessionActor {
 
     /// MOQT-14 §9.20 [D14-SUB-28]
     pub(super) fn start_status(&mut self, ctx: &mut Context<Self>, id: RequestId, mut subscribe: Subscribe) {
+        let Some(place) = self.admit(ctx, id, Kind::Statuses) else {
+            return;
+        };
         let (track, params) = (Resource::Track(&subscribe.track), &mut subscribe.params);
         if self
             .authorise(ctx, id, Action::TrackStatus, track, params)
             .is_none()
         {
-            return;
-        }
-        if self.children.statuses.len() >= self.env.session.max_statuses {
-            self.children.refused_statuses += 1;
-            let phrase = "too many TRACK_STATUS of this session are open";
-            self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
             return;
         }
         let child = ChildId::fresh();
@@ -107,7 +111,12 @@ impl SessionActor {
             guard: Some(ChildGuard::new(ctx.address().recipient(), child, "status")),
         }
         .start();
-        self.children.statuses.insert(id, (child, addr));
+        let slot = StatusSlot {
+            _place: place,
+            addr,
+            child,
+        };
+        self.children.statuses.insert(id, slot);
     }
 
     pub(super) fn start_announce(
@@ -116,12 +125,16 @@ impl SessionActor {
         id: RequestId,
         request: NamespaceRequest,
     ) {
+        let Some(place) = self.admit_announce(ctx, id, &request) else {
+            return;
+        };
         let child = ChildId::fresh();
         let answered = Rc::default();
         let addr = self.spawn_announce(ctx, child, id, &request, &answered);
         self.children.announces.insert(
             id,
             AnnounceSlot {
+                _place: place,
                 addr,
                 child,
                 request,
@@ -256,12 +269,20 @@ impl SessionActor {
                     }
                 });
             }
+            // MOQT-14 §3.4 [D14-TERM-3]: the announcement ends, and nothing else of the session.
             Decision::GiveUp => {
-                self.close(
-                    ctx,
-                    CloseCode::InternalError,
-                    Cow::Borrowed("an announcement keeps failing in the relay"),
-                );
+                warn!(self.log, "announcement failed too often"; "request" => id.0);
+                let answered = slot.answered.get();
+                self.children.announces.remove(&id);
+                let why = "an announcement keeps failing in the relay";
+                let reason = RequestErrorReason::InternalError;
+                if answered {
+                    // MOQT-14 §9.27 [D14-NS-9]
+                    let error = RequestError::new(reason, why);
+                    self.say(ctx, Command::PublishNamespaceCancel(id, error));
+                } else {
+                    self.refuse(ctx, id, reason, why);
+                }
             }
             Decision::Forget => drop(self.children.announces.remove(&id)),
         }

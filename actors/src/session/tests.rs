@@ -4,6 +4,7 @@ use super::egress::{Egress, LanesChanged};
 use super::incoming::Acceptors;
 use super::{Birth, Config, ControlEvent, SessionActor};
 use crate::announce::{self, AnnounceActor};
+use crate::limits::{Limits, Prefixes};
 use crate::namespace::{self, Pressure};
 use crate::registry::{RegistryActor, ShardRef, WatchId, WatchNamespace};
 use crate::shard::{Env, ShardActor};
@@ -53,6 +54,7 @@ fn env(config: Config) -> Env {
         replicas: None,
         session: Arc::new(config),
         track: Arc::default(),
+        prefixes: Arc::new(Prefixes::new(Limits::NONE)),
         log,
         faults: Faults::default(),
     };

@@ -1,6 +1,7 @@
 //! What the actors of one shard share.
 
 use super::OpenReplica;
+use crate::limits::Prefixes;
 use crate::registry::{RegistryActor, ShardRef};
 use crate::session::SessionActor;
 use crate::supervise::inject::Faults;
@@ -22,6 +23,8 @@ pub struct Env {
     pub session: Arc<session::Config>,
     /// How tracks behave.
     pub track: Arc<track::Config>,
+    /// What the sessions of each address prefix have, on all shards.
+    pub prefixes: Arc<Prefixes>,
     /// Where they log.
     pub log: Logger,
     /// Injected faults, in tests.

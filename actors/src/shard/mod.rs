@@ -6,6 +6,7 @@ mod leaving;
 pub use env::Env;
 
 use crate::connection::{ConnectionActor, Leave};
+use crate::limits::{Kind, ShareLease};
 use crate::registry::{CreateTrack, TrackEnded};
 use crate::root::StopChild;
 use crate::supervise::mailbox;
@@ -15,7 +16,7 @@ use crate::transport::{Conn, Door, EndpointStats, ServerEndpoint};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::name::FullTrackName;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, debug, error, info, warn};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -117,6 +118,33 @@ impl ShardActor {
         })
     }
 
+    /// Lets a connection in whose handshake is done, and counts it. Most of those that are too many were refused before
+    /// that, by the endpoint.
+    fn admit(&mut self, conn: &Conn) -> Result<ShareLease, &'static str> {
+        if self.stopping || self.leaving.is_some() {
+            return Err("the relay is shutting down");
+        }
+        let Ok(remote) = conn.handle().remote_addr() else {
+            return Err("it is gone already");
+        };
+        let Some(serving) = &mut self.serving else {
+            return Err("nobody is served here");
+        };
+        let lease = if serving.open < serving.max_connections {
+            let share = self.env.prefixes.share(remote.ip());
+            share
+                .take(Kind::Connections, 1)
+                .ok_or("too many connections from this address")
+        } else {
+            Err("the relay has too many connections")
+        };
+        match &lease {
+            Ok(_) => serving.open += 1,
+            Err(_) => serving.refused += 1,
+        }
+        lease
+    }
+
     /// An ending shard waits for its connections to be gone from the wire.
     fn drained(&mut self, ctx: &mut Context<Self>) {
         let open = self
@@ -149,29 +177,25 @@ impl Actor for ShardActor {
 
 impl StreamHandler<Conn> for ShardActor {
     fn handle(&mut self, conn: Conn, ctx: &mut Self::Context) {
-        let full = self.serving.as_mut().is_some_and(|serving| {
-            let full = serving.open >= serving.max_connections;
-            if full {
-                serving.refused += 1;
-            } else {
-                serving.open += 1;
+        let admitted = self.admit(&conn);
+        let lease = match admitted {
+            Ok(lease) => lease,
+            Err(why) => {
+                let refused = self.serving.as_ref().map_or(0, |serving| serving.refused);
+                match self.env.prefixes.warns() {
+                    Some(others) => {
+                        warn!(self.log, "connection refused"; "why" => why, "refused" => refused,
+                            "not_told_of" => others);
+                    }
+                    None => debug!(self.log, "connection refused"; "why" => why),
+                }
+                conn.handle().close(0, why);
+                return;
             }
-            full
-        });
-        if full || self.stopping || self.leaving.is_some() {
-            let why = if full {
-                "the relay has too many connections"
-            } else {
-                "the relay is shutting down"
-            };
-            let refused = self.serving.as_ref().map_or(0, |serving| serving.refused);
-            warn!(self.log, "connection refused"; "why" => why, "refused" => refused);
-            conn.handle().close(0, why);
-            return;
-        }
+        };
         let id = ChildId::fresh();
         let guard = ChildGuard::new(ctx.address().recipient(), id, "connection");
-        let addr = ConnectionActor::new(self.env.clone(), conn, guard).start();
+        let addr = ConnectionActor::new(self.env.clone(), conn, lease, guard).start();
         self.children.insert(id, Child::Connection(addr));
     }
 

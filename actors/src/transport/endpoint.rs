@@ -2,10 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -28,7 +25,7 @@ use super::{
     datagrams::Queues,
     error::{ConnError, ConnectError, StartError},
     events::{EndpointStats, Events},
-    limits::{Admission, Congestion, TransportConfig},
+    limits::{Admission, Congestion, Door, TransportConfig},
     refusal::Aloud,
     socket::ShardSocket,
     steering::{ResetKey, ShardIds, ShardIndex},
@@ -42,7 +39,7 @@ pub struct ServerEndpoint {
     stats: Arc<EndpointStats>,
     shard: ShardIndex,
     local: SocketAddr,
-    refusing: Arc<AtomicBool>,
+    door: Door,
     keep_alive: bool,
 }
 
@@ -62,7 +59,7 @@ impl ServerEndpoint {
         let events = Events::default();
         let stats = events.stats();
         let admission = Admission::new(config);
-        let refusing = admission.refusing();
+        let door = admission.door();
         macro_rules! start {
             ($congestion:expr) => {
                 Server::builder()
@@ -99,7 +96,7 @@ impl ServerEndpoint {
             stats,
             shard,
             local,
-            refusing,
+            door,
             keep_alive: config.keep_alive.is_some(),
         })
     }
@@ -131,7 +128,7 @@ impl ServerEndpoint {
     /// What turns newcomers away once the endpoint has been given to whoever polls it.
     #[must_use]
     pub fn door(&self) -> Door {
-        Door(Arc::clone(&self.refusing))
+        self.door.clone()
     }
 
     /// Waits until every connection of this endpoint has told its peer that it ended and is gone, which takes a few
@@ -157,17 +154,6 @@ impl ServerEndpoint {
     #[must_use]
     pub const fn stats(&self) -> &Arc<EndpointStats> {
         &self.stats
-    }
-}
-
-/// Lets newcomers of one [`ServerEndpoint`] in, or not; see [`ServerEndpoint::refuse_newcomers`].
-#[derive(Clone, Debug)]
-pub struct Door(Arc<AtomicBool>);
-
-impl Door {
-    /// Turns newcomers away (CONNECTION_REFUSED), or lets them in again.
-    pub fn refuse(&self, refuse: bool) {
-        self.0.store(refuse, Relaxed);
     }
 }
 

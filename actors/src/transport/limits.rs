@@ -1,12 +1,15 @@
 //! What one endpoint grants its peers: stream counts, windows, buffers and timers.
 
 use std::{
+    net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
+
+use s2n_quic_core::event::api::SocketAddress;
 
 use s2n_quic::provider::{
     endpoint_limits::{self, ConnectionAttempt, Limiter, Outcome},
@@ -14,6 +17,7 @@ use s2n_quic::provider::{
 };
 
 use super::error::StartError;
+use crate::limits::Prefixes;
 
 /// Transport settings of one endpoint, server or client. Plain data; every field has a unit in its documentation.
 ///
@@ -160,12 +164,41 @@ impl TransportConfig {
     }
 }
 
+/// Lets newcomers of one server endpoint in, or not.
+#[derive(Clone, Debug, Default)]
+pub struct Door(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    refusing: AtomicBool,
+    /// None while nobody counts where connections come from.
+    prefixes: OnceLock<Arc<Prefixes>>,
+}
+
+impl Door {
+    /// Turns newcomers away (CONNECTION_REFUSED), or lets them in again.
+    pub fn refuse(&self, refuse: bool) {
+        self.0.refusing.store(refuse, Relaxed);
+    }
+
+    /// From now on, turns those away whose address prefix has all the connections that it may have. Whoever takes the
+    /// connections counts them. Later calls change nothing.
+    pub fn count(&self, prefixes: Arc<Prefixes>) {
+        drop(self.0.prefixes.set(prefixes));
+    }
+
+    fn refuses(&self, address: impl FnOnce() -> IpAddr) -> bool {
+        let counted = self.0.prefixes.get();
+        self.0.refusing.load(Relaxed) || counted.is_some_and(|prefixes| prefixes.refuses(address()))
+    }
+}
+
 /// Who may begin a handshake with a server.
 #[derive(Debug)]
 pub(super) struct Admission {
     max_connections: usize,
     retry_above_handshakes: usize,
-    refusing: Arc<AtomicBool>,
+    door: Door,
     ports: endpoint_limits::Default,
 }
 
@@ -174,14 +207,14 @@ impl Admission {
         Self {
             max_connections: config.max_connections,
             retry_above_handshakes: config.retry_above_handshakes,
-            refusing: Arc::default(),
+            door: Door::default(),
             ports: endpoint_limits::Default::default(),
         }
     }
 
-    /// The switch that turns every newcomer away while it is set.
-    pub(super) fn refusing(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.refusing)
+    /// What turns newcomers away.
+    pub(super) fn door(&self) -> Door {
+        self.door.clone()
     }
 }
 
@@ -192,7 +225,9 @@ impl Limiter for Admission {
         if outcome != Outcome::allow() {
             return outcome;
         }
-        if self.refusing.load(Relaxed) || attempt.connection_count >= self.max_connections {
+        if attempt.connection_count >= self.max_connections
+            || self.door.refuses(|| address(&attempt.remote_address))
+        {
             return Outcome::close();
         }
         // RFC 9000 §8.1.2: Retry costs no state, so forged addresses cannot fill the handshake table.
@@ -200,6 +235,14 @@ impl Limiter for Admission {
             return Outcome::retry();
         }
         Outcome::allow()
+    }
+}
+
+fn address(remote: &SocketAddress<'_>) -> IpAddr {
+    match remote {
+        SocketAddress::IpV4 { ip, .. } => IpAddr::from(**ip),
+        SocketAddress::IpV6 { ip, .. } => IpAddr::from(**ip),
+        _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }
 }
 

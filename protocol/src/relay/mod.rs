@@ -6,6 +6,7 @@ pub mod dampen;
 pub mod expiry;
 pub mod fetch;
 pub mod follow;
+pub mod inbound;
 pub mod ingest;
 pub mod lane;
 pub mod merge;

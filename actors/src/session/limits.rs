@@ -1,0 +1,69 @@
+//! What the peer may have of each kind, and what it is told when that is too much.
+//!
+//! MOQT-14 §3.4 [D14-TERM-3], §12.3.1 [D14-LIM-2]: a request that is too much is refused by the error of its own message,
+//! and the session goes on.
+
+use super::SessionActor;
+use crate::limits::{Account, Full, Kind, Place, Share};
+use crate::transport::ConnHandle;
+use actix::Context;
+use laps_protocol::moqt::message::{NamespaceRequest, RequestErrorReason, RequestId};
+use slog::{Logger, debug, warn};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+impl SessionActor {
+    /// A place for a request of the peer, or none when it was refused just now.
+    pub(super) fn admit(&mut self, ctx: &mut Context<Self>, id: RequestId, kind: Kind) -> Option<Place> {
+        match self.account.request(kind) {
+            Ok(place) => Some(place),
+            Err(full) => {
+                note(&self.log, &self.account, full);
+                // The draft has no code for "too many"; this one stands for it in each kind of answer.
+                self.refuse(ctx, id, RequestErrorReason::InternalError, full.phrase());
+                None
+            }
+        }
+    }
+
+    /// A place for a PUBLISH_NAMESPACE. One that announces a namespace again takes the place of the one before, whose
+    /// end is on its way: refused, it would take the namespace with it. [D14-NS-14]
+    pub(super) fn admit_announce(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: RequestId,
+        request: &NamespaceRequest,
+    ) -> Option<Place> {
+        let kind = Kind::Namespaces;
+        if self.account.used(kind) >= self.account.max(kind) {
+            let mut announced = self.children.announces.values();
+            if announced.any(|slot| slot.request.namespace == request.namespace) {
+                return Some(self.account.takes_over(kind));
+            }
+        }
+        self.admit(ctx, id, kind)
+    }
+}
+
+/// What everybody from the address of `conn` has.
+pub(super) fn share(env: &crate::shard::Env, conn: &ConnHandle) -> Arc<Share> {
+    // A connection that is gone already has no address, and no use for one. One that moves later stays where it is
+    // counted: what it took before is given back there.
+    let address = conn
+        .remote_addr()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
+    env.prefixes.share(address)
+}
+
+/// Tells an operator, once for each kind in a session and not more often than once a second in all.
+pub(super) fn note(log: &Logger, account: &Account, full: Full) {
+    let share = account.share();
+    if full.first
+        && let Some(others) = share.prefixes().warns()
+    {
+        warn!(log, "a limit is reached"; "limit" => full.key(), "prefix" => %share.prefix(),
+            "not_told_of" => others);
+    } else {
+        debug!(log, "refused"; "limit" => full.key());
+    }
+}

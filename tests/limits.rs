@@ -1,0 +1,380 @@
+//! Whoever asks for too much is told so by the answer to what was too much, and nobody else notices.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, and cares for one thing among many"
+)]
+
+mod common;
+
+use bytes::{Bytes, BytesMut};
+use common::raw::{CODEC, Raw, raw, subscribe};
+use common::shards::Placement;
+use common::watch::{ns, request};
+use common::{options, relay, run, settings, target, track};
+use laps_actors::client::{ClientError, Subscriber};
+use laps_actors::limits::{PerKind, UNLIMITED};
+use laps_actors::supervise::FaultPlan;
+use laps_actors::transport::ConnectError;
+use laps_protocol::moqt::error::CloseCode;
+use laps_protocol::moqt::message::{
+    ControlMessage, GroupOrderRequest, RequestErrorReason, RequestId, RequestKind, SubscribeFilter,
+};
+use laps_protocol::moqt::object::{SubgroupHeader, SubgroupIdMode};
+use std::time::Duration;
+
+const ALIAS: u64 = 70;
+const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
+const LONG: Duration = Duration::from_secs(40);
+
+/// The relay refuses the request for this reason, and the session goes on.
+async fn refused(client: &mut Raw, id: RequestId, kind: RequestKind, phrase: &'static str) {
+    let (of, error) = client.refused(id).await;
+    assert_eq!(
+        (of, error.reason, error.phrase),
+        (
+            kind,
+            RequestErrorReason::InternalError,
+            Bytes::from_static(phrase.as_bytes())
+        )
+    );
+    client.fence().await;
+}
+
+/// A request of each kind that stays open until its session ends.
+fn lasting(client: &mut Raw, kind: RequestKind, n: u32) -> (RequestId, ControlMessage) {
+    let id = client.id();
+    let nowhere = track("nobody", &format!("{kind:?}{n}"));
+    let message = match kind {
+        RequestKind::Subscribe => ControlMessage::Subscribe(id, subscribe(&nowhere, NEWEST)),
+        RequestKind::TrackStatus => ControlMessage::TrackStatus(id, subscribe(&nowhere, NEWEST)),
+        RequestKind::Publish => {
+            ControlMessage::Publish(id, common::raw::publish(&nowhere, ALIAS + u64::from(n)))
+        }
+        RequestKind::PublishNamespace => ControlMessage::PublishNamespace(id, request(&format!("mine/{n}"))),
+        RequestKind::SubscribeNamespace => {
+            ControlMessage::SubscribeNamespace(id, request(&format!("any/{n}")))
+        }
+        RequestKind::Fetch => panic!("asked for by itself"),
+    };
+    (id, message)
+}
+
+/// D14-LIM-2 D14-TERM-3: each kind has a limit of its own, an answer that says so, and a count in the log.
+#[test]
+fn each_kind_of_request_is_refused_by_its_own_answer() {
+    run(async || {
+        let mut settings = settings(1);
+        let placement = Placement::default();
+        placement.watch(&mut settings);
+        settings.session.subscribe_wait = Some(LONG);
+        settings.session.limits.session = PerKind {
+            subscriptions: 2,
+            tracks: 1,
+            namespaces: 1,
+            watches: 1,
+            statuses: 1,
+            fetches: 1,
+            ..PerKind::all(UNLIMITED)
+        };
+        let relay = relay(settings).await;
+        let live = track("live", "video");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(live.namespace()).await;
+        let mut client = raw(&relay).await;
+        let watching = client.subscribe(&live, NEWEST).await;
+        publisher.serve(&live, ALIAS).await;
+        let alias = client.answer(watching).await.unwrap().alias;
+        let kinds = [
+            (RequestKind::Subscribe, "too many subscriptions of this session"),
+            (
+                RequestKind::TrackStatus,
+                "too many TRACK_STATUS of this session are open",
+            ),
+            (RequestKind::Publish, "too many tracks published in this session"),
+            (
+                RequestKind::PublishNamespace,
+                "too many namespaces announced in this session",
+            ),
+            (
+                RequestKind::SubscribeNamespace,
+                "too many prefixes watched in this session",
+            ),
+        ];
+        for (kind, phrase) in kinds {
+            let (_, first) = lasting(&mut client, kind, 0);
+            client.say(first).await;
+            let (second, message) = lasting(&mut client, kind, 1);
+            client.say(message).await;
+            refused(&mut client, second, kind, phrase).await;
+        }
+        // The publisher leaves the first unanswered.
+        client.fetch_range(&live, (0, 0), (0, 1)).await;
+        let second = client.fetch_range(&live, (0, 0), (0, 1)).await;
+        refused(
+            &mut client,
+            second,
+            RequestKind::Fetch,
+            "too many fetches at once",
+        )
+        .await;
+        // Announced again, a namespace takes the place that it has.
+        client.announce(&ns("mine/0")).await;
+        // What it had is served as before.
+        publisher.group(ALIAS, 0, 2).await;
+        client.until_objects(alias, 2).await;
+        // And there is room for what comes instead.
+        client.say(ControlMessage::Unsubscribe(watching)).await;
+        let (again, message) = lasting(&mut client, RequestKind::Subscribe, 2);
+        client.say(message).await;
+        client.fence().await;
+        client.catch_up();
+        let answered = |message: &ControlMessage| matches!(message, ControlMessage::RequestError(id, ..) if *id == again);
+        assert!(
+            !client
+                .log
+                .iter()
+                .any(|news| matches!(news, common::raw::News::Control(message) if answered(message)))
+        );
+        drop(client);
+        let held = placement.until(&mut publisher, "session ends", "held", 1).await;
+        for part in [
+            "subscriptions 2 refused 1",
+            "tracks 1 refused 1",
+            "namespaces 2 refused 1",
+            "watches 1 refused 1",
+            "statuses 1 refused 1",
+            "fetches 1 refused 1",
+        ] {
+            assert!(held[0].contains(part), "{part} in {held:?}");
+        }
+        let told = placement.values("a limit is reached", "limit");
+        assert_eq!(
+            told[0], "limits.subscriptions",
+            "an operator hears of it, by the key"
+        );
+    });
+}
+
+/// D14-LIM-2 D14-TERM-3: sessions on two workers.
+#[test]
+fn an_address_has_its_share_of_requests() {
+    run(async || {
+        let mut settings = settings(2);
+        settings.session.subscribe_wait = Some(LONG);
+        settings.session.limits.prefix.requests = 4;
+        settings.session.limits.prefix.namespaces = 1;
+        let relay = relay(settings).await;
+        let mut clients = [raw(&relay).await, raw(&relay).await, raw(&relay).await];
+        for client in &mut clients {
+            let (_, message) = lasting(client, RequestKind::Subscribe, 0);
+            client.say(message).await;
+            client.fence().await;
+        }
+        clients[0].announce(&ns("mine")).await;
+        let [_, second, third] = &mut clients;
+        for kind in [
+            RequestKind::Subscribe,
+            RequestKind::Publish,
+            RequestKind::SubscribeNamespace,
+        ] {
+            let (id, message) = lasting(second, kind, 1);
+            second.say(message).await;
+            refused(second, id, kind, "too many requests from this address").await;
+        }
+        third.say(ControlMessage::Unsubscribe(RequestId(0))).await;
+        third.refused(RequestId(0)).await;
+        let (id, message) = lasting(second, RequestKind::PublishNamespace, 1);
+        second.say(message).await;
+        let phrase = "too many namespaces announced from this address";
+        refused(second, id, RequestKind::PublishNamespace, phrase).await;
+        // Whatever a session had is given back with its end.
+        let [first, mut second, _third] = clients;
+        drop(first);
+        loop {
+            let (id, message) = lasting(&mut second, RequestKind::PublishNamespace, 2);
+            second.say(message).await;
+            let accepted = second
+                .control(|message| match message {
+                    ControlMessage::PublishNamespaceOk(of) if *of == id => Some(true),
+                    ControlMessage::RequestError(of, ..) if *of == id => Some(false),
+                    _ => None,
+                })
+                .await;
+            if accepted {
+                break;
+            }
+        }
+    });
+}
+
+/// D14-LIM-2: more are refused in their handshake, and let in when one has left.
+#[test]
+fn an_address_has_its_share_of_connections() {
+    run(async || {
+        let mut settings = settings(2);
+        settings.session.limits.prefix.connections = 2;
+        let relay = relay(settings).await;
+        let target = target(relay.local_addr());
+        let mut first = raw(&relay).await;
+        let second = raw(&relay).await;
+        for _ in 0..3 {
+            let error = Subscriber::connect(&target, options()).await.unwrap_err();
+            assert!(
+                matches!(error, ClientError::Connect(ConnectError::Refused { .. })),
+                "{error}"
+            );
+        }
+        first.fence().await;
+        drop(second);
+        while Subscriber::connect(&target, options()).await.is_err() {
+            first.fence().await;
+        }
+    });
+}
+
+/// D14-LIM-1: of too many streams the least urgent is stopped, whichever came first; what else is read goes on.
+#[test]
+fn of_too_many_streams_the_least_urgent_is_stopped() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.limits.session.streams = 2;
+        let relay = relay(settings).await;
+        let name = track("live", "streams");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        publisher.serve(&name, ALIAS).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        let mut streams = Vec::new();
+        for (group, priority) in [(0, 100), (1, 200), (2, 50)] {
+            let header = SubgroupHeader {
+                alias: ALIAS,
+                group,
+                subgroup: SubgroupIdMode::Zero,
+                priority,
+                has_extensions: false,
+                end_of_group: false,
+            };
+            let mut stream = publisher.open_with(header).await;
+            stream.object(0, b"first").await;
+            subscriber.until_object(alias, (group, 0)).await;
+            streams.push(stream);
+        }
+        let (last, least, mut most) = (
+            streams.pop().unwrap(),
+            streams.pop().unwrap(),
+            streams.pop().unwrap(),
+        );
+        let cancelled = CODEC.reset_code(laps_protocol::moqt::error::ResetCode::Cancelled);
+        assert_eq!(least.stopped().await, cancelled);
+        most.object(1, b"second").await;
+        subscriber.until_object(alias, (0, 1)).await;
+        // One more that is least urgent is not let in at all.
+        let header = SubgroupHeader {
+            alias: ALIAS,
+            group: 3,
+            subgroup: SubgroupIdMode::Zero,
+            priority: 255,
+            has_extensions: false,
+            end_of_group: false,
+        };
+        assert_eq!(publisher.open_with(header).await.stopped().await, cancelled);
+        // A place is free again when a stream ends.
+        last.fin();
+        most.fin();
+        subscriber.ended(0).await;
+        subscriber.ended(2).await;
+        publisher.fence().await;
+        publisher.group(ALIAS, 4, 2).await;
+        subscriber.until_object(alias, (4, 1)).await;
+    });
+}
+
+/// D14-LIM-6: a control message that is never finished, and a session in which nobody asks for anything.
+#[test]
+fn what_is_left_unfinished_or_unused_is_given_up() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.subscribe_wait = Some(LONG);
+        settings.session.core.message_timeout = Duration::from_millis(300);
+        settings.session.core.idle_timeout = Some(Duration::from_millis(500));
+        let relay = relay(settings).await;
+        let (mut idle, mut busy, mut half) = (raw(&relay).await, raw(&relay).await, raw(&relay).await);
+        busy.subscribe(&track("nobody", "yet"), NEWEST).await;
+        let mut bytes = BytesMut::new();
+        let (_, message) = lasting(&mut half, RequestKind::Subscribe, 0);
+        CODEC.encode(&message, &mut bytes).unwrap();
+        half.say_bytes(bytes.freeze().slice(..5)).await;
+        assert_eq!(
+            half.closed().await,
+            CODEC.close_code(CloseCode::ControlMessageTimeout)
+        );
+        assert_eq!(idle.closed().await, CODEC.close_code(CloseCode::NoError));
+        busy.fence().await;
+    });
+}
+
+/// D14-LIM-6: the header of a stream that is never finished.
+#[test]
+fn a_header_that_is_never_finished_ends_its_session_alone() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.header_timeout = Duration::from_millis(300);
+        let relay = relay(settings).await;
+        let mut bystander = raw(&relay).await;
+        let mut half = raw(&relay).await;
+        let mut stream = half.conn.open_uni().await.unwrap();
+        let header = SubgroupHeader {
+            alias: ALIAS,
+            group: 0,
+            subgroup: SubgroupIdMode::Zero,
+            priority: 0,
+            has_extensions: false,
+            end_of_group: false,
+        };
+        let mut bytes = BytesMut::new();
+        CODEC.encode_subgroup_header(&header, &mut bytes).unwrap();
+        stream.send(&mut [bytes.freeze().slice(..2)]).await.unwrap();
+        assert_eq!(
+            half.closed().await,
+            CODEC.close_code(CloseCode::DataStreamTimeout)
+        );
+        bystander.fence().await;
+    });
+}
+
+/// D14-TERM-3 D14-NS-9: an announcement that keeps failing here ends by its own answer.
+#[test]
+fn an_announcement_that_keeps_failing_ends_alone() {
+    run(async || {
+        let mut plan = FaultPlan::new();
+        let trigger = plan.point("announce");
+        let mut settings = settings(1);
+        settings.faults = plan.faults();
+        let relay = relay(settings).await;
+        let live = track("live", "video");
+        let mut client = raw(&relay).await;
+        let watching = client.subscribe(&live, NEWEST).await;
+        let mut publisher = raw(&relay).await;
+        publisher.announce(live.namespace()).await;
+        publisher.serve(&live, ALIAS).await;
+        client.answer(watching).await.unwrap();
+        trigger.arm(1000);
+        let (id, message) = lasting(&mut client, RequestKind::PublishNamespace, 0);
+        client.say(message).await;
+        let phrase = "an announcement keeps failing in the relay";
+        refused(&mut client, id, RequestKind::PublishNamespace, phrase).await;
+        client
+            .fetch(
+                common::fetching::range(&live, (5, 0), (4, 0)),
+                GroupOrderRequest::Publisher,
+            )
+            .await;
+        client.fence().await;
+    });
+}
