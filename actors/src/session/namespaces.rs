@@ -228,6 +228,7 @@ impl SessionActor {
                 let why = "a namespace subscription keeps failing in the relay";
                 // MOQT-14 §3.4 [D14-TERM-3]: nothing ends one that was accepted, and silence would be a lie.
                 if !slot.answered {
+                    self.watched.revoke(&slot.prefix);
                     self.children.watches.remove(&id);
                     self.refuse(ctx, id, RequestErrorReason::InternalError, why);
                     return;
