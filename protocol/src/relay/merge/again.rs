@@ -2,7 +2,7 @@
 //! are kept, as far as they are.
 
 use super::member::At;
-use crate::moqt::location::{GroupId, Location};
+use crate::moqt::location::{GroupId, Location, ObjectId};
 use crate::moqt::object::ObjectHeader;
 use crate::relay::track_log::TrackLog;
 use bytes::Bytes;
@@ -31,6 +31,11 @@ impl Again {
         let same = log.compare(place, self.at.offset, bytes, &mut self.at.hint);
         self.at.offset += bytes.len() as u64;
         same != Some(false)
+    }
+
+    /// The object's id.
+    pub(super) const fn id(&self) -> ObjectId {
+        self.at.id
     }
 
     /// The place in the object, and the length of that.

@@ -374,21 +374,35 @@ impl Merge {
             });
             return;
         }
-        if let Some(again) = &mut source.again {
-            if let Append::Payload { bytes, .. } = &chunk {
-                // MOQT-14 §2.5 [D14-MAL-2], §8.1 [D14-CACHE-2]
-                if !again.is_same(log, group, bytes) {
-                    self.ended(stream);
-                    let mut desk = self.desk(log, now, Some(from), told);
-                    let end = StreamEnd::Reset(ResetCode::InternalError);
-                    desk.tell(from, group, Append::SubgroupClosed { stream, end });
-                    desk.blame(from, group, Malformed::Payload);
-                    return;
-                }
-            } else {
-                source.again = None;
-                self.busy -= 1;
-            }
+        let info = source.info;
+        let Some(again) = &mut source.again else {
+            self.pass(log, now, from, chunk, told);
+            return;
+        };
+        let broke = match &chunk {
+            // MOQT-14 §2.5 [D14-MAL-2], §8.1 [D14-CACHE-2]
+            Append::Payload { bytes, .. } if !again.is_same(log, group, bytes) => Err(Malformed::Payload),
+            Append::SubgroupClosed {
+                end: StreamEnd::Fin, ..
+            } => log.check_final(&info, again.id()),
+            Append::SubgroupOpened { .. }
+            | Append::ObjectStarted { .. }
+            | Append::Payload { .. }
+            | Append::Missing { .. }
+            | Append::SubgroupClosed { .. }
+            | Append::Datagram(_) => Ok(()),
+        };
+        if !matches!(chunk, Append::Payload { .. }) {
+            source.again = None;
+            self.busy -= 1;
+        }
+        if let Err(why) = broke {
+            self.ended(stream);
+            let mut desk = self.desk(log, now, Some(from), told);
+            let end = StreamEnd::Reset(ResetCode::InternalError);
+            desk.tell(from, group, Append::SubgroupClosed { stream, end });
+            desk.blame(from, group, why);
+            return;
         }
         self.pass(log, now, from, chunk, told);
     }

@@ -76,9 +76,9 @@ impl Lane {
                 let key = self.runs.get(index).map_or(stream, |run| run.key);
                 link = self.write_object(desk, by, &info, (stream, key), Some(index), header)?;
             }
-            Next::Start if self.runs.iter().any(|run| run.key == stream) => {
-                // Its own run went on without this object, which it brought to nobody before: publishers whose subgroups
-                // are not the same.
+            Next::Start if !self.frees_key(desk, stream) => {
+                // Its own run is in the middle of an object, and went on without this one: publishers whose subgroups are
+                // not the same.
                 desk.stats.passed_objects += 1;
                 at.verified = false;
             }
@@ -93,6 +93,18 @@ impl Lane {
             member.link = link;
         }
         Ok(None)
+    }
+
+    /// Whether `stream` can begin a run: one that has its key ends, unless it is in the middle of an object.
+    fn frees_key(&mut self, desk: &mut Desk<'_>, stream: StreamKey) -> bool {
+        let Some(index) = self.runs.iter().position(|run| run.key == stream) else {
+            return true;
+        };
+        let whole = self.runs.get(index).is_some_and(Run::is_complete);
+        if whole {
+            self.close_run(desk, index, StreamEnd::Reset(ResetCode::InternalError));
+        }
+        whole
     }
 
     /// Begins an object in the run at `index`, or with a run of its own; says what it is linked to.

@@ -332,11 +332,6 @@ impl TrackLog {
             {
                 group.cut = true;
             }
-            if end == StreamEnd::Fin
-                && let Some(last) = ingress.ignored
-            {
-                self.check_final(&ingress.info, last)?;
-            }
             return Ok(Appended::Noted);
         };
         let entry = self.entries.get(&seq).ok_or(Ignored::Evicted)?;

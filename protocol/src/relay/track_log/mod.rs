@@ -277,9 +277,9 @@ impl TrackLog {
         self.entries.get(&seq).map(|entry| &entry.info)
     }
 
-    /// Whether something of `group` came live and is not evicted.
+    /// Whether something of `group` came live, or is about to come on a stream that is open.
     pub(in crate::relay) fn has_seen(&self, group: GroupId) -> bool {
-        self.groups.contains_key(&group)
+        self.groups.contains_key(&group) || self.has_open_stream(group) || self.gone.get(group).is_some()
     }
 
     fn record(&self, group: GroupId, subgroup: SubgroupId) -> Option<&group::Record> {

@@ -57,16 +57,15 @@ impl Judge<'_> {
         for stream in self.truth.streams.values() {
             for got in &stream.got {
                 let at = Location::new(stream.group, got.header.id);
-                // MOQT-14 §8.2 [D14-PUB-1]; what was evicted is not recognised when it comes again.
-                let again = got.is_complete() && !whole.insert(at);
-                if again && !(self.evicted() && self.arrivals(at).len() > 1) {
+                // MOQT-14 §8.2 [D14-PUB-1]: also when it was evicted before it came again.
+                if got.is_complete() && !whole.insert(at) {
                     return Err(format!("{at} came twice"));
                 }
                 begun.insert(at);
             }
         }
         for (at, times) in &self.truth.datagrams {
-            if *times > 1 && !self.evicted() {
+            if *times > 1 {
                 return Err(format!("datagram {at} came twice"));
             }
             begun.insert(*at);
@@ -298,10 +297,6 @@ impl Judge<'_> {
         attempts
             .filter(|(_, it)| (it.header.group, it.subgroup) == (group, subgroup))
             .any(|(stream, _)| !matches!(self.world.arrivals.ends.get(stream), Some((_, StreamEnd::Fin))))
-    }
-
-    fn evicted(&self) -> bool {
-        self.world.log.stats().evicted_groups > 0
     }
 
     fn arrivals(&self, at: Location) -> &[Arrival] {

@@ -129,6 +129,29 @@ fn a_copy_that_differs_is_found_after_the_first_publisher_died() {
     stage.is_clean();
 }
 
+/// D14-MAL-2: two different finals for a subgroup, on streams of which each has it to itself.
+#[test]
+fn a_second_final_before_the_first_is_malformed() {
+    for (by, why) in [
+        (A, Malformed::AfterEndOfSubgroup),
+        (B, Malformed::Disagreement(Dispute::End)),
+    ] {
+        let mut stage = Stage::new();
+        stage.feed(A, [open(1, 0), obj(1, 0, 0), obj(1, 1, 0), fin(1)]);
+        stage.feed(by, [open(2, 0), obj(2, 0, 0)]);
+        assert!(stage.feed(by, [fin(2)]).contains(&Appended::Malformed(why)));
+        let told = stage.feed(by, [open(3, 0), obj(3, 1, 0), fin(3)]);
+        assert!(
+            told.iter().all(|it| !matches!(it, Appended::Malformed(_))),
+            "{told:?}"
+        );
+        let told = stage.feed(by, [open(4, 0), obj(4, 1, 0), obj(4, 2, 0)]);
+        assert_eq!(told.last(), Some(&Appended::Malformed(why)));
+        assert_eq!(stage.contents(), ["0/0 1/0 FIN"]);
+        stage.is_clean();
+    }
+}
+
 /// D14-MAL-2: an object that waits is beyond the end that another publisher says.
 #[test]
 fn what_waits_behind_the_end_is_a_disagreement() {

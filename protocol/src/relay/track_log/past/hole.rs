@@ -36,7 +36,7 @@ impl TrackLog {
         self.past.fills.values().flat_map(|fill| fill.rest()).flatten()
     }
 
-    pub(super) fn has_open_stream(&self, group: GroupId) -> bool {
+    pub(in crate::relay::track_log) fn has_open_stream(&self, group: GroupId) -> bool {
         self.next_open_group(group) == Some(group)
     }
 

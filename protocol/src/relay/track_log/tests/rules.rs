@@ -135,19 +135,6 @@ fn an_object_that_was_passed_comes_on_a_stream_of_its_own() {
     }
 }
 
-/// D14-MAL-2: two different finals for a subgroup.
-#[test]
-fn a_second_final_before_the_first_is_malformed() {
-    let mut log = log();
-    feed(&mut log, [open(1, 0, 0), obj(1, 0, 0), obj(1, 1, 0), fin(1)]);
-    feed(&mut log, [open(2, 0, 0), obj(2, 0, 0)]);
-    assert_eq!(
-        feed(&mut log, [fin(2)]),
-        Appended::Malformed(Malformed::AfterEndOfSubgroup)
-    );
-    assert_eq!(contents(&log), ["0/0 1/0 FIN"]);
-}
-
 /// D14-DATA-7 D14-MAL-2 D14-DATA-6 D14-CACHE-2 D14-CACHE-3 D14-DATA-15 D14-PUB-1 D14-LIM-8
 #[test]
 fn tracks_that_break_the_rules() {
