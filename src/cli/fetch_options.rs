@@ -1,5 +1,6 @@
 //! Options of `laps fetch`.
 
+use super::access::AccessOptions;
 use super::log_options::LogOptions;
 use super::object_range::ObjectRange;
 use super::output_options::OutputOptions;
@@ -54,6 +55,9 @@ pub struct FetchOptions {
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,
+    /// What to show for it.
+    #[structopt(flatten)]
+    pub access: AccessOptions,
     /// The log.
     #[structopt(flatten)]
     pub log: LogOptions,

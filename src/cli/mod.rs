@@ -4,6 +4,7 @@
 //! the configuration can also set is an `Option`, or a switch that can only be turned on, so that a default of the
 //! command line never goes over the file.
 
+mod access;
 mod cert_options;
 mod config_options;
 mod fetch_options;
@@ -15,9 +16,11 @@ mod output_options;
 mod pub_options;
 mod relay_options;
 mod sub_options;
+mod token_options;
 mod trust;
 mod values;
 
+pub use access::AccessOptions;
 pub use cert_options::CertOptions;
 pub use config_options::{ConfigCommand, ConfigOptions};
 pub use fetch_options::FetchOptions;
@@ -28,6 +31,7 @@ pub use output_options::{OutputFormat, OutputOptions};
 pub use pub_options::{Flow, MAX_DATAGRAM_PAYLOAD, PayloadFormat, PubOptions, SourceKind};
 pub use relay_options::RelayOptions;
 pub use sub_options::{Join, SubOptions};
+pub use token_options::{Below, Period, TokenOptions};
 pub use trust::TrustOptions;
 pub use values::{Filter, Number, Seconds};
 
@@ -85,6 +89,8 @@ pub enum Command {
     Ns(Box<NsOptions>),
     /// Makes a certificate and its private key
     Cert(CertOptions),
+    /// Makes a token that lets a client do what it says, and no more
+    Token(TokenOptions),
     /// Checks or shows the configuration
     Config(ConfigOptions),
 }

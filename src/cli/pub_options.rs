@@ -1,5 +1,6 @@
 //! Options of `laps pub`.
 
+use super::access::AccessOptions;
 use super::log_options::LogOptions;
 use super::trust::TrustOptions;
 use super::values::Seconds;
@@ -75,6 +76,9 @@ pub struct PubOptions {
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,
+    /// What to show for it.
+    #[structopt(flatten)]
+    pub access: AccessOptions,
     /// The log.
     #[structopt(flatten)]
     pub log: LogOptions,

@@ -1,5 +1,6 @@
 //! Options of `laps sub`.
 
+use super::access::AccessOptions;
 use super::log_options::LogOptions;
 use super::output_options::OutputOptions;
 use super::trust::TrustOptions;
@@ -72,6 +73,9 @@ pub struct SubOptions {
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,
+    /// What to show for it.
+    #[structopt(flatten)]
+    pub access: AccessOptions,
     /// The log.
     #[structopt(flatten)]
     pub log: LogOptions,

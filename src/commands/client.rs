@@ -2,7 +2,7 @@
 
 use super::meter::{Meter, say};
 use super::output::{Output, Written};
-use crate::cli::{LogOptions, OutputOptions, TrustOptions};
+use crate::cli::{AccessOptions, LogOptions, OutputOptions, TrustOptions};
 use crate::config::{self, Config, Layers, LogLevel};
 use crate::exit::Failure;
 use crate::logging::Logging;
@@ -11,6 +11,7 @@ use crate::url::MoqtUrl;
 use laps_actors::client::{ClientError, Moving, Notice, Options, Subscriber, Target, reach};
 use laps_actors::transport::ConnectError;
 use laps_actors::{session, track};
+use laps_protocol::moqt::message::RequestErrorReason;
 use slog::Logger;
 use std::future::Future;
 use std::time::Duration;
@@ -35,12 +36,13 @@ pub(super) fn setup(log: &LogOptions) -> Result<(Config, Logging), Failure> {
 /// Settings of a client session. `answer` is how long the relay may take to answer a SUBSCRIBE.
 pub(super) fn options(
     config: &Config,
-    trust: &TrustOptions,
+    (trust, access): (&TrustOptions, &AccessOptions),
     answer: Duration,
     log: Logger,
 ) -> Result<Options, Failure> {
     Ok(Options {
         verify: trust.verify()?,
+        token: access.token()?,
         transport: config.transport.settings(),
         session: session::Config {
             core: config.session.settings(),
@@ -108,7 +110,11 @@ pub(super) fn failure(url: &MoqtUrl, error: &ClientError) -> Failure {
         return Failure::run(url.to_string(), reason, "check the host name");
     }
     let ClientError::Connect(fault) = error else {
-        return Failure::run(url.to_string(), error.to_string(), "");
+        return Failure::run(
+            url.to_string(),
+            error.to_string(),
+            token_remedy(error).unwrap_or_default(),
+        );
     };
     let remedy = if matches!(fault, ConnectError::Untrusted { .. }) {
         "give the SHA-256 that the relay prints with --cert-hash, or its issuer with --ca"
@@ -119,6 +125,29 @@ pub(super) fn failure(url: &MoqtUrl, error: &ClientError) -> Failure {
     };
     Failure::run(url.to_string(), error.to_string(), remedy)
 }
+
+/// What to do when it is the token that was not enough.
+pub(super) fn token_remedy(error: &ClientError) -> Option<&'static str> {
+    if matches!(error, ClientError::NotLetIn(_)) {
+        return Some(OTHER_TOKEN);
+    }
+    let ClientError::Rejected(error) = error else {
+        return None;
+    };
+    if error.reason == RequestErrorReason::Unauthorized {
+        return Some(PASS_TOKEN);
+    }
+    let wrong = [
+        RequestErrorReason::MalformedAuthToken,
+        RequestErrorReason::ExpiredAuthToken,
+    ];
+    wrong.contains(&error.reason).then_some(OTHER_TOKEN)
+}
+
+/// For who has shown none, or one for something else.
+pub(super) const PASS_TOKEN: &str = "pass a token that allows it with --token or --token-file";
+/// For who has shown one that is none, or is over.
+pub(super) const OTHER_TOKEN: &str = "pass another token with --token or --token-file";
 
 #[cfg(test)]
 mod tests {

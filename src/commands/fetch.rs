@@ -26,7 +26,12 @@ enum End {
 pub fn run(options: &FetchOptions) -> Result<(), Failure> {
     options.check()?;
     let (config, logging) = client::setup(&options.log)?;
-    let settings = client::options(&config, &options.trust, options.timeout.0, logging.logger.clone())?;
+    let settings = client::options(
+        &config,
+        (&options.trust, &options.access),
+        options.timeout.0,
+        logging.logger.clone(),
+    )?;
     actix::System::new().block_on(fetch(options, settings, &logging))
 }
 

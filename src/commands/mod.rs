@@ -13,6 +13,7 @@ mod past;
 pub mod publish;
 pub mod relay;
 pub mod sub;
+pub mod token;
 
 use crate::cli::{Command, Request};
 use crate::exit::Failure;
@@ -32,6 +33,7 @@ pub fn dispatch(request: Request) -> Result<(), Failure> {
         Request::Command(Command::Sub(options)) => sub::run(&options),
         Request::Command(Command::Fetch(options)) => fetch::run(&options),
         Request::Command(Command::Ns(options)) => ns::run(&options),
+        Request::Command(Command::Token(options)) => token::run(&options),
     }
 }
 

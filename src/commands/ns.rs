@@ -24,7 +24,12 @@ const HURRY: Duration = Duration::from_millis(700);
 pub fn run(options: &NsOptions) -> Result<(), Failure> {
     options.check()?;
     let (config, logging) = client::setup(&options.log)?;
-    let settings = client::options(&config, &options.trust, ANSWER, logging.logger.clone())?;
+    let settings = client::options(
+        &config,
+        (&options.trust, &options.access),
+        ANSWER,
+        logging.logger.clone(),
+    )?;
     actix::System::new().block_on(watch(options, settings, &logging))
 }
 
@@ -141,7 +146,8 @@ async fn until(last: Option<Instant>) {
 fn refused(options: &NsOptions, error: &ClientError) -> Failure {
     if matches!(error, ClientError::Rejected(_)) {
         let prefix = format!("prefix {}", options.prefix);
-        return Failure::run(prefix, error.to_string(), "not every relay tells of namespaces");
+        let remedy = client::token_remedy(error).unwrap_or("not every relay tells of namespaces");
+        return Failure::run(prefix, error.to_string(), remedy);
     }
     client::failure(&options.url, error)
 }

@@ -1,5 +1,6 @@
 //! A FETCH of ours as the commands see it: objects, and then one end with its reason.
 
+use super::client;
 use crate::cli::last_of;
 use crate::exit::Exit;
 use laps_actors::client::{ClientError, FetchItem, Fetcher, ReceivedObject};
@@ -226,9 +227,9 @@ const fn refusal(reason: RequestErrorReason) -> (&'static str, &'static str) {
             "the relay does not serve FETCH",
             "subscribe with `laps sub` instead",
         ),
-        RequestErrorReason::Unauthorized
-        | RequestErrorReason::MalformedAuthToken
-        | RequestErrorReason::ExpiredAuthToken => ("the relay does not allow it", ""),
+        RequestErrorReason::Unauthorized => ("the relay refused: unauthorized", client::PASS_TOKEN),
+        RequestErrorReason::MalformedAuthToken => ("the relay refused: invalid token", client::OTHER_TOKEN),
+        RequestErrorReason::ExpiredAuthToken => ("the relay refused: expired token", client::OTHER_TOKEN),
         // What is left is no answer to a FETCH of ours.
         RequestErrorReason::InternalError
         | RequestErrorReason::InvalidJoiningRequestId
@@ -300,7 +301,7 @@ mod tests {
             (Reason::Timeout, "in time", Exit::Incomplete),
             (Reason::MalformedTrack, "breaks the rules", Exit::Incomplete),
             (Reason::NotSupported, "does not serve FETCH", Exit::Failure),
-            (Reason::Unauthorized, "does not allow", Exit::Failure),
+            (Reason::Unauthorized, "refused: unauthorized", Exit::Failure),
             (Reason::InternalError, "the relay failed", Exit::Failure),
             (Reason::Unknown(99), "the relay failed", Exit::Failure),
         ] {

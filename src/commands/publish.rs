@@ -35,7 +35,12 @@ enum Stop {
 pub fn run(options: &PubOptions) -> Result<(), Failure> {
     options.check()?;
     let (config, logging) = client::setup(&options.log)?;
-    let settings = client::options(&config, &options.trust, ANSWER, logging.logger.clone())?;
+    let settings = client::options(
+        &config,
+        (&options.trust, &options.access),
+        ANSWER,
+        logging.logger.clone(),
+    )?;
     actix::System::new().block_on(publish(options, settings, &logging))
 }
 
@@ -114,10 +119,7 @@ async fn send(
                 None => return result,
                 Some(ended) => result = result.and(ended),
             },
-            why = publisher.closed() => {
-                let error = actors::ClientError::Closed(why);
-                return Err(client::failure(&options.url, &error));
-            }
+            why = publisher.closed() => return Err(client::failure(&options.url, &why)),
         }
     }
 }

@@ -6,10 +6,11 @@ use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
 use crate::relay::{Relay, RelayError, Settings};
 use crate::signals::{self, StopSignal};
+use laps_actors::auth::Auth;
 use laps_actors::root::{Outcome, RootStatus};
 use laps_actors::supervise::Faults;
-use laps_actors::track;
 use laps_actors::transport::{Listen, Pem, ServerTls, cert, moqt_alpn};
+use laps_actors::{session, track};
 use slog::info;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -32,7 +33,8 @@ pub fn run(options: &RelayOptions) -> Result<(), Failure> {
 async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     let mut shutdown = signals::install(logging)?;
     let (tls, origin) = certificate(config)?;
-    let relay = Relay::start(settings(config, logging, tls.clone()))
+    let auth = config.auth.verifier()?;
+    let relay = Relay::start(settings(config, logging, tls.clone(), auth))
         .await
         .map_err(refused)?;
     greet(config, relay.local_addr(), &tls, origin);
@@ -95,7 +97,7 @@ impl Told {
     }
 }
 
-fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
+fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> Settings {
     Settings {
         listen: if config.relay.bind == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
             Listen::All
@@ -106,7 +108,10 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls) -> Settings {
         shards: usize::from(config.workers.count()),
         tls,
         transport: config.transport.settings(),
-        session: config.session_settings(),
+        session: session::Config {
+            auth,
+            ..config.session_settings()
+        },
         track: track::Config {
             limits: config.track_limits(),
             budget: config.cache.budget(),
@@ -171,11 +176,11 @@ fn greet(config: &Config, addr: SocketAddr, tls: &ServerTls, origin: &str) {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     drop(writeln!(out, "certificate SHA-256 {hash} ({origin})"));
-    if !addr.ip().to_canonical().is_loopback() {
+    if config.auth.is_open() && !addr.ip().to_canonical().is_loopback() {
         drop(writeln!(
             out,
             "OPEN RELAY: there is no authentication, whoever reaches {addr} can publish and subscribe; \
-             --bind_ip 127.0.0.1 keeps it to this machine"
+             auth.secret asks for a token, --bind_ip 127.0.0.1 keeps it to this machine"
         ));
     }
     drop(out.flush());

@@ -1,7 +1,8 @@
 //! Values that parse and yet make no sense.
 
-use super::sections::Config;
+use super::sections::{Auth, Config};
 use crate::url::MoqtUrl;
+use laps_actors::auth::Secret;
 use laps_protocol::moqt::extensions;
 use laps_protocol::wire::varint;
 use std::time::Duration;
@@ -42,8 +43,11 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
             remedy: "give both, or neither to have a certificate made",
         });
     }
+    if let Some(refused) = unfit_secret(&config.auth) {
+        return Some(refused);
+    }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 32] = [
+    let ranges: [(&'static str, u64, u64, u64); 33] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -155,6 +159,12 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         ("fetch.answer_ms", config.fetch.answer_ms, 100, 15_000),
         ("limits.prefix_v4", config.limits.prefix_v4.into(), 0, 32),
         ("limits.prefix_v6", config.limits.prefix_v6.into(), 0, 128),
+        (
+            "auth.token_cache_bytes",
+            config.auth.token_cache_bytes,
+            0,
+            1 << 20,
+        ),
     ];
     if let Some(reason) = unfit_uri(&config.drain.uri) {
         return Some(Refused {
@@ -190,6 +200,35 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         remedy: "choose a number within",
     })
 }
+
+/// What is wrong with a secret; nothing about none at all.
+fn unfit_secret(auth: &Auth) -> Option<Refused> {
+    let refused = |reason: String, remedy| Refused {
+        key: "auth.secret",
+        reason,
+        remedy,
+    };
+    if auth.secret.is_empty() {
+        return None;
+    }
+    if !auth.secret_file.is_empty() {
+        let reason = "given beside auth.secret_file".to_owned();
+        return Some(refused(reason, "give one of the two"));
+    }
+    // What a dump shows must not become a secret that everybody knows, nor a relay without one.
+    if auth.secret.is_hidden() {
+        let reason = "a dump does not show it, and it was not filled in".to_owned();
+        return Some(refused(
+            reason,
+            "write the secret there, or name its file with auth.secret_file",
+        ));
+    }
+    let fault = Secret::new(auth.secret.expose()).err()?;
+    Some(refused(fault.to_string(), NEW_SECRET))
+}
+
+/// What makes a secret.
+pub const NEW_SECRET: &str = "make one with `openssl rand -hex 32`";
 
 /// What is wrong with a URI for GOAWAY; nothing about an empty one.
 fn unfit_uri(uri: &str) -> Option<String> {
@@ -261,6 +300,15 @@ mod tests {
             }),
             ("limits.prefix_v4", |c| c.limits.prefix_v4 = 33),
             ("limits.prefix_v6", |c| c.limits.prefix_v6 = 129),
+            ("auth.token_cache_bytes", |c| {
+                c.auth.token_cache_bytes = (1 << 20) + 1
+            }),
+            ("auth.secret", |c| c.auth.secret = "too short".into()),
+            ("auth.secret", |c| c.auth.secret = "(not shown)".into()),
+            ("auth.secret", |c| {
+                c.auth.secret = "long enough to be a secret, it is".into();
+                c.auth.secret_file = "f".into();
+            }),
         ];
         for (key, spoil) in table {
             let mut config = Config::default();

@@ -191,6 +191,24 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
+        "auth.secret",
+        &[
+            "Set, nobody may do anything without a token: this secret itself, at least 32 bytes of it, which allows",
+            "everything, or what `laps token` signs with it. Never shown here; empty lets everybody do everything.",
+        ],
+    ),
+    key(
+        "auth.secret_file",
+        &["Path of a file with the secret, in place of auth.secret. A newline at its end is not part of it."],
+    ),
+    key(
+        "auth.token_cache_bytes",
+        &[
+            "Bytes of tokens that a peer may register in a session to show them by a number later, each counted with",
+            "16 more. 0 lets it show them by value only.",
+        ],
+    ),
+    key(
         "limits.max_object_mb",
         &[
             "Mebibytes of the largest object that is kept. A larger one is passed on as it comes, and who comes late",

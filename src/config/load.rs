@@ -9,6 +9,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// The variable from which clients take their token, which is nothing that is configured.
+pub const TOKEN_VARIABLE: &str = "LAPS_TOKEN";
+/// Keys for which "set to nothing" is as likely a variable that was not filled in, and would open the relay.
+const NEVER_EMPTY: [&str; 2] = ["auth.secret", "auth.secret_file"];
 /// What every environment variable of ours begins with.
 const ENV_PREFIX: &str = "LAPS_";
 
@@ -160,12 +164,19 @@ fn check_file(path: &Path, text: &str) -> Result<Vec<String>, Failure> {
         let line = error.span().map_or(0, |span| {
             1 + text.bytes().take(span.start).filter(|&b| b == b'\n').count()
         });
+        let thing = format!("{} line {line}", path.display());
+        if is_near_secret(text, line) {
+            return Failure::config(
+                thing,
+                "not TOML, or not a text, at or after a secret",
+                "correct that line",
+            );
+        }
         let written = text
             .lines()
             .nth(line.saturating_sub(1))
             .unwrap_or_default()
             .trim();
-        let thing = format!("{} line {line}", path.display());
         Failure::config(
             thing,
             format!("{} in `{written}`", error.message()),
@@ -197,6 +208,13 @@ fn check_file(path: &Path, text: &str) -> Result<Vec<String>, Failure> {
     Ok(keys)
 }
 
+/// True when line number `line` may belong to the value of a secret, which may go on over any number of lines: nothing
+/// of it is repeated then. [D14-AUTH-10]
+fn is_near_secret(text: &str, line: usize) -> bool {
+    let mut before = text.lines().take(line).map(str::trim_start);
+    before.any(|line| !line.starts_with('#') && line.contains("secret"))
+}
+
 /// Names of all values, and of empty tables that are no sections.
 fn flatten(prefix: &str, table: &toml::Table, keys: &mut Vec<String>) {
     for (name, value) in table {
@@ -223,7 +241,7 @@ fn our_variables(env: &[(OsString, OsString)]) -> Result<Vec<Variable>, Failure>
     let mut found = Vec::new();
     for (name, value) in env {
         let name = name.to_string_lossy().into_owned();
-        let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
+        let Some(rest) = name.strip_prefix(ENV_PREFIX).filter(|_| name != TOKEN_VARIABLE) else {
             continue;
         };
         let key = rest.to_ascii_lowercase().replacen("__", ".", 1);
@@ -239,6 +257,10 @@ fn our_variables(env: &[(OsString, OsString)]) -> Result<Vec<Variable>, Failure>
                 "correct or unset it",
             ));
         };
+        if value.is_empty() && NEVER_EMPTY.contains(&key.as_str()) {
+            let remedy = "unset it, or set it to what it is to be";
+            return Err(Failure::config(name, "is set to nothing", remedy));
+        }
         found.push(Variable {
             name,
             value: value.to_owned(),

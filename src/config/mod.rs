@@ -10,12 +10,14 @@ mod dump;
 pub mod keys;
 pub mod limits;
 mod load;
+mod secret;
 pub mod sections;
 mod settings;
 mod span;
 
 pub use dump::dump;
-pub use load::{Layers, Origin, Override, load};
+pub use load::{Layers, Origin, Override, TOKEN_VARIABLE, load};
+pub use secret::SecretText;
 pub use sections::{Config, LogFormat, LogLevel};
-pub use settings::IMPLEMENTATION;
+pub use settings::{IMPLEMENTATION, read_secret};
 pub use span::Span;

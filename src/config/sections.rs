@@ -4,6 +4,7 @@
 //! stands for "not given" where that is possible.
 
 use super::limits::Limits;
+use super::secret::SecretText;
 use super::span::Span;
 use crate::node_id::{NodeId, NodeIdError};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Config {
     pub cache: Cache,
     /// How past objects are given.
     pub fetch: Fetch,
+    /// Who may do what.
+    pub auth: Auth,
     /// What is too large, and how much of what is too much.
     pub limits: Limits,
     /// How it ends.
@@ -277,6 +280,36 @@ impl Default for Fetch {
             max_per_session: 64,
             answer_ms: 5000,
         }
+    }
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Whoever holds it may do everything, and sign tokens for others; empty for none.
+    pub secret: SecretText,
+    /// Path of a file with the secret; empty for none.
+    pub secret_file: String,
+    /// Bytes of tokens that a peer may register.
+    pub token_cache_bytes: u64,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            secret: SecretText::default(),
+            secret_file: String::new(),
+            token_cache_bytes: 4096,
+        }
+    }
+}
+
+impl Auth {
+    /// True when nobody needs a token.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.secret.is_empty() && self.secret_file.is_empty()
     }
 }
 

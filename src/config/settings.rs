@@ -1,14 +1,18 @@
 //! Sections as the settings of the crates that obey them.
 
+use super::check::NEW_SECRET;
 use super::limits::bound;
-use super::sections::{Cache, Config, Drain, Fetch, Session, Tls, Transport};
+use super::sections::{Auth, Cache, Config, Drain, Fetch, Session, Tls, Transport};
+use crate::exit::Failure;
 use bytes::Bytes;
+use laps_actors::auth;
 use laps_actors::root::Retire;
 use laps_actors::track::Budget;
 use laps_actors::transport::{Pem, TransportConfig};
 use laps_protocol::moqt::session;
 use laps_protocol::relay::fetch::FetchLimits;
 use laps_protocol::relay::track_log::Limits;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +42,7 @@ impl Transport {
 }
 
 impl Session {
-    /// Settings of the protocol's part of a session.
+    /// Settings of the protocol's part of a session, of a client as well as of the relay.
     #[must_use]
     pub fn settings(&self) -> session::Config {
         session::Config {
@@ -65,6 +69,37 @@ impl Config {
     }
 }
 
+impl Auth {
+    /// Whose tokens are believed; the secret is read from its file where it has one.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds no secret: nobody is let in by mistake then.
+    pub fn verifier(&self) -> Result<auth::Auth, Failure> {
+        if self.is_open() {
+            return Ok(auth::Auth::default());
+        }
+        let secret = if self.secret_file.is_empty() {
+            let unfit =
+                |error: auth::SecretError| Failure::config("auth.secret", error.to_string(), NEW_SECRET);
+            auth::Secret::new(self.secret.expose()).map_err(unfit)
+        } else {
+            read_secret("auth.secret_file", Path::new(&self.secret_file))
+        };
+        secret.map(|secret| auth::Auth::new(Arc::new(auth::SharedSecret::new(&secret))))
+    }
+}
+
+/// The secret in a file that this key or option names.
+///
+/// # Errors
+/// [`crate::exit::Exit::Config`] when it cannot be read, or is no secret; what is in it is not told.
+pub fn read_secret(named_by: &str, path: &Path) -> Result<auth::Secret, Failure> {
+    let thing = format!("{named_by} {}", path.display());
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::config(thing.clone(), error.to_string(), "name a file with the secret"))?;
+    auth::Secret::new(&text).map_err(|error| Failure::config(thing, error.to_string(), NEW_SECRET))
+}
+
 impl Fetch {
     /// How a track answers FETCH.
     #[must_use]
@@ -81,13 +116,16 @@ impl Config {
     /// How sessions behave.
     #[must_use]
     pub fn session_settings(&self) -> laps_actors::session::Config {
-        let (session, limits) = (&self.session, &self.limits);
+        let (configured, limits) = (&self.session, &self.limits);
         laps_actors::session::Config {
             limits: self.peer_limits(),
-            core: session.settings(),
-            header_timeout: Duration::from_millis(session.header_timeout_ms),
-            alias_wait: Duration::from_millis(session.alias_wait_ms),
-            max_control_backlog: count(session.control_backlog_bytes),
+            core: session::Config {
+                max_auth_token_cache_size: self.auth.token_cache_bytes,
+                ..configured.settings()
+            },
+            header_timeout: Duration::from_millis(configured.header_timeout_ms),
+            alias_wait: Duration::from_millis(configured.alias_wait_ms),
+            max_control_backlog: count(configured.control_backlog_bytes),
             subscribe_wait: Some(self.subscribe.wait()),
             detached: self.subscribe.detached,
             max_waiting: count(bound(limits.waiting)),

@@ -14,6 +14,7 @@ pub mod apart;
 pub mod fetching;
 pub mod raw;
 pub mod shards;
+pub mod tokens;
 pub mod watch;
 
 use bytes::Bytes;
@@ -89,6 +90,7 @@ pub fn options() -> client::Options {
             linger: Duration::ZERO,
             ..track::Config::default()
         },
+        token: None,
         moving: client::Moving::default(),
         log: logger(),
     }

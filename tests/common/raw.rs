@@ -227,10 +227,15 @@ impl Raw {
             },
         }))
         .await;
+        // Closed before it was let in, it has the setup that it began with.
+        let none = raw.setup.clone();
         raw.setup = raw
-            .control(|message| match message {
-                ControlMessage::ServerSetup(setup) => Some(setup.clone()),
-                _ => None,
+            .wait(|log| {
+                log.iter().find_map(|news| match news {
+                    News::Control(ControlMessage::ServerSetup(setup)) => Some(setup.clone()),
+                    News::Closed(_) => Some(none.clone()),
+                    _ => None,
+                })
             })
             .await;
         raw

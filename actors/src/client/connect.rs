@@ -13,8 +13,12 @@ use crate::transport::{
 };
 use actix::{Actor, Addr, AsyncContext, Context, Recipient};
 use bytes::Bytes;
-use laps_protocol::moqt::message::RequestError;
+use laps_protocol::auth::Token;
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::error::{CloseCode, EncodeError};
+use laps_protocol::moqt::message::{AuthToken, RequestError, RequestErrorReason};
 use laps_protocol::moqt::session::{CommandError, Role};
+use laps_protocol::moqt::version::Version;
 use laps_protocol::relay::behind::SkipRules;
 use slog::Logger;
 use std::net::SocketAddr;
@@ -39,6 +43,8 @@ pub struct Target {
 pub struct Options {
     /// Whose certificate is believed.
     pub verify: Verify,
+    /// Shown to the relay in each session's SETUP, and so for all its requests. MOQT-14 §9.3.2.5
+    pub token: Option<Token>,
     /// QUIC settings.
     pub transport: TransportConfig,
     /// Session settings.
@@ -81,15 +87,68 @@ pub enum ClientError {
     /// The session ended.
     #[error("the session ended: {0}")]
     Closed(String),
+    /// The relay ended the session because of the token that was shown. MOQT-14 §3.4
+    #[error("the relay refused the token: {0}")]
+    NotLetIn(String),
     /// The relay refused a request.
-    #[error("refused by the relay: {:?}, {}", .0.reason, String::from_utf8_lossy(&.0.phrase))]
+    #[error("refused by the relay: {}, {}", told(.0.reason), String::from_utf8_lossy(&.0.phrase))]
     Rejected(RequestError),
+    /// The token cannot be shown.
+    #[error("the token cannot be sent: {0}")]
+    Token(#[from] EncodeError),
     /// The request could not be made.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// The relay did not answer in time.
     #[error("no answer from the relay in time")]
     Timeout,
+}
+
+/// Why a session ended, as a client is told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ended {
+    pub(super) why: String,
+    /// Over the token that was shown.
+    pub(super) not_let_in: bool,
+}
+
+impl From<Ended> for ClientError {
+    fn from(ended: Ended) -> Self {
+        if ended.not_let_in {
+            Self::NotLetIn(ended.why)
+        } else {
+            Self::Closed(ended.why)
+        }
+    }
+}
+
+impl Ended {
+    /// From what the session's actor says last.
+    pub(super) fn new(why: String, code: Option<CloseCode>) -> Self {
+        let not_let_in = matches!(
+            code,
+            Some(CloseCode::Unauthorized | CloseCode::MalformedAuthToken | CloseCode::ExpiredAuthToken)
+        );
+        Self { why, not_let_in }
+    }
+}
+
+/// A reason as a word for a person.
+fn told(reason: RequestErrorReason) -> String {
+    if reason == RequestErrorReason::Unauthorized {
+        return "unauthorized".to_owned();
+    }
+    format!("{reason:?}")
+}
+
+/// A token as it stands in SETUP.
+fn shown(token: Option<&Token>) -> Result<Vec<Bytes>, EncodeError> {
+    let by_value = token.map(|token| AuthToken::UseValue {
+        token_type: token.token_type,
+        value: token.value.clone(),
+    });
+    let codec = Codec::new(Version::Draft14);
+    by_value.iter().map(|token| codec.encode_token(token)).collect()
 }
 
 /// What the URI of a GOAWAY says to a person.
@@ -127,6 +186,8 @@ impl Node {
         let mut core = env.session.core.clone();
         core.path = Some(Bytes::from(target.path.clone()));
         core.authority = Some(Bytes::from(target.authority.clone()));
+        // By value: one message, of which the relay keeps nothing.
+        core.authorization_tokens = shown(options.token.as_ref())?;
         let session = SessionActor::new(session::Birth {
             env: env.clone(),
             role: Role::Client,

@@ -1,6 +1,6 @@
 //! One session of a subscriber, with at most one subscription.
 
-use super::connect::{ClientError, Node, Options, Target};
+use super::connect::{ClientError, Ended, Node, Options, Target};
 use super::item::{Item, Wanted};
 use super::reading::Reading;
 use crate::session::{SessionActor, SessionNews, Shutdown};
@@ -31,7 +31,7 @@ const IDLE_DEADLINE: Duration = Duration::from_secs(1);
 struct State {
     established: bool,
     goaway: Option<Bytes>,
-    closed: Option<String>,
+    closed: Option<Ended>,
 }
 
 /// What a session's actor tells those who read.
@@ -83,7 +83,7 @@ impl Handler<SessionNews> for SubscriberActor {
         self.shared.state.send_modify(|state| match msg {
             SessionNews::Established(_) => state.established = true,
             SessionNews::Goaway(uri) => state.goaway = Some(uri),
-            SessionNews::Closed { why, .. } => state.closed = Some(why),
+            SessionNews::Closed { why, code, .. } => state.closed = Some(Ended::new(why, code)),
             SessionNews::NamespaceOk(_)
             | SessionNews::PublishOk(..)
             | SessionNews::Rejected(..)
@@ -171,7 +171,7 @@ impl Link {
 
     fn check(&self) -> Result<(), ClientError> {
         match &self.shared.state.borrow().closed {
-            Some(why) => Err(ClientError::Closed(why.clone())),
+            Some(ended) => Err(ended.clone().into()),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! Publishing: tracks of this process, offered to a relay, and to the next one when that relay asks to leave.
 
-use super::connect::{ClientError, Node, Options, Target};
+use super::connect::{ClientError, Ended, Node, Options, Target};
 use super::moving;
 use super::voice::{Offer, Voice};
 use super::writer::TrackWriter;
@@ -40,7 +40,7 @@ enum Standing {
     /// With the relay that it has moved to so many times.
     At(u64),
     /// Its session is over, and why.
-    Over(String),
+    Over(Ended),
 }
 
 /// What the publisher shares with the task that follows GOAWAY.
@@ -128,7 +128,7 @@ impl Publisher {
         let voice = self.inner.voice();
         let moves = match &*self.standing.borrow_and_update() {
             Standing::At(moves) => *moves,
-            Standing::Over(why) => return Err(ClientError::Closed(why.clone())),
+            Standing::Over(ended) => return Err(ended.clone().into()),
         };
         // From here on the follower offers it too, wherever it goes.
         self.inner.offers.borrow_mut().push(offer.clone());
@@ -138,7 +138,7 @@ impl Publisher {
                 let there = |standing: &Standing| !matches!(standing, Standing::At(now) if *now == moves);
                 match self.standing.wait_for(there).await.as_deref() {
                     Ok(Standing::At(_)) => Ok(()),
-                    Ok(Standing::Over(why)) => Err(ClientError::Closed(why.clone())),
+                    Ok(Standing::Over(ended)) => Err(ended.clone().into()),
                     Err(_) => Err(error),
                 }
             }
@@ -152,11 +152,11 @@ impl Publisher {
     }
 
     /// Resolves when the session is over and no other took its place, with why.
-    pub async fn closed(&mut self) -> String {
+    pub async fn closed(&mut self) -> ClientError {
         let over = |standing: &Standing| matches!(standing, Standing::Over(_));
         match self.standing.wait_for(over).await.as_deref() {
-            Ok(Standing::Over(why)) => why.clone(),
-            Ok(Standing::At(_)) | Err(_) => "the session failed".to_owned(),
+            Ok(Standing::Over(ended)) => ended.clone().into(),
+            Ok(Standing::At(_)) | Err(_) => ClientError::Closed("the session failed".to_owned()),
         }
     }
 
@@ -247,10 +247,9 @@ async fn follow(inner: Rc<Inner>) {
             }
             Err(error) => {
                 warn!(inner.options.log, "cannot move where the relay sends us"; "error" => %error);
-                let why = old.closed().await;
-                inner
-                    .standing
-                    .send_replace(Standing::Over(format!("{why}; before that, {error}")));
+                let why = old.closed().await.why;
+                let ended = Ended::new(format!("{why}; before that, {error}"), None);
+                inner.standing.send_replace(Standing::Over(ended));
                 return;
             }
         }

@@ -1,6 +1,6 @@
 //! One session of a publisher, and what was offered in it.
 
-use super::connect::{ClientError, Node, Options, Target};
+use super::connect::{ClientError, Ended, Node, Options, Target};
 use super::publisher::{ANSWER_DEADLINE, Flow};
 use crate::session::{PublishTrack, Request, Say, SessionNews, Shutdown, Unread};
 use crate::shard::Env;
@@ -28,7 +28,7 @@ struct Progress {
     established: bool,
     accepted: HashMap<RequestId, Result<(), RequestError>>,
     goaway: Option<Bytes>,
-    closed: Option<String>,
+    closed: Option<Ended>,
 }
 
 /// Hears what becomes of a publisher's session.
@@ -57,7 +57,7 @@ impl Handler<SessionNews> for PublisherActor {
                 progress.accepted.insert(id, Err(error));
             }
             SessionNews::Goaway(uri) => progress.goaway = Some(uri),
-            SessionNews::Closed { why, .. } => progress.closed = Some(why),
+            SessionNews::Closed { why, code, .. } => progress.closed = Some(Ended::new(why, code)),
             SessionNews::Subscribed(_) | SessionNews::Listed(_) => {}
         });
     }
@@ -144,7 +144,7 @@ impl Voice {
     }
 
     fn ended(&self) -> ClientError {
-        ClientError::Closed(self.progress.borrow().closed.clone().unwrap_or_default())
+        self.progress.borrow().closed.clone().unwrap_or_default().into()
     }
 
     async fn until<T>(
@@ -154,7 +154,7 @@ impl Voice {
         let mut progress = self.progress.clone();
         let mut result = None;
         let wait = progress.wait_for(|progress| {
-            let closed = || Some(Err(ClientError::Closed(progress.closed.clone()?)));
+            let closed = || Some(Err(progress.closed.clone()?.into()));
             result = done(progress).or_else(closed);
             result.is_some()
         });
@@ -179,11 +179,11 @@ impl Voice {
     }
 
     /// Resolves when the session is over, with why.
-    pub(super) async fn closed(&self) -> String {
+    pub(super) async fn closed(&self) -> Ended {
         let mut progress = self.progress.clone();
         let closed = progress.wait_for(|progress| progress.closed.is_some()).await;
-        let why = closed.ok().and_then(|progress| progress.closed.clone());
-        why.unwrap_or_else(|| "the session failed".to_owned())
+        let ended = closed.ok().and_then(|progress| progress.closed.clone());
+        ended.unwrap_or_else(|| Ended::new("the session failed".to_owned(), None))
     }
 
     /// [`Voice::closed`] without the reason, borrowing nothing.

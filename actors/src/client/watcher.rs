@@ -1,6 +1,6 @@
 //! Watching: the namespaces and tracks that a relay knows below a prefix.
 
-use super::connect::{ClientError, Node, Options, Target};
+use super::connect::{ClientError, Ended, Node, Options, Target};
 use crate::session::{Listed, Request, Say, SessionNews, Shutdown};
 use crate::supervise::mailbox::{self, AskError};
 use actix::{Actor, Addr, Context, Handler};
@@ -231,7 +231,7 @@ impl Watcher {
             return Err(ClientError::Closed("the session failed".to_owned()));
         };
         match &news {
-            SessionNews::Closed { why, .. } => return Err(ClientError::Closed(why.clone())),
+            SessionNews::Closed { why, code, .. } => return Err(Ended::new(why.clone(), *code).into()),
             SessionNews::NamespaceOk(id) => drop(self.answers.insert(*id, Ok(()))),
             SessionNews::Rejected(id, _, error) => drop(self.answers.insert(*id, Err(error.clone()))),
             SessionNews::Listed(listed) => self.listed(listed),

@@ -38,6 +38,7 @@ async fn writer() -> (TrackWriter, LogId) {
         transport: TransportConfig::default(),
         session: session::Config::default(),
         track: track::Config::default(),
+        token: None,
         moving: crate::client::Moving::default(),
         log: Logger::root(Discard, o!()),
     });

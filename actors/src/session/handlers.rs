@@ -86,6 +86,9 @@ impl SessionActor {
     fn ended(&mut self, ctx: &mut Context<Self>, error: ConnError) {
         let peer = self.conn.peer_close();
         let reason = peer.map(|close| close.reason.clone()).unwrap_or_default();
+        if let ConnError::Peer { code } = error {
+            self.peer_code = self.codec.close_code_from(code);
+        }
         let clean = match error {
             ConnError::Ended => true,
             ConnError::Peer { code } | ConnError::Local { code } => code == 0,

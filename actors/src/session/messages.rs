@@ -233,5 +233,7 @@ pub enum SessionNews {
         why: String,
         /// It ended as it should.
         clean: bool,
+        /// With which code the peer ended it, when it was the peer.
+        code: Option<CloseCode>,
     },
 }

@@ -166,6 +166,8 @@ pub struct SessionActor {
     news: Option<Recipient<SessionNews>>,
     log: Logger,
     over: Option<(String, bool)>,
+    /// The code by which the peer ended it.
+    peer_code: Option<CloseCode>,
     /// The machine's outputs are being carried out.
     draining: bool,
     _guard: Option<ChildGuard>,
@@ -223,6 +225,7 @@ impl SessionActor {
             news: birth.news,
             log,
             over: None,
+            peer_code: None,
             draining: false,
             env: birth.env,
             _guard: birth.guard,
@@ -374,7 +377,8 @@ impl Actor for SessionActor {
         debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused,
             "unauthorized" => self.denied, "held" => %self.account,
             "registry_questions" => self.watched.pressure.peak());
-        self.tell(SessionNews::Closed { why, clean });
+        let code = self.peer_code;
+        self.tell(SessionNews::Closed { why, clean, code });
     }
 }
 

@@ -37,7 +37,7 @@ pub fn run(options: &SubOptions) -> Result<(), Failure> {
     let (config, logging) = client::setup(&options.log)?;
     let settings = client::options(
         &config,
-        &options.trust,
+        (&options.trust, &options.access),
         answer_time(options),
         logging.logger.clone(),
     )?;
