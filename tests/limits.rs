@@ -319,6 +319,26 @@ fn what_is_left_unfinished_or_unused_is_given_up() {
     });
 }
 
+/// D14-LIM-6 D14-TERM-3 D14-REQ-10: a publisher that never answers costs the request that needs it, not its session.
+#[test]
+fn a_request_that_a_publisher_never_answers_is_refused() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.track.upstream_timeout = Duration::from_millis(300);
+        let relay = relay(settings).await;
+        let name = track("silent", "video");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        publisher.asked(&name, 0).await;
+        let error = subscriber.answer(id).await.unwrap_err();
+        assert_eq!(error.reason, RequestErrorReason::Timeout);
+        publisher.fence().await;
+        subscriber.fence().await;
+    });
+}
+
 /// D14-LIM-6: the header of a stream that is never finished.
 #[test]
 fn a_header_that_is_never_finished_ends_its_session_alone() {

@@ -246,3 +246,82 @@ fn cost(object: &DatagramObject) -> u64 {
     let bytes = size_of::<Early>() + object.payload.len() + object.extensions.len();
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{PerKind, Share, UNLIMITED};
+    use tokio::sync::oneshot;
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    fn bindings() -> (Bindings, Account) {
+        let max = PerKind {
+            early_streams: 3,
+            early_bytes: 1000,
+            ..PerKind::all(UNLIMITED)
+        };
+        let account = Account::new(max, Share::unbounded());
+        let log = Logger::root(slog::Discard, slog::o!());
+        (Bindings::new(account.clone(), log, 4), account)
+    }
+
+    fn wait(bindings: &mut Bindings, held: u64) -> oneshot::Receiver<Option<Binding>> {
+        let (to, answer) = ReplyTo::asked();
+        bindings.wait(7, held, to);
+        answer
+    }
+
+    /// D14-LIM-4 D14-DATA-16: streams count for the bytes that were read of them, and give them back when they have
+    /// waited in vain, though nothing else happens.
+    #[test]
+    fn streams_that_wait_count_for_what_they_hold() {
+        let (mut bindings, account) = bindings();
+        let first = wait(&mut bindings, 600);
+        assert!(
+            matches!(wait(&mut bindings, 401).try_recv(), Ok(None)),
+            "too many bytes"
+        );
+        let mut second = wait(&mut bindings, 400);
+        assert!(matches!(second.try_recv(), Err(TryRecvError::Empty)));
+        let third = wait(&mut bindings, 0);
+        assert!(
+            matches!(wait(&mut bindings, 0).try_recv(), Ok(None)),
+            "too many streams"
+        );
+        assert_eq!((bindings.refused, account.used(Kind::EarlyBytes)), (2, 1000));
+        drop(first);
+        let (now, patience) = (Instant::now(), Duration::from_secs(1));
+        bindings.sweep(now, patience);
+        assert_eq!(
+            (account.used(Kind::EarlyStreams), account.used(Kind::EarlyBytes)),
+            (2, 400)
+        );
+        assert!(bindings.is_waited_for());
+        drop((second, third));
+        bindings.sweep(now, patience);
+        assert!(!bindings.is_waited_for());
+        assert_eq!(account.used(Kind::EarlyStreams), 0);
+    }
+
+    /// D14-LIM-4: datagrams share that bound, and are old after a while though no other comes.
+    #[test]
+    fn datagrams_that_wait_are_given_up_by_age() {
+        let (mut bindings, account) = bindings();
+        let (now, patience) = (Instant::now(), Duration::from_secs(1));
+        let object = DatagramObject {
+            alias: 7,
+            location: laps_protocol::moqt::location::Location::ZERO,
+            priority: 0,
+            extensions: bytes::Bytes::new(),
+            end_of_group: false,
+            status: laps_protocol::moqt::object::ObjectStatus::Normal,
+            payload: bytes::Bytes::from_static(&[0; 500]),
+        };
+        bindings.keep(now, patience, object.clone());
+        bindings.keep(now, patience, object);
+        assert_eq!((bindings.early.len(), bindings.refused), (1, 1));
+        bindings.sweep(now + patience * 2, patience);
+        assert_eq!(account.used(Kind::EarlyBytes), 0);
+        assert!(!bindings.is_waited_for());
+    }
+}

@@ -120,7 +120,7 @@ impl Ingress {
                     return Ok(());
                 }
                 Ok(Err(stop)) => return Err(stop),
-                // MOQT-14 §3.4 [D14-DATA-23]
+                // MOQT-14 §3.4 [D14-DATA-23], §12.2 [D14-LIM-6]
                 Err(_) => {
                     return Err(Stop::Breach(DecodeError::with_code(
                         CloseCode::DataStreamTimeout,

@@ -213,6 +213,7 @@ impl Fanout {
     pub(super) fn wake_all(&self) {
         for reader in self.readers.values() {
             if reader.forward {
+                // [D14-LIM-7]: one credit for each. Who takes long to come finds more then, and nobody waits for it.
                 reader.wake.wake(TrackAdvanced);
             }
         }

@@ -134,6 +134,14 @@ impl<O: Ord + Clone, V> NamespaceTree<O, V> {
     /// MOQT-14 §8.4 [D14-NS-5] [D14-NS-6]: whole fields are compared, and all matches count, not only the longest.
     #[must_use]
     pub fn matches(&self, namespace: &TrackNamespace) -> Vec<Entry<'_, O, V>> {
+        let path = self.path(namespace);
+        let nodes = path.iter().enumerate().rev();
+        nodes.flat_map(|(fields, node)| node.entries(fields)).collect()
+    }
+
+    /// The nodes from the root towards `namespace`, as far as there are any. [D14-LIM-5]: one for each field, whatever
+    /// else there is.
+    fn path(&self, namespace: &TrackNamespace) -> Vec<&Node<O, V>> {
         let mut path = vec![&self.root];
         let mut node = &self.root;
         for field in namespace.fields() {
@@ -143,8 +151,7 @@ impl<O: Ord + Clone, V> NamespaceTree<O, V> {
             path.push(child);
             node = child;
         }
-        let nodes = path.iter().enumerate().rev();
-        nodes.flat_map(|(fields, node)| node.entries(fields)).collect()
+        path
     }
 
     /// All entries at namespaces that are equal to `prefix` or extend it, in the order of their namespaces.
@@ -247,6 +254,32 @@ mod tests {
             assert_eq!(values(&tree.matches(&ns(asked))), found, "{asked}");
         }
         assert_eq!(tree.matches(&ns("a/b"))[0].fields, 2);
+    }
+
+    proptest! {
+        /// D14-LIM-5: a name costs a node for each of its fields, 32 at most, in a tree that is made to have as many
+        /// names as can be that agree with it for long.
+        #[test]
+        fn matching_costs_one_step_for_each_field(
+            depth in 1usize..=32,
+            bushes in proptest::collection::vec((0usize..32, 0u16..50), 0..400),
+        ) {
+            let field = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+            let long: Vec<_> = (0..32).map(|_| field("a")).collect();
+            let mut tree = NamespaceTree::new();
+            tree.insert(&TrackNamespace::new(long.clone()).unwrap(), 0, ());
+            for (owner, (fields, leaf)) in bushes.iter().enumerate() {
+                let mut name = long[..*fields].to_vec();
+                name.push(field(&format!("b{leaf}")));
+                tree.insert(&TrackNamespace::new(name).unwrap(), owner + 1, ());
+            }
+            let asked = TrackNamespace::new(long[..depth].to_vec()).unwrap();
+            prop_assert_eq!(tree.path(&asked).len(), depth + 1);
+            let mut beside = long[..depth - 1].to_vec();
+            beside.push(field("c"));
+            let beside = TrackNamespace::new(beside).unwrap();
+            prop_assert_eq!(tree.path(&beside).len(), depth);
+        }
     }
 
     /// D14-NS-2

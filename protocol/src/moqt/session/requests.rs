@@ -123,6 +123,7 @@ pub(super) struct Request<S> {
 #[derive(Debug)]
 pub(super) struct Side<S> {
     pub(super) open: BTreeMap<RequestId, Request<S>>,
+    // [D14-LIM-5]: the peer chooses these names, so they are hashed with a key that it does not know.
     /// Subscriptions that this side *has*: by its SUBSCRIBE, or by the other side's PUBLISH once it is accepted.
     pub(super) tracks: HashMap<FullTrackName, RequestId>,
     pub(super) announced: HashMap<TrackNamespace, RequestId>,
@@ -411,6 +412,19 @@ fn remove_if<K: std::hash::Hash + Eq>(names: &mut HashMap<K, RequestId>, name: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// D14-LIM-5: what collides in one session does not in the next.
+    #[test]
+    fn names_are_hashed_with_a_key_of_their_own() {
+        use std::hash::BuildHasher;
+        let namespace = TrackNamespace::new([bytes::Bytes::from_static(b"live")]).unwrap();
+        let track = FullTrackName::new(namespace.clone(), bytes::Bytes::from_static(b"video")).unwrap();
+        let (one, other) = (Side::<Asking>::new(), Side::<Asking>::new());
+        let tracks = |side: &Side<Asking>| side.tracks.hasher().hash_one(&track);
+        let announced = |side: &Side<Asking>| side.announced.hasher().hash_one(&namespace);
+        assert_ne!(tracks(&one), tracks(&other));
+        assert_ne!(announced(&one), announced(&other));
+    }
 
     /// D14-REQ-8
     #[test]
