@@ -214,6 +214,7 @@ impl TrackLog {
                 passed: old.and_then(|record| record.passed),
                 gapped,
                 finished: false,
+                end: old.and_then(|record| record.end),
             };
             if !entry.is_aside {
                 group.subgroups.insert(info.subgroup, record);
@@ -338,6 +339,8 @@ impl TrackLog {
         let gapped = self
             .record(ingress.info.group, ingress.info.subgroup)
             .is_some_and(|record| record.misses_any(entry.last_id));
+        let is_final = end == StreamEnd::Fin && entry.in_progress().is_none();
+        let last = entry.last_id.filter(|_| is_final);
         let apart = entry.is_aside && !self.is_replica;
         let mut end = end;
         if end == StreamEnd::Fin && (gapped || apart || entry.in_progress().is_some()) {
@@ -352,6 +355,10 @@ impl TrackLog {
         {
             end = StreamEnd::Reset(ResetCode::InternalError);
             malformed = Some(why);
+        }
+        let group = self.groups.get_mut(&ingress.info.group);
+        if let Some(record) = group.and_then(|group| group.subgroups.get_mut(&ingress.info.subgroup)) {
+            record.end = record.end.max(last);
         }
         self.end_entry(ingress, end);
         malformed.map_or(Ok(Appended::Closed(end)), |why| Err(why.into()))

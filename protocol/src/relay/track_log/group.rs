@@ -75,6 +75,8 @@ pub(super) struct Record {
     pub(super) gapped: bool,
     /// It was finished: nothing comes after `last`.
     pub(super) finished: bool,
+    /// The object behind which a stream of it ended with FIN, whether or not all that comes before is there.
+    pub(super) end: Option<ObjectId>,
 }
 
 impl Record {

@@ -50,7 +50,7 @@ impl TrackLog {
         if known || self.is_replica {
             return Ok(known);
         }
-        if record.finished && record.last.is_none_or(|last| header.id > last) {
+        if record.end.is_some_and(|end| header.id > end) {
             // MOQT-14 §2.5 [D14-MAL-2].
             return Err(Malformed::AfterEndOfSubgroup.into());
         }

@@ -287,3 +287,17 @@ fn what_is_written_for_another_ends_with_its_last_object() {
     assert_eq!(stage.contents(), ["0/0 RESET", "1/0 2/0 FIN"]);
     stage.is_clean();
 }
+
+/// D14-MAL-2: the final object is known though readers saw a reset, because something else was missing by then.
+#[test]
+fn the_end_of_a_subgroup_is_known_though_it_was_reset() {
+    let mut stage = Stage::new();
+    stage.feed(A, [open(1, 0), obj(1, 5, 0)]);
+    stage.feed(B, [open(2, 0), obj(2, 0, 0)]);
+    stage.feed(A, [fin(1)]);
+    stage.feed(B, [reset(2)]);
+    assert_eq!(stage.contents(), ["5/0 RESET", "0/0 RESET"]);
+    let told = stage.feed(C, [open(3, 0), obj(3, 0, 0), obj(3, 5, 0), obj(3, 6, 0)]);
+    let end = Malformed::Disagreement(Dispute::End);
+    assert_eq!(told.last(), Some(&Appended::Malformed(end)));
+}
