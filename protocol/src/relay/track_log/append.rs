@@ -100,6 +100,10 @@ impl TrackLog {
         let known = match ingress.seq {
             Some(seq) => {
                 let Some(entry) = self.entries.get(&seq) else {
+                    if let Some(kept) = self.streams.get_mut(&stream) {
+                        // A replica that has the entry wants its payload, too.
+                        kept.ignoring = false;
+                    }
                     // MOQT-14 §9.7 [D14-SUB-4]: published all the same.
                     self.seed_largest(location);
                     self.made_and_gone(location);

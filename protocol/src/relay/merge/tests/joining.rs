@@ -45,7 +45,7 @@ fn another_publisher_completes_what_was_cut_short() {
     }
 }
 
-/// D14-PUB-1: a publisher that began in the middle of a subgroup waits, and takes over where the other one was.
+/// D14-PUB-1 D14-CLOSE-3: a publisher that began in the middle of a subgroup waits, and takes over where the other one was.
 #[test]
 fn a_stream_that_is_ahead_waits() {
     let mut stage = Stage::new();

@@ -101,6 +101,21 @@ fn what_is_sent_again_after_its_group_was_evicted_is_known() {
     assert_eq!(feed(&mut log, [fin(4)]), Appended::Closed(end));
 }
 
+/// A replica that still has what was evicted is given objects whole, also behind one that was a duplicate.
+#[test]
+fn what_follows_a_duplicate_on_a_stream_that_was_evicted_is_evicted() {
+    let mut log = log();
+    feed(
+        &mut log,
+        [open(1, 0, 0), obj(1, 0, 0), obj(1, 2, 0), open(2, 0, 0)],
+    );
+    feed(&mut log, [obj(2, 1, 0)]);
+    assert_eq!(feed(&mut log, [obj(2, 2, 0)]), DUPLICATE);
+    log.drop_group(0);
+    assert_eq!(feed(&mut log, [obj(2, 3, 1)]), EVICTED);
+    assert_eq!(feed(&mut log, [pay(2, "a")]), EVICTED);
+}
+
 #[test]
 fn the_newest_group_stays_while_it_is_open() {
     let mut log = log();
