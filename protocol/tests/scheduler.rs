@@ -1,8 +1,4 @@
 //! The scheduler beside a sorted list, whatever comes, goes and changes its priority.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test file: the helpers beside the tests fail them"
-)]
 
 use laps_protocol::moqt::message::{GroupOrder, RequestId};
 use laps_protocol::relay::scheduler::{EntryId, Place, Scheduler, SendOrder};

@@ -29,9 +29,19 @@ pub fn range(track: &FullTrackName, start: (u64, u64), end: (u64, u64)) -> Fetch
 
 impl Raw {
     pub async fn fetch(&mut self, range: FetchRange, group_order: GroupOrderRequest) -> RequestId {
+        self.fetch_at(range, group_order, 128).await
+    }
+
+    /// Sends FETCH with this priority.
+    pub async fn fetch_at(
+        &mut self,
+        range: FetchRange,
+        group_order: GroupOrderRequest,
+        priority: u8,
+    ) -> RequestId {
         let id = self.id();
         let fetch = Fetch {
-            priority: 128,
+            priority,
             group_order,
             range,
             params: MessageParams::default(),

@@ -67,6 +67,8 @@ pub enum Reading {
     Later,
     /// It stops the first one when its first bytes are there, and takes every byte of the others.
     StopFirst,
+    /// It takes no byte of the first one, and every byte of the others.
+    AllButFirst,
 }
 
 /// The client.
@@ -177,6 +179,9 @@ impl Raw {
                         held.push(stream);
                         drop(streams.send(News::Held(number)));
                         number += 1;
+                    }
+                    Ok(Some(stream)) if reading == Reading::AllButFirst && held.is_empty() => {
+                        held.push(stream);
                     }
                     Ok(Some(stream)) if reading != Reading::Nothing => {
                         drop(actix_rt::spawn(read_stream(number, stream, streams.clone())));
@@ -369,6 +374,24 @@ impl Raw {
         id
     }
 
+    /// Sends SUBSCRIBE with this priority and order of groups, and waits for OK.
+    pub async fn subscribed_at(
+        &mut self,
+        track: &FullTrackName,
+        priority: u8,
+        group_order: GroupOrderRequest,
+    ) -> (RequestId, SubscribeOk) {
+        let id = self.id();
+        let subscribe = Subscribe {
+            priority,
+            group_order,
+            ..subscribe(track, SubscribeFilter::LargestObject)
+        };
+        self.say(ControlMessage::Subscribe(id, subscribe)).await;
+        let ok = self.answer(id).await.unwrap();
+        (id, ok)
+    }
+
     /// Waits for the answer to SUBSCRIBE.
     pub async fn answer(&mut self, id: RequestId) -> Result<SubscribeOk, RequestError> {
         self.control(|message| match message {
@@ -398,7 +421,6 @@ impl Raw {
         end_group: Option<u64>,
         forward: bool,
     ) {
-        let id = self.id();
         let update = SubscribeUpdate {
             subscription,
             start,
@@ -407,6 +429,12 @@ impl Raw {
             forward,
             params: MessageParams::default(),
         };
+        self.update_as(update).await;
+    }
+
+    /// Sends this SUBSCRIBE_UPDATE.
+    pub async fn update_as(&mut self, update: SubscribeUpdate) {
+        let id = self.id();
         self.say(ControlMessage::SubscribeUpdate(id, update)).await;
     }
 
@@ -449,10 +477,25 @@ impl Raw {
 
     /// Accepts a SUBSCRIBE of the relay.
     pub async fn accept(&mut self, id: RequestId, alias: TrackAlias, largest: Option<Location>) {
+        self.accept_as(id, alias, largest, GroupOrder::Ascending).await;
+    }
+
+    /// Accepts a SUBSCRIBE of the relay to a track without objects, whose groups are best sent in this order.
+    pub async fn accept_in(&mut self, id: RequestId, alias: TrackAlias, group_order: GroupOrder) {
+        self.accept_as(id, alias, None, group_order).await;
+    }
+
+    async fn accept_as(
+        &mut self,
+        id: RequestId,
+        alias: TrackAlias,
+        largest: Option<Location>,
+        group_order: GroupOrder,
+    ) {
         let ok = SubscribeOk {
             alias,
             expires_ms: 0,
-            group_order: GroupOrder::Ascending,
+            group_order,
             largest,
             params: MessageParams::default(),
         };

@@ -5,7 +5,7 @@
 //! FetchActor ⇢⇢▶ TrackActor.ReadPast ──▶ FetchDesk ──▶ TrackLog         one batch at a time: a slow peer costs a cursor
 //! TrackActor ⇢⇢▶ SessionActor.FetchUpstream                             what the log does not know, once for all
 //! [upstream] stream task ⇢⇢▶ TrackActor.Fetched(batch), awaited         taken when somebody has read the last one
-//! FetchActor ──▶ SendStream                                             payload shared, one stream
+//! FetchActor ──▶ Egress.write ──▶ SendStream                            payload shared, one stream, when it is its turn
 //! ```
 
 mod messages;
@@ -15,6 +15,7 @@ mod serve;
 pub use messages::{FetchNews, FetchProgress, FetchSink, Fetched};
 
 use crate::session::SessionActor;
+use crate::session::egress::Egress;
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::transport::ConnHandle;
@@ -42,6 +43,8 @@ pub struct Birth {
     pub session: Addr<SessionActor>,
     /// Where its stream is opened.
     pub conn: ConnHandle,
+    /// The session's writer, which says when the stream has its turn.
+    pub egress: Egress,
     /// The session's draft.
     pub codec: Codec,
     /// Where it logs.

@@ -2,15 +2,17 @@
 
 use super::Birth;
 use crate::session::Say;
+use crate::session::egress::Rank;
 use crate::supervise::mailbox;
 use crate::track::PastOpened;
 use crate::transport::{ConnError, SendGuard};
 use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::error::ResetCode;
-use laps_protocol::moqt::message::{FetchOk, MessageParams, RequestError, RequestErrorReason};
+use laps_protocol::moqt::message::{FetchOk, GroupOrder, MessageParams, RequestError, RequestErrorReason};
 use laps_protocol::moqt::object::{FetchObjectHeader, ObjectStatus};
 use laps_protocol::moqt::session::Command;
 use laps_protocol::relay::fetch::{Chunk, Settled};
+use laps_protocol::relay::scheduler::{DEFAULT_PRIORITY, SendOrder};
 use std::time::Duration;
 
 /// How long the last bytes of a response may wait for the peer's acknowledgement.
@@ -30,13 +32,21 @@ pub(super) struct Response<'a> {
     answered: bool,
     /// There from the first object on.
     stream: Option<SendGuard>,
+    /// Where the object that was begun last stands among all that the session sends; none before the first.
+    order: Option<SendOrder>,
+    rank: Rank,
     any: bool,
 }
 
 impl<'a> Response<'a> {
     pub(super) fn new(birth: &'a Birth) -> Self {
+        // MOQT-14 §7.1 [D14-PRIO-4]: on one scale with those of SUBSCRIBE. The objects of a FETCH have one order, that
+        // of its stream, so only the publisher's priority moves it among others.
+        let rank = Rank::new(birth.request, birth.fetch.priority, GroupOrder::Ascending);
         Self {
             birth,
+            order: None,
+            rank,
             opened: PastOpened::default(),
             settled: None,
             answered: false,
@@ -55,7 +65,7 @@ impl<'a> Response<'a> {
         self.settled = Some(settled);
     }
 
-    /// Sends the next objects, as fast as the peer takes them.
+    /// Sends the next objects, as fast as the peer takes them and others let them.
     pub(super) async fn send(&mut self, chunks: Vec<Chunk>) -> Result<(), Closed> {
         if chunks.is_empty() {
             return Ok(());
@@ -68,14 +78,26 @@ impl<'a> Response<'a> {
         }
         for chunk in chunks {
             match chunk {
-                Chunk::Object { header, cached } => out.push(self.head(header, cached)?),
+                Chunk::Object { header, cached } => {
+                    // MOQT-14 §7.1 [D14-PRIO-5]: the objects of a FETCH have a priority each.
+                    let order = self.rank.of(header.priority, 0, 0);
+                    if self.order.is_some_and(|before| before != order) {
+                        self.write(&mut out).await?;
+                    }
+                    self.order = Some(order);
+                    out.push(self.head(header, cached)?);
+                }
                 Chunk::Payload(payload) => out.push(payload),
             }
         }
-        match &mut self.stream {
-            Some(stream) => stream.send(&mut out).await.map_err(|_| Closed),
-            None => Err(Closed),
-        }
+        self.write(&mut out).await
+    }
+
+    async fn write(&mut self, out: &mut Vec<Bytes>) -> Result<(), Closed> {
+        let stream = self.stream.as_mut().ok_or(Closed)?;
+        let order = self.order.unwrap_or_else(|| self.rank.of(DEFAULT_PRIORITY, 0, 0));
+        let written = self.birth.egress.write(stream, order, out).await;
+        written.map_err(|_| Closed)
     }
 
     /// MOQT-14 §9.16.3 [D14-FETCH-1]: all objects go on one stream, which begins with the request's id.

@@ -84,6 +84,7 @@ impl SessionActor {
             env: self.env.clone(),
             session: ctx.address(),
             conn: self.conn.clone(),
+            egress: self.egress.clone(),
             codec: self.codec,
         };
         let guard = ChildGuard::new(ctx.address().recipient(), child, "fetch");

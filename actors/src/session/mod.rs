@@ -99,6 +99,8 @@ pub struct Config {
     pub allow_self: bool,
     /// Whose tokens are believed, and for what. [D14-AUTH-11]
     pub auth: Auth,
+    /// In which order objects are sent; no setting of the product changes it.
+    pub send_policy: egress::SendPolicy,
 }
 
 impl Default for Config {
@@ -121,6 +123,7 @@ impl Default for Config {
             lists_namespaces: false,
             allow_self: true,
             auth: Auth::default(),
+            send_policy: egress::SendPolicy::Priorities,
         }
     }
 }
@@ -203,7 +206,7 @@ impl SessionActor {
         let account = Account::new(birth.env.session.limits.session, share);
         Self {
             codec,
-            egress: Egress::new(birth.conn.clone(), codec),
+            egress: Egress::new(birth.conn.clone(), codec, birth.env.session.send_policy),
             conn: birth.conn,
             acceptors: Some(birth.incoming),
             controls: Vec::new(),

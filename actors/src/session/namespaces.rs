@@ -374,7 +374,7 @@ impl SessionActor {
         let subscribe = Subscribe {
             track: name,
             priority: super::handlers::UPSTREAM_PRIORITY,
-            group_order: GroupOrderRequest::Publisher,
+            group_order: GroupOrderRequest::Fixed(track.meta.group_order),
             forward: false,
             filter: SubscribeFilter::LargestObject,
             params: MessageParams::default(),

@@ -1,6 +1,6 @@
 //! One session over a real connection, its peer played by hand.
 
-use super::egress::{Egress, LanesChanged};
+use super::egress::{Egress, LanesChanged, SendPolicy};
 use super::incoming::Acceptors;
 use super::{Birth, Config, ControlEvent, SessionActor};
 use crate::announce::{self, AnnounceActor};
@@ -265,7 +265,7 @@ async fn a_subscription_is_answered_before_it_ends() {
         resumed: false,
         env: env(config),
         session: scene.session.clone(),
-        egress: Egress::new(conn.clone(), CODEC),
+        egress: Egress::new(conn.clone(), CODEC, SendPolicy::Priorities),
         conn,
         codec: CODEC,
         streams: Rc::default(),

@@ -1,7 +1,8 @@
 //! What a SUBSCRIBE is answered with, and a TRACK_STATUS, which asks what that would be.
 
+use super::spec::order;
 use crate::track::Attached;
-use laps_protocol::moqt::message::{GroupOrder, GroupOrderRequest, MessageParams, Subscribe, SubscribeOk};
+use laps_protocol::moqt::message::{GroupOrder, MessageParams, Subscribe, SubscribeOk};
 use laps_protocol::moqt::object::TrackAlias;
 
 /// The acceptance of a track that is live. MOQT-14 §9.8 [D14-SUB-8]
@@ -29,13 +30,5 @@ pub(crate) fn accept_without_content(subscribe: &Subscribe, alias: TrackAlias) -
         group_order: order(subscribe, GroupOrder::default()),
         largest: None,
         params: MessageParams::default(),
-    }
-}
-
-/// MOQT-14 §7.1 [D14-PRIO-6]
-fn order(subscribe: &Subscribe, publisher: GroupOrder) -> GroupOrder {
-    match subscribe.group_order {
-        GroupOrderRequest::Publisher => publisher,
-        GroupOrderRequest::Fixed(order) => order,
     }
 }

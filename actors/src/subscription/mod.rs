@@ -256,7 +256,7 @@ impl SubscriptionActor {
     /// MOQT-14 §10.4.2 [D14-DATA-17]: said before the first stream of this alias is asked for. The stack gives the
     /// connection's credit in the order in which it is wanted, so the peer knows the alias before objects use it up.
     fn accept(&self, ok: SubscribeOk) {
-        self.birth.spec.accept();
+        self.birth.spec.accept(ok.group_order);
         self.say(Command::AcceptSubscribe(self.birth.spec.request, ok));
     }
 

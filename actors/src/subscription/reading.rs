@@ -26,6 +26,7 @@ impl SubscriptionActor {
                 log,
                 reader,
                 filter: Rc::clone(&self.filter),
+                rank: Rc::clone(&self.birth.spec.rank),
             };
             self.birth.egress.open_lane(spec, &self.birth.streams);
         }
@@ -116,7 +117,12 @@ impl SubscriptionActor {
         }
         // One datagram is one buffer for the transport, so this payload is copied, once per subscriber.
         bytes.extend_from_slice(&object.payload);
-        match self.birth.conn.send_datagram(bytes.freeze()) {
+        let order = self
+            .birth
+            .spec
+            .rank
+            .of(object.priority, object.location.group, object.location.object);
+        match self.birth.conn.send_datagram_in(order, bytes.freeze()) {
             Ok(()) => {}
             // MOQT-14 §10.3 [D14-DATA-14]: what does not fit is dropped, and counted.
             Err(DatagramError::TooLarge { .. } | DatagramError::Unsupported | DatagramError::Full) => {

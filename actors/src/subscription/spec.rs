@@ -1,9 +1,11 @@
 //! What a session remembers of a downstream subscription, so that its actor can be started again.
 
+use crate::session::egress::Rank;
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    GroupOrderRequest, MessageParams, PublishOk, RequestId, Subscribe, SubscribeFilter, SubscribeUpdate,
+    GroupOrder, GroupOrderRequest, MessageParams, PublishOk, RequestId, Subscribe, SubscribeFilter,
+    SubscribeUpdate,
 };
 use laps_protocol::moqt::object::TrackAlias;
 use std::cell::Cell;
@@ -29,6 +31,8 @@ pub struct Spec {
     pub subscribe: Subscribe,
     /// How it came about.
     pub origin: Origin,
+    /// Its place among the requests of the session.
+    pub rank: Rc<Rank>,
     state: Rc<State>,
 }
 
@@ -66,6 +70,11 @@ impl Spec {
         Self {
             request,
             alias,
+            rank: Rc::new(Rank::new(
+                request,
+                subscribe.priority,
+                order(&subscribe, GroupOrder::default()),
+            )),
             subscribe,
             origin,
             state: Rc::new(state),
@@ -80,6 +89,9 @@ impl Spec {
             self.subscribe.group_order = GroupOrderRequest::Fixed(order);
         }
         self.subscribe.priority = ok.priority;
+        self.rank.set_priority(ok.priority);
+        self.rank
+            .settle_order(order(&self.subscribe, GroupOrder::default()));
         self.state.forward.set(ok.forward);
         self.state.new_groups.set(asks(&ok.params));
         // MOQT-14 §9.2.1.2 [D14-PARAM-3]: what PUBLISH said is the publisher's.
@@ -93,7 +105,9 @@ impl Spec {
         self.state.accepted.get()
     }
 
-    pub(super) fn accept(&self) {
+    /// The peer is told that it has the track, in this order of groups.
+    pub(super) fn accept(&self, order: GroupOrder) {
+        self.rank.settle_order(order);
         self.state.accepted.set(true);
     }
 
@@ -156,6 +170,8 @@ impl Spec {
         }
         let update = &update;
         self.state.forward.set(update.forward);
+        // MOQT-14 §7.1 [D14-PRIO-4]
+        self.rank.set_priority(update.priority);
         let asked = self.state.new_groups.get().saturating_add(asks(&update.params));
         self.state.new_groups.set(asked);
         // MOQT-14 §9.10 [D14-PARAM-6]: the session has filled in what the update leaves as it is.
@@ -169,6 +185,16 @@ impl Spec {
     }
 }
 
+/// The order of groups that holds: what the subscriber asked for, or else what the publisher prefers.
+///
+/// MOQT-14 §7.1 [D14-PRIO-6]
+pub(super) const fn order(subscribe: &Subscribe, publisher: GroupOrder) -> GroupOrder {
+    match subscribe.group_order {
+        GroupOrderRequest::Publisher => publisher,
+        GroupOrderRequest::Fixed(order) => order,
+    }
+}
+
 fn asks(params: &MessageParams) -> u32 {
     u32::from(params.new_group_request.is_some())
 }
@@ -177,7 +203,6 @@ fn asks(params: &MessageParams) -> u32 {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use laps_protocol::moqt::message::GroupOrder;
     use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 
     fn spec(filter: SubscribeFilter) -> Spec {

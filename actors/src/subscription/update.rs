@@ -17,6 +17,7 @@ impl Handler<Update> for SubscriptionActor {
     fn handle(&mut self, msg: Update, ctx: &mut Self::Context) {
         // The session has put the change into the spec already.
         let forward = self.birth.spec.forward();
+        self.birth.streams.reorder();
         if !forward {
             // MOQT-14 §10.4.3 [D14-CLOSE-2]: an early end is a reset.
             self.birth.streams.reset_all(ResetCode::Cancelled);

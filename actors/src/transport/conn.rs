@@ -11,6 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::poll_fn;
+use laps_protocol::{
+    moqt::message::{GroupOrder, RequestId},
+    relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder},
+};
 use s2n_quic::{
     connection::{BidirectionalStreamAcceptor, Connection, Handle, ReceiveStreamAcceptor},
     stream::BidirectionalStream,
@@ -21,6 +25,7 @@ use super::{
     error::ConnError,
     events::{self, ConnStats, PeerClose},
     streams::{RecvGuard, SendGuard, wire_code},
+    unsent::{StreamKind, StreamTx},
 };
 
 /// An established connection, whatever carries the streams.
@@ -50,10 +55,14 @@ impl Conn {
                 let datagrams = DatagramReceiver {
                     handle: handle.quic.clone(),
                 };
+                let bidi = BidiAcceptor {
+                    streams: bidi,
+                    stats: Arc::clone(&handle.facts.stats),
+                };
                 ConnParts {
                     handle,
                     uni: UniAcceptor(uni),
-                    bidi: BidiAcceptor(bidi),
+                    bidi,
                     datagrams,
                 }
             }
@@ -139,7 +148,9 @@ impl ConnHandle {
     /// # Errors
     /// The end of the connection.
     pub fn poll_open_uni(&mut self, cx: &mut Context<'_>) -> Poll<Result<SendGuard, ConnError>> {
-        Poll::Ready(Ok(SendGuard::new(ready!(self.quic.poll_open_send_stream(cx))?)))
+        let stream = ready!(self.quic.poll_open_send_stream(cx))?;
+        let tx = begin(&mut self.quic, &self.facts.stats, stream.id(), StreamKind::Uni);
+        Poll::Ready(Ok(SendGuard::new(stream, tx)))
     }
 
     /// [`poll_open_uni`](Self::poll_open_uni) as a future.
@@ -158,9 +169,8 @@ impl ConnHandle {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(SendGuard, RecvGuard), ConnError>> {
-        Poll::Ready(Ok(guard_both(ready!(
-            self.quic.poll_open_bidirectional_stream(cx)
-        )?)))
+        let stream = ready!(self.quic.poll_open_bidirectional_stream(cx))?;
+        Poll::Ready(Ok(guard_both(stream, &self.facts.stats, StreamKind::BidiOurs)))
     }
 
     /// [`poll_open_bidi`](Self::poll_open_bidi) as a future.
@@ -181,12 +191,27 @@ impl ConnHandle {
             .min(self.facts.peer_datagram_limit)
     }
 
-    /// Queues a datagram. It is never sent again when it is lost.
+    /// [`send_datagram_in`](Self::send_datagram_in) an order in which all are alike: what comes first leaves first.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_datagram(&self, payload: Bytes) -> Result<(), DatagramError> {
+        let alike = SendOrder {
+            subscriber: DEFAULT_PRIORITY,
+            publisher: DEFAULT_PRIORITY,
+            request: RequestId(0),
+            place: Place::new(GroupOrder::Ascending, 0, 0),
+        };
+        self.send_datagram_in(alike, payload)
+    }
+
+    /// Queues a datagram, at its place among those that wait. It is never sent again when it is lost. A full queue gives
+    /// up the last in the order.
     ///
     /// # Errors
     /// [`DatagramError::TooLarge`], [`DatagramError::Unsupported`], [`DatagramError::Full`] or the end of the
     /// connection.
-    pub fn send_datagram(&self, payload: Bytes) -> Result<(), DatagramError> {
+    pub fn send_datagram_in(&self, order: SendOrder, payload: Bytes) -> Result<(), DatagramError> {
         if self.facts.peer_datagram_limit == 0 {
             return Err(DatagramError::Unsupported);
         }
@@ -195,7 +220,7 @@ impl ConnHandle {
             return Err(DatagramError::TooLarge { size, max });
         }
         self.quic
-            .datagram_mut(|out: &mut Outgoing| out.push(payload))
+            .datagram_mut(|out: &mut Outgoing| out.push(order, payload))
             .unwrap_or(Err(DatagramError::Connection(ConnError::Ended)))
     }
 
@@ -296,7 +321,10 @@ impl UniAcceptor {
 
 /// The peer's bidirectional streams, in the order of their arrival. Also a `Stream`, for an actor's context.
 #[derive(Debug)]
-pub struct BidiAcceptor(BidirectionalStreamAcceptor);
+pub struct BidiAcceptor {
+    streams: BidirectionalStreamAcceptor,
+    stats: Arc<ConnStats>,
+}
 
 impl BidiAcceptor {
     /// The next stream; none when the connection ended without an error or fell silent.
@@ -307,9 +335,9 @@ impl BidiAcceptor {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<(SendGuard, RecvGuard)>, ConnError>> {
-        Poll::Ready(Ok(
-            ready!(self.0.poll_accept_bidirectional_stream(cx))?.map(guard_both)
-        ))
+        let stream = ready!(self.streams.poll_accept_bidirectional_stream(cx))?;
+        let guard = |stream| guard_both(stream, &self.stats, StreamKind::BidiTheirs);
+        Poll::Ready(Ok(stream.map(guard)))
     }
 
     /// [`poll_accept`](Self::poll_accept) as a future.
@@ -373,9 +401,21 @@ impl futures::Stream for DatagramReceiver {
     }
 }
 
-fn guard_both(stream: BidirectionalStream) -> (SendGuard, RecvGuard) {
+fn guard_both(
+    stream: BidirectionalStream,
+    stats: &Arc<ConnStats>,
+    kind: StreamKind,
+) -> (SendGuard, RecvGuard) {
+    let tx = begin(&mut stream.connection(), stats, stream.id(), kind);
     let (recv, send) = stream.split();
-    (SendGuard::new(send), RecvGuard::new(recv))
+    (SendGuard::new(send, tx), RecvGuard::new(recv))
+}
+
+/// From here on the endpoint's callbacks tell what becomes of the stream's bytes.
+fn begin(quic: &mut Handle, stats: &Arc<ConnStats>, id: u64, kind: StreamKind) -> Arc<StreamTx> {
+    quic.query_event_context_mut(|context: &mut events::Tally| context.streams.begin(id, kind))
+        // The connection has ended, and what is written goes nowhere.
+        .unwrap_or_else(|_| StreamTx::of_none(Arc::clone(stats)))
 }
 
 /// A dual-stack socket reports IPv4 peers as mapped IPv6 addresses; nobody outside wants to see those.

@@ -1,7 +1,7 @@
-//! Datagram queues of a connection: bounded, and every loss counted.
+//! Datagram queues of a connection: bounded, in order, and every loss counted.
 //!
 //! The stack's own queues drop in silence, and drop a datagram that happens to meet a packet already half full. These
-//! give such a datagram one more packet, and keep count.
+//! give such a datagram one more packet, and keep count. What waits to be sent leaves in the order of MOQT-14 §7.2.
 
 use std::{
     collections::VecDeque,
@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use laps_protocol::relay::scheduler::{EntryId, Scheduler, SendOrder};
 use s2n_quic::{
     connection,
     provider::datagram::{
@@ -43,7 +44,7 @@ impl DatagramCounts {
         self.refused.load(Relaxed)
     }
 
-    /// Taken from the session but never sent, because they fitted no packet.
+    /// Taken from the session but never sent, because they fitted no packet or gave way to more urgent ones.
     #[must_use]
     pub fn discarded(&self) -> u64 {
         self.discarded.load(Relaxed)
@@ -65,7 +66,9 @@ impl Endpoint for Queues {
     fn create_connection(&mut self, info: &ConnectionInfo) -> (Outgoing, Incoming) {
         let counts = Arc::new(DatagramCounts::default());
         let outgoing = Outgoing {
-            queue: VecDeque::new(),
+            queue: Scheduler::new(),
+            front: None,
+            pushed: 0,
             capacity: self.send_capacity,
             peer_limit: info.max_datagram_payload,
             front_missed: false,
@@ -136,7 +139,10 @@ impl Receiver for Incoming {
 /// Datagrams that wait for a packet.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    queue: VecDeque<Bytes>,
+    queue: Scheduler<Bytes>,
+    /// The one that is next, when a packet had no room for it.
+    front: Option<Bytes>,
+    pushed: u64,
     capacity: usize,
     peer_limit: u64,
     front_missed: bool,
@@ -176,16 +182,33 @@ impl Outgoing {
         Arc::clone(&self.counts)
     }
 
-    pub(super) fn push(&mut self, datagram: Bytes) -> Result<(), DatagramError> {
+    /// Takes one in. In a full queue the last in the order gives way, which may be this one.
+    ///
+    /// MOQT-14 §7.2 [D14-PRIO-1], §12.1 [D14-LIM-1]
+    pub(super) fn push(&mut self, order: SendOrder, datagram: Bytes) -> Result<(), DatagramError> {
         if let Some(error) = self.error {
             return Err(error.into());
         }
-        if self.queue.len() >= self.capacity {
-            self.counts.refused.fetch_add(1, Relaxed);
-            return Err(DatagramError::Full);
+        let id = EntryId(self.pushed);
+        self.pushed += 1;
+        self.queue.insert(id, order, datagram);
+        if self.len() <= self.capacity {
+            return Ok(());
         }
-        self.queue.push_back(datagram);
-        Ok(())
+        match self.queue.pop_last() {
+            Some((last, ..)) if last == id => {
+                self.counts.refused.fetch_add(1, Relaxed);
+                Err(DatagramError::Full)
+            }
+            _ => {
+                self.counts.discarded.fetch_add(1, Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.queue.len() + usize::from(self.front.is_some())
     }
 }
 
@@ -196,33 +219,39 @@ impl Sender for Outgoing {
             return;
         }
         let mut written = false;
-        while let Some(datagram) = self.queue.front() {
-            if datagram.len() <= packet.remaining_capacity() && packet.write_datagram(datagram).is_ok() {
+        while let Some(datagram) = self
+            .front
+            .take()
+            .or_else(|| self.queue.pop().map(|(_, _, datagram)| datagram))
+        {
+            if datagram.len() <= packet.remaining_capacity() && packet.write_datagram(&datagram).is_ok() {
                 written = true;
             } else if written || !self.front_missed {
                 // Other frames took the room: the next packet is tried, once, before the datagram is given up.
                 self.front_missed = !written;
+                self.front = Some(datagram);
                 return;
             } else {
                 self.counts.discarded.fetch_add(1, Relaxed);
             }
             self.front_missed = false;
-            self.queue.pop_front();
         }
     }
 
     fn has_transmission_interest(&self) -> bool {
-        !self.queue.is_empty()
+        self.len() > 0
     }
 
     fn on_connection_error(&mut self, error: connection::Error) {
         self.error = Some(error.into());
-        self.queue.clear();
+        (self.queue, self.front) = (Scheduler::new(), None);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use laps_protocol::moqt::message::{GroupOrder, RequestId};
+    use laps_protocol::relay::scheduler::Place;
     use s2n_quic::provider::datagram::WriteError;
 
     use super::*;
@@ -230,6 +259,17 @@ mod tests {
     struct Room {
         left: usize,
         sent: usize,
+    }
+
+    const ANY: SendOrder = object(128, 0);
+
+    const fn object(publisher: u8, id: u64) -> SendOrder {
+        SendOrder {
+            subscriber: 128,
+            publisher,
+            request: RequestId(0),
+            place: Place::new(GroupOrder::Ascending, 0, id),
+        }
     }
 
     impl Packet for Room {
@@ -254,7 +294,9 @@ mod tests {
 
     fn outgoing(capacity: usize) -> Outgoing {
         Outgoing {
-            queue: VecDeque::new(),
+            queue: Scheduler::new(),
+            front: None,
+            pushed: 0,
             capacity,
             peer_limit: 1200,
             front_missed: false,
@@ -266,18 +308,18 @@ mod tests {
     #[test]
     fn a_crowded_packet_costs_no_datagram_and_an_impossible_one_is_counted() {
         let mut queue = outgoing(8);
-        queue.push(Bytes::from(vec![0; 100])).unwrap();
-        queue.push(Bytes::from(vec![0; 2000])).unwrap();
-        queue.push(Bytes::from(vec![0; 100])).unwrap();
+        queue.push(ANY, Bytes::from(vec![0; 100])).unwrap();
+        queue.push(ANY, Bytes::from(vec![0; 2000])).unwrap();
+        queue.push(ANY, Bytes::from(vec![0; 100])).unwrap();
 
         let mut crowded = Room { left: 50, sent: 0 };
         queue.on_transmit(&mut crowded);
-        assert_eq!((crowded.sent, queue.queue.len()), (0, 3));
+        assert_eq!((crowded.sent, queue.len()), (0, 3));
 
         let mut packet = Room { left: 1200, sent: 0 };
         queue.on_transmit(&mut packet);
         assert_eq!(
-            (packet.sent, queue.queue.len()),
+            (packet.sent, queue.len()),
             (1, 2),
             "the large one waits for a packet of its own"
         );
@@ -285,15 +327,55 @@ mod tests {
         queue.on_transmit(&mut packet);
         let mut packet = Room { left: 1200, sent: 0 };
         queue.on_transmit(&mut packet);
-        assert_eq!((packet.sent, queue.queue.len()), (1, 0));
+        assert_eq!((packet.sent, queue.len()), (1, 0));
         assert_eq!(queue.counts.discarded(), 1);
+    }
+
+    /// D14-PRIO-1 D14-LIM-1: what waits leaves in the order of the draft, and the last one gives way when there is no
+    /// place.
+    #[test]
+    fn the_most_urgent_leaves_first_and_the_least_gives_way() {
+        struct Written(Vec<u8>);
+        impl Packet for Written {
+            fn remaining_capacity(&self) -> usize {
+                1200
+            }
+            fn write_datagram(&mut self, data: &[u8]) -> Result<(), WriteError> {
+                self.0.extend_from_slice(data);
+                Ok(())
+            }
+            fn write_datagram_vectored(&mut self, _: &[&[u8]]) -> Result<(), WriteError> {
+                unreachable!("one slice per datagram")
+            }
+            fn has_pending_streams(&self) -> bool {
+                false
+            }
+            fn datagrams_prioritized(&self) -> bool {
+                true
+            }
+        }
+        let mut queue = outgoing(3);
+        queue.push(object(9, 2), Bytes::from_static(b"c")).unwrap();
+        queue.push(object(9, 1), Bytes::from_static(b"b")).unwrap();
+        queue.push(object(9, 3), Bytes::from_static(b"d")).unwrap();
+        queue.push(object(1, 4), Bytes::from_static(b"a")).unwrap();
+        let least = queue.push(object(9, 5), Bytes::from_static(b"e"));
+        assert_eq!(least, Err(DatagramError::Full));
+        assert_eq!((queue.counts.discarded(), queue.counts.refused()), (1, 1));
+        let mut packet = Written(Vec::new());
+        queue.on_transmit(&mut packet);
+        assert_eq!(packet.0, b"abc");
+        assert!(!queue.has_transmission_interest());
     }
 
     #[test]
     fn a_full_send_queue_refuses_and_counts() {
         let mut queue = outgoing(1);
-        queue.push(Bytes::from_static(b"a")).unwrap();
-        assert_eq!(queue.push(Bytes::from_static(b"b")), Err(DatagramError::Full));
+        queue.push(ANY, Bytes::from_static(b"a")).unwrap();
+        assert_eq!(
+            queue.push(ANY, Bytes::from_static(b"b")),
+            Err(DatagramError::Full)
+        );
         assert_eq!(queue.counts.refused(), 1);
     }
 }

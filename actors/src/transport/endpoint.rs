@@ -202,7 +202,7 @@ impl ClientEndpoint {
         macro_rules! start {
             ($congestion:expr) => {
                 Client::builder()
-                    .with_tls(quic_tls::Client::from(Arc::clone(&tls.config)))
+                    .with_tls(Aloud(quic_tls::Client::from(Arc::clone(&tls.config))))
                     .map_err(stack)?
                     .with_io(io(socket, config)?)
                     .map_err(stack)?

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use super::unsent::{self, FirstWindows, SendStreams, Waiting};
 use futures::task::AtomicWaker;
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
 
@@ -28,6 +29,7 @@ pub struct ConnStats {
     bytes_in_flight: AtomicU64,
     lost_packets: AtomicU64,
     stream_bytes_sent: AtomicU64,
+    waiting: Waiting,
     stops: AtomicU64,
     stop_waker: AtomicWaker,
     closed: AtomicBool,
@@ -65,6 +67,7 @@ impl ConnStats {
             bytes_in_flight: AtomicU64::new(0),
             lost_packets: AtomicU64::new(0),
             stream_bytes_sent: AtomicU64::new(0),
+            waiting: Waiting::new(),
             stops: AtomicU64::new(0),
             stop_waker: AtomicWaker::new(),
             closed: AtomicBool::new(false),
@@ -114,11 +117,40 @@ impl ConnStats {
         self.lost_packets.load(Relaxed)
     }
 
-    /// Stream bytes that left for the first time (bytes since the start). With what was written it tells how much
-    /// still waits in the stack.
+    /// Stream bytes that left for the first time (bytes since the start): what is used up of the peer's window for
+    /// the connection.
     #[must_use]
     pub fn stream_bytes_sent(&self) -> u64 {
         self.stream_bytes_sent.load(Relaxed)
+    }
+
+    /// Stream bytes that were written and have not left, although the peer's windows for their streams take them
+    /// (bytes).
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.waiting.unsent()
+    }
+
+    /// Bytes of objects beyond those written that the peer's window for the connection takes (bytes); a small part of
+    /// that window is the control stream's. MOQT-14 §10.4.2 [D14-DATA-17]
+    #[must_use]
+    pub fn window_for_objects(&self) -> u64 {
+        self.waiting.window_for_objects(self.stream_bytes_sent())
+    }
+
+    /// Has the task woken when at most `unsent` bytes are [unsent](Self::unsent), or when
+    /// [`window_for_objects`](Self::window_for_objects) has grown. The task that asked last is woken, and looks again: what it waits
+    /// for may be true already.
+    pub fn wake_at(&self, unsent: u64, cx: &Context<'_>) {
+        self.waiting.poll(unsent, cx);
+    }
+
+    pub(super) fn recount(&self, before: u64, now: u64) {
+        self.waiting.recount(before, now);
+    }
+
+    pub(super) fn wake_for_room(&self) {
+        self.waiting.wake();
     }
 
     /// Waits until the peer has stopped more than `seen` of our streams (count since the start) or the connection
@@ -226,6 +258,7 @@ impl Events {
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) stats: Arc<ConnStats>,
+    pub(super) streams: SendStreams,
     endpoint: Arc<EndpointStats>,
 }
 
@@ -238,14 +271,20 @@ impl Drop for Tally {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a dozen kinds of frames are of no interest here, as new ones would be"
+)]
 impl Subscriber for Events {
     type ConnectionContext = Tally;
 
     fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo<'_>) -> Tally {
         self.endpoint.connections.fetch_add(1, Relaxed);
         self.endpoint.open_connections.fetch_add(1, Relaxed);
+        let stats = Arc::new(ConnStats::new());
         Tally {
-            stats: Arc::new(ConnStats::new()),
+            streams: SendStreams::new(Arc::clone(&stats)),
+            stats,
             endpoint: self.stats(),
         }
     }
@@ -276,8 +315,48 @@ impl Subscriber for Events {
         _: &ConnectionMeta,
         event: &events::FrameReceived<'_>,
     ) {
-        if matches!(event.frame, events::Frame::StopSending { .. }) {
-            context.stats.count_stop();
+        match event.frame {
+            events::Frame::StopSending { id, error_code, .. } => {
+                context.streams.stop(id, error_code);
+                context.stats.count_stop();
+            }
+            events::Frame::MaxStreamData { id, value, .. } => context.streams.widen(id, value),
+            events::Frame::MaxData { value, .. } => context.stats.waiting.widen(value),
+            _ => {}
+        }
+    }
+
+    fn on_frame_sent(&mut self, context: &mut Tally, _: &ConnectionMeta, event: &events::FrameSent) {
+        match event.frame {
+            events::Frame::Stream {
+                id,
+                offset,
+                len,
+                is_fin,
+                ..
+            } => context
+                .streams
+                .sent(id, offset.saturating_add(len.into()), is_fin),
+            events::Frame::ResetStream { id, .. } => context.streams.reset(id),
+            _ => {}
+        }
+    }
+
+    fn on_transport_parameters_received(
+        &mut self,
+        context: &mut Tally,
+        _: &ConnectionMeta,
+        event: &events::TransportParametersReceived<'_>,
+    ) {
+        let theirs = &event.transport_parameters;
+        context.streams.set_first_windows(FirstWindows {
+            uni: theirs.initial_max_stream_data_uni,
+            // "Local" and "remote" are as the peer sees it. RFC 9000 §18.2.
+            bidi_ours: theirs.initial_max_stream_data_bidi_remote,
+            bidi_theirs: theirs.initial_max_stream_data_bidi_local,
+        });
+        if let Some(max) = unsent::take_first_window() {
+            context.stats.waiting.begin(max);
         }
     }
 
@@ -295,6 +374,7 @@ impl Subscriber for Events {
     ) {
         let bytes = u64::try_from(event.bytes).unwrap_or(u64::MAX);
         context.stats.stream_bytes_sent.fetch_add(bytes, Relaxed);
+        context.stats.waiting.progress();
     }
 
     fn on_connection_close_frame_received(

@@ -26,6 +26,7 @@ mod socket;
 mod steering;
 mod streams;
 mod tls;
+mod unsent;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -3,6 +3,8 @@
 //! The stack throws a connection away, without a word, when TLS fails on the very first packet: a client that asks for
 //! a protocol we do not speak would wait for its own time-out. Here TLS holds such an error back until the stack has
 //! taken the connection in; from then on an error ends in a CONNECTION_CLOSE like any other.
+//!
+//! It is also where the peer's transport parameters pass by, of which the stack keeps one to itself.
 
 use std::{any::Any, error::Error, fmt, task::Poll, task::Waker};
 
@@ -18,9 +20,11 @@ use s2n_quic_core::{
     transport,
 };
 
+use super::unsent;
+
 type Outcome = Result<(), transport::Error>;
 
-/// A TLS endpoint whose server sessions speak before they fail.
+/// A TLS endpoint whose server sessions speak before they fail, and whose sessions show the peer's first window.
 #[derive(Debug)]
 pub(super) struct Aloud<E>(pub(super) E);
 
@@ -42,11 +46,12 @@ impl<E: Endpoint> Endpoint for Aloud<E> {
     type Session = AloudSession<E::Session>;
 
     fn new_server_session<P: EncoderValue>(&mut self, params: &P, info: ConnectionInfo) -> Self::Session {
-        AloudSession::new(self.0.new_server_session(params, info))
+        AloudSession::new(self.0.new_server_session(params, info), 0)
     }
 
     fn new_client_session<P: EncoderValue>(&mut self, params: &P, name: ServerName) -> Self::Session {
-        AloudSession::new(self.0.new_client_session(params, name))
+        // A client speaks first, so it is taken in before anything can fail.
+        AloudSession::new(self.0.new_client_session(params, name), HELD_POLLS)
     }
 
     fn max_tag_length(&self) -> usize {
@@ -66,10 +71,10 @@ pub(super) struct AloudSession<S> {
 const HELD_POLLS: u8 = 2;
 
 impl<S> AloudSession<S> {
-    const fn new(inner: S) -> Self {
+    const fn new(inner: S, polls: u8) -> Self {
         Self {
             inner,
-            polls: 0,
+            polls,
             held: None,
         }
     }
@@ -155,6 +160,8 @@ impl<S: Session, C: Context<AloudSession<S>>> Context<S> for Through<'_, C> {
         header_key: S::OneRttHeaderKey,
         params: ApplicationParameters<'_>,
     ) -> Outcome {
+        // The stack reads them in this call, and tells its event subscriber all of them but one.
+        unsent::remember_first_window(params.transport_parameters);
         self.0.on_one_rtt_keys(key, header_key, params)
     }
 

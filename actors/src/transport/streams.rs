@@ -3,7 +3,10 @@
 //! The stack finishes a send stream when it is dropped, also while a panic unwinds: the peer would take a truncated
 //! object for a whole one. The guards here turn a drop into what it means, a reset.
 
-use std::task::{Context, Poll, Waker, ready};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use futures::future::poll_fn;
@@ -12,7 +15,7 @@ use s2n_quic::{
     stream::{ReceiveStream, SendStream},
 };
 
-use super::error::StreamError;
+use super::{error::StreamError, unsent::StreamTx};
 
 /// Code of a reset or stop that nobody chose: the guard was dropped, as by a panic.
 // MOQT-14 §10.4.3: INTERNAL_ERROR of the data stream reset codes.
@@ -29,14 +32,16 @@ enum SendState {
 #[derive(Debug)]
 pub struct SendGuard {
     stream: SendStream,
+    tx: Arc<StreamTx>,
     state: SendState,
     abandon_code: u64,
 }
 
 impl SendGuard {
-    pub(super) const fn new(stream: SendStream) -> Self {
+    pub(super) const fn new(stream: SendStream, tx: Arc<StreamTx>) -> Self {
         Self {
             stream,
+            tx,
             state: SendState::Open,
             abandon_code: ABANDONED,
         }
@@ -78,9 +83,30 @@ impl SendGuard {
         if chunks.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.stream
-            .poll_send_vectored(chunks, cx)
-            .map_err(StreamError::sending)
+        // Taken chunks are left empty.
+        let before = size(chunks);
+        let polled = self.stream.poll_send_vectored(chunks, cx);
+        self.tx.wrote(before - size(chunks));
+        polled.map_err(StreamError::sending)
+    }
+
+    /// Waits until the peer's window for this stream takes bytes beyond those handed over; the value is how many.
+    /// What is handed over beyond them waits in the stack.
+    ///
+    /// # Errors
+    /// [`StreamError::Stopped`] when the peer wants no more, [`StreamError::Ended`] after our own end.
+    pub fn poll_window(&self, cx: &Context<'_>) -> Poll<Result<u64, StreamError>> {
+        self.still_open()?;
+        if let Poll::Ready(code) = self.tx.poll_stopped(cx) {
+            return Poll::Ready(Err(StreamError::Stopped { code }));
+        }
+        self.tx.poll_window(cx).map(Ok)
+    }
+
+    /// Waits until the peer stops the stream; the value is its code. For who has nothing to write and would not notice.
+    /// It wakes the task that asked last, here or in [`poll_window`](Self::poll_window).
+    pub fn poll_stopped(&self, cx: &Context<'_>) -> Poll<u64> {
+        self.tx.poll_stopped(cx)
     }
 
     /// Sends all chunks, waiting as the peer's flow control demands. Cancel-safe: what was taken is empty.
@@ -121,6 +147,7 @@ impl SendGuard {
     /// [`finish`](Self::finish) it takes the end back unless the peer already has everything.
     pub fn reset(&mut self, code: u64) {
         self.state = SendState::Reset;
+        self.tx.give_up();
         // A stream that is already gone needs no reset.
         self.stream.reset(wire_code(code)).ok();
     }
@@ -144,20 +171,6 @@ impl SendGuard {
     /// As [`poll_delivered`](Self::poll_delivered).
     pub async fn delivered(&mut self) -> Result<(), StreamError> {
         poll_fn(|cx| self.poll_delivered(cx)).await
-    }
-
-    /// Whether the stream still takes bytes, without waiting and without being woken later.
-    ///
-    /// # Errors
-    /// As [`poll_ready`](Self::poll_ready).
-    pub fn check(&mut self) -> Result<(), StreamError> {
-        self.still_open()?;
-        // An empty chunk is always taken, unless the stream has ended, and leaves the waiting task alone.
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.stream.poll_send_vectored(&mut [Bytes::new()], &mut cx) {
-            Poll::Ready(Err(error)) => Err(StreamError::sending(error)),
-            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
-        }
     }
 
     fn still_open(&self) -> Result<(), StreamError> {
@@ -277,6 +290,11 @@ impl Drop for RecvGuard {
             self.stop(self.abandon_code);
         }
     }
+}
+
+/// Bytes in all chunks.
+fn size(chunks: &[Bytes]) -> u64 {
+    chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
 /// A code as QUIC carries it; what does not fit 62 bits becomes [`ABANDONED`].

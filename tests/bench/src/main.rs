@@ -8,6 +8,8 @@
 //! The forwarder is a process of its own, so its CPU time is its alone. `relay` is the product's composition; `bare`
 //! forwards the same bytes at the same moments through the same transport settings, in plain local tasks. Both are
 //! loaded by the same generator, alternately, because the figures of a shared machine drift.
+//!
+//! Another measurement, `congested`, asks what priorities are worth when the link to a subscriber is too small.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -16,6 +18,7 @@
 
 mod bare;
 mod child;
+mod congested;
 mod direct;
 mod load;
 mod pairs;
@@ -27,8 +30,10 @@ mod subscriber;
 mod usage;
 mod wire;
 
+use laps_actors::session::egress::SendPolicy;
+use laps_actors::transport::Listen;
 use load::Work;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use structopt::StructOpt;
 
 /// Anything that ends a measurement; it is told to the person at the terminal and to nobody else.
@@ -42,6 +47,12 @@ enum Command {
         /// Shards, each with a thread of its own
         #[structopt(long, default_value = "1")]
         shards: usize,
+        /// Address to listen on
+        #[structopt(long, default_value = "127.0.0.1")]
+        listen: IpAddr,
+        /// Sends as it comes, whatever the priorities are
+        #[structopt(long)]
+        arrival: bool,
     },
     /// Runs the same forwarding without actors until standard input ends
     Bare,
@@ -63,11 +74,40 @@ enum Command {
     },
     /// Measures relay and bare alternately and prints the table
     Pairs(pairs::Options),
+    /// Publishes one urgent track and bulk to a relay until standard input ends
+    Feed {
+        /// Where the relay listens
+        #[structopt(long)]
+        to: SocketAddr,
+        #[structopt(flatten)]
+        work: congested::Work,
+    },
+    /// Subscribes to these tracks on one connection and prints one line of JSON
+    Watch {
+        /// Where the relay listens
+        #[structopt(long)]
+        to: SocketAddr,
+        #[structopt(flatten)]
+        work: congested::Work,
+    },
+    /// Measures scheduled and naive sending alternately, behind a slow link, and prints the table
+    Priority(congested::Options),
 }
 
 fn main() -> Result<(), Failure> {
     match Command::from_args() {
-        Command::Relay { shards } => relay::run(shards),
+        Command::Relay {
+            shards,
+            listen,
+            arrival,
+        } => {
+            let policy = if arrival {
+                SendPolicy::Arrival
+            } else {
+                SendPolicy::Priorities
+            };
+            relay::run(Listen::Ip(listen), shards, policy)
+        }
         Command::Bare => runtime::block_on(bare::run()),
         Command::Load { to, pid, work } => {
             let source = publisher::Source::Through(to);
@@ -78,5 +118,8 @@ fn main() -> Result<(), Failure> {
             runtime::block_on(load::run(source, None, work)).and_then(|result| report::print_json(&result))
         }
         Command::Pairs(options) => pairs::run(&options),
+        Command::Feed { to, work } => runtime::block_on(congested::feed(to, work)),
+        Command::Watch { to, work } => runtime::block_on(congested::watch(to, work)),
+        Command::Priority(options) => congested::run(&options),
     }
 }

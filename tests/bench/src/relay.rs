@@ -2,21 +2,25 @@
 
 use crate::{Failure, runtime};
 use laps::relay::{Relay, Settings};
+use laps_actors::session::egress::SendPolicy;
 use laps_actors::supervise::Faults;
-use laps_actors::transport::TransportConfig;
+use laps_actors::transport::{Listen, TransportConfig};
 use laps_actors::{session, track};
 use slog::{Discard, Logger, o};
 use std::time::Duration;
 
 /// Runs until the parent is gone.
-pub(crate) fn run(shards: usize) -> Result<(), Failure> {
+pub(crate) fn run(listen: Listen, shards: usize, send_policy: SendPolicy) -> Result<(), Failure> {
     let settings = Settings {
-        listen: runtime::loopback(),
+        listen,
         port: 0,
         shards,
         tls: runtime::server_tls()?,
         transport: TransportConfig::default(),
-        session: session::Config::default(),
+        session: session::Config {
+            send_policy,
+            ..session::Config::default()
+        },
         track: track::Config::default(),
         max_waiting: 1000,
         log: Logger::root(Discard, o!()),

@@ -10,6 +10,7 @@ use laps_protocol::moqt::message::{
 };
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::moqt::version::Version;
+use laps_protocol::relay::scheduler::DEFAULT_PRIORITY;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -117,9 +118,14 @@ pub(crate) fn publish_namespace() -> Result<ControlMessage, Failure> {
 
 /// SUBSCRIBE for the measured track.
 pub(crate) fn subscribe(request: RequestId) -> Result<ControlMessage, Failure> {
+    subscribe_to(request, "objects", DEFAULT_PRIORITY)
+}
+
+/// SUBSCRIBE for any track, with this priority.
+pub(crate) fn subscribe_to(request: RequestId, name: &str, priority: u8) -> Result<ControlMessage, Failure> {
     let subscribe = Subscribe {
-        track: FullTrackName::new(namespace()?, Bytes::from_static(b"objects"))?,
-        priority: 128,
+        track: FullTrackName::new(namespace()?, Bytes::from(name.to_owned()))?,
+        priority,
         group_order: GroupOrderRequest::Publisher,
         forward: true,
         filter: SubscribeFilter::LargestObject,

@@ -1,5 +1,8 @@
-//! One downstream stream: reads one subgroup of the log and writes it, as fast as the peer takes it.
+//! One downstream stream: reads one subgroup of the log and writes it, when it is its turn.
 
+use super::gate::Gate;
+use super::pieces;
+use super::rank::Rank;
 use super::streams::{LaneControl, Streams};
 use crate::track::Taker;
 use crate::track::handle::{self, LogId};
@@ -8,10 +11,12 @@ use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::filter::ResolvedFilter;
+use laps_protocol::moqt::object::SubgroupIdMode;
 use laps_protocol::relay::expiry::Handed;
-use laps_protocol::relay::lane::{LaneReader, Taken};
+use laps_protocol::relay::lane::{Ahead, LaneReader, Taken};
+use laps_protocol::relay::scheduler::{EntryId, SendOrder};
 use laps_protocol::relay::track_log::StreamEnd;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -20,8 +25,6 @@ use std::task::{Context, Poll};
 
 /// Pieces handed to the transport in one call: headers and payload slices, not objects.
 const BATCH: usize = 32;
-/// Bytes one lane writes before the others get their turn.
-const TURN: usize = 64 * 1024;
 
 /// What a lane is to send.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct LaneSpec {
     pub reader: LaneReader,
     /// Which objects pass; shared with the subscription, which may narrow it.
     pub filter: Rc<Cell<ResolvedFilter>>,
+    /// Its place among others; shared with the subscription, which may change it.
+    pub rank: Rc<Rank>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +49,25 @@ enum State {
     Closing,
 }
 
-/// What a step leads to: the next one, or the answer to whoever polls.
-type Then = ControlFlow<Poll<()>>;
-const GO_ON: Then = ControlFlow::Continue(());
-const PENDING: Then = ControlFlow::Break(Poll::Pending);
-const OVER: Then = ControlFlow::Break(Poll::Ready(()));
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turned {
+    /// There is more to send.
+    More,
+    /// It waits, and is woken.
+    Parked,
+    /// The stream is closed.
+    Over,
+}
 
-/// The future that writes one stream. It ends when the stream is closed; dropped early, it resets the stream.
+/// What a step leads to: the next one, or the end of the turn.
+type Then = ControlFlow<Turned>;
+const GO_ON: Then = ControlFlow::Continue(());
+const MORE: Then = ControlFlow::Break(Turned::More);
+const PARKED: Then = ControlFlow::Break(Turned::Parked);
+const OVER: Then = ControlFlow::Break(Turned::Over);
+
+/// What writes one stream. Dropped early, it resets the stream.
 pub(super) struct Lane {
     spec: LaneSpec,
     codec: Codec,
@@ -64,12 +81,21 @@ pub(super) struct Lane {
     out: Vec<Bytes>,
     /// `out` ends where the log ended when it was filled.
     at_edge: bool,
-    written: usize,
     /// Bytes of the stream that were taken for it, and room for unsent ones when it was opened.
     filled: u64,
     capacity: usize,
     handed: Handed,
     end: Option<StreamEnd>,
+    /// The stream is closed.
+    over: bool,
+}
+
+/// A lane as the writer's task runs it: it looks when it is woken, and queues up when it has something to send. It ends
+/// when the stream is closed.
+pub(super) struct Running {
+    lane: Rc<RefCell<Lane>>,
+    gate: Rc<Gate>,
+    id: EntryId,
 }
 
 impl Lane {
@@ -94,20 +120,29 @@ impl Lane {
             stream: None,
             out: Vec::with_capacity(BATCH),
             at_edge: false,
-            written: 0,
             filled: 0,
             capacity: 0,
             handed: Handed::default(),
             end: None,
+            over: false,
         }
     }
 
-    /// Takes the next pieces from the log.
-    fn fill(&mut self) -> Taken {
-        let LaneSpec { log, reader, filter } = &mut self.spec;
-        let (codec, filter) = (self.codec, filter.get());
-        let (out, written) = (&mut self.out, &mut self.written);
-        let before = *written;
+    /// Runs it at this gate.
+    pub(super) fn at(self, gate: &Rc<Gate>) -> Running {
+        Running {
+            lane: Rc::new(RefCell::new(self)),
+            gate: Rc::clone(gate),
+            id: gate.fresh_id(),
+        }
+    }
+
+    /// Takes the next pieces from the log; the value is also how many bytes of payload they are.
+    fn fill(&mut self) -> (Taken, usize) {
+        let LaneSpec {
+            log, reader, filter, ..
+        } = &mut self.spec;
+        let (codec, filter, out) = (self.codec, filter.get(), &mut self.out);
         let taken = handle::read(*log, |log| {
             let age = self.streams.age(log, self.conn.stats());
             let waits = age
@@ -115,40 +150,15 @@ impl Lane {
                 .and_then(|_| log.waiting_since(reader.seq(), &reader.position()));
             let (taken, payload) = reader.take_in_time(&age, log, codec, &filter, BATCH, out);
             self.control.take(reader.position(), payload, waits);
-            *written += payload;
-            taken
+            (taken, payload)
         });
         self.filled += out.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let (taken, payload) = taken.unwrap_or((Taken::Lost(ResetCode::DeliveryTimeout), 0));
         if let Some(taker) = &self.taker {
-            taker.took(*written - before);
+            taker.took(payload);
         }
-        self.at_edge = taken == Some(Taken::Pieces { at_edge: true });
-        taken.unwrap_or(Taken::Lost(ResetCode::DeliveryTimeout))
-    }
-
-    /// The peer stopped some stream of the connection: this one looks at its own, if nothing else would.
-    pub(super) fn look_for_stop(&self) {
-        if self.control.hungry.get() {
-            self.control.stopped.set(true);
-            self.control.waker.wake();
-        }
-    }
-
-    /// Writes what was taken from the log; ready when all of it is with the transport.
-    fn write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(Err(()));
-        };
-        while !self.out.is_empty() {
-            match stream.poll_send_vectored(&mut self.out, cx) {
-                Poll::Ready(Ok(done)) if done >= self.out.len() => self.out.clear(),
-                Poll::Ready(Ok(done)) => drop(self.out.drain(..done)),
-                // MOQT-14 §10.4.3 [D14-CLOSE-7]: a subscriber that refuses one stream loses only that one.
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(()))
+        self.at_edge = taken == Taken::Pieces { at_edge: true };
+        (taken, payload)
     }
 
     fn reset(&mut self, code: ResetCode) {
@@ -157,31 +167,89 @@ impl Lane {
         }
     }
 
-    /// Does what can be done now.
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Where it stands among all that could be sent. MOQT-14 §7.1 [D14-PRIO-5]: one priority for a subgroup, the
+    /// publisher's.
+    fn order(&self) -> SendOrder {
+        let header = self.spec.reader.header();
+        let subgroup = match header.subgroup {
+            SubgroupIdMode::Explicit(id) => id,
+            SubgroupIdMode::Zero | SubgroupIdMode::FirstObject => 0,
+        };
+        self.spec.rank.of(header.priority, header.group, subgroup)
+    }
+
+    /// Does what needs no turn since it sends no object; the value is what is left. Woken, the lane does this first.
+    fn look(&mut self, cx: &mut Context<'_>) -> Turned {
+        self.control.hungry.set(false);
+        self.control.waker.keep(cx.waker());
+        if self.over {
+            return Turned::Over;
+        }
         if let Some(code) = self.control.reset.take() {
             self.reset(code);
-            return Poll::Ready(());
-        }
-        if self.control.stopped.take() && self.stream.as_mut().is_some_and(|stream| stream.check().is_err()) {
-            // MOQT-14 §10.4.3 [D14-CLOSE-7]: the peer refuses this stream, and nothing would be written to find out.
-            self.stream = None;
-            return Poll::Ready(());
+            return Turned::Over;
         }
         if self.control.overdue.take() && self.is_stuck(cx) {
             // MOQT-14 §9.2.1.2 [D14-TO-2]
             self.streams.count_expired();
             self.reset(ResetCode::DeliveryTimeout);
-            return Poll::Ready(());
+            return Turned::Over;
         }
+        if self.state == State::Closing {
+            return self.step(0, cx);
+        }
+        if let Some(stream) = &self.stream
+            && stream.poll_stopped(cx).is_ready()
+        {
+            // MOQT-14 §10.4.3 [D14-CLOSE-7]: the peer refuses this stream, and nothing would be written to find out.
+            self.stream = None;
+            return Turned::Over;
+        }
+        if self.out.is_empty() && self.end.is_none() {
+            match handle::read(self.spec.log, |log| self.spec.reader.ahead(log)) {
+                Some(Ahead::Something) => {}
+                Some(Ahead::Nothing) => {
+                    self.control.hungry.set(true);
+                    return Turned::Parked;
+                }
+                // The end of a stream has no bytes, so it waits for nobody.
+                Some(Ahead::End) | None => return self.step(0, cx),
+            }
+        }
+        match self.stream.as_ref().map(|stream| stream.poll_window(cx)) {
+            // MOQT-14 §7.1 [D14-PRIO-7]: what no part of can leave does not queue up.
+            Some(Poll::Pending) => Turned::Parked,
+            Some(Poll::Ready(_)) | None => Turned::More,
+        }
+    }
+
+    /// Sends at most `most` bytes; what the stack wakes for wakes the lane.
+    pub(super) fn turn(&mut self, most: u64) -> Turned {
+        // A lane queues up when it is run, and is then known by its waker.
+        let Some(waker) = self.control.waker.current() else {
+            return Turned::Parked;
+        };
+        let turned = self.step(most, &mut Context::from_waker(&waker));
+        if turned == Turned::Over {
+            self.over = true;
+            waker.wake();
+        }
+        turned
+    }
+
+    /// Does what can be done now.
+    fn step(&mut self, most: u64, cx: &mut Context<'_>) -> Turned {
+        let mut left = most;
+        // Nothing is appended while the lane runs, but much may have been since it ran last.
+        self.at_edge = false;
         loop {
             let then = match self.state {
                 State::Waiting => self.open(cx),
-                State::Open => self.send(cx),
+                State::Open => self.send(&mut left, cx),
                 State::Closing => self.close(cx),
             };
-            if let ControlFlow::Break(polled) = then {
-                return polled;
+            if let ControlFlow::Break(turned) = then {
+                return turned;
             }
         }
     }
@@ -217,8 +285,9 @@ impl Lane {
 
     /// Opens a stream for the first object to send.
     fn open(&mut self, cx: &mut Context<'_>) -> Then {
-        let (begin, before) = (self.spec.reader.position(), self.written);
-        match self.fill() {
+        let begin = self.spec.reader.position();
+        let (taken, payload) = self.fill();
+        match taken {
             Taken::Pending => return self.starve(),
             Taken::Lost(_) => {
                 self.streams.lose();
@@ -240,16 +309,17 @@ impl Lane {
             Poll::Ready(Err(_)) => return OVER,
             Poll::Pending => {
                 // What was found stays in the log alone, which may evict it: a peer that grants no stream must not
-                // make this side keep payload. [D14-LIM-4]
+                // make this side keep payload. [D14-LIM-4] When it grants one, whoever is first in the order gets it,
+                // so those that wait are the last. MOQT-14 §12.1 [D14-LIM-1]
                 self.out.clear();
                 self.filled = 0;
                 self.spec.reader.rewind(begin);
                 self.control.give_back(begin);
                 if let Some(taker) = &self.taker {
-                    taker.gave_back(self.written - before);
+                    taker.gave_back(payload);
                 }
-                (self.end, self.written) = (None, 0);
-                return PENDING;
+                self.end = None;
+                return PARKED;
             }
         };
         let Some(header) = self.spec.reader.stream_header(self.codec) else {
@@ -272,15 +342,24 @@ impl Lane {
     /// There is nothing to do until the log has more.
     fn starve(&self) -> Then {
         self.control.hungry.set(true);
-        PENDING
+        PARKED
     }
 
     /// Writes what there is, then takes more.
-    fn send(&mut self, cx: &mut Context<'_>) -> Then {
-        match self.write(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(())) => return self.let_go(),
-            Poll::Pending => return PENDING,
+    fn send(&mut self, left: &mut u64, cx: &mut Context<'_>) -> Then {
+        while !self.out.is_empty() {
+            if *left == 0 {
+                return MORE;
+            }
+            let Some(stream) = &mut self.stream else {
+                return OVER;
+            };
+            match pieces::poll_write(stream, &mut self.out, *left, cx) {
+                Poll::Ready(Ok(written)) => *left = left.saturating_sub(written),
+                // MOQT-14 §10.4.3 [D14-CLOSE-7]: a subscriber that refuses one stream loses only that one.
+                Poll::Ready(Err(_)) => return self.let_go(),
+                Poll::Pending => return PARKED,
+            }
         }
         self.streams.sent(&self.control);
         if let (Some(timeout), Some(at)) = (self.streams.timeout(), self.spec.reader.taken_at()) {
@@ -303,15 +382,10 @@ impl Lane {
             }
             None => {}
         }
-        if self.written >= TURN {
-            self.written = 0;
-            cx.waker().wake_by_ref();
-            return PENDING;
-        }
         if self.at_edge {
             return self.starve();
         }
-        match self.fill() {
+        match self.fill().0 {
             Taken::Pieces { .. } => {}
             Taken::End(end) => self.end = Some(end),
             Taken::Pending => return self.starve(),
@@ -337,7 +411,7 @@ impl Lane {
     fn close(&mut self, cx: &mut Context<'_>) -> Then {
         // MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE must not overtake the objects it ends.
         match self.stream.as_mut().map(|stream| stream.poll_delivered(cx)) {
-            Some(Poll::Pending) => PENDING,
+            Some(Poll::Pending) => PARKED,
             Some(Poll::Ready(_)) | None => self.let_go(),
         }
     }
@@ -349,19 +423,26 @@ impl Lane {
     }
 }
 
-impl Future for Lane {
+impl Future for Running {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let lane = self.get_mut();
-        lane.control.hungry.set(false);
-        // Nothing is appended while the lane runs, but much may have been since it ran last.
-        lane.at_edge = false;
-        let polled = lane.step(cx);
-        if polled.is_pending() {
-            lane.control.waker.keep(cx.waker());
+        let (turned, order) = {
+            let mut lane = self.lane.borrow_mut();
+            (lane.look(cx), lane.order())
+        };
+        match turned {
+            Turned::More => self.gate.queue_lane(self.id, order, &self.lane),
+            Turned::Parked => self.gate.forget(self.id),
+            Turned::Over => return Poll::Ready(()),
         }
-        polled
+        Poll::Pending
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.gate.forget(self.id);
     }
 }
 

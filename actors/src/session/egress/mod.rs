@@ -1,35 +1,43 @@
-//! The session's writer: one task that owns every downstream stream.
+//! The session's writer: one task that owns every downstream stream of subscriptions, and gives leave to those who
+//! write others.
 //!
-//! Each stream is a `Lane` with a waker of its own, so the writer never scans streams that have nothing to
-//! do, and a stream that waits for credit keeps nobody waiting.
+//! Each stream is a `Lane` with a waker of its own, so the writer never scans streams that have nothing to do, and a
+//! stream that waits for credit keeps nobody waiting. A lane that has something to send queues up at the `Gate`, which
+//! lets the first in the order of MOQT-14 §7.2 write as soon as the stack needs more (decision 0016).
 
+mod gate;
 mod lane;
+mod pieces;
+mod rank;
 mod streams;
 mod waker;
 
+pub use gate::SendPolicy;
 pub use lane::LaneSpec;
+pub use rank::Rank;
 pub use streams::{LanesChanged, Streams};
 
 use super::Breach;
 use crate::supervise::Faults;
 use crate::supervise::mailbox;
-use crate::transport::ConnHandle;
+use crate::transport::{ConnHandle, SendGuard, StreamError};
 use actix::Recipient;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use lane::Lane;
+use gate::Gate;
+use lane::{Lane, Running};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::{CloseCode, DecodeError};
+use laps_protocol::relay::scheduler::SendOrder;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
-use waker::KeptWaker;
+use std::task::{Poll, ready};
 
-#[derive(Default)]
 struct Shared {
     incoming: RefCell<Vec<Lane>>,
-    waker: KeptWaker,
+    gate: Rc<Gate>,
     closed: Cell<bool>,
 }
 
@@ -69,9 +77,13 @@ impl std::fmt::Debug for Egress {
 impl Egress {
     /// The writer of one session and the task to run it.
     #[must_use]
-    pub fn new(conn: ConnHandle, codec: Codec) -> Self {
+    pub fn new(conn: ConnHandle, codec: Codec, policy: SendPolicy) -> Self {
         Self {
-            shared: Rc::default(),
+            shared: Rc::new(Shared {
+                incoming: RefCell::default(),
+                gate: Rc::new(Gate::new(conn.clone(), policy)),
+                closed: Cell::default(),
+            }),
             conn,
             codec,
         }
@@ -84,7 +96,34 @@ impl Egress {
         }
         let lane = Lane::new(spec, self.codec, self.conn.clone(), Rc::clone(streams));
         self.shared.incoming.borrow_mut().push(lane);
-        self.shared.waker.wake();
+        self.shared.gate.wake_writer();
+    }
+
+    /// Writes `out` on a stream that is no lane, each part of it when `order` has its turn among everything that the
+    /// session sends. Cancel-safe: what was written is no longer in `out`.
+    ///
+    /// # Errors
+    /// [`StreamError::Stopped`] when the peer wants no more, or the end of the stream or the connection.
+    pub async fn write(
+        &self,
+        stream: &mut SendGuard,
+        order: SendOrder,
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), StreamError> {
+        let ticket = self.shared.gate.ticket();
+        poll_fn(|cx| {
+            while !out.is_empty() {
+                // MOQT-14 §7.1 [D14-PRIO-7]: only what can leave queues up.
+                ready!(stream.poll_window(cx))?;
+                ready!(stream.poll_ready(cx))?;
+                let most = ready!(ticket.poll(order, cx));
+                let written = pieces::poll_write(stream, out, most, cx);
+                ticket.used();
+                ready!(written)?;
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Runs until [`Egress::close`]. Dropped or panicking, it resets every open stream and tells `session`.
@@ -93,24 +132,21 @@ impl Egress {
             shared: Rc::clone(&self.shared),
             session,
         };
-        let (mut lanes, mut stops) = (FuturesUnordered::<Lane>::new(), 0);
+        let (mut lanes, gate) = (FuturesUnordered::<Running>::new(), &self.shared.gate);
         poll_fn(|cx| {
             if self.shared.closed.get() {
                 return Poll::Ready(());
             }
             faults.check("egress");
-            self.shared.waker.keep(cx.waker());
-            if !self.shared.incoming.borrow().is_empty() {
-                lanes.extend(self.shared.incoming.take());
+            gate.keep_writer(cx);
+            lanes.extend(self.shared.incoming.take().into_iter().map(|lane| lane.at(gate)));
+            // First all that were woken queue up, then the first of them all write.
+            loop {
+                while let Poll::Ready(Some(())) = lanes.poll_next_unpin(cx) {}
+                if !gate.serve(cx) {
+                    return Poll::Pending;
+                }
             }
-            if let Poll::Ready(seen) = self.conn.stats().poll_stops(stops, cx)
-                && seen > stops
-            {
-                stops = seen;
-                lanes.iter().for_each(Lane::look_for_stop);
-            }
-            while let Poll::Ready(Some(())) = lanes.poll_next_unpin(cx) {}
-            Poll::Pending
         })
         .await;
         drop(watch);
@@ -121,6 +157,6 @@ impl Egress {
         self.shared.closed.set(true);
         let left = self.shared.incoming.take();
         drop(left);
-        self.shared.waker.wake();
+        self.shared.gate.wake_writer();
     }
 }

@@ -37,8 +37,6 @@ pub(super) struct LaneControl {
     pub(super) reset: Cell<Option<ResetCode>>,
     /// True while the lane waits for the log, and for nothing else.
     pub(super) hungry: Cell<bool>,
-    /// The peer stopped some stream; a hungry lane looks whether it was its own.
-    pub(super) stopped: Cell<bool>,
     /// All of the subgroup is with the transport.
     pub(super) closing: Cell<bool>,
     /// What comes next for it from the log.
@@ -263,6 +261,13 @@ impl Streams {
         }
     }
 
+    /// The request stands elsewhere in the order; what waits takes its new place. MOQT-14 §7.1 [D14-PRIO-4]
+    pub fn reorder(&self) {
+        for lane in self.lanes.borrow().values() {
+            lane.waker.wake();
+        }
+    }
+
     /// Resets every open lane.
     pub fn reset_all(&self, code: ResetCode) {
         self.reset_groups(code, |_| true);
@@ -296,7 +301,6 @@ impl Streams {
             group,
             reset: Cell::default(),
             hungry: Cell::default(),
-            stopped: Cell::default(),
             closing: Cell::default(),
             position: Cell::new(position),
             held: Cell::default(),

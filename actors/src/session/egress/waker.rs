@@ -17,6 +17,11 @@ impl KeptWaker {
         }
     }
 
+    /// Who is woken, if anybody is yet.
+    pub(super) fn current(&self) -> Option<Waker> {
+        self.0.borrow().clone()
+    }
+
     /// Wakes whoever was kept last.
     pub(super) fn wake(&self) {
         if let Some(waker) = &*self.0.borrow() {

@@ -3,6 +3,7 @@
 mod endpoints;
 mod shards;
 mod streams;
+mod unsent;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -143,10 +143,12 @@ fn a_stop_of_an_idle_stream_is_noticed() {
         let mut recv = pair.server.uni.accept().await.unwrap().unwrap();
         let stats = pair.client.handle.stats();
         assert!(poll!(Box::pin(poll_fn(|cx| stats.poll_stops(0, cx)))).is_pending());
-        assert_eq!(send.check(), Ok(()));
+        assert!(poll!(Box::pin(poll_fn(|cx| send.poll_stopped(cx)))).is_pending());
         recv.stop(4);
+        assert_eq!(poll_fn(|cx| send.poll_stopped(cx)).await, 4);
         assert_eq!(poll_fn(|cx| stats.poll_stops(0, cx)).await, 1);
-        assert_eq!(send.check(), Err(StreamError::Stopped { code: 4 }));
+        let stopped = StreamError::Stopped { code: 4 };
+        assert_eq!(poll_fn(|cx| send.poll_window(cx)).await, Err(stopped));
         pair.server.handle.close(0, "");
         assert_eq!(
             poll_fn(|cx| stats.poll_stops(1, cx)).await,
