@@ -217,6 +217,8 @@ fn an_address_has_its_share_of_connections() {
     run(async || {
         let mut settings = settings(2);
         settings.session.limits.prefix.connections = 2;
+        let placement = Placement::default();
+        placement.watch(&mut settings);
         let relay = relay(settings).await;
         let target = target(relay.local_addr());
         let mut first = raw(&relay).await;
@@ -228,7 +230,15 @@ fn an_address_has_its_share_of_connections() {
                 "{error}"
             );
         }
-        first.fence().await;
+        let told = placement
+            .until(
+                &mut first,
+                "newcomers of full address prefixes are refused",
+                "limit",
+                1,
+            )
+            .await;
+        assert_eq!(told[0], "limits.prefix_connections");
         drop(second);
         while Subscriber::connect(&target, options()).await.is_err() {
             first.fence().await;

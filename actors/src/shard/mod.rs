@@ -27,6 +27,8 @@ use std::time::Duration;
 const MAILBOX: usize = 4096;
 /// How often an ending shard looks whether its last connection has told its peer.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// How often an operator is told of newcomers that were refused in their handshake.
+const REFUSED_EVERY: Duration = Duration::from_secs(1);
 
 /// Make or find the replica of this track on this shard.
 #[derive(Debug, Message)]
@@ -70,6 +72,8 @@ pub struct ShardActor {
     /// The copies for readers of this shard, by name and life of the track.
     replicas: HashMap<(FullTrackName, u64), Copied>,
     stopping: bool,
+    /// Newcomers of full address prefixes, on all shards, of which an operator was told.
+    told_refused: u64,
     /// Everybody was asked to leave.
     leaving: Option<leaving::Leaving>,
     _guard: Option<ChildGuard>,
@@ -100,6 +104,7 @@ impl ShardActor {
             children: HashMap::new(),
             replicas: HashMap::new(),
             stopping: false,
+            told_refused: 0,
             leaving: None,
             _guard: guard,
         }
@@ -145,6 +150,17 @@ impl ShardActor {
         lease
     }
 
+    /// The endpoints refuse newcomers where nothing is logged, and count them for the whole process.
+    fn tell_refused(&mut self) {
+        let refused = self.env.prefixes.refused(Kind::Connections);
+        let more = refused.saturating_sub(self.told_refused);
+        if more > 0 {
+            self.told_refused = refused;
+            warn!(self.log, "newcomers of full address prefixes are refused";
+                "limit" => "limits.prefix_connections", "refused" => more);
+        }
+    }
+
     /// An ending shard waits for its connections to be gone from the wire.
     fn drained(&mut self, ctx: &mut Context<Self>) {
         let open = self
@@ -171,6 +187,9 @@ impl Actor for ShardActor {
         ctx.set_mailbox_capacity(MAILBOX);
         if let Some(endpoint) = self.endpoint.take() {
             ctx.add_stream(endpoint);
+            if self.env.shard.index == 0 {
+                ctx.run_interval(REFUSED_EVERY, |actor, _| actor.tell_refused());
+            }
         }
     }
 }
