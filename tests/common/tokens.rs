@@ -3,7 +3,7 @@
 use super::raw::{CODEC, News, Raw, Reading, publish, subscribe};
 use super::{relay, settings};
 use bytes::Bytes;
-use laps::relay::Relay;
+use laps::relay::{Relay, Settings};
 use laps_actors::auth::{Auth, Secret, SharedSecret, mint};
 use laps_actors::transport::TransportConfig;
 use laps_protocol::auth::{UnixSeconds, scopes};
@@ -15,6 +15,7 @@ use laps_protocol::moqt::message::{
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::name_text::parse_full_name;
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +36,11 @@ pub fn pass(seconds: u64) {
 
 /// A relay that asks for tokens.
 pub async fn guarded() -> Relay {
+    relay(guards()).await
+}
+
+/// What it is made of.
+pub fn guards() -> Settings {
     let mut settings = settings(1);
     let verifier = SharedSecret::new(&Secret::new(SECRET).unwrap());
     settings.session.auth =
@@ -42,7 +48,7 @@ pub async fn guarded() -> Relay {
     settings.session.core.max_auth_token_cache_size = CACHE;
     // Most of what is asked for here is published by nobody.
     settings.session.subscribe_wait = Some(Duration::from_millis(20));
-    relay(settings).await
+    settings
 }
 
 /// What lets do these things for so many seconds from the start on.
@@ -88,14 +94,13 @@ pub fn showing(tokens: &[Bytes]) -> MessageParams {
 
 /// A client that shows these tokens in SETUP.
 pub async fn client(relay: &Relay, tokens: &[Bytes]) -> Raw {
+    client_at(relay.local_addr(), tokens).await
+}
+
+/// The same, of a relay that is not of this thread.
+pub async fn client_at(addr: SocketAddr, tokens: &[Bytes]) -> Raw {
     let transport = TransportConfig::default();
-    Raw::connect_with_tokens(
-        relay.local_addr(),
-        Reading::Everything,
-        transport,
-        tokens.to_vec(),
-    )
-    .await
+    Raw::connect_with_tokens(addr, Reading::Everything, transport, tokens.to_vec()).await
 }
 
 /// A track by the name that scopes are written with.

@@ -150,6 +150,7 @@ impl SessionActor {
             return;
         };
         if !self.watched.grant(&request.namespace, shown) {
+            self.denied = self.denied.saturating_add(1);
             let why = "the tokens of this session's watches have too many scopes";
             self.refuse(ctx, id, RequestErrorReason::InternalError, why);
             return;
@@ -458,5 +459,40 @@ impl Handler<PublishTrack> for SessionActor {
         };
         // The relay says when it wants objects.
         self.offer(ctx, msg.track.name, &track, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use laps_protocol::auth::{UnixSeconds, scopes};
+    use laps_protocol::moqt::name_text::parse_namespace;
+
+    /// D14-LIM-3 D14-AUTH-11: what is kept of the tokens of watches is bounded, and given back with each of them.
+    #[test]
+    fn what_watches_showed_is_bounded() {
+        let mut watched = Watched::default();
+        let many = scopes(&"fetch ".repeat(64)).unwrap();
+        let shown = vec![Grant::until(UnixSeconds(1), many, UnixSeconds(0)).unwrap(); 2];
+        let prefix = |n: usize| parse_namespace(&format!("live/{n}")).unwrap();
+        let room = MAX_SCOPES / 128;
+        for n in 0..room {
+            assert!(watched.grant(&prefix(n), shown.clone()), "{n}");
+        }
+        assert!(!watched.grant(&prefix(room), shown.clone()));
+        assert!(
+            watched.grant(&prefix(room), Vec::new()),
+            "who shows nothing needs no room"
+        );
+        assert_eq!(
+            watched
+                .grants_above(&parse_namespace("live/0/left").unwrap())
+                .len(),
+            2
+        );
+        assert!(watched.grants_above(&parse_namespace("live").unwrap()).is_empty());
+        watched.revoke(&prefix(0));
+        assert!(watched.grants_above(&prefix(0)).is_empty());
+        assert!(watched.grant(&prefix(room), shown));
     }
 }
