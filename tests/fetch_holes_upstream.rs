@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     reason = "a test fails by panicking"
 )]
 
@@ -15,7 +16,8 @@ use common::{relay, run, settings, track};
 use laps::relay::Relay;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    ControlMessage, FetchRange, GroupOrder, GroupOrderRequest, RequestErrorReason, SubscribeFilter,
+    ControlMessage, FetchRange, GroupOrder, GroupOrderRequest, PublishDoneStatus, RequestErrorReason,
+    SubscribeFilter,
 };
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::SubgroupIdMode;
@@ -257,7 +259,7 @@ fn descending_holes_are_asked_in_that_order() {
 
 /// D14-MAL-1 D14-MAL-2
 #[test]
-fn a_fill_that_breaks_the_rules_is_cancelled_and_fails_its_readers_alone() {
+fn a_fill_that_breaks_the_rules_ends_the_track() {
     run(async || {
         let mut stage = Stage::start("malformed").await;
         let mut watcher = stage.live().await;
@@ -277,10 +279,14 @@ fn a_fill_that_breaks_the_rules_is_cancelled_and_fails_its_readers_alone() {
                 matches!(message, ControlMessage::FetchCancel(id) if *id == hole).then_some(())
             })
             .await;
-        // The publisher's session and the subscription live on.
-        stage.publisher.whole_group(ALIAS, 8, 1).await;
-        let alias = stage.alias;
-        watcher.until_object(alias, (8, 0)).await;
+        // MOQT-14 §2.5 [D14-MAL-1]: for those who subscribe too. The sessions live on.
+        let over = |message: &ControlMessage| match message {
+            ControlMessage::PublishDone(_, done) => Some(done.status),
+            _ => None,
+        };
+        assert_eq!(watcher.control(over).await, PublishDoneStatus::MalformedTrack);
+        stage.publisher.fence().await;
+        watcher.fence().await;
     });
 }
 

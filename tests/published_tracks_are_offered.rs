@@ -251,27 +251,6 @@ fn an_unanswered_offer_ends_with_its_track() {
     });
 }
 
-/// D14-NS-11: who announced exactly the track's namespace is asked, and not who announced a prefix of it.
-#[test]
-fn the_exact_namespace_is_asked() {
-    run(async || {
-        let relay = relay(settings(1)).await;
-        let (mut above, mut exact) = (raw(&relay).await, raw(&relay).await);
-        let name = track_in("room/1", "a");
-        above.announce(&common::watch::ns("room")).await;
-        exact.announce(name.namespace()).await;
-        let mut client = raw(&relay).await;
-        let id = client.subscribe(&name, SubscribeFilter::LargestObject).await;
-        exact.serve(&name, ALIAS).await;
-        client.answer(id).await.unwrap();
-        above.settled().await;
-        let asked = |news: &common::raw::News| {
-            matches!(news, common::raw::News::Control(ControlMessage::Subscribe(..)))
-        };
-        assert!(!above.log.iter().any(asked));
-    });
-}
-
 /// D14-NS-12: after DONE a SUBSCRIBE is answered like any other, and a subscription goes on.
 #[test]
 fn a_subscribe_after_done_is_no_error() {

@@ -118,6 +118,7 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> S
             fetch: config.fetch.settings(),
             dampen: Duration::from_millis(config.subscribe.dampen_ms),
             upstream_timeout: Duration::from_millis(config.subscribe.answer_ms),
+            max_publishers: config.limits.max_publishers(),
             ..track::Config::default()
         },
         max_waiting: config.max_waiting(),

@@ -47,7 +47,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         return Some(refused);
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 33] = [
+    let ranges: [(&'static str, u64, u64, u64); 34] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -130,6 +130,12 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         ("cache.max_mb", config.cache.max_mb, 1, 1 << 20),
         ("cache.track_mb", config.cache.track_mb, 1, 1 << 20),
         ("limits.max_object_mb", config.limits.max_object_mb, 1, 1 << 20),
+        (
+            "limits.publishers_per_track",
+            config.limits.publishers_per_track,
+            1,
+            1000,
+        ),
         ("cache.key", config.cache.key, 0, varint::MAX),
         // What a FETCH waits for in all must stay under the minute after which it is given up.
         ("fetch.wait_ms", config.fetch.wait_ms, 0, 30_000),
@@ -285,6 +291,9 @@ mod tests {
             ("cache.max_mb", |c| c.cache.max_mb = u64::MAX),
             ("cache.track_mb", |c| c.cache.track_mb = 0),
             ("limits.max_object_mb", |c| c.limits.max_object_mb = 0),
+            ("limits.publishers_per_track", |c| {
+                c.limits.publishers_per_track = 0
+            }),
             ("cache.key", |c| c.cache.key = varint::MAX + 1),
             ("cache.key", |c| c.cache.key = 0x3e),
             ("fetch.wait_ms", |c| c.fetch.wait_ms = 30_001),

@@ -216,6 +216,13 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
+        "limits.publishers_per_track",
+        &[
+            "Publishers that may feed one track at once. A further PUBLISH is refused; who announced a further namespace is",
+            "subscribed to when a place is free.",
+        ],
+    ),
+    key(
         "limits.subscriptions",
         &[
             "Subscriptions that a peer may have at once: by its SUBSCRIBE, or by accepting our PUBLISH. As with all that",

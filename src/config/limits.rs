@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Mebibytes of the largest object that is kept.
     pub max_object_mb: u64,
+    /// Publishers that may feed one track at once.
+    pub publishers_per_track: u64,
     /// Subscriptions of one session.
     pub subscriptions: u64,
     /// Tracks that one session publishes.
@@ -52,6 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_object_mb: 64,
+            publishers_per_track: 8,
             subscriptions: 10_000,
             tracks: 10_000,
             namespaces: 5_000,

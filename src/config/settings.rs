@@ -100,6 +100,14 @@ pub fn read_secret(named_by: &str, path: &Path) -> Result<auth::Secret, Failure>
     auth::Secret::new(&text).map_err(|error| Failure::config(thing, error.to_string(), NEW_SECRET))
 }
 
+impl super::limits::Limits {
+    /// Publishers that may feed one track at once.
+    #[must_use]
+    pub fn max_publishers(&self) -> usize {
+        count(self.publishers_per_track)
+    }
+}
+
 impl Fetch {
     /// How a track answers FETCH.
     #[must_use]
@@ -220,6 +228,7 @@ mod tests {
             Duration::from_millis(Config::default().subscribe.answer_ms),
             track.upstream_timeout
         );
+        assert_eq!(Config::default().limits.max_publishers(), track.max_publishers);
         let session = Session::default().settings();
         assert_eq!(session.implementation, IMPLEMENTATION);
         // A relay gives up sessions in which nobody asks for anything; clients know what they stay for.

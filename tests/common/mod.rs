@@ -11,6 +11,7 @@
 )]
 
 pub mod apart;
+pub mod feeding;
 pub mod fetching;
 pub mod raw;
 pub mod shards;

@@ -1,7 +1,7 @@
 //! Starting tracks on shards.
 
 use super::waiting::Waiter;
-use super::{Arrival, CreateTrack, Entry, RegistryActor, ShardRef, State, overloaded};
+use super::{Announcer, Arrival, CreateTrack, Entry, RegistryActor, ShardRef, State, overloaded};
 use crate::supervise::mailbox;
 use crate::track::{AddSource, Gather, ReaderId, Source, SourceGone, SourceId, TrackRef};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -25,7 +25,7 @@ pub(super) struct Making {
 }
 
 impl RegistryActor {
-    /// Starts the track on the first announcer's shard; the others stand by.
+    /// Starts the track on the first announcer's shard, with all announcers.
     pub(super) fn create_announced(
         &mut self,
         ctx: &mut Context<Self>,
@@ -36,19 +36,19 @@ impl RegistryActor {
         let Some(first) = announcers.next() else {
             return;
         };
-        // Numbered first, which is what makes it the one that is asked first.
         let source = Source::Announced {
-            session: first.session,
+            session: first.session.clone(),
         };
         let first_source = (SourceId::next(), source);
-        let others = announcers
-            .map(|announcer| {
-                let source = Source::Announced {
-                    session: announcer.session,
-                };
-                (SourceId::next(), Some(source), None)
-            })
-            .collect();
+        let mut known = vec![first.session];
+        let mut others = Vec::new();
+        for Announcer { session, .. } in announcers {
+            // MOQT-14 §6.2 [D14-NS-14]: one that announced a prefix as well is one publisher.
+            if !known.contains(&session) {
+                known.push(session.clone());
+                others.push(Arrival::Announced(SourceId::next(), session));
+            }
+        }
         let making = Making {
             name,
             shard: first.shard,
@@ -89,18 +89,24 @@ impl RegistryActor {
             source,
         };
         let created = async move { mailbox::ask(&tracks, order, CREATE_DEADLINE).await };
-        ctx.spawn(created.into_actor(self).map(move |answer, actor, _| {
+        ctx.spawn(created.into_actor(self).map(move |answer, actor, ctx| {
             let home = answer.map(|home| TrackRef {
                 name: name.clone(),
                 shard: shard_index,
                 home,
                 epoch,
             });
-            actor.created(&name, epoch, home.ok());
+            actor.created(ctx, &name, epoch, home.ok());
         }));
     }
 
-    fn created(&mut self, name: &FullTrackName, epoch: u64, track: Option<TrackRef>) {
+    fn created(
+        &mut self,
+        ctx: &mut Context<Self>,
+        name: &FullTrackName,
+        epoch: u64,
+        track: Option<TrackRef>,
+    ) {
         if self.tracks.get(name).is_none_or(|entry| entry.epoch != epoch) {
             return;
         }
@@ -115,20 +121,26 @@ impl RegistryActor {
             for waiter in waiters {
                 waiter.reply.send(Err(overloaded()));
             }
-            for reply in sources.into_iter().filter_map(|(_, _, reply)| reply) {
-                reply.send(Err(overloaded()));
+            for arrival in sources {
+                match arrival {
+                    Arrival::First(_, Some(reply)) | Arrival::Published(_, reply) => {
+                        reply.send(Err(overloaded()))
+                    }
+                    Arrival::First(_, None) | Arrival::Announced(..) => {}
+                }
             }
             return;
         };
-        let mut withdrawn = Vec::new();
-        for (id, source, reply) in sources {
-            if let Some(source) = source {
-                mailbox::signal(&track.home, AddSource { id, source });
-            } else if reply.is_none() {
-                withdrawn.push(id);
-            }
-            if let Some(reply) = reply {
-                reply.send(Ok(track.clone()));
+        let mut withdrawn = None;
+        for arrival in sources {
+            match arrival {
+                Arrival::First(_, Some(reply)) => reply.send(Ok(track.clone())),
+                Arrival::First(id, None) => withdrawn = Some(id),
+                Arrival::Published(msg, reply) => self.join(ctx, track.clone(), msg, reply),
+                Arrival::Announced(id, session) => {
+                    let source = Source::Announced { session };
+                    mailbox::signal(&track.home, AddSource { id, source });
+                }
             }
         }
         let waiters: Vec<_> = waiters
@@ -140,7 +152,7 @@ impl RegistryActor {
         for waiter in waiters {
             waiter.reply.send(Ok(track.clone()));
         }
-        for source in withdrawn {
+        if let Some(source) = withdrawn {
             mailbox::signal(&track.home, SourceGone { source });
         }
         let entry = Entry {

@@ -23,7 +23,7 @@ use crate::root::StopChild;
 use crate::session::SessionActor;
 use crate::supervise::guard::ChildGuard;
 use crate::supervise::mailbox;
-use crate::track::{Gather, Source, SourceId, TrackRef, Unavailable};
+use crate::track::{Gather, SourceId, TrackRef, Unavailable};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
@@ -40,9 +40,17 @@ const MAILBOX: usize = 16_384;
 const SWEEP: Duration = Duration::from_secs(1);
 
 type TrackReply = ReplyTo<Result<TrackRef, Unavailable>>;
-/// A publisher that came while the track was being made. The one it is made with is here for its answer only, and
-/// without that when it has left again.
-type Arrival = (SourceId, Option<Source>, Option<TrackReply>);
+
+/// A publisher that came while the track was being made.
+#[derive(Debug)]
+enum Arrival {
+    /// Who sent the PUBLISH that the track is made with: here for its answer only, without that when it has left again.
+    First(SourceId, Option<TrackReply>),
+    /// A further session that sent PUBLISH, and waits to be taken.
+    Published(RegisterPublisher, TrackReply),
+    /// A session that announced the namespace.
+    Announced(SourceId, Addr<SessionActor>),
+}
 
 #[derive(Clone, Debug)]
 struct Announcer {
@@ -136,8 +144,8 @@ impl RegistryActor {
 
     /// Everybody whose announcement covers the track, the longest match first.
     ///
-    /// MOQT-14 §8.4 [D14-NS-5]. §6.2 [D14-NS-11]: who announced exactly the track's namespace is therefore asked, and
-    /// the others stand by until none of those is left.
+    /// MOQT-14 §8.4 [D14-NS-5] [D14-NS-6]: all of them are asked for it. §6.2 [D14-NS-11]: where a track may not have as
+    /// many publishers, it is those who announced most of its namespace.
     fn announcers(&self, name: &FullTrackName) -> Vec<Announcer> {
         self.namespaces
             .matches(name.namespace())
@@ -209,6 +217,7 @@ impl Handler<ResolveTrack> for RegistryActor {
             except,
             reply,
         };
+        // MOQT-14 §8.4 [D14-PUB-5]: the full name is looked for before the namespaces are.
         match self.tracks.get_mut(&name).map(|entry| &mut entry.state) {
             // MOQT-14 §5.1 [D14-NS-3] DEVIATION: with `relay.allow_self = false` only (decision 0010).
             _ if own && wait => self.wait(name, waiter),

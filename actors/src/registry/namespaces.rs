@@ -1,6 +1,6 @@
 //! Who announces which namespace.
 
-use super::{Announcer, Entry, RegisterNamespace, RegistryActor, State, UnregisterNamespace};
+use super::{Announcer, Arrival, Entry, RegisterNamespace, RegistryActor, State, UnregisterNamespace};
 use crate::session::SessionActor;
 use crate::supervise::mailbox;
 use crate::track::{AddSource, Source, SourceId, WithdrawAnnouncer};
@@ -12,21 +12,17 @@ use std::collections::BTreeMap;
 impl RegistryActor {
     /// A namespace is new: whoever waits for a track in it, and every track that runs, gets the publisher.
     fn announced(&mut self, ctx: &mut Context<Self>, namespace: &TrackNamespace, by: &Addr<SessionActor>) {
-        // MOQT-14 §8.4 DEVIATION: a new publisher of a track that is subscribed already is not subscribed to at once,
-        // it stands by (decision 0008).
+        // MOQT-14 §8.4 [D14-NS-7]: every track that is subscribed already is asked of the new publisher too.
         for (_, entry) in below(&mut self.tracks, namespace) {
-            let source = Source::Announced { session: by.clone() };
+            let id = SourceId::next();
             match &mut entry.state {
                 State::Creating { sources, .. } => {
-                    let known = sources
-                        .iter()
-                        .any(|(_, source, _)| is_session(source.as_ref(), by));
-                    if !known {
-                        sources.push((SourceId::next(), Some(source), None));
+                    if !sources.iter().any(|arrival| is_announced_by(arrival, by)) {
+                        sources.push(Arrival::Announced(id, by.clone()));
                     }
                 }
                 State::Running(track) => {
-                    let id = SourceId::next();
+                    let source = Source::Announced { session: by.clone() };
                     mailbox::signal(&track.home, AddSource { id, source });
                 }
             }
@@ -69,8 +65,8 @@ fn below<'a>(
     from.take_while(|(name, _)| prefix.is_prefix_of(name.namespace()))
 }
 
-fn is_session(source: Option<&Source>, session: &Addr<SessionActor>) -> bool {
-    matches!(source, Some(Source::Announced { session: other }) if other == session)
+fn is_announced_by(arrival: &Arrival, session: &Addr<SessionActor>) -> bool {
+    matches!(arrival, Arrival::Announced(_, other) if other == session)
 }
 
 impl Handler<RegisterNamespace> for RegistryActor {
@@ -110,7 +106,7 @@ impl Handler<UnregisterNamespace> for RegistryActor {
             }
             match &mut entry.state {
                 State::Creating { sources, .. } => {
-                    sources.retain(|(_, source, _)| !is_session(source.as_ref(), &announcer.session));
+                    sources.retain(|arrival| !is_announced_by(arrival, &announcer.session));
                 }
                 State::Running(track) => {
                     let session = announcer.session.clone();

@@ -2,13 +2,15 @@
 
 use super::making::Making;
 use super::{
-    PublisherLost, RegisterPublisher, RegistryActor, State, TrackReply, WithdrawPublisher, overloaded,
+    Arrival, PublisherLost, RegisterPublisher, RegistryActor, State, TrackReply, WithdrawPublisher,
+    overloaded,
 };
 use crate::reply::Reply;
 use crate::session::SessionActor;
 use crate::supervise::mailbox::{self, AskError};
-use crate::track::{AddSource, Source, SourceGone, SourceId, TrackRef, Unavailable};
+use crate::track::{AddSource, Joined, Source, SourceGone, SourceId, TrackRef, Unavailable};
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::FullTrackName;
 use std::time::Duration;
 
@@ -28,15 +30,16 @@ impl RegistryActor {
                 self.join(ctx, track, msg, reply);
             }
             Some(State::Creating { sources, .. }) => {
-                sources.push((msg.id, Some(msg.source), Some(reply)));
-                if let (Some(entry), Some(by)) = (self.tracks.get_mut(&msg.name), by) {
-                    entry.published.insert(msg.id, by);
+                let (id, name) = (msg.id, msg.name.clone());
+                sources.push(Arrival::Published(msg, reply));
+                if let (Some(entry), Some(by)) = (self.tracks.get_mut(&name), by) {
+                    entry.published.insert(id, by);
                 }
             }
             None => {
                 let waiters = self.waiting.take(&msg.name, by.as_ref());
                 let making = Making {
-                    sources: vec![(msg.id, None, Some(reply))],
+                    sources: vec![Arrival::First(msg.id, Some(reply))],
                     first: (msg.id, msg.source),
                     name: msg.name,
                     shard: msg.shard,
@@ -49,7 +52,13 @@ impl RegistryActor {
 
     /// Asks a life of the track to take a further publisher. One that is ending takes nobody, and the publisher gets
     /// a new life: it may be the very one whose session was lost a moment ago. [D14-NS-13]
-    fn join(&mut self, ctx: &mut Context<Self>, track: TrackRef, msg: RegisterPublisher, reply: TrackReply) {
+    pub(super) fn join(
+        &mut self,
+        ctx: &mut Context<Self>,
+        track: TrackRef,
+        msg: RegisterPublisher,
+        reply: TrackReply,
+    ) {
         let add = AddSource {
             id: msg.id,
             source: msg.source.clone(),
@@ -59,8 +68,12 @@ impl RegistryActor {
             asked
                 .into_actor(self)
                 .map(move |answer, actor, ctx| match answer {
-                    Ok(true) => actor.joined(&track, &msg, reply),
-                    Ok(false) | Err(AskError::MailboxClosed) => {
+                    Ok(Joined::Taken) => actor.joined(&track, &msg, reply),
+                    Ok(Joined::Refused(why)) => {
+                        actor.withdraw(&msg.name, msg.id, Some(track.epoch));
+                        reply.send(Err(Unavailable::new(RequestErrorReason::InternalError, why)));
+                    }
+                    Ok(Joined::Ended) | Err(AskError::MailboxClosed) => {
                         actor.forget(&track.name, track.epoch);
                         actor.publish(ctx, msg, reply);
                     }
@@ -149,13 +162,16 @@ impl Handler<WithdrawPublisher> for RegistryActor {
                 mailbox::signal(&track.home, SourceGone { source: msg.id });
             }
             Some(State::Creating { sources, .. }) => {
-                sources.retain_mut(|(id, source, reply)| {
-                    let withdrawn = *id == msg.id;
-                    if withdrawn {
-                        *reply = None;
-                    }
+                sources.retain_mut(|arrival| match arrival {
+                    Arrival::Published(other, _) => other.id != msg.id,
                     // The one that the track is being made with is taken from it when it runs.
-                    !withdrawn || source.is_none()
+                    Arrival::First(id, reply) => {
+                        if *id == msg.id {
+                            *reply = None;
+                        }
+                        true
+                    }
+                    Arrival::Announced(..) => true,
                 });
             }
             None => {}

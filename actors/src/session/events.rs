@@ -193,12 +193,19 @@ impl SessionActor {
         let Some(pending) = self.bindings.placed(id) else {
             return;
         };
-        let Ok(Ok(track)) = answer else {
-            // What took too long may still be done.
-            withdraw(&self.env, pending);
+        let answer = answer.unwrap_or_else(|_| {
             let why = "the relay could not take the track";
-            self.give_back(ctx, id, RequestErrorReason::InternalError, why);
-            return;
+            Err(Unavailable::new(RequestErrorReason::InternalError, why))
+        });
+        let track = match answer {
+            Ok(track) => track,
+            Err(why) => {
+                // What took too long may still be done.
+                withdraw(&self.env, pending);
+                let (reason, phrase) = (why.reason, why.phrase);
+                self.give_back(ctx, id, RequestError { reason, phrase });
+                return;
+            }
         };
         let binding = Binding::new(track.home, pending.source);
         self.bind(id, alias, binding);

@@ -4,7 +4,7 @@ use super::bindings::Held;
 use super::control::{self, ControlWriter};
 use super::ingress::Ingress;
 use super::messages::{
-    AcceptPublish, Binding, Breach, ReleaseUpstream, Request, ResolveAlias, Say, SubscribeUpstream,
+    AcceptPublish, Binding, Breach, NotAsked, ReleaseUpstream, Request, ResolveAlias, Say, SubscribeUpstream,
     SubscriptionOver, UpdateUpstream,
 };
 use super::{ControlEvent, Incoming, SessionActor, limits};
@@ -16,8 +16,8 @@ use crate::transport::{ConnError, RecvGuard, SendGuard};
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::moqt::message::{
-    GroupOrder, MessageParams, PublishOk, RequestErrorReason, RequestId, Subscribe, SubscribeFilter,
-    SubscribeUpdate,
+    GroupOrder, MessageParams, PublishOk, RequestError, RequestErrorReason, RequestId, Subscribe,
+    SubscribeFilter, SubscribeUpdate,
 };
 use laps_protocol::moqt::object::DatagramObject;
 use laps_protocol::moqt::session::{Command, CommandError, ControlStream, Input};
@@ -59,22 +59,20 @@ impl SessionActor {
     /// A track lets go of what this session's peer sends it.
     pub(super) fn release_upstream(&mut self, ctx: &mut Context<Self>, request: RequestId) {
         let why = "the track is not wanted any more";
-        self.give_back(ctx, request, RequestErrorReason::Uninterested, why);
+        self.give_back(
+            ctx,
+            request,
+            RequestError::new(RequestErrorReason::Uninterested, why),
+        );
     }
 
     /// Ends our SUBSCRIBE or the peer's PUBLISH, which is refused for this reason when it is not accepted yet.
-    pub(super) fn give_back(
-        &mut self,
-        ctx: &mut Context<Self>,
-        request: RequestId,
-        reason: RequestErrorReason,
-        phrase: &'static str,
-    ) {
+    pub(super) fn give_back(&mut self, ctx: &mut Context<Self>, request: RequestId, why: RequestError) {
         self.bindings.release(request);
         if let Err(error) = self.command(ctx, Command::Unsubscribe(request)) {
             debug!(self.log, "not unsubscribed"; "request" => request.0, "error" => %error);
             // It has ended by itself already, or is a PUBLISH that still needs its answer. [D14-REQ-8]
-            self.refuse(ctx, request, reason, phrase);
+            self.say(ctx, Command::Reject(request, why));
         }
         if let Some(forgotten) = self.bindings.end(request) {
             self.core.forget_alias(forgotten);
@@ -231,8 +229,13 @@ impl Handler<SubscriptionOver> for SessionActor {
 }
 
 impl Handler<SubscribeUpstream> for SessionActor {
-    type Result = Result<RequestId, CommandError>;
+    type Result = Result<RequestId, NotAsked>;
     fn handle(&mut self, msg: SubscribeUpstream, ctx: &mut Self::Context) -> Self::Result {
+        // MOQT-14 §6.2 [D14-PUB-7]: PUBLISH_NAMESPACE is no routing protocol. Who reads a track from here may announce it
+        // because of what it reads, and is not relied on while somebody else publishes it.
+        if msg.unless_read && self.core.is_read_by_peer(&msg.name) {
+            return Err(NotAsked::Reads);
+        }
         // MOQT-14 §9.7 [D14-SUB-12]: objects are asked for at once. [D14-SUB-14]: no parameter of a subscriber is copied.
         let subscribe = Subscribe {
             track: msg.name,
@@ -249,7 +252,7 @@ impl Handler<SubscribeUpstream> for SessionActor {
         })?;
         let id = self
             .command(ctx, Command::Subscribe(subscribe))?
-            .ok_or(CommandError::NotEstablished)?;
+            .ok_or(NotAsked::Failed(CommandError::NotEstablished))?;
         self.bindings.bind(id, Binding::new(msg.track, msg.source));
         self.bindings.hold(id, Held::Ours(lease));
         Ok(id)

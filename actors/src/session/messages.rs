@@ -35,9 +35,20 @@ pub struct SubscriptionOver {
     pub done: PublishDone,
 }
 
+/// Why a session does not ask its peer for a track.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAsked {
+    /// The peer reads the track itself.
+    #[error("the publisher reads the track")]
+    Reads,
+    /// It cannot be asked.
+    #[error(transparent)]
+    Failed(#[from] CommandError),
+}
+
 /// A track wants its objects from this session's peer.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<RequestId, CommandError>")]
+#[rtype(result = "Result<RequestId, NotAsked>")]
 pub struct SubscribeUpstream {
     /// The publisher's number in the track.
     pub source: SourceId,
@@ -47,6 +58,8 @@ pub struct SubscribeUpstream {
     pub name: FullTrackName,
     /// On what terms.
     pub terms: UpstreamTerms,
+    /// The peer is not asked when it reads the track itself. [D14-PUB-7]
+    pub unless_read: bool,
     /// A new group is wanted, with this value for the parameter.
     pub new_group: Option<u64>,
 }

@@ -24,7 +24,7 @@ pub use incoming::Incoming;
 pub use leaving::{AskToLeave, Unread};
 pub use messages::{
     AcceptPublish, Binding, Breach, CancelFetch, Drained, FetchStreamOver, FetchUpstream, Heard, Listed,
-    PublishTrack, ReleaseUpstream, Request, ResolveAlias, ResolveFetch, Say, SessionNews, Shutdown,
+    NotAsked, PublishTrack, ReleaseUpstream, Request, ResolveAlias, ResolveFetch, Say, SessionNews, Shutdown,
     SubscribeUpstream, SubscriptionOver, UpdateUpstream,
 };
 

@@ -10,6 +10,7 @@ use crate::subscription::{self, Spec, SubscriptionActor};
 use crate::supervise::guard::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::supervise::mailbox;
 use crate::supervise::policy::Decision;
+use crate::track::ReadsItself;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::auth::{Action, Resource};
@@ -32,6 +33,12 @@ impl SessionActor {
         spec: Spec,
         place: Place,
     ) {
+        let upstream = self.core.request_for(&spec.subscribe.track);
+        if let Some(binding) = upstream.and_then(|request| self.bindings.get(request)) {
+            // [D14-PUB-7]: the track may do without a publisher that reads it.
+            let source = binding.source;
+            mailbox::signal(&binding.track, ReadsItself { source });
+        }
         let streams = Rc::new(Streams::default());
         let child = ChildId::fresh();
         let addr = self.spawn_subscription(ctx, child, &spec, &streams, false);

@@ -10,6 +10,7 @@
 
 use super::handle;
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The limit, and what counts towards it.
@@ -79,6 +80,38 @@ impl Budget {
     }
 }
 
+/// What is kept beside a log, and counts towards the limit like what is in it.
+#[derive(Debug)]
+pub(super) struct Aside {
+    budget: Arc<Budget>,
+    counted: usize,
+}
+
+impl Aside {
+    /// Nothing yet.
+    pub(super) fn new(budget: &Arc<Budget>) -> Self {
+        Self {
+            budget: Arc::clone(budget),
+            counted: 0,
+        }
+    }
+
+    /// It is so many bytes now.
+    pub(super) fn set(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.counted, bytes);
+        self.budget.count(before, bytes);
+        if bytes > before {
+            self.budget.relieve();
+        }
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.budget.count(self.counted, 0);
+    }
+}
+
 impl Default for Budget {
     /// No limit.
     fn default() -> Self {
@@ -98,7 +131,6 @@ mod tests {
     use bytes::Bytes;
     use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
     use laps_protocol::relay::track_log::{Append, Limits, StreamEnd, TrackLog};
-    use std::sync::Arc;
     use std::time::Instant;
 
     fn group(owner: &LogOwner, group: u64, len: usize) {
@@ -210,5 +242,22 @@ mod tests {
         }
         assert!(budget.used() > 2 * budget.max());
         assert_eq!(budget.given_up(), 0);
+    }
+
+    /// House rule: what waits beside a log takes room from the logs, and gives it back.
+    #[test]
+    fn what_is_beside_a_log_counts_too() {
+        let budget = Arc::new(Budget::new(10_000));
+        let owner = LogOwner::new(TrackLog::new(Limits::default()), &budget, Share::All);
+        for id in 0..4 {
+            group(&owner, id, 1000);
+        }
+        let kept = budget.used();
+        let mut aside = Aside::new(&budget);
+        aside.set(8_000);
+        assert!(budget.given_up() > 0 && budget.used() < kept + 8_000);
+        aside.set(10);
+        drop(aside);
+        assert_eq!(budget.used(), owner.read(TrackLog::bytes).unwrap());
     }
 }

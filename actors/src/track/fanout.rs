@@ -8,7 +8,7 @@ use crate::supervise::mailbox::{self, Wake};
 use actix::Recipient;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
-use laps_protocol::relay::track_log::{Append, Appended, TrackLog};
+use laps_protocol::relay::track_log::{Append, TrackLog};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -189,25 +189,38 @@ impl Fanout {
         })
     }
 
-    /// Appends and wakes every reader that wants objects. `each` sees what became of a chunk, and the chunk itself.
-    pub(super) fn append(
-        &mut self,
-        now: Instant,
-        batch: Vec<Append>,
-        mut each: impl FnMut(Appended, Append),
-    ) {
-        let woken = self.log.write(|log| {
+    /// What the publishers say has changed, for those who attach from now on; the order of groups is what it was.
+    pub(super) fn restate(&mut self, now: Instant, meta: TrackMeta, largest: Option<Location>) {
+        if let Some((known, since)) = &mut self.live {
+            let group_order = known.group_order;
+            (*known, *since) = (TrackMeta { group_order, ..meta }, now);
+        }
+        if let Some(largest) = largest {
+            self.log.write(|log| log.seed_largest(largest));
+        }
+    }
+
+    /// The place of END_OF_TRACK, once it came.
+    pub(super) fn end_of_track(&self) -> Option<Location> {
+        self.log.read(TrackLog::end_of_track).flatten()
+    }
+
+    /// Writes to the log, and wakes every reader that wants objects when `write` says so.
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut TrackLog) -> bool) {
+        if self.log.write(write).unwrap_or(false) {
+            self.wake_all();
+        }
+    }
+
+    /// Appends what another log has told, and wakes every reader that wants objects.
+    pub(super) fn append(&mut self, now: Instant, batch: Vec<Append>) {
+        self.write(|log| {
             let mut wakes = false;
             for chunk in batch {
-                let appended = log.append(now, chunk.clone());
-                wakes |= appended.wakes();
-                each(appended, chunk);
+                wakes |= log.append(now, chunk).wakes();
             }
             wakes
         });
-        if woken.unwrap_or(false) {
-            self.wake_all();
-        }
     }
 
     pub(super) fn wake_all(&self) {

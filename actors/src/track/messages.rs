@@ -46,6 +46,10 @@ impl SourceId {
     pub fn next() -> Self {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// What the publisher said of a track when it was subscribed, beside the largest place.
@@ -74,6 +78,26 @@ impl TrackMeta {
         Self {
             expires_ms,
             ..self.clone()
+        }
+    }
+
+    /// What this publisher and another one say together (decision 0015).
+    ///
+    /// The order of groups is this one's. Objects are kept and delivered no longer than the stricter one allows. The
+    /// track lasts for as long as one of them lasts, and 0 is for ever.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let strict = |mine: Option<u64>, others: Option<u64>| mine.into_iter().chain(others).min();
+        let for_ever = self.expires_ms == 0 || other.expires_ms == 0;
+        Self {
+            group_order: self.group_order,
+            delivery_timeout_ms: strict(self.delivery_timeout_ms, other.delivery_timeout_ms),
+            max_cache_duration_ms: strict(self.max_cache_duration_ms, other.max_cache_duration_ms),
+            expires_ms: if for_ever {
+                0
+            } else {
+                self.expires_ms.max(other.expires_ms)
+            },
         }
     }
 }
@@ -257,9 +281,20 @@ pub struct Gathered {
     pub reader: ReaderId,
 }
 
-/// A further publisher of the track. Answered with whether the track takes it: one that is ending takes nobody.
+/// Whether a track takes a further publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// It does.
+    Taken,
+    /// This life of the track is ending and takes nobody; the next one may.
+    Ended,
+    /// It does not, and this is why, in words for a person.
+    Refused(&'static str),
+}
+
+/// A further publisher of the track.
 #[derive(Debug, Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Joined")]
 pub struct AddSource {
     /// Its number.
     pub id: SourceId,
@@ -273,6 +308,14 @@ pub struct AddSource {
 pub struct WithdrawAnnouncer {
     /// Whose announcement.
     pub session: Addr<SessionActor>,
+}
+
+/// The session of a publisher that is subscribed to reads the track itself from now on.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReadsItself {
+    /// Which publisher.
+    pub source: SourceId,
 }
 
 /// The upstream accepted our SUBSCRIBE.
@@ -408,7 +451,8 @@ pub struct ClosePast {
     pub reader: ReaderId,
 }
 
-/// Which request of ours, or PUBLISH of the peer, brings the objects now; none when nothing does.
+/// Which request of ours, or PUBLISH of the peer, brings the objects now, the oldest if there are several; none when
+/// nothing does.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Option<RequestId>")]
 pub struct UpstreamRequest;
@@ -416,6 +460,24 @@ pub struct UpstreamRequest;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// D14-PUB-3: several publishers of a track say one thing together.
+    #[test]
+    fn publishers_speak_together() {
+        let meta = |group_order, timeout, cache, expires_ms| TrackMeta {
+            group_order,
+            delivery_timeout_ms: timeout,
+            max_cache_duration_ms: cache,
+            expires_ms,
+        };
+        let first = meta(GroupOrder::Descending, Some(300), None, 1000);
+        let second = meta(GroupOrder::Ascending, Some(200), Some(50), 4000);
+        let both = meta(GroupOrder::Descending, Some(200), Some(50), 4000);
+        assert_eq!(first.with(&second), both);
+        let for_ever = meta(GroupOrder::Ascending, None, Some(70), 0);
+        let all = meta(GroupOrder::Descending, Some(200), Some(50), 0);
+        assert_eq!(both.with(&for_ever), all);
+    }
 
     /// D14-SUB-16: what is left of Expires is passed on; 0 is for ever, so it is never what is left.
     #[test]

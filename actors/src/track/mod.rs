@@ -15,21 +15,22 @@ pub mod messages;
 mod pace;
 mod replica;
 mod replication;
-mod sources;
 
 pub use budget::Budget;
 pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
-    Ingest, OpenPast, PastOpened, ReadPast, ReaderId, ReplicaAttached, ReplicaState, Replicate, SetForward,
-    Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta, TrackRef, Unavailable, UpstreamDone,
-    UpstreamOk, UpstreamRejected, UpstreamRequest, WantNewGroup, WithdrawAnnouncer,
+    Ingest, Joined, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached, ReplicaState,
+    Replicate, SetForward, Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta, TrackRef,
+    Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WantNewGroup,
+    WithdrawAnnouncer,
 };
 pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;
 
 use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};
 use laps_protocol::relay::fetch::FetchLimits;
+use laps_protocol::relay::merge::MergeLimits;
 use laps_protocol::relay::track_log::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,11 +78,15 @@ pub struct Config {
     pub done_wait: Duration,
     /// The least time between two messages that tell a publisher whether objects are wanted.
     pub dampen: Duration,
+    /// Publishers that may feed one track at once. [D14-PUB-2]
+    pub max_publishers: usize,
+    /// How what several publishers send becomes one log.
+    pub merge: MergeLimits,
 }
 
 impl Config {
-    /// How long a track may take to go live: its readers gather, then two publishers may fail to answer before a third
-    /// does.
+    /// How long a track may take to go live: its readers gather, then its publishers are asked together; those beyond the
+    /// bound come after two rounds of them at most.
     #[must_use]
     pub fn answer_deadline(&self) -> Duration {
         self.gather + self.upstream_timeout.saturating_mul(3) + Duration::from_secs(1)
@@ -99,6 +104,8 @@ impl Default for Config {
             upstream_timeout: Duration::from_secs(3),
             done_wait: Duration::from_secs(2),
             dampen: Duration::from_millis(500),
+            max_publishers: 8,
+            merge: MergeLimits::default(),
         }
     }
 }

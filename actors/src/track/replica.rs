@@ -77,7 +77,7 @@ impl ReplicaActor {
 
     fn take_in(&mut self, ctx: &mut Context<Self>, msg: Replicate) {
         // What the log makes of a chunk was judged at home.
-        self.fanout.append(Instant::now(), msg.batch, |_, _| {});
+        self.fanout.append(Instant::now(), msg.batch);
         if let Some(gone) = msg.gone {
             let why = Unavailable {
                 phrase: gone.phrase.clone(),

@@ -1,23 +1,31 @@
-//! What the publisher that feeds the track is told of its readers: whether objects are wanted, and whether a new group
+//! What the publishers that feed the track are told of its readers: whether objects are wanted, and whether a new group
 //! is.
 
+use super::fetching::now;
+use super::publisher::Publisher;
 use super::{Phase, TrackActor};
 use crate::session::UpdateUpstream;
 use crate::supervise::mailbox;
 use crate::track::messages::{Source, WantNewGroup};
-use actix::{AsyncContext, Context, Handler, SpawnHandle};
+use actix::{AsyncContext, Context, Handler};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::relay::dampen::Dampener;
 use laps_protocol::relay::new_group::NewGroup;
 use std::time::{Duration, Instant};
-use tokio::time;
 
-/// What the active publisher knows of the readers' wishes.
+/// What one publisher knows of the readers' wishes.
 #[derive(Debug)]
 pub(super) struct Demand {
     forward: Dampener<bool>,
     new_group: NewGroup,
-    timer: Option<SpawnHandle>,
+}
+
+/// How things stand with the readers.
+#[derive(Clone, Copy, Debug)]
+struct Wishes {
+    objects: bool,
+    largest: Option<Location>,
+    priority: u8,
 }
 
 impl Demand {
@@ -25,8 +33,12 @@ impl Demand {
         Self {
             forward: Dampener::new(window, false),
             new_group: NewGroup::default(),
-            timer: None,
         }
+    }
+
+    /// A new group is wanted.
+    pub(super) const fn want_group(&mut self) {
+        self.new_group.want();
     }
 
     /// The value for our SUBSCRIBE, which says Forward 1 in any case. MOQT-14 §9.7 [D14-SUB-12]
@@ -60,74 +72,44 @@ impl Demand {
         self.forward.told()
     }
 
-    /// Objects came.
-    pub(super) fn advanced(&mut self, largest: impl FnOnce() -> Option<Location>) {
-        if self.new_group.is_outstanding() {
-            self.new_group.advanced(largest());
-        }
-    }
-
-    /// The publisher is gone, and with it what it was told.
-    pub(super) fn lost(&mut self, ctx: &mut Context<TrackActor>) {
-        self.new_group.lost();
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
+    /// A request for a new group is open.
+    const fn is_outstanding(&self) -> bool {
+        self.new_group.is_outstanding()
     }
 }
 
-/// The time that the timers of an actor go by.
-fn now() -> Instant {
-    time::Instant::now().into_std()
-}
-
-impl TrackActor {
-    /// The log has what the publisher sends: it makes the objects here, or was told to forward them.
-    pub(super) fn is_followed(&self) -> bool {
-        let active = self.sources.active();
-        active.is_some_and(|(_, publisher)| matches!(publisher.source, Source::Local { .. }))
-            || self.demand.is_forwarded()
-    }
-
-    /// Tells the publisher what it does not know yet of its readers' wishes.
-    pub(super) fn tell_upstream(&mut self, ctx: &mut Context<Self>) {
-        if self.phase != Phase::Live {
-            return;
-        }
-        let (wanted, largest) = (self.wants_objects(), self.fanout.largest());
-        let Some((_, publisher)) = self.sources.active() else {
-            return;
-        };
-        let (session, request) = match (&publisher.source, publisher.request) {
-            (
-                Source::Local {
-                    wanted: told,
-                    new_group,
-                },
-                _,
-            ) => {
-                told.send_if_modified(|told| std::mem::replace(told, wanted) != wanted);
-                if self.demand.new_group.take(largest).is_some() {
+impl Publisher {
+    /// Tells it what it does not know yet; the value is when to look again.
+    fn tell(&mut self, wishes: Wishes) -> Option<Instant> {
+        let Wishes {
+            objects,
+            largest,
+            priority,
+        } = wishes;
+        let demand = &mut self.demand;
+        let (session, request) = match (&self.source, self.request) {
+            (Source::Local { wanted, new_group }, _) => {
+                wanted.send_if_modified(|told| std::mem::replace(told, objects) != objects);
+                if demand.new_group.take(largest).is_some() {
                     new_group.send_modify(|asked| *asked += 1);
                 }
-                return;
+                return None;
             }
             (Source::Announced { session } | Source::Published { session, .. }, Some(request)) => {
                 (session, request)
             }
             // It is being given up.
-            (Source::Announced { .. } | Source::Published { .. }, None) => return,
+            (Source::Announced { .. } | Source::Published { .. }, None) => return None,
         };
-        // MOQT-14 §8.4 [D14-SUB-11] [D14-SUB-26]: Forward is 1 while one subscriber wants objects.
-        self.demand.forward.want(wanted);
-        let changed = self.demand.forward.poll(now()).is_some();
-        let forward = self.demand.forward.told();
+        demand.forward.want(objects);
+        let changed = demand.forward.poll(now()).is_some();
+        let forward = demand.forward.told();
         if !forward {
-            self.demand.new_group.paused();
+            demand.new_group.paused();
         }
         // A new group that begins while nothing is forwarded would be lost on whoever asked for it.
         let new_group = if forward {
-            self.demand.new_group.take(largest)
+            demand.new_group.take(largest)
         } else {
             None
         };
@@ -135,27 +117,72 @@ impl TrackActor {
             let update = UpdateUpstream {
                 request,
                 forward,
-                priority: self.terms.priority,
+                priority,
                 new_group,
             };
             mailbox::signal(session, update);
         }
-        if let Some(timer) = self.demand.timer.take() {
+        demand.forward.due()
+    }
+}
+
+impl TrackActor {
+    /// The log has what a publisher sends: it makes the objects here, or was told to forward them.
+    pub(super) fn is_followed(&self) -> bool {
+        let mut serving = self.sources.serving();
+        serving.any(|(_, publisher)| publisher.is_local() || publisher.demand.is_forwarded())
+    }
+
+    /// Tells every publisher what it does not know yet of the readers' wishes.
+    pub(super) fn tell_upstream(&mut self, ctx: &mut Context<Self>) {
+        if self.phase != Phase::Live {
+            return;
+        }
+        let wishes = Wishes {
+            objects: self.wants_objects(),
+            largest: self.fanout.largest(),
+            priority: self.terms.priority,
+        };
+        // MOQT-14 §8.4 [D14-SUB-11]: Forward is 1 while one subscriber wants objects, with all publishers of the track.
+        let serving = self
+            .sources
+            .active_mut()
+            .filter(|publisher| publisher.is_serving());
+        let due = serving.filter_map(|publisher| publisher.tell(wishes)).min();
+        if let Some(timer) = self.demand_timer.take() {
             ctx.cancel_future(timer);
         }
-        self.demand.timer = self.demand.forward.due().map(|due| {
+        self.demand_timer = due.map(|due| {
             ctx.run_later(due.saturating_duration_since(now()), |actor, ctx| {
-                actor.demand.timer = None;
+                actor.demand_timer = None;
                 actor.tell_upstream(ctx);
             })
         });
+    }
+
+    /// Objects came: a new group answers whoever asked for one.
+    pub(super) fn group_advanced(&mut self) {
+        if !self.group_wanted {
+            return;
+        }
+        let largest = self.fanout.largest();
+        let mut outstanding = false;
+        for publisher in self.sources.active_mut() {
+            publisher.demand.new_group.advanced(largest);
+            outstanding |= publisher.demand.is_outstanding();
+        }
+        self.group_wanted = outstanding;
     }
 }
 
 impl Handler<WantNewGroup> for TrackActor {
     type Result = ();
     fn handle(&mut self, _: WantNewGroup, ctx: &mut Self::Context) {
-        self.demand.new_group.want();
+        // Whoever is asked for the track while the wish stands is asked for the group too.
+        self.group_wanted = true;
+        for publisher in self.sources.active_mut() {
+            publisher.demand.want_group();
+        }
         self.tell_upstream(ctx);
     }
 }

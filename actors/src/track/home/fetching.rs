@@ -107,6 +107,7 @@ impl TrackActor {
             let wait = at.saturating_duration_since(now());
             self.fetching.timer = Some(ctx.run_later(wait.max(Duration::from_millis(1)), |actor, ctx| {
                 actor.fetching.timer = None;
+                actor.ask_instead_of_the_silent(ctx);
                 actor.desk(ctx, |desk, now, log| desk.timeout(now, log));
             }));
         }
@@ -216,6 +217,6 @@ impl Handler<ClosePast> for TrackActor {
 }
 
 /// The time that the timers of an actor go by.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     time::Instant::now().into_std()
 }

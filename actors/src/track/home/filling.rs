@@ -1,16 +1,17 @@
 //! The home copy's own FETCHes: which publisher is asked, and what becomes of the answer.
 
 use super::TrackActor;
+use super::fetching::now;
 use crate::fetch::{FetchNews, FetchProgress, FetchSink, Fetched};
 use crate::reply::{Reply, ReplyTo};
 use crate::session::{CancelFetch, FetchUpstream, SessionActor};
 use crate::supervise::mailbox;
-use crate::track::messages::{Source, SourceId};
+use crate::track::messages::SourceId;
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use laps_protocol::moqt::message::{
     Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestErrorReason, RequestId,
 };
-use laps_protocol::relay::track_log::{FillKey, PastRange, StreamEnd};
+use laps_protocol::relay::track_log::{FillError, FillKey, Malformed, PastRange, StreamEnd};
 use slog::debug;
 
 /// Subscriber priority of the relay's own fetches: the middle. MOQT-14 §7.3 [D14-SUB-13]
@@ -31,8 +32,18 @@ pub(super) struct Fill {
 /// Whom it was asked of.
 #[derive(Debug)]
 struct Asked {
+    source: SourceId,
     session: Addr<SessionActor>,
     request: Option<RequestId>,
+}
+
+impl Asked {
+    /// Nothing more of it is wanted; of no effect when it has ended.
+    fn cancel(self) {
+        if let Some(request) = self.request {
+            mailbox::signal(&self.session, CancelFetch { request });
+        }
+    }
 }
 
 impl Fill {
@@ -62,20 +73,11 @@ impl TrackActor {
         key: FillKey,
         last: Option<RequestErrorReason>,
     ) {
+        let next = self.next_for(key);
         let Some(fill) = self.fetching.fills.get_mut(&key) else {
             return;
         };
-        let active = self.sources.active().map(|(id, _)| id);
-        let standby = self.sources.iter().map(|(id, _)| id);
-        let next = active
-            .into_iter()
-            .chain(standby)
-            .find(|id| !fill.tried.contains(id));
-        let session = next.and_then(|id| match &self.sources.get(id)?.source {
-            Source::Announced { session } | Source::Published { session, .. } => Some((id, session.clone())),
-            Source::Local { .. } => None,
-        });
-        let Some((id, session)) = session else {
+        let Some((id, session)) = next else {
             self.fetching.fills.remove(&key);
             let reason = last.unwrap_or(RequestErrorReason::TrackDoesNotExist);
             self.desk(ctx, |desk, now, log| desk.refused(now, log, key, reason));
@@ -83,6 +85,7 @@ impl TrackActor {
         };
         fill.tried.push(id);
         fill.asked = Some(Asked {
+            source: id,
             session: session.clone(),
             request: None,
         });
@@ -128,10 +131,46 @@ impl TrackActor {
         );
     }
 
+    /// Whom to ask next for a fill: the best of those that were not asked for it yet.
+    fn next_for(&self, key: FillKey) -> Option<(SourceId, Addr<SessionActor>)> {
+        let fill = self.fetching.fills.get(&key)?;
+        let publishers = self.sources.to_fetch_from().into_iter();
+        let id = publishers.into_iter().find(|id| !fill.tried.contains(id))?;
+        Some((id, self.sources.get(id)?.session()?.clone()))
+    }
+
+    /// Who does not answer is given up for another one, as long as there is one. What is overdue after that fails.
+    pub(super) fn ask_instead_of_the_silent(&mut self, ctx: &mut Context<Self>) {
+        for key in self.fetching.desk.overdue(now()) {
+            let asked = self.fetching.fills.get(&key).and_then(|fill| fill.asked.as_ref());
+            if self.fetching.desk.is_unheard(key)
+                && let Some(publisher) = asked.and_then(|asked| self.sources.get_mut(asked.source))
+            {
+                publisher.cannot_fetch = true;
+            }
+            if self.next_for(key).is_some() {
+                self.ask_another(ctx, key, RequestErrorReason::Timeout);
+            }
+        }
+    }
+
+    /// A publisher is lost: what was asked of it is asked of another one.
+    pub(super) fn fetch_elsewhere(&mut self, ctx: &mut Context<Self>, id: SourceId) {
+        let asked_of = |fill: &Fill| fill.asked.as_ref().is_some_and(|asked| asked.source == id);
+        let fills = self.fetching.fills.iter().filter(|(_, fill)| asked_of(fill));
+        let keys: Vec<_> = fills.map(|(key, _)| *key).collect();
+        for key in keys {
+            self.ask_another(ctx, key, RequestErrorReason::InternalError);
+        }
+    }
+
     /// One publisher refused, perhaps after it had sent objects, and its stream may bring more: what another one
     /// sends goes by a number of its own.
     fn ask_another(&mut self, ctx: &mut Context<Self>, key: FillKey, last: RequestErrorReason) {
-        let fill = self.fetching.fills.remove(&key);
+        let mut fill = self.fetching.fills.remove(&key);
+        if let Some(asked) = fill.as_mut().and_then(|fill| fill.asked.take()) {
+            asked.cancel();
+        }
         let renewed = self
             .desk(ctx, |desk, now, log| desk.renew(now, log, key))
             .flatten();
@@ -148,12 +187,8 @@ impl TrackActor {
 
     /// MOQT-14 §5.1 [D14-FETCH-16]: giving up is said.
     pub(super) fn cancel(&mut self, key: FillKey) {
-        if let Some(Asked {
-            session,
-            request: Some(request),
-        }) = self.fetching.fills.remove(&key).and_then(|fill| fill.asked)
-        {
-            mailbox::signal(&session, CancelFetch { request });
+        if let Some(asked) = self.fetching.fills.remove(&key).and_then(|fill| fill.asked) {
+            asked.cancel();
         }
     }
 
@@ -162,6 +197,23 @@ impl TrackActor {
         let keys: Vec<_> = self.fetching.fills.keys().copied().collect();
         for key in keys {
             self.cancel(key);
+        }
+    }
+}
+
+impl TrackActor {
+    /// What a publisher brings for a FETCH breaks a rule.
+    fn breaks(&mut self, ctx: &mut Context<Self>, key: FillKey, error: FillError) {
+        let asked = self.fetching.fills.get(&key).and_then(|fill| fill.asked.as_ref());
+        let (source, others) = (asked.map(|asked| asked.source), self.next_for(key).is_some());
+        match (error, source) {
+            // MOQT-14 §2.5 [D14-MAL-1] [D14-MAL-2]: who is right about an object that is known otherwise, nobody can tell.
+            (FillError::Malformed(why), Some(source)) if others && why != Malformed::Conflict => {
+                self.shun(ctx, source, &why.to_string());
+            }
+            (FillError::Malformed(why), _) => self.is_malformed(ctx, &why.to_string()),
+            (_, _) if others => self.ask_another(ctx, key, RequestErrorReason::MalformedTrack),
+            (_, _) => drop(self.desk(ctx, |desk, now, log| desk.broken(now, log, key))),
         }
     }
 }
@@ -176,7 +228,10 @@ impl Handler<Fetched> for TrackActor {
             return answer;
         };
         fill.held = Some(reply);
-        self.desk(ctx, |desk, now, log| desk.filled(now, log, key, chunks));
+        let taken = self.desk(ctx, |desk, now, log| desk.filled(now, log, key, chunks));
+        if let Some(Err(why)) = taken {
+            self.breaks(ctx, key, why);
+        }
         answer
     }
 }
@@ -190,6 +245,11 @@ impl Handler<FetchNews> for TrackActor {
         }
         match progress {
             FetchProgress::Accepted(ok) => {
+                let fill = self.fetching.fills.get(&key);
+                let asked = fill.and_then(|fill| fill.asked.as_ref());
+                if let Some(publisher) = asked.and_then(|asked| self.sources.get_mut(asked.source)) {
+                    publisher.cannot_fetch = false;
+                }
                 if let Some(limit) = ok.params.max_cache_duration_ms {
                     self.fanout.limit_cache(Some(limit));
                 }
@@ -205,7 +265,11 @@ impl Handler<FetchNews> for TrackActor {
             }
             FetchProgress::Ended(end) => {
                 if end != StreamEnd::Fin {
-                    // Whether it is answered yet or not, nothing more is wanted of it.
+                    // Whether it is answered yet or not, nothing more is wanted of it, and another one may have it.
+                    if self.next_for(key).is_some() {
+                        self.ask_another(ctx, key, RequestErrorReason::InternalError);
+                        return;
+                    }
                     self.cancel(key);
                 }
                 self.desk(ctx, |desk, now, log| desk.ended(now, log, key, end));

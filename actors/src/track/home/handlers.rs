@@ -1,20 +1,20 @@
 //! What the home copy does with each message.
 
+use super::publisher::{Fate, Standing};
 use super::upstream::session_ended;
 use super::{Phase, TrackActor};
 use crate::reply::Reply;
-use crate::session::AcceptPublish;
-use crate::supervise::mailbox;
 use crate::track::messages::{
-    AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, ReplicaAttached,
-    ReplicaState, SetForward, Source, SourceGone, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
-    UpstreamRequest, WithdrawAnnouncer,
+    AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, Joined, ReadsItself,
+    ReplicaAttached, ReplicaState, SetForward, Source, SourceGone, Unavailable, UpstreamDone, UpstreamOk,
+    UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 use crate::track::replication::chunk_bytes;
-use actix::{AsyncContext, Handler};
+use actix::{AsyncContext, Context, Handler, MessageResult};
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::relay::track_log::Append;
-use std::time::Duration;
+use slog::warn;
+use std::time::{Duration, Instant};
 
 impl Handler<Gather> for TrackActor {
     type Result = ();
@@ -125,6 +125,8 @@ impl Handler<Ingest> for TrackActor {
             }
             // What an upstream still sends after it was let go is of no use to anybody.
             Phase::Ended | Phase::Idle => return Reply::Now(()),
+            // Nor is what nobody takes.
+            _ if !self.sources.may_bring(msg.source) => return Reply::Now(()),
             Phase::Created | Phase::Gathering(_) | Phase::Subscribing => Reply::later(),
         };
         if datagrams {
@@ -142,40 +144,57 @@ impl Handler<Ingest> for TrackActor {
 }
 
 impl Handler<AddSource> for TrackActor {
-    type Result = bool;
-    fn handle(&mut self, msg: AddSource, ctx: &mut Self::Context) -> bool {
-        let ended = self.phase == Phase::Ended;
-        let mut accepted = false;
-        match &msg.source {
-            // MOQT-14 §6.2 [D14-NS-14]: a namespace announced again by the same session changes nothing.
-            Source::Announced { session } if self.sources.knows(session) => return true,
-            _ if ended => return false,
-            // MOQT-14 §8.4 DEVIATION: a further publisher is accepted with Forward 0 and stands by (decision 0008).
-            Source::Published { session, request, .. } => {
-                accepted = mailbox::signal(
-                    session,
-                    AcceptPublish {
-                        request: *request,
-                        forward: false,
-                        new_group: None,
-                        track: ctx.address(),
-                        source: msg.id,
-                    },
-                );
-                if !accepted {
-                    return true;
-                }
+    type Result = MessageResult<AddSource>;
+    fn handle(&mut self, msg: AddSource, ctx: &mut Self::Context) -> Self::Result {
+        let AddSource { id, source } = msg;
+        let joined = match &source {
+            // MOQT-14 §6.2 [D14-NS-14]: a namespace announced again by the same session makes no second publisher.
+            Source::Announced { session }
+                if self.sources.is_shunned(session) || self.sources.knows(session) =>
+            {
+                Joined::Taken
             }
-            Source::Announced { .. } | Source::Local { .. } => {}
+            _ if self.phase == Phase::Ended => Joined::Ended,
+            // MOQT-14 §2.5 [D14-MAL-1]: whoever broke the rules for tracks here is not taken again.
+            Source::Published { session, .. } if self.sources.is_shunned(session) => {
+                self.refuse("the publisher broke the rules for tracks")
+            }
+            // MOQT-14 §8.2 [D14-PUB-2]: PUBLISH_ERROR beyond the bound; announcers beyond it wait for a place.
+            Source::Published { .. } if self.sources.is_full() => {
+                self.refuse("the track has too many publishers")
+            }
+            Source::Announced { .. } | Source::Published { .. } | Source::Local { .. } => {
+                self.sources.add(id, source);
+                Joined::Taken
+            }
+        };
+        if joined == Joined::Taken {
+            self.joined(ctx);
         }
-        self.sources.add(msg.id, msg.source);
-        if let Some(publisher) = self.sources.get_mut(msg.id) {
-            publisher.accepted = accepted;
+        MessageResult(joined)
+    }
+}
+
+impl TrackActor {
+    fn refuse(&mut self, why: &'static str) -> Joined {
+        self.refused += 1;
+        warn!(self.log, "publisher refused"; "track" => %self.name, "why" => why, "refused" => self.refused);
+        Joined::Refused(why)
+    }
+
+    /// There may be one publisher more.
+    fn joined(&mut self, ctx: &mut Context<Self>) {
+        self.fetching.desk.publishers_changed();
+        let wanted = match self.phase {
+            // MOQT-14 §8.4 [D14-NS-7] [D14-SUB-26]: a publisher of a track that is subscribed is subscribed to at once.
+            Phase::Subscribing | Phase::Live => self.sources.any_resting(),
+            Phase::Idle => self.sources.has_published(),
+            // Those who wait are gathered first.
+            Phase::Created | Phase::Gathering(_) | Phase::Ended => false,
+        };
+        if wanted {
+            self.engage(ctx);
         }
-        if accepted && self.phase == Phase::Idle {
-            self.idle(ctx);
-        }
-        true
     }
 }
 
@@ -190,17 +209,43 @@ impl Handler<WithdrawAnnouncer> for TrackActor {
 impl Handler<UpstreamOk> for TrackActor {
     type Result = ();
     fn handle(&mut self, msg: UpstreamOk, ctx: &mut Self::Context) {
-        if self.phase == Phase::Subscribing && self.sources.is_active(msg.source) {
-            self.demand.subscribed(self.config.dampen, msg.largest);
-            self.live(ctx, msg.meta, msg.largest);
+        let window = self.config.dampen;
+        let Some(publisher) = self.sources.get_mut(msg.source) else {
+            return;
+        };
+        if publisher.standing != Standing::Asked {
+            return;
         }
+        publisher.demand.subscribed(window, msg.largest);
+        publisher.serves(Instant::now(), msg.meta, msg.largest);
+        self.tell_joined();
+        // MOQT-14 §8.3 [D14-PUB-3]: the first one makes the track live, those who come later join it.
+        self.engage(ctx);
     }
 }
 
 impl Handler<UpstreamRequest> for TrackActor {
     type Result = Option<RequestId>;
     fn handle(&mut self, _: UpstreamRequest, _: &mut Self::Context) -> Self::Result {
-        self.sources.active().and_then(|(_, publisher)| publisher.request)
+        self.sources
+            .serving()
+            .next()
+            .and_then(|(_, publisher)| publisher.request)
+    }
+}
+
+impl Handler<ReadsItself> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: ReadsItself, ctx: &mut Self::Context) {
+        // MOQT-14 §6.2 [D14-PUB-7]: between two relays that publish the track to each other, one direction is enough; the
+        // other one would keep it alive for ever.
+        let asked = self.sources.get(msg.source);
+        if asked.is_some_and(|publisher| publisher.is_announced() && publisher.is_active())
+            && self.sources.any_active_beside(msg.source)
+        {
+            let why = Unavailable::for_now("the publisher's session reads the track");
+            self.lose(ctx, msg.source, &why, Fate::Reads);
+        }
     }
 }
 
@@ -215,7 +260,7 @@ impl Handler<UpstreamRejected> for TrackActor {
             phrase: msg.error.phrase,
             ..Unavailable::new(msg.error.reason, "")
         };
-        self.lose(ctx, msg.source, &why);
+        self.lose(ctx, msg.source, &why, Fate::Over);
     }
 }
 
@@ -223,6 +268,10 @@ impl Handler<UpstreamDone> for TrackActor {
     type Result = ();
     fn handle(&mut self, msg: UpstreamDone, ctx: &mut Self::Context) {
         let id = msg.source;
+        // One that was let go of meanwhile has nothing to end any more.
+        if !self.sources.may_bring(id) {
+            return;
+        }
         let Some(publisher) = self.sources.get_mut(id) else {
             return;
         };
@@ -238,6 +287,6 @@ impl Handler<SourceGone> for TrackActor {
             // The session is gone, so there is nobody to release it to.
             publisher.request = None;
         }
-        self.lose(ctx, msg.source, &session_ended());
+        self.lose(ctx, msg.source, &session_ended(), Fate::Gone);
     }
 }

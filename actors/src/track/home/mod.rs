@@ -3,10 +3,13 @@
 mod birth;
 mod demand;
 mod describe;
+mod feed;
 mod fetching;
 mod filling;
 mod handlers;
+mod publisher;
 mod resting;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -15,14 +18,13 @@ pub use birth::Birth;
 
 use fetching::Fetching;
 
+use super::budget::Aside;
 use super::fanout::Fanout;
 use super::handle::{LogId, Share};
 use super::messages::{
-    AttachReplica, Description, Ingest, ReaderId, ReplicaAttached, Source, SourceId, TrackGone, TrackMeta,
-    Unavailable,
+    AttachReplica, Description, Ingest, ReaderId, ReplicaAttached, Source, TrackGone, Unavailable,
 };
 use super::replication::ReplicaLink;
-use super::sources::{Publisher, Sources};
 use super::{Config, UpstreamTerms};
 use crate::registry::{RegistryActor, TrackEnded};
 use crate::reply::ReplyTo;
@@ -30,15 +32,17 @@ use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, SpawnHandle, WrapFuture};
-use demand::Demand;
-use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::moqt::name::FullTrackName;
-use laps_protocol::relay::track_log::{Append, Appended, TrackLog};
-use slog::{Logger, debug, warn};
+use laps_protocol::relay::merge::Merge;
+use laps_protocol::relay::track_log::TrackLog;
+use publisher::Publisher;
+use slog::{Logger, debug};
+use sources::Sources;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use upstream::End;
 
 /// Messages that may wait for a track: one per inbound stream of its publisher is the rule, so this is far above it.
 const MAILBOX: usize = 4096;
@@ -55,9 +59,9 @@ enum Phase {
     Created,
     /// Waits for these readers, or for its publisher to be needed at all.
     Gathering(BTreeSet<ReaderId>),
-    /// A SUBSCRIBE is on its way.
+    /// SUBSCRIBE is on its way to every publisher, and none has accepted yet.
     Subscribing,
-    /// Objects flow.
+    /// At least one publisher feeds the track.
     Live,
     /// Nobody subscribes, so nothing is subscribed upstream; FETCH is answered from the log and from upstream.
     Idle,
@@ -96,9 +100,25 @@ pub struct TrackActor {
     linger: Option<SpawnHandle>,
     fanout: Fanout,
     fetching: Fetching,
+    /// Makes one log of what all publishers send.
+    merge: Merge,
+    /// What waits in it.
+    merge_waits: Aside,
+    merge_timer: Option<SpawnHandle>,
+    /// When that timer is due.
+    merge_due: Option<Instant>,
+    /// A reader's wish for a new group stands.
+    group_wanted: bool,
+    demand_timer: Option<SpawnHandle>,
+    /// SUBSCRIBEs so far.
+    attempts: u64,
+    /// The end of the track was told, and what is open of it is waited for.
+    ending: Option<End>,
     ignored: u64,
     datagrams_lost: u64,
-    demand: Demand,
+    /// Publishers beyond the bound, and such as broke the rules for tracks.
+    refused: u64,
+    shunned: u64,
     _guard: Option<ChildGuard>,
 }
 
@@ -106,11 +126,12 @@ impl TrackActor {
     /// A track that waits for [`super::Gather`].
     #[must_use]
     pub fn new(birth: Birth) -> Self {
-        let mut sources = Sources::default();
+        let mut sources = Sources::new(birth.config.max_publishers, birth.config.dampen);
         // MOQT-14 §9.16.3 [D14-FETCH-8]: who makes the objects has nobody to ask for them.
         let is_origin = matches!(birth.source.1, Source::Local { .. });
         sources.add(birth.source.0, birth.source.1);
-        let demand = Demand::new(birth.config.dampen);
+        let merge = Merge::new(birth.config.merge);
+        let merge_waits = Aside::new(&birth.config.budget);
         let mut log = TrackLog::new(birth.config.limits);
         if is_origin {
             log.set_origin();
@@ -136,9 +157,18 @@ impl TrackActor {
             asked: Vec::new(),
             replica_waiting: Vec::new(),
             linger: None,
+            merge,
+            merge_waits,
+            merge_timer: None,
+            merge_due: None,
+            group_wanted: false,
+            demand_timer: None,
+            attempts: 0,
+            ending: None,
             ignored: 0,
             datagrams_lost: 0,
-            demand,
+            refused: 0,
+            shunned: 0,
             _guard: birth.guard,
         }
     }
@@ -173,12 +203,14 @@ impl TrackActor {
         }
     }
 
-    fn live(&mut self, ctx: &mut Context<Self>, meta: TrackMeta, largest: Option<Location>) {
+    fn live(&mut self, ctx: &mut Context<Self>) {
         self.phase = Phase::Live;
+        let now = Instant::now();
+        let meta = self.sources.meta(now).unwrap_or_default();
         // MOQT-14 §9.2.1.3 [D14-CACHE-4]
         self.fanout.limit_cache(meta.max_cache_duration_ms);
         self.fetching.follow(meta.group_order);
-        self.fanout.go_live(Instant::now(), meta, largest, Vec::new());
+        self.fanout.go_live(now, meta, self.sources.largest(), Vec::new());
         self.open_waiting(ctx);
         for (attach, reply) in std::mem::take(&mut self.replica_waiting) {
             let answer = self.attach_replica(attach);
@@ -192,15 +224,27 @@ impl TrackActor {
         self.answer_asked();
         self.readers_changed(ctx);
         // What was said before the track was live counts from now.
-        let said: Vec<_> = self
+        let said = self
             .sources
             .iter()
-            .filter(|(_, publisher)| publisher.done.is_some())
-            .map(|(id, _)| id)
-            .collect();
+            .filter(|(_, publisher)| publisher.done.is_some());
+        let said: Vec<_> = said.map(|(id, _)| id).collect();
         for id in said {
             self.settle_done(ctx, id, Duration::ZERO);
         }
+    }
+
+    /// The track is live with others than before: what they say together holds for whoever comes now (decision 0015).
+    fn restate(&mut self) {
+        let now = Instant::now();
+        let Some(meta) = self.sources.meta(now) else {
+            return;
+        };
+        let limit = meta.max_cache_duration_ms;
+        if limit.is_some_and(|limit| self.fanout.cache_limit_ms().is_none_or(|before| limit < before)) {
+            self.fanout.limit_cache(limit);
+        }
+        self.fanout.restate(now, meta, self.sources.largest());
     }
 
     fn attach_replica(&mut self, attach: AttachReplica) -> Result<ReplicaAttached, Unavailable> {
@@ -216,63 +260,6 @@ impl TrackActor {
             largest: self.fanout.largest(),
             meta,
         })
-    }
-
-    fn take_in(&mut self, ctx: &mut Context<Self>, ingest: Ingest) {
-        self.faults.check_named("track", &self.name);
-        let Ingest { source, batch } = ingest;
-        let Some(publisher) = self.sources.get_mut(source) else {
-            return;
-        };
-        batch.iter().for_each(|chunk| publisher.observe(chunk));
-        let drained = publisher.is_drained();
-        // MOQT-14 §8.4 DEVIATION: one publisher feeds the track, the others stand by (decision 0008).
-        if self.sources.is_active(source) {
-            self.append(ctx, source, batch);
-        }
-        if drained {
-            self.settle_done(ctx, source, Duration::ZERO);
-        }
-    }
-
-    fn append(&mut self, ctx: &mut Context<Self>, source: SourceId, batch: Vec<Append>) {
-        let mut malformed = None;
-        let (ignored, replicas) = (&mut self.ignored, &mut self.replicas);
-        self.fanout.append(Instant::now(), batch, |appended, chunk| {
-            match appended {
-                Appended::Advanced | Appended::Noted | Appended::Closed(_) => {}
-                Appended::Ignored(_) => *ignored += 1,
-                Appended::Malformed(why) => malformed = Some(why.to_string()),
-            }
-            if !replicas.is_empty()
-                && let Some(chunk) = appended.for_replica(chunk)
-            {
-                for replica in &mut *replicas {
-                    replica.push(chunk.clone());
-                }
-            }
-        });
-        self.demand.advanced(|| self.fanout.largest());
-        if let Some(why) = malformed {
-            // MOQT-14 §2.5 [D14-MAL-1]: readers are told, the publisher's session lives on.
-            warn!(self.log, "track is malformed"; "track" => %self.name, "why" => why);
-            if self.sources.len() > 1 {
-                let why = Unavailable::new(
-                    RequestErrorReason::MalformedTrack,
-                    "the publisher breaks the rules for tracks",
-                );
-                self.lose(ctx, source, &why);
-            } else {
-                let gone = TrackGone::new(
-                    PublishDoneStatus::MalformedTrack,
-                    "the track breaks the rules for tracks",
-                );
-                self.finish(ctx, &gone);
-            }
-            return;
-        }
-        self.replicate(ctx);
-        self.past_advanced(ctx);
     }
 
     fn replicate(&mut self, ctx: &mut Context<Self>) {
@@ -325,15 +312,16 @@ impl TrackActor {
         if std::mem::replace(&mut self.phase, Phase::Ended) == Phase::Ended {
             return;
         }
+        let merged = self.merge.stats();
         debug!(self.log, "track ends"; "track" => %self.name, "status" => ?gone.status,
             "chunks_ignored" => self.ignored, "datagrams_lost" => self.datagrams_lost,
+            "duplicate_objects" => merged.duplicate_objects, "taken_over" => merged.taken_over,
+            "overtaken" => merged.overtaken, "publishers_refused" => self.refused, "publishers_shunned" => self.shunned,
             "objects_evicted" => self.fanout.objects_evicted(), "bytes_kept_by_all" => self.config.budget.used(),
             "bytes_given_up_by_all" => self.config.budget.given_up());
         // First, so that a session hears that we let go before a new life of the track asks it again.
-        self.release_all();
-        for closed in self.sources.abandon_all() {
-            self.fanout.append(Instant::now(), vec![closed], |_, _| {});
-        }
+        self.sources.release_all();
+        self.all_publishers_end();
         mailbox::signal(
             &self.registry,
             TrackEnded {
@@ -368,9 +356,7 @@ impl TrackActor {
 
     /// A track that nobody subscribes to gives up its SUBSCRIBE after a while; one that was published to us stays.
     fn check_linger(&mut self, ctx: &mut Context<Self>) {
-        let idle = !self.has_readers()
-            && self.phase == Phase::Live
-            && matches!(self.sources.active(), Some((_, publisher)) if matches!(publisher.source, Source::Announced { .. }));
+        let idle = !self.has_readers() && self.phase == Phase::Live && self.sources.any_subscribed();
         match (idle, self.linger) {
             (true, None) if self.config.linger.is_zero() && !self.sources.has_published() => {
                 let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
@@ -429,7 +415,7 @@ impl Drop for TrackActor {
         // A normal end has released its publishers already; a panic has not.
         if self.phase != Phase::Ended {
             self.cancel_fills();
-            self.release_all();
+            self.sources.release_all();
             // Readers on this shard are told by the fan-out's own end.
             self.replicas.iter().for_each(ReplicaLink::abandon);
         }

@@ -4,7 +4,6 @@ use super::{Phase, TrackActor};
 use crate::track::messages::TrackGone;
 use actix::Context;
 use laps_protocol::moqt::message::PublishDoneStatus;
-use std::time::Instant;
 
 impl TrackActor {
     /// Nobody has subscribed for a while: the upstream subscription ends, and what was cached stays.
@@ -13,12 +12,17 @@ impl TrackActor {
         if self.phase != Phase::Live || self.has_readers() {
             return;
         }
-        for closed in self.sources.rest() {
-            self.fanout.append(Instant::now(), vec![closed], |_, _| {});
+        for id in self.sources.rest() {
+            self.publisher_ends(ctx, id);
         }
-        self.fanout.rest();
-        self.demand.lost(ctx);
-        self.idle(ctx);
+        self.group_wanted = false;
+        if self.sources.any_serving() {
+            self.restate();
+            self.rest_is_over(ctx);
+        } else {
+            self.fanout.rest();
+            self.idle(ctx);
+        }
     }
 
     /// Nothing is subscribed; FETCH is answered all the same. MOQT-14 §9.17 [D14-FETCH-10]
@@ -26,10 +30,6 @@ impl TrackActor {
     /// Not with a publisher that sent PUBLISH: it says so once, so the track stays live with it, at Forward 0.
     /// MOQT-14 §9.13 [D14-SUB-25]
     pub(super) fn idle(&mut self, ctx: &mut Context<Self>) {
-        if self.sources.elect_published() {
-            self.engage(ctx);
-            return;
-        }
         self.phase = Phase::Idle;
         self.open_waiting(ctx);
         self.past_advanced(ctx);
@@ -41,16 +41,17 @@ impl TrackActor {
         if self.phase == Phase::Idle
             && !self.has_readers()
             && !self.fetching.is_busy()
-            && (self.sources.is_empty() || self.fanout.is_log_empty())
+            && (!self.sources.any_resting() || self.fanout.is_log_empty())
         {
             let gone = TrackGone::new(PublishDoneStatus::SubscriptionEnded, "nobody wants the track");
             self.finish(ctx, &gone);
         }
     }
 
-    /// Somebody subscribes again.
+    /// Somebody subscribes: whoever is not asked for the track is, at rest as well as with a publisher that sent PUBLISH.
     pub(super) fn wake_up(&mut self, ctx: &mut Context<Self>) {
-        if self.phase == Phase::Idle {
+        if matches!(self.phase, Phase::Idle | Phase::Live | Phase::Subscribing) && self.sources.any_resting()
+        {
             self.engage(ctx);
         }
     }

@@ -1,156 +1,271 @@
-//! The home copy's side towards its publishers: which one feeds it, and what happens when that one is lost.
+//! The home copy's side towards its publishers: who is asked, who feeds it, and what happens when one is lost.
 
+use super::publisher::{Fate, Standing};
 use super::{Phase, TrackActor};
 use crate::registry::PublisherLost;
-use crate::session::{AcceptPublish, ReleaseUpstream, SessionActor, SubscribeUpstream};
+use crate::session::{AcceptPublish, NotAsked, ReleaseUpstream, SessionActor, SubscribeUpstream};
 use crate::supervise::mailbox;
 use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
-use crate::track::sources::release;
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::moqt::session::CommandError;
-use slog::info;
-use std::time::Duration;
+use slog::{info, warn};
+use std::time::{Duration, Instant};
 
 /// How many times `done_wait` a stream that is still open is waited for after PUBLISH_DONE.
 const OPEN_STREAM_PATIENCE: u32 = 15;
 
+/// Why a track ends that has nobody left: what its readers are told, and what those are who wait for it.
+pub(super) type End = (TrackGone, Unavailable);
+
 impl TrackActor {
-    /// Turns to the oldest publisher there is.
+    /// Turns to every publisher there is.
     pub(super) fn engage(&mut self, ctx: &mut Context<Self>) {
-        let (wanted, largest_here) = (self.wants_objects(), self.fanout.largest());
-        let window = self.config.dampen;
-        let Some((id, publisher)) = self.sources.elect() else {
-            let gone = TrackGone::new(PublishDoneStatus::InternalError, "the track has no publisher");
-            self.finish(ctx, &gone);
+        let phrase = "the track has no publisher";
+        let gone = TrackGone::new(PublishDoneStatus::InternalError, phrase);
+        self.engage_or(ctx, (gone, Unavailable::for_now(phrase)));
+    }
+
+    /// Turns to every publisher that is not turned to yet; without any the track rests, or ends like this.
+    pub(super) fn engage_or(&mut self, ctx: &mut Context<Self>, end: End) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        // MOQT-14 §8.4 [D14-NS-6]: SUBSCRIBE goes to every publisher whose namespace matches, and PUBLISH is accepted of
+        // every one, up to the bound. [D14-PUB-2]
+        while let Some(id) = self.sources.next_to_ask(self.subscribes()) {
+            self.ask_publisher(ctx, id);
+        }
+        if self.sources.any_serving() {
+            if self.phase == Phase::Live {
+                self.restate();
+                self.readers_changed(ctx);
+            } else {
+                self.live(ctx);
+            }
+        } else if self.sources.any_active() {
+            self.phase = Phase::Subscribing;
+        } else if !self.has_readers() && self.sources.any_resting() {
+            // Nobody is left of those who asked, or they only fetch; the next reader starts over.
+            self.idle(ctx);
+        } else if !self.fanout.is_live() && self.sources.insist() {
+            // MOQT-14 §5.1 [D14-SUB-22]: nobody but its readers publishes the track.
+            self.engage_or(ctx, end);
+        } else {
+            let (gone, why) = end;
+            self.finish_with(ctx, &gone, &why);
+        }
+    }
+
+    /// Announcers are asked for the track while somebody reads it, or another one of them is.
+    fn subscribes(&self) -> bool {
+        self.has_readers() || self.sources.any_subscribed()
+    }
+
+    fn ask_publisher(&mut self, ctx: &mut Context<Self>, id: SourceId) {
+        let (wanted, here) = (self.wants_objects(), self.fanout.largest());
+        let (window, group_wanted) = (self.config.dampen, self.group_wanted);
+        let Some(publisher) = self.sources.get_mut(id) else {
             return;
         };
+        if group_wanted {
+            publisher.demand.want_group();
+        }
         match publisher.source.clone() {
-            Source::Announced { session } => {
-                if !self.has_readers() {
-                    // Nobody is left of those who asked, or they only fetch; the next reader starts over.
-                    self.sources.rest();
-                    self.idle(ctx);
-                    return;
-                }
-                self.subscribe(ctx, id, session);
-            }
+            Source::Announced { session } => self.subscribe(ctx, id, session),
             Source::Published {
                 session,
                 request,
                 largest,
                 meta,
             } => {
-                // MOQT-14 §8.4 [D14-SUB-26]: Forward is 1 as soon as one subscriber wants objects. One that stood by
-                // was accepted with Forward 0, and is told when the track is live with it.
-                let told = if std::mem::replace(&mut publisher.accepted, true) {
-                    self.demand.accept(window, false, None);
-                    session.connected()
-                } else {
-                    let new_group = self.demand.accept(window, wanted, largest_here.max(largest));
-                    mailbox::signal(
-                        &session,
-                        AcceptPublish {
-                            request,
-                            // MOQT-14 §9.13 [D14-SUB-25]: taken, and with Forward 0 while nobody wants it.
-                            forward: wanted,
-                            new_group,
-                            track: ctx.address(),
-                            source: id,
-                        },
-                    )
+                let new_group = publisher.demand.accept(window, wanted, here.max(largest));
+                publisher.serves(Instant::now(), meta, largest);
+                let accept = AcceptPublish {
+                    request,
+                    // MOQT-14 §8.4 [D14-SUB-26]: Forward is 1 as soon as one subscriber wants objects. §9.13
+                    // [D14-SUB-25]: taken, and with Forward 0 while nobody does.
+                    forward: wanted,
+                    new_group,
+                    track: ctx.address(),
+                    source: id,
                 };
-                if !told {
-                    self.lose(ctx, id, &session_ended());
-                    return;
+                if mailbox::signal(&session, accept) {
+                    self.tell_joined();
+                } else {
+                    self.forget_publisher(id);
                 }
-                self.live(ctx, meta, largest);
             }
-            Source::Local { .. } => self.live(ctx, TrackMeta::default(), None),
+            Source::Local { .. } => publisher.serves(Instant::now(), TrackMeta::default(), None),
         }
     }
 
+    pub(super) fn tell_joined(&self) {
+        info!(self.log, "a publisher feeds the track"; "track" => %self.name, "publishers" => self.sources.count());
+    }
+
     fn subscribe(&mut self, ctx: &mut Context<Self>, id: SourceId, session: Addr<SessionActor>) {
-        self.phase = Phase::Subscribing;
-        let new_group = self.demand.subscribe(self.fanout.largest());
+        self.attempts += 1;
+        let (attempt, largest) = (self.attempts, self.fanout.largest());
+        let Some(publisher) = self.sources.get_mut(id) else {
+            return;
+        };
+        (publisher.standing, publisher.attempt) = (Standing::Asked, attempt);
         let ask = SubscribeUpstream {
-            new_group,
+            new_group: publisher.demand.subscribe(largest),
             source: id,
             track: ctx.address(),
             name: self.name.clone(),
             terms: self.terms.clone(),
+            unless_read: !publisher.insisted,
         };
         let deadline = self.config.upstream_timeout;
         let asked = mailbox::ask(&session, ask, deadline);
-        ctx.spawn(
-            asked
-                .into_actor(self)
-                .map(move |answer, actor, ctx| match answer {
-                    Ok(Ok(request)) => match actor.sources.get_mut(id) {
-                        Some(publisher) if actor.phase != Phase::Ended => publisher.request = Some(request),
+        ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
+            let why = match answer {
+                Ok(Ok(request)) => {
+                    // The peer's answer may have overtaken this one.
+                    let asked = actor.sources.get_mut(id);
+                    match asked.filter(|publisher| publisher.attempt == attempt) {
+                        Some(publisher) => publisher.request = Some(request),
                         // It was given up in the meantime; the subscription must not outlive that.
-                        _ => {
-                            mailbox::signal(&session, ReleaseUpstream { request });
-                        }
-                    },
-                    // MOQT-14 §9.4 [D14-GOAWAY-1]: it will publish elsewhere, so here the track is not to be had.
-                    Ok(Err(CommandError::GoingAway)) => {
-                        let leaving = RequestErrorReason::TrackDoesNotExist;
-                        actor.lose(ctx, id, &Unavailable::new(leaving, "the publisher is leaving"));
+                        None => drop(mailbox::signal(&session, ReleaseUpstream { request })),
                     }
-                    Ok(Err(error)) => actor.lose(ctx, id, &unavailable(error.to_string())),
-                    Err(error) => actor.lose(ctx, id, &unavailable(error.to_string())),
-                }),
-        );
+                    return;
+                }
+                Ok(Err(NotAsked::Reads)) => {
+                    let why = Unavailable::for_now("the track is published by its readers only");
+                    actor.not_asked(ctx, id, attempt, &why, Fate::Reads);
+                    return;
+                }
+                // MOQT-14 §9.4 [D14-GOAWAY-1]: it will publish elsewhere, so here the track is not to be had.
+                Ok(Err(NotAsked::Failed(CommandError::GoingAway))) => {
+                    let leaving = RequestErrorReason::TrackDoesNotExist;
+                    Unavailable::new(leaving, "the publisher is leaving")
+                }
+                Ok(Err(NotAsked::Failed(error))) => unavailable(error.to_string()),
+                Err(error) => unavailable(error.to_string()),
+            };
+            actor.not_asked(ctx, id, attempt, &why, Fate::Over);
+        }));
+        // [D14-PUB-3]: each has a deadline of its own.
         ctx.run_later(deadline, move |actor, ctx| {
-            if actor.phase == Phase::Subscribing && actor.sources.is_active(id) {
-                let late = Unavailable::new(RequestErrorReason::Timeout, "the publisher did not answer");
-                actor.lose(ctx, id, &late);
-            }
+            let late = Unavailable::new(RequestErrorReason::Timeout, "the publisher did not answer");
+            actor.not_asked(ctx, id, attempt, &late, Fate::Over);
         });
     }
 
-    /// A publisher is of no use any more: turn to the next, or end.
-    pub(super) fn lose(&mut self, ctx: &mut Context<Self>, id: SourceId, why: &Unavailable) {
-        if self.phase == Phase::Ended {
-            return;
+    /// A SUBSCRIBE of ours came to nothing, unless it has been decided already.
+    fn not_asked(
+        &mut self,
+        ctx: &mut Context<Self>,
+        id: SourceId,
+        attempt: u64,
+        why: &Unavailable,
+        fate: Fate,
+    ) {
+        let asked = self.sources.get(id);
+        if asked
+            .is_some_and(|publisher| publisher.standing == Standing::Asked && publisher.attempt == attempt)
+        {
+            self.lose(ctx, id, why, fate);
         }
-        let was_active = self.sources.is_active(id);
-        let Some(mut publisher) = self.sources.remove(id) else {
+    }
+
+    /// The track goes on without a publisher that has left before it was taken, or for good.
+    fn forget_publisher(&mut self, id: SourceId) {
+        let Some(publisher) = self.sources.remove(id) else {
             return;
         };
-        if was_active {
-            self.demand.lost(ctx);
-        }
-        release(&publisher.source, publisher.request);
-        if matches!(publisher.source, Source::Published { .. }) && !self.sources.is_empty() {
+        if publisher.is_published() {
             let (name, epoch) = (self.name.clone(), self.epoch);
             mailbox::signal(&self.registry, PublisherLost { name, epoch, id });
         }
-        let abandoned = publisher.abandon();
-        if !abandoned.is_empty() {
-            self.append(ctx, id, abandoned);
-        }
-        let status = publisher
-            .done
-            .as_ref()
-            .map_or(PublishDoneStatus::InternalError, |done| done.status);
-        if matches!(publisher.source, Source::Local { .. }) {
+        if publisher.is_local() {
             // Its writer waits until the last reader has left, which is when this actor and with it the sender goes.
             self.parting.push(publisher);
         }
-        if self.sources.is_empty() {
-            self.finish_with(
-                ctx,
-                &TrackGone {
-                    status,
-                    phrase: why.phrase.clone(),
-                },
-                why,
-            );
-        } else if was_active && matches!(self.phase, Phase::Subscribing | Phase::Live) {
-            info!(self.log, "another publisher takes over"; "track" => %self.name, "lost" => %why);
-            self.engage(ctx);
+    }
+
+    /// A publisher is of no use any more: the others go on, and without any the track ends.
+    ///
+    /// MOQT-14 §8.4 [D14-PUB-4]: readers hear of it only when it was the last.
+    pub(super) fn lose(&mut self, ctx: &mut Context<Self>, id: SourceId, why: &Unavailable, fate: Fate) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let window = self.config.dampen;
+        let Some(publisher) = self.sources.get_mut(id) else {
+            return;
+        };
+        let was_active = publisher.is_active();
+        let status = publisher.done.as_ref().map(|done| done.status);
+        let standing = match fate {
+            Fate::Shunned => Standing::Shunned,
+            Fate::Reads => Standing::Reads,
+            Fate::Over | Fate::Gone => Standing::Over,
+        };
+        publisher.let_go(standing, window);
+        let kept = publisher.is_announced() && !publisher.withdrawn && fate != Fate::Gone;
+        let published = publisher.is_published();
+        if fate == Fate::Shunned {
+            if published {
+                let (name, epoch) = (self.name.clone(), self.epoch);
+                mailbox::signal(&self.registry, PublisherLost { name, epoch, id });
+            }
+        } else if !kept {
+            self.forget_publisher(id);
+        }
+        if was_active {
+            self.publisher_ends(ctx, id);
+            if self.phase == Phase::Ended {
+                return;
+            }
+            info!(self.log, "a publisher is lost"; "track" => %self.name, "lost" => %why,
+                "fate" => ?fate, "others" => self.sources.count());
+        }
+        if matches!(fate, Fate::Gone | Fate::Shunned) {
+            self.fetch_elsewhere(ctx, id);
+        }
+        let gone = TrackGone {
+            status: status.unwrap_or(PublishDoneStatus::InternalError),
+            phrase: why.phrase.clone(),
+        };
+        // MOQT-14 §8.4 [D14-PUB-4]: the end of the track that one publisher tells is believed when it is known where that
+        // is; what others are in the middle of is waited for.
+        let ended = status == Some(PublishDoneStatus::TrackEnded) && self.fanout.end_of_track().is_some();
+        if ended {
+            self.ending = Some((gone, why.clone()));
+            self.end_when_read(ctx, Duration::ZERO);
+        } else {
+            self.carry_on(ctx, (gone, why.clone()));
+        }
+    }
+
+    /// Turns to whoever there is instead of one that is lost.
+    fn carry_on(&mut self, ctx: &mut Context<Self>, end: End) {
+        match self.phase {
+            Phase::Created | Phase::Gathering(_) if self.sources.any_resting() => {}
+            Phase::Created | Phase::Gathering(_) => self.finish_with(ctx, &end.0, &end.1),
+            Phase::Idle => self.rest_is_over(ctx),
+            Phase::Subscribing | Phase::Live | Phase::Ended => self.engage_or(ctx, end),
+        }
+    }
+
+    /// The track has ended, and nothing stands behind its end: it is over when no stream is open.
+    pub(super) fn end_when_read(&mut self, ctx: &mut Context<Self>, waited: Duration) {
+        let wait = self.config.done_wait;
+        if self.sources.any_open_streams() && waited < wait.saturating_mul(OPEN_STREAM_PATIENCE) {
+            ctx.run_later(wait, move |actor, ctx| actor.end_when_read(ctx, waited + wait));
+        } else {
+            self.end_now(ctx);
+        }
+    }
+
+    /// Ends the track if its end is due.
+    pub(super) fn end_now(&mut self, ctx: &mut Context<Self>) {
+        if let Some((gone, why)) = self.ending.take() {
+            self.finish_with(ctx, &gone, &why);
         }
     }
 
@@ -172,24 +287,34 @@ impl TrackActor {
             wait
         };
         if publisher.is_drained() || waited >= patience {
-            self.done(ctx, id);
+            let why = Unavailable::new(
+                RequestErrorReason::TrackDoesNotExist,
+                "the publisher ended the track",
+            );
+            self.lose(ctx, id, &why, Fate::Over);
         } else {
             ctx.run_later(wait, move |actor, ctx| actor.settle_done(ctx, id, waited + wait));
         }
     }
 
-    fn done(&mut self, ctx: &mut Context<Self>, id: SourceId) {
-        let why = Unavailable::new(
-            RequestErrorReason::TrackDoesNotExist,
-            "the publisher ended the track",
-        );
-        self.lose(ctx, id, &why);
+    /// A publisher broke the rules for tracks on its own, and others go on: it is let go of, for good.
+    ///
+    /// MOQT-14 §2.5 [D14-MAL-1]: UNSUBSCRIBE and FETCH_CANCEL towards that publisher; its session lives on.
+    pub(super) fn shun(&mut self, ctx: &mut Context<Self>, id: SourceId, fault: &str) {
+        self.shunned += 1;
+        warn!(self.log, "a publisher breaks the rules for tracks and is not used any more";
+            "track" => %self.name, "why" => fault, "shunned" => self.shunned);
+        self.lose(ctx, id, &malformed(), Fate::Shunned);
     }
 
-    pub(super) fn release_all(&mut self) {
-        for (_, publisher) in self.sources.iter() {
-            release(&publisher.source, publisher.request);
-        }
+    /// The whole track breaks the rules for tracks.
+    ///
+    /// MOQT-14 §2.5 [D14-MAL-1]: readers are told, fetches fail, every publisher is let go of, and no session ends for it.
+    pub(super) fn is_malformed(&mut self, ctx: &mut Context<Self>, fault: &str) {
+        warn!(self.log, "track is malformed"; "track" => %self.name, "why" => fault);
+        self.desk(ctx, |desk, now, log| desk.condemn(now, log));
+        let phrase = "the track breaks the rules for tracks";
+        self.finish(ctx, &TrackGone::new(PublishDoneStatus::MalformedTrack, phrase));
     }
 }
 
@@ -204,4 +329,11 @@ fn unavailable(why: String) -> Unavailable {
 /// The publisher's session is gone.
 pub(super) fn session_ended() -> Unavailable {
     Unavailable::for_now("the publisher's session ended")
+}
+
+fn malformed() -> Unavailable {
+    Unavailable::new(
+        RequestErrorReason::MalformedTrack,
+        "the publisher breaks the rules for tracks",
+    )
 }

@@ -10,6 +10,7 @@ use crate::moqt::location::{GroupId, Location};
 use crate::moqt::message::{
     ControlMessage, RequestErrorReason, RequestId, RequestKind, Subscribe, SubscribeOk, SubscribeUpdate,
 };
+use crate::moqt::name::FullTrackName;
 
 impl Session {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Result<RequestId, CommandError> {
@@ -139,6 +140,18 @@ impl Session {
     }
 
     /// The range of a subscription that we have and may still change.
+    /// The request that brings this track to us, if there is one: our SUBSCRIBE, or the peer's PUBLISH.
+    #[must_use]
+    pub fn request_for(&self, track: &FullTrackName) -> Option<RequestId> {
+        self.ours.tracks.get(track).copied()
+    }
+
+    /// Whether the peer is subscribed to this track here, or asks to be.
+    #[must_use]
+    pub fn is_read_by_peer(&self, track: &FullTrackName) -> bool {
+        self.theirs.tracks.contains_key(track)
+    }
+
     pub(super) fn our_subscription(&mut self, id: RequestId) -> Option<&mut Wanted> {
         if belongs_to(self.role, id) {
             let request = self.ours.open.get_mut(&id)?;

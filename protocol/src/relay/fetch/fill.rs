@@ -47,6 +47,11 @@ impl Filling {
         self.deadline().is_some_and(|deadline| now >= deadline)
     }
 
+    /// Nothing at all has come of it.
+    pub(super) const fn is_unheard(&self) -> bool {
+        self.ok.is_none() && self.last.is_none() && !self.finished
+    }
+
     /// It may still bring the object at `place`.
     pub(super) fn covers(&self, place: Location) -> bool {
         self.range.contains(place) && self.last.is_none_or(|last| follows(self.order, last, place))

@@ -93,8 +93,10 @@ pub struct FetchDesk {
     limits: FetchLimits,
     /// There is nobody to ask: this process makes the objects, or the publisher is gone. MOQT-14 §9.16.3 [D14-FETCH-8]
     is_origin: bool,
-    /// The last FETCH to the publisher was left without any answer, or there is no publisher any more.
+    /// The last FETCH to the publishers was left without any answer, or there is none any more.
     silent: bool,
+    /// The track breaks the rules for tracks.
+    condemned: bool,
     readers: BTreeMap<ReaderKey, Reader>,
     fills: BTreeMap<FillKey, Filling>,
     next_fill: u64,
@@ -129,6 +131,7 @@ impl FetchDesk {
             limits,
             is_origin,
             silent: false,
+            condemned: false,
             readers: BTreeMap::new(),
             fills: BTreeMap::new(),
             next_fill: 1,
@@ -172,7 +175,12 @@ impl FetchDesk {
     /// The reader wants its next batch; it is answered by [`Output::Answer`] when there is something.
     pub fn read(&mut self, now: Instant, log: &mut TrackLog, key: ReaderKey) {
         let Some(reader) = self.readers.get_mut(&key) else {
-            let failed = Batch::failed(RequestErrorReason::InternalError);
+            let reason = if self.condemned {
+                RequestErrorReason::MalformedTrack
+            } else {
+                RequestErrorReason::InternalError
+            };
+            let failed = Batch::failed(reason);
             self.outputs.push_back(Output::Answer(key, failed));
             return;
         };
@@ -197,13 +205,7 @@ impl FetchDesk {
 
     /// A time given by [`Self::poll_timeout`] has come.
     pub fn timeout(&mut self, now: Instant, log: &mut TrackLog) {
-        let overdue: Vec<_> = self
-            .fills
-            .iter()
-            .filter(|(_, fill)| fill.is_overdue(now))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in overdue {
+        for key in self.overdue(now) {
             // MOQT-14 §9.18: a relay that cannot fetch missing objects in time says so.
             self.outputs.push_back(Output::Cancel(key));
             self.unanswered(now, log, key);
@@ -217,6 +219,25 @@ impl FetchDesk {
             });
             self.settle_up(now, log);
         }
+    }
+
+    /// The fills whose publishers have shown no sign of life in time. [`Self::timeout`] gives up those that are not
+    /// [renewed](Self::renew).
+    #[must_use]
+    pub fn overdue(&self, now: Instant) -> Vec<FillKey> {
+        let overdue = self.fills.iter().filter(|(_, fill)| fill.is_overdue(now));
+        overdue.map(|(key, _)| *key).collect()
+    }
+
+    /// Nothing at all has come of this fill.
+    #[must_use]
+    pub fn is_unheard(&self, fill: FillKey) -> bool {
+        self.fills.get(&fill).is_some_and(Filling::is_unheard)
+    }
+
+    /// There is somebody else to ask than before.
+    pub const fn publishers_changed(&mut self) {
+        self.silent = false;
     }
 
     /// The upstream is gone for good: what the log has is still given, what it does not know fails.

@@ -188,7 +188,9 @@ impl Stage {
             payload_len: bytes.len() as u64,
         };
         let chunks = vec![Fill::Object(header), Fill::Payload(bytes)];
-        self.desk.filled(self.now, &mut self.log, key, chunks);
+        if self.desk.filled(self.now, &mut self.log, key, chunks).is_err() {
+            self.desk.broken(self.now, &mut self.log, key);
+        }
         self.drain();
     }
 
@@ -612,6 +614,28 @@ fn a_fill_that_breaks_the_rules_fails_its_readers() {
     assert_eq!(stage.desk.stats().malformed, 1);
 }
 
+/// D14-MAL-1: a track that breaks the rules is given to nobody any more, whether a fetch waits just now or not.
+#[test]
+fn a_condemned_track_fails_every_fetch() {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    for reader in [1, 2] {
+        stage
+            .open_reader(reader, Standing::Live, range((2, 0), (9, 1)), UP)
+            .unwrap();
+    }
+    stage.read_on(1);
+    let (fill, _) = stage.asks()[0];
+    stage.desk.condemn(stage.now, &mut stage.log);
+    stage.drain();
+    assert!(stage.has(&Output::Cancel(fill)) && stage.desk.is_empty());
+    stage.read_on(2);
+    for reader in [1, 2] {
+        let failed = Then::Failed(RequestErrorReason::MalformedTrack);
+        assert_eq!(stage.then(reader), Some(failed));
+    }
+}
+
 /// D14-FETCH-16
 #[test]
 fn a_fill_that_nobody_wants_is_cancelled() {
@@ -810,13 +834,16 @@ fn a_fill_is_not_given_up_inside_an_object_that_somebody_reads() {
     };
     let half = Bytes::from_static(b"half");
     let chunks = vec![Fill::Object(header), Fill::Payload(half.clone())];
-    stage.desk.filled(stage.now, &mut stage.log, fill, chunks);
+    stage
+        .desk
+        .filled(stage.now, &mut stage.log, fill, chunks)
+        .unwrap();
     stage.drain();
     assert_eq!(stage.got(1), [(3, 0)]);
     assert_eq!(stage.asks().len(), 1);
     stage.read_on(1);
     let rest = vec![Fill::Payload(half)];
-    stage.desk.filled(stage.now, &mut stage.log, fill, rest);
+    stage.desk.filled(stage.now, &mut stage.log, fill, rest).unwrap();
     stage.drain();
     assert_eq!(stage.asks()[1].1, range((5, 0), (5, 3)));
 }
@@ -1098,7 +1125,10 @@ fn an_object_that_is_cut_short_goes_on_from_upstream() {
         Fill::Payload(bytes.slice(..2)),
         Fill::Payload(bytes.slice(2..)),
     ];
-    stage.desk.filled(stage.now, &mut stage.log, fill, chunks);
+    stage
+        .desk
+        .filled(stage.now, &mut stage.log, fill, chunks)
+        .unwrap();
     stage.drain();
     stage.read_on(1);
     stage.ok(fill, (8, 1));

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::{FetchDesk, Output};
 use crate::moqt::location::Location;
 use crate::moqt::message::{FetchOk, RequestErrorReason};
-use crate::relay::track_log::{Fill, FillEnd, FillKey, PastRange, StreamEnd, TrackLog};
+use crate::relay::track_log::{Fill, FillEnd, FillError, FillKey, PastRange, StreamEnd, TrackLog};
 use std::time::Instant;
 
 impl FetchDesk {
@@ -86,8 +86,7 @@ impl FetchDesk {
             return;
         };
         let range = fill.range;
-        let heard = fill.ok.is_some() || fill.last.is_some() || fill.finished;
-        if heard || !log.assume_finished(range) {
+        if !fill.is_unheard() || !log.assume_finished(range) {
             self.abandon(now, log, key, RequestErrorReason::Timeout);
             return;
         }
@@ -108,27 +107,54 @@ impl FetchDesk {
     /// Objects came. [`Output::Take`] says when the next may come.
     ///
     /// An unknown fill has been given up already: what comes of it is dropped.
-    pub fn filled(&mut self, now: Instant, log: &mut TrackLog, key: FillKey, chunks: Vec<Fill>) {
+    ///
+    /// # Errors
+    /// The rule that the publisher breaks. The fill stays as it is: the owner [renews](Self::renew) it with another
+    /// publisher, [breaks it off](Self::broken), or [condemns](Self::condemn) the track.
+    pub fn filled(
+        &mut self,
+        now: Instant,
+        log: &mut TrackLog,
+        key: FillKey,
+        chunks: Vec<Fill>,
+    ) -> Result<(), FillError> {
         let deadline = now.checked_add(self.limits.upstream);
         let Some(fill) = self.fills.get_mut(&key) else {
-            return;
+            return Ok(());
         };
         for chunk in chunks {
             if let Fill::Object(header) = &chunk {
                 fill.last = Some(header.location);
             }
-            if log.fill(now, key, chunk).is_err() {
-                // MOQT-14 §2.5 [D14-MAL-1] [D14-MAL-2]: the publisher is told, and those who wait for it.
+            // MOQT-14 §2.5 [D14-MAL-2]
+            if let Err(why) = log.fill(now, key, chunk) {
                 self.stats.malformed += 1;
-                self.outputs.push_back(Output::Cancel(key));
-                self.abandon(now, log, key, RequestErrorReason::MalformedTrack);
-                return;
+                return Err(why);
             }
         }
         fill.alive(deadline);
         fill.held = true;
         let range = fill.range;
         self.serve_in(now, log, range);
+        Ok(())
+    }
+
+    /// What a publisher brings cannot be used, and nobody else is asked: those who wait for it are told.
+    pub fn broken(&mut self, now: Instant, log: &mut TrackLog, key: FillKey) {
+        self.outputs.push_back(Output::Cancel(key));
+        self.abandon(now, log, key, RequestErrorReason::MalformedTrack);
+    }
+
+    /// The track breaks the rules for tracks: nobody is given any more of it.
+    ///
+    /// MOQT-14 §2.5 [D14-MAL-1]: the publishers are told FETCH_CANCEL, and every fetch fails.
+    pub fn condemn(&mut self, now: Instant, log: &mut TrackLog) {
+        self.condemned = true;
+        let readers: Vec<_> = self.readers.keys().copied().collect();
+        for key in readers {
+            self.fail(key, RequestErrorReason::MalformedTrack);
+        }
+        self.detach(now, log);
     }
 
     /// The stream of a fill has ended, or cannot come any more.

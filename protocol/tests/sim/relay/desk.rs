@@ -381,7 +381,11 @@ impl World {
             if !chunks.is_empty() {
                 open.held = true;
                 let malformed = self.desk.desk.stats().malformed;
-                self.desk_input(|desk, now, log| desk.filled(now, log, fill, chunks));
+                self.desk_input(|desk, now, log| {
+                    if desk.filled(now, log, fill, chunks).is_err() {
+                        desk.broken(now, log, fill);
+                    }
+                });
                 if self.desk.desk.stats().malformed > malformed && !self.plan.is_rogue {
                     self.fail(format!("what {fill:?} brings is called malformed"));
                 }

@@ -1,0 +1,195 @@
+//! One publisher of a track, as the home copy sees it.
+
+use super::demand::Demand;
+use crate::session::{ReleaseUpstream, SessionActor};
+use crate::supervise::mailbox;
+use crate::track::messages::{Source, TrackMeta};
+use actix::Addr;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{PublishDone, RequestId};
+use laps_protocol::relay::track_log::{Append, StreamKey};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// Where a publisher stands with its track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing is asked of it.
+    Resting,
+    /// Our SUBSCRIBE is on its way.
+    Asked,
+    /// Its objects are taken.
+    Serving,
+    /// It refused, or ended what was asked of it. It is asked again when the track wakes up, or it announces again.
+    Over,
+    /// Its session reads the track, and somebody else feeds it.
+    Reads,
+    /// It broke the rules for tracks, and is asked for nothing any more.
+    Shunned,
+}
+
+/// How a publisher is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its session is gone.
+    Gone,
+    /// It refused, did not answer, or ended the track.
+    Over,
+    /// Its session reads the track.
+    Reads,
+    /// It broke the rules for tracks.
+    Shunned,
+}
+
+/// One publisher.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) source: Source,
+    pub(super) standing: Standing,
+    /// Which of the track's SUBSCRIBEs it was sent last; 0 when that is over.
+    pub(super) attempt: u64,
+    /// The request that carries its objects: our SUBSCRIBE or its PUBLISH.
+    pub(super) request: Option<RequestId>,
+    /// It serves, and has withdrawn its announcement since.
+    pub(super) withdrawn: bool,
+    /// It is asked even though its session reads the track.
+    pub(super) insisted: bool,
+    /// What it said last, while its streams are awaited.
+    pub(super) done: Option<PublishDone>,
+    /// What it was told of the readers' wishes.
+    pub(super) demand: Demand,
+    /// What it said of the track, and when.
+    said: Option<(TrackMeta, Instant)>,
+    /// The largest place that it told.
+    pub(super) largest: Option<Location>,
+    /// It left a FETCH without any answer.
+    pub(super) cannot_fetch: bool,
+    open: HashSet<StreamKey>,
+    closed: u64,
+}
+
+impl Publisher {
+    pub(super) fn new(source: Source, window: Duration) -> Self {
+        let request = match source {
+            Source::Published { request, .. } => Some(request),
+            Source::Announced { .. } | Source::Local { .. } => None,
+        };
+        Self {
+            source,
+            standing: Standing::Resting,
+            attempt: 0,
+            request,
+            withdrawn: false,
+            insisted: false,
+            done: None,
+            demand: Demand::new(window),
+            said: None,
+            largest: None,
+            cannot_fetch: false,
+            open: HashSet::new(),
+            closed: 0,
+        }
+    }
+
+    pub(super) const fn is_published(&self) -> bool {
+        matches!(self.source, Source::Published { .. })
+    }
+
+    pub(super) const fn is_announced(&self) -> bool {
+        matches!(self.source, Source::Announced { .. })
+    }
+
+    pub(super) const fn is_local(&self) -> bool {
+        matches!(self.source, Source::Local { .. })
+    }
+
+    /// The session of its peer; none when this process makes the objects.
+    pub(super) const fn session(&self) -> Option<&Addr<SessionActor>> {
+        match &self.source {
+            Source::Announced { session } | Source::Published { session, .. } => Some(session),
+            Source::Local { .. } => None,
+        }
+    }
+
+    pub(super) fn is_announced_by(&self, session: &Addr<SessionActor>) -> bool {
+        matches!(&self.source, Source::Announced { session: other } if other == session)
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.standing == Standing::Serving
+    }
+
+    /// It feeds the track, or is asked to.
+    pub(super) const fn is_active(&self) -> bool {
+        matches!(self.standing, Standing::Asked | Standing::Serving)
+    }
+
+    /// It feeds the track from now on.
+    pub(super) fn serves(&mut self, now: Instant, meta: TrackMeta, largest: Option<Location>) {
+        self.standing = Standing::Serving;
+        self.said = Some((meta, now));
+        self.largest = largest;
+    }
+
+    /// What it said of the track, as it holds at `now`.
+    pub(super) fn meta(&self, now: Instant) -> Option<TrackMeta> {
+        let (meta, since) = self.said.as_ref()?;
+        Some(meta.after(now.saturating_duration_since(*since)))
+    }
+
+    /// Lets go of what was asked of it; it stands so from now on.
+    pub(super) fn let_go(&mut self, standing: Standing, window: Duration) {
+        release(&self.source, self.request.take());
+        self.standing = standing;
+        self.attempt = 0;
+        self.done = None;
+        self.demand = Demand::new(window);
+        self.said = None;
+        self.open.clear();
+        self.closed = 0;
+    }
+
+    /// Keeps count of streams, for the end of the subscription.
+    pub(super) fn observe(&mut self, chunk: &Append) {
+        match chunk {
+            Append::SubgroupOpened { stream, .. } => {
+                self.open.insert(*stream);
+            }
+            Append::SubgroupClosed { stream, .. } => {
+                self.open.remove(stream);
+                self.closed += 1;
+            }
+            Append::ObjectStarted { .. }
+            | Append::Payload { .. }
+            | Append::Missing { .. }
+            | Append::Datagram(_) => {}
+        }
+    }
+
+    /// After PUBLISH_DONE: every stream it announced has come and gone.
+    ///
+    /// MOQT-14 §9.12 [D14-SUB-20], [D14-SUB-21] [D14-LIB-5]: an unknown count is settled by time only.
+    pub(super) fn is_drained(&self) -> bool {
+        if self.is_local() {
+            return self.done.is_some() && self.open.is_empty();
+        }
+        self.done
+            .as_ref()
+            .and_then(|done| done.stream_count)
+            // A count of 0 says nothing about streams: datagram tracks have it, and some peers always send it.
+            .is_some_and(|count| count > 0 && self.open.is_empty() && self.closed >= count)
+    }
+
+    pub(super) fn has_open_streams(&self) -> bool {
+        !self.open.is_empty()
+    }
+}
+
+/// Ends what was asked of a publisher.
+pub(super) fn release(source: &Source, request: Option<RequestId>) {
+    if let (Source::Announced { session } | Source::Published { session, .. }, Some(request)) =
+        (source, request)
+    {
+        mailbox::signal(session, ReleaseUpstream { request });
+    }
+}

@@ -1,0 +1,237 @@
+//! The publishers of one track, as its home sees them: all of them feed it at once, within a bound (decision 0015).
+
+use super::publisher::{Publisher, Standing, release};
+use crate::session::SessionActor;
+use crate::track::messages::{Source, SourceId, TrackMeta};
+use actix::Addr;
+use laps_protocol::moqt::location::Location;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// All of them, the oldest first.
+#[derive(Debug)]
+pub(super) struct Sources {
+    publishers: BTreeMap<SourceId, Publisher>,
+    /// How many may feed the track at once. [D14-PUB-2]
+    max: usize,
+    window: Duration,
+}
+
+impl Sources {
+    /// None yet; `max` of them may feed the track at once, and each is told of changes once in a `window` at most.
+    pub(super) const fn new(max: usize, window: Duration) -> Self {
+        Self {
+            publishers: BTreeMap::new(),
+            max,
+            window,
+        }
+    }
+
+    pub(super) fn add(&mut self, id: SourceId, source: Source) {
+        // Whoever was shunned is remembered for as long as its session lasts.
+        self.publishers.retain(|_, publisher| {
+            publisher.standing != Standing::Shunned || publisher.session().is_some_and(Addr::connected)
+        });
+        self.publishers.insert(id, Publisher::new(source, self.window));
+    }
+
+    pub(super) fn remove(&mut self, id: SourceId) -> Option<Publisher> {
+        self.publishers.remove(&id)
+    }
+
+    pub(super) fn get(&self, id: SourceId) -> Option<&Publisher> {
+        self.publishers.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SourceId) -> Option<&mut Publisher> {
+        self.publishers.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SourceId, &Publisher)> {
+        self.publishers.iter().map(|(id, publisher)| (*id, publisher))
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Publisher> {
+        self.publishers.values()
+    }
+
+    /// Those that feed the track or are asked to.
+    pub(super) fn active_mut(&mut self) -> impl Iterator<Item = &mut Publisher> {
+        self.publishers
+            .values_mut()
+            .filter(|publisher| publisher.is_active())
+    }
+
+    /// Those that feed the track.
+    pub(super) fn serving(&self) -> impl Iterator<Item = (SourceId, &Publisher)> {
+        self.iter().filter(|(_, publisher)| publisher.is_serving())
+    }
+
+    /// Something that this one sends may be of use, now or soon.
+    pub(super) fn may_bring(&self, id: SourceId) -> bool {
+        let publisher = self.get(id);
+        publisher.is_some_and(|publisher| publisher.is_active() || publisher.standing == Standing::Resting)
+    }
+
+    pub(super) fn any_serving(&self) -> bool {
+        self.values().any(Publisher::is_serving)
+    }
+
+    pub(super) fn any_active(&self) -> bool {
+        self.values().any(Publisher::is_active)
+    }
+
+    /// Somebody else than `id` feeds the track or is asked to.
+    pub(super) fn any_active_beside(&self, id: SourceId) -> bool {
+        self.iter()
+            .any(|(other, publisher)| other != id && publisher.is_active())
+    }
+
+    /// A SUBSCRIBE of ours is open.
+    pub(super) fn any_subscribed(&self) -> bool {
+        self.values()
+            .any(|publisher| publisher.is_announced() && publisher.is_active())
+    }
+
+    /// Somebody could be asked.
+    pub(super) fn any_resting(&self) -> bool {
+        self.values()
+            .any(|publisher| publisher.standing == Standing::Resting)
+    }
+
+    /// Somebody left streams open that may still bring objects.
+    pub(super) fn any_open_streams(&self) -> bool {
+        self.values().any(Publisher::has_open_streams)
+    }
+
+    /// Whether somebody sent PUBLISH, and was not shunned.
+    pub(super) fn has_published(&self) -> bool {
+        self.values()
+            .any(|publisher| publisher.is_published() && publisher.standing != Standing::Shunned)
+    }
+
+    /// A further PUBLISH would be beyond the bound. [D14-PUB-2]
+    pub(super) fn is_full(&self) -> bool {
+        let counts = |publisher: &&Publisher| {
+            publisher.is_active() || (publisher.is_published() && publisher.standing == Standing::Resting)
+        };
+        self.values().filter(counts).count() >= self.max
+    }
+
+    /// Whom to ask next: who sent PUBLISH first, then the oldest announcer when `subscribes`.
+    pub(super) fn next_to_ask(&self, subscribes: bool) -> Option<SourceId> {
+        let resting = |publisher: &Publisher| publisher.standing == Standing::Resting;
+        let published =
+            |(_, publisher): &(SourceId, &Publisher)| !publisher.is_announced() && resting(publisher);
+        if let Some((id, _)) = self.iter().find(published) {
+            return Some(id);
+        }
+        if !subscribes || self.values().filter(|publisher| publisher.is_active()).count() >= self.max {
+            return None;
+        }
+        let announced =
+            |(_, publisher): &(SourceId, &Publisher)| resting(publisher) && !self.publishes(publisher);
+        self.iter().find(announced).map(|(id, _)| id)
+    }
+
+    /// The session of this announcer feeds the track by PUBLISH: nobody has a track twice. [D14-VAL-15]
+    fn publishes(&self, announcer: &Publisher) -> bool {
+        self.values().any(|publisher| {
+            publisher.is_published() && publisher.is_active() && publisher.session() == announcer.session()
+        })
+    }
+
+    /// Whether this session broke the rules for tracks here.
+    pub(super) fn is_shunned(&self, session: &Addr<SessionActor>) -> bool {
+        self.values()
+            .any(|publisher| publisher.standing == Standing::Shunned && publisher.session() == Some(session))
+    }
+
+    /// Whether this session's announcement brought it here already. It holds again, if it was withdrawn; and whoever
+    /// refused before may be asked again.
+    pub(super) fn knows(&mut self, session: &Addr<SessionActor>) -> bool {
+        let mut publishers = self.publishers.values_mut();
+        let Some(known) = publishers.find(|publisher| publisher.is_announced_by(session)) else {
+            return false;
+        };
+        known.withdrawn = false;
+        if known.standing == Standing::Over {
+            known.standing = Standing::Resting;
+        }
+        true
+    }
+
+    /// Lets go of everybody who announced, so that nothing is subscribed; the value is who was let go of.
+    pub(super) fn rest(&mut self) -> Vec<SourceId> {
+        let mut let_go = Vec::new();
+        for (id, publisher) in self.publishers.iter_mut() {
+            if !publisher.is_announced() || publisher.standing == Standing::Shunned {
+                continue;
+            }
+            if publisher.is_active() {
+                let_go.push(*id);
+            }
+            publisher.let_go(Standing::Resting, self.window);
+            publisher.insisted = false;
+        }
+        self.publishers
+            .retain(|_, publisher| !publisher.withdrawn || publisher.standing != Standing::Resting);
+        let_go
+    }
+
+    /// Whoever was passed over because its session reads the track is asked all the same; false when there is nobody.
+    pub(super) fn insist(&mut self) -> bool {
+        let mut any = false;
+        for publisher in self.publishers.values_mut() {
+            if publisher.standing == Standing::Reads {
+                (publisher.standing, publisher.insisted, any) = (Standing::Resting, true, true);
+            }
+        }
+        any
+    }
+
+    /// Forgets announcers that feed nothing and whose session withdrew the namespace.
+    ///
+    /// MOQT-14 §6.2 [D14-NS-12]: a subscription that exists goes on without the announcement, and no other follows it.
+    pub(super) fn withdraw(&mut self, session: &Addr<SessionActor>) {
+        self.publishers.retain(|_, publisher| {
+            publisher.withdrawn |= publisher.is_announced_by(session);
+            !publisher.withdrawn || publisher.is_active() || publisher.standing == Standing::Shunned
+        });
+    }
+
+    /// What they say of the track together, with this order of groups: see [`TrackMeta::with`].
+    pub(super) fn meta(&self, now: Instant) -> Option<TrackMeta> {
+        let said = self.serving().filter_map(|(_, publisher)| publisher.meta(now));
+        said.reduce(|all, one| all.with(&one))
+    }
+
+    /// The largest place that any of them told. MOQT-14 §9.8 [D14-PUB-3]
+    pub(super) fn largest(&self) -> Option<Location> {
+        self.serving()
+            .filter_map(|(_, publisher)| publisher.largest)
+            .max()
+    }
+
+    /// Whom a FETCH may be sent to, the best first: who feeds the track, and who is known to answer.
+    pub(super) fn to_fetch_from(&self) -> Vec<SourceId> {
+        let can = |(_, publisher): &(SourceId, &Publisher)| {
+            publisher.session().is_some() && publisher.standing != Standing::Shunned
+        };
+        let mut all: Vec<_> = self.iter().filter(can).collect();
+        all.sort_by_key(|(_, publisher)| (publisher.cannot_fetch, !publisher.is_serving()));
+        all.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Ends what was asked of all of them.
+    pub(super) fn release_all(&mut self) {
+        for publisher in self.publishers.values_mut() {
+            release(&publisher.source, publisher.request.take());
+        }
+    }
+
+    /// How many feed the track.
+    pub(super) fn count(&self) -> usize {
+        self.serving().count()
+    }
+}
