@@ -22,7 +22,8 @@ EXAMPLES:
     laps pub moqt://relay.example/ demo video film.mp4 --format fmp4  a fragmented MP4
     echo hello | laps pub URL demo chat - --format lines              an object per line
     laps pub URL demo load synth --rate 1000 --size 1200 --tracks 4   load, with time stamps
-    laps pub URL demo clock --flow publish                            PUBLISH instead of an announcement";
+    laps pub URL demo clock --flow publish                            PUBLISH instead of an announcement
+    laps pub URL demo load synth --sync                               twice at once: a publisher and its spare";
 
 /// Most bytes of a datagram's payload that any path carries: a QUIC packet of 1200 bytes less its headers.
 pub const MAX_DATAGRAM_PAYLOAD: usize = 1_100;
@@ -61,6 +62,9 @@ pub struct PubOptions {
     /// Send objects as datagrams, which may get lost, instead of on streams
     #[structopt(long = "datagram")]
     pub datagram: bool,
+    /// Send what other publishers with this option and the same others send: clock and synth follow the time alone
+    #[structopt(long = "sync")]
+    pub sync: bool,
     /// announce (the relay subscribes when a subscriber comes) or publish (offer the track at once)
     #[structopt(long = "flow", value_name = "FLOW", default_value = "announce")]
     pub flow: Flow,
@@ -199,6 +203,11 @@ impl PubOptions {
                 "--datagram",
                 self.datagram && bytes && format == PayloadFormat::Fmp4,
                 "cannot carry fragments of fmp4",
+            ),
+            (
+                "--sync",
+                self.sync && !synth && self.source != SourceKind::Clock,
+                "is for clock and synth",
             ),
             ("--rate", self.rate == Some(0), "must be at least 1"),
             ("--tracks", self.tracks == Some(0), "must be at least 1"),
@@ -344,6 +353,7 @@ mod tests {
             (&["x", "--format", "fmp4", "--datagram"], "--datagram"),
             (&["synth", "--size", "23"], "--size"),
             (&["synth", "--rate", "0"], "--rate"),
+            (&["x", "--sync"], "--sync"),
             (&["synth", "--gop", "0"], "--gop"),
             (&["synth", "--datagram"], "--size"),
             (&["x", "--size", "0"], "--size"),

@@ -15,6 +15,9 @@ use std::io::Read;
 pub fn open_source(options: &PubOptions, first_group: u64) -> Result<Box<dyn Source + Send>, Failure> {
     Ok(match &options.source {
         SourceKind::Clock => Box::new(Clock::new()),
+        SourceKind::Synth if options.sync => {
+            Box::new(Synth::in_step(options.rate(), options.size(), options.gop()))
+        }
         SourceKind::Synth => Box::new(Synth::new(
             options.rate(),
             options.size(),
@@ -74,6 +77,8 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         assert_eq!(first(&[]), Step::GroupStart(1));
         assert_eq!(first(&["synth"]), Step::GroupStart(3));
+        // 60 s, ten objects a second, 50 of them a group.
+        assert_eq!(first(&["synth", "--sync"]), Step::GroupStart(12));
         assert_eq!(first(&[file]), Step::GroupStart(3));
         assert_eq!(first(&[file, "--format", "lines"]), Step::GroupStart(3));
         assert!(opened(&[file, "--format", "fmp4"]).unwrap().next(0).is_err());

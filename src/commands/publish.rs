@@ -175,7 +175,11 @@ impl<'a> Track<'a> {
                 None
             }
         };
-        if stop == Some(Stop::Signal) && matches!(self.options.source, SourceKind::File(_)) {
+        let cut_short = stop == Some(Stop::Signal) && matches!(self.options.source, SourceKind::File(_));
+        if cut_short || self.options.sync {
+            // Others go on with the group where this one leaves it, and after a FIN they may not. MOQT-14 §2.5
+            // [D14-MAL-2]
+            //
             // MOQT-14 §10.4.3 [D14-CLOSE-1]: the group is not whole, so its stream is not finished.
             self.writer.cut().await.map_err(|error| self.fault(&error))?;
         }

@@ -5,8 +5,12 @@ use crate::stamp::Stamp;
 use laps_protocol::moqt::location::Location;
 
 /// Objects at an even rate, each beginning with a [`Stamp`].
+///
+/// Made [in step](Self::in_step), place and payload of each object follow from the time alone, so that several publishers
+/// with the same options send the same track (MOQT-14 §8.2).
 #[derive(Debug)]
 pub struct Synth {
+    in_step: bool,
     interval_nanos: u64,
     size: usize,
     gop: u64,
@@ -23,6 +27,7 @@ impl Synth {
     #[must_use]
     pub fn new(rate: u32, size: usize, gop: u64, first_group: u64) -> Self {
         Self {
+            in_step: false,
             interval_nanos: 1_000_000_000 / u64::from(rate.max(1)),
             size,
             gop: gop.max(1),
@@ -33,45 +38,78 @@ impl Synth {
             started: None,
         }
     }
+
+    /// As [`Self::new`], but the objects are numbered from the Unix epoch on and due at their even times: whoever is asked
+    /// at the same time gives the same.
+    #[must_use]
+    pub fn in_step(rate: u32, size: usize, gop: u64) -> Self {
+        Self {
+            in_step: true,
+            ..Self::new(rate, size, gop, 0)
+        }
+    }
+
+    const fn next_group(&mut self) {
+        self.group += 1;
+        self.next_object = 0;
+    }
+
+    /// Goes to the object that is due at `now_unix_nanos`, or next after it.
+    fn step_to(&mut self, now_unix_nanos: u64) {
+        self.sequence = now_unix_nanos.div_ceil(self.interval_nanos);
+        self.due = Some(self.sequence.saturating_mul(self.interval_nanos));
+        (self.group, self.next_object) = (self.sequence / self.gop, self.sequence % self.gop);
+    }
 }
 
 impl Source for Synth {
     fn next(&mut self, now_unix_nanos: u64) -> Result<Step, SourceError> {
+        if self.in_step && self.due.is_none_or(|due| is_late(now_unix_nanos, due)) {
+            self.step_to(now_unix_nanos);
+        }
         let due = *self.due.get_or_insert(now_unix_nanos);
         if now_unix_nanos < due {
             return Ok(Step::WaitUntil(due));
         }
         if self.next_object == self.gop {
-            self.new_group();
+            self.next_group();
         }
         let (group, object) = (self.group, self.next_object);
         if self.started != Some(group) {
             self.started = Some(group);
             return Ok(Step::GroupStart(group));
         }
+        let made = if self.in_step { due } else { now_unix_nanos };
         let stamp = Stamp {
-            unix_nanos: now_unix_nanos,
+            unix_nanos: made,
             sequence: self.sequence,
         };
         self.sequence += 1;
         self.next_object += 1;
-        // A publisher that was held up by more than a second skips what it missed instead of sending it as a burst.
-        let behind = now_unix_nanos - due > 1_000_000_000;
-        self.due = Some(if behind { now_unix_nanos } else { due }.saturating_add(self.interval_nanos));
+        let from = if !self.in_step && is_late(now_unix_nanos, due) {
+            now_unix_nanos
+        } else {
+            due
+        };
+        self.due = Some(from.saturating_add(self.interval_nanos));
         Ok(Step::Object(SourceObject {
             location: Location::new(group, object),
             payload: stamp.payload(self.size),
-            made_unix_nanos: Some(now_unix_nanos),
+            made_unix_nanos: Some(made),
         }))
     }
 
     fn new_group(&mut self) {
-        // A group without objects is new already.
-        if self.next_object > 0 {
-            self.group += 1;
-            self.next_object = 0;
+        // A group without objects is new already. In step with others, groups are where the time has them.
+        if self.next_object > 0 && !self.in_step {
+            self.next_group();
         }
     }
+}
+
+/// A publisher that was held up by more than a second skips what it missed instead of sending it as a burst.
+const fn is_late(now_unix_nanos: u64, due: u64) -> bool {
+    now_unix_nanos.saturating_sub(due) > 1_000_000_000
 }
 
 #[cfg(test)]
@@ -145,5 +183,43 @@ mod tests {
         };
         assert_eq!(objects(SECOND / 2), 5);
         assert_eq!(objects(SECOND * 60), 1);
+    }
+
+    /// D14-PUB-1 D14-LIB-4: two that begin at different times, and are asked at different moments, give one track; what was
+    /// missed is left out.
+    #[test]
+    fn in_step_the_time_alone_says_what_is_sent() {
+        let objects = |from: u64, lag: u64, until: u64| {
+            let mut synth = Synth::in_step(10, 30, 4);
+            let (mut now, mut objects) = (from, Vec::new());
+            while now < until {
+                match synth.next(now).unwrap() {
+                    Step::WaitUntil(then) => now = then + lag,
+                    Step::Object(object) => {
+                        synth.new_group();
+                        objects.push((object.location, object.payload));
+                    }
+                    Step::GroupStart(_) => {}
+                    Step::End => panic!("synth has no end"),
+                }
+            }
+            objects
+        };
+        let first = objects(100 * SECOND, 0, 103 * SECOND);
+        let places: Vec<_> = first.iter().map(|(place, _)| *place).collect();
+        let expected: Vec<_> = (1000..1030).map(|n| Location::new(n / 4, n % 4)).collect();
+        assert_eq!(places, expected);
+        let second = objects(101 * SECOND + 1, 7_000_000, 103 * SECOND);
+        assert_eq!(second[..], first[11..]);
+        let mut late = Synth::in_step(10, 30, 4);
+        while !matches!(late.next(100 * SECOND).unwrap(), Step::Object(_)) {}
+        let next = loop {
+            match late.next(102 * SECOND).unwrap() {
+                Step::Object(object) => break object,
+                Step::GroupStart(_) => {}
+                Step::WaitUntil(_) | Step::End => panic!("it is due"),
+            }
+        };
+        assert_eq!((next.location, next.payload), first[20].clone());
     }
 }
