@@ -221,7 +221,7 @@ fn a_stream_that_is_stuck_is_reset_in_time() {
         let mut publisher = raw(&relay).await;
         publisher.announce(name.namespace()).await;
         let small = TransportConfig {
-            connection_window: 64 * 1024,
+            uni_stream_window: 64 * 1024,
             ..TransportConfig::default()
         };
         let mut client = Raw::connect(&relay, Reading::Later, small).await;
@@ -232,7 +232,7 @@ fn a_stream_that_is_stuck_is_reset_in_time() {
         large.object(0, &vec![1; 1_000_000]).await;
         large.fin();
         client.until_held(1).await;
-        // One that fits whole into what the transport takes, and is just as stuck.
+        // The next one has a stream when that of the first is given up.
         publisher.group(ALIAS, 1, 1).await;
         client.until_held(2).await;
         client.read_held();
