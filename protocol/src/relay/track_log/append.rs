@@ -344,8 +344,9 @@ impl TrackLog {
             .record(ingress.info.group, ingress.info.subgroup)
             .is_some_and(|record| record.misses_any(entry.last_id));
         let is_final = end == StreamEnd::Fin && entry.in_progress().is_none();
-        let last = entry.last_id.filter(|_| is_final);
-        let apart = entry.is_aside && !self.is_replica;
+        let last = entry.last_id.max(ingress.ignored).filter(|_| is_final);
+        // MOQT-14 §10.4.2 [D14-DATA-6]: FIN says that the object before it is the last, which these readers had elsewhere.
+        let apart = (entry.is_aside || ingress.ignored > entry.last_id) && !self.is_replica;
         let mut end = end;
         if end == StreamEnd::Fin && (gapped || apart || entry.in_progress().is_some()) {
             // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-DATA-18]: what is not whole ends in a reset.

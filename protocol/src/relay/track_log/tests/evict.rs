@@ -116,6 +116,30 @@ fn what_follows_a_duplicate_on_a_stream_that_was_evicted_is_evicted() {
     assert_eq!(feed(&mut log, [pay(2, "a")]), EVICTED);
 }
 
+/// D14-CLOSE-1 D14-DATA-6 D14-PUB-1: FIN says which object is the last, so it does not end a stream without that one.
+#[test]
+fn a_stream_that_does_not_carry_the_last_object_does_not_end_in_fin() {
+    for (again, end) in [
+        (obj(2, 8, 0), StreamEnd::Reset(ResetCode::InternalError)),
+        (obj(2, 9, 0), StreamEnd::Fin),
+    ] {
+        let mut log = log();
+        let opened = |stream| Append::SubgroupOpened {
+            stream,
+            group: 3,
+            subgroup: 0,
+            priority: 0,
+            has_extensions: false,
+            end_of_group: true,
+        };
+        feed(&mut log, [opened(1), obj(1, 8, 0), fin(1)]);
+        log.drop_group(3);
+        feed(&mut log, [open(3, 3, 1), obj(3, 7, 0), opened(2), obj(2, 2, 0)]);
+        feed(&mut log, [again]);
+        assert_eq!(feed(&mut log, [fin(2)]), Appended::Closed(end));
+    }
+}
+
 #[test]
 fn the_newest_group_stays_while_it_is_open() {
     let mut log = log();
