@@ -68,6 +68,7 @@ mod publishers_tests {
             OneKey,
             Deaf,
             Unbounded,
+            Sleeps,
             FeedsReplicasRaw,
         ] {
             let found = (0..ENOUGH).find_map(|seed| {

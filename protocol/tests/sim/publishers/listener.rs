@@ -17,7 +17,7 @@ use laps_protocol::sim::{Delivery, Link, StreamId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(2);
 const BATCH: usize = 32;
 const MAX_OPEN_STREAMS: usize = 16;
 

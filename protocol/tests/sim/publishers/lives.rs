@@ -30,8 +30,10 @@ pub(crate) struct Life {
     pub(crate) dies_ms: Option<u64>,
     /// How much later that is noticed.
     pub(crate) notice_ms: u64,
-    /// It writes nothing for a while.
+    /// After so many writes it writes nothing for so many milliseconds.
     pub(crate) stalls: Option<(u64, u64)>,
+    /// How long it stays when everything is written.
+    pub(crate) lingers_ms: u64,
     pub(crate) pace_us: u64,
     /// Most bytes that it writes at once.
     pub(crate) piece: u64,
@@ -64,9 +66,8 @@ fn life(rng: &mut Rng, plan: &Plan, publisher: u64, begins_ms: u64, dies_ms: Opt
         begins_ms,
         dies_ms,
         notice_ms: if rng.one_in(2) { 0 } else { rng.below(600) },
-        stalls: rng
-            .one_in(3)
-            .then(|| (begins_ms + rng.below(300), rng.below(3000))),
+        stalls: rng.one_in(2).then(|| (rng.below(50), rng.below(4000))),
+        lingers_ms: if rng.one_in(3) { rng.below(3000) } else { 0 },
         pace_us: 200 + rng.below(pace_us),
         piece: [40, 600, 600, 4000][usize(rng.below(4))],
         at_once: usize(1 + rng.below(5)),
@@ -109,7 +110,7 @@ fn life(rng: &mut Rng, plan: &Plan, publisher: u64, begins_ms: u64, dies_ms: Opt
                     ids.push(at.object);
                 }
             }
-            if rng.one_in(6) {
+            if rng.one_in(5) {
                 ids.drain(..usize(rng.below(ids.len() as u64 + 1)));
             }
             if ids.is_empty() || rng.one_in(16) {
@@ -199,7 +200,7 @@ impl Life {
                     ..whole
                 });
             }
-            9 if rng.one_in(2) => self.attempts.push(Attempt { end: None, ..reset }),
+            9 => self.attempts.push(Attempt { end: None, ..reset }),
             _ => self.attempts.push(whole),
         }
     }

@@ -327,10 +327,10 @@ fn merge_limits(rng: &mut Rng, is_narrow: bool) -> MergeLimits {
     if !is_narrow {
         return MergeLimits::default();
     }
-    let max_stream_bytes = usize(rng.below(4000));
+    // Now the one binds first, now the other.
     MergeLimits {
-        max_stream_bytes,
-        max_bytes: max_stream_bytes + usize(rng.below(4000)),
+        max_stream_bytes: usize(rng.below(4000)),
+        max_bytes: usize(rng.below(6000)),
     }
 }
 

@@ -364,9 +364,10 @@ impl World {
             self.fail(format!("{waiting} bytes of {max} wait in the merge"));
         }
         let due = self.relay.merge.poll_timeout();
-        if waiting > 0 && due.is_none_or(|due| due > self.now + LONGEST_WAIT) {
+        let now = self.now;
+        if waiting > 0 && due.is_none_or(|due| due > now + LONGEST_WAIT || due < now) {
             self.fail(format!(
-                "{waiting} bytes wait in the merge, and nothing wakes them"
+                "{waiting} bytes wait in the merge, and nobody looks after them"
             ));
         }
     }

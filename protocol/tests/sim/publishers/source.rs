@@ -22,6 +22,9 @@ pub(crate) struct Source {
     writing: BTreeMap<StreamId, Writing>,
     /// Streams that are left open without another word.
     silent: Vec<StreamId>,
+    writes: u64,
+    /// When everything was written.
+    written_out: Option<u64>,
     /// Which subgroup each stream was to carry.
     pub(crate) carries: BTreeMap<StreamId, u64>,
 }
@@ -52,6 +55,8 @@ impl Source {
             sends: life.sends.clone().into(),
             writing: BTreeMap::new(),
             silent: Vec::new(),
+            writes: 0,
+            written_out: None,
             carries: BTreeMap::new(),
         }
     }
@@ -84,12 +89,13 @@ impl World {
         }
         let now_ms = self.elapsed_ms();
         let plan = &self.plan.lives[life];
-        if let Some((from, length)) = plan.stalls
-            && (from..from + length).contains(&now_ms)
+        let source = &mut self.sources[life];
+        source.writes += 1;
+        if let Some((after, ms)) = plan.stalls
+            && source.writes == after
         {
-            let wait = Duration::from_millis(from + length - now_ms);
-            self.note(|| format!("life{life} stalls for {wait:?}"));
-            self.after(wait, Timer::Write(life));
+            self.note(|| format!("life{life} stalls for {ms} ms"));
+            self.after(Duration::from_millis(ms), Timer::Write(life));
             return;
         }
         let pace = plan.pace_us;
@@ -195,8 +201,15 @@ impl World {
 
     /// All is written: once it has arrived, the relay is told.
     fn say_goodbye(&mut self, life: usize) {
-        let now = self.now;
+        let (now, now_ms) = (self.now, self.elapsed_ms());
+        let lingers_ms = self.plan.lives[life].lingers_ms;
         let source = &mut self.sources[life];
+        let since = *source.written_out.get_or_insert(now_ms);
+        if now_ms < since + lingers_ms {
+            let wait = Duration::from_millis(since + lingers_ms - now_ms);
+            self.after(wait, Timer::Write(life));
+            return;
+        }
         for stream in std::mem::take(&mut source.silent) {
             let code = Codec::Draft14.reset_code(ResetCode::Cancelled);
             source.link.reset(now, stream, code);

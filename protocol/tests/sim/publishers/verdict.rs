@@ -191,6 +191,13 @@ impl Judge<'_> {
             ));
         }
         let members = self.world.plan.members(group, subgroup);
+        // FIN says which object is the last. MOQT-14 §10.4.2 [D14-DATA-6]
+        let last = stream.taken.last().map(|(id, _)| id);
+        if self.world.plan.lies.is_empty() && last != members.last() {
+            return Err(format!(
+                "[D14-CLOSE-1] FIN on {group}/{subgroup} behind {last:?}, which is not the last"
+            ));
+        }
         for &id in members {
             let at = Location::new(group, id);
             if !self.truth.filter.admits(at) || self.went_out(at) {

@@ -35,6 +35,8 @@ pub(crate) enum Sabotage {
     Deaf,
     /// Lets wait whatever there is.
     Unbounded,
+    /// Does not look after what waits.
+    Sleeps,
     /// Feeds replicas with what publishers bring, and not with what the merge made of it.
     FeedsReplicasRaw,
 }
@@ -191,7 +193,7 @@ impl World {
         if busy {
             all.extend(self.timers.keys().next().map(|(at, _)| (*at, Next::Timer)));
         }
-        if !self.relay.is_over && self.sabotage != Sabotage::NoMerge {
+        if !self.relay.is_over && !matches!(self.sabotage, Sabotage::NoMerge | Sabotage::Sleeps) {
             all.extend(self.relay.merge.poll_timeout().map(|at| (at, Next::Merge)));
         }
         let Some((at, next)) = all.into_iter().min_by_key(|(at, _)| *at) else {
