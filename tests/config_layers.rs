@@ -38,7 +38,7 @@ const fn row(
 }
 
 /// Every key that has a flag; `shown` is what a dump says by default, file, environment and flag.
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     row("relay.port", "1", "2", &["-p", "3"], ["33435", "1", "2", "3"]),
     row(
         "relay.bind",
@@ -91,6 +91,13 @@ const ROWS: [Row; 11] = [
     ),
     row("fetch.wait_ms", "5", "6", &[], ["1000", "5", "6", "6"]),
     row("workers.threads", "3", "4", &[], ["0", "3", "4", "4"]),
+    row(
+        "subscribe.newest_group",
+        "['a', 'b/c']",
+        "a,b%2cc",
+        &[],
+        ["[]", "[\"a\", \"b/c\"]", "[\"a\", \"b,c\"]", "[\"a\", \"b,c\"]"],
+    ),
     row("subscribe.wait", "5", "6", &[], ["1000", "5", "6", "6"]),
 ];
 
@@ -153,6 +160,8 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.subscribe.wait = 9;
     config.subscribe.detached = true;
     config.subscribe.dampen_ms = 9;
+    config.subscribe.max_behind_mb = 9;
+    config.subscribe.newest_group = "nine,n%2fi/ne".parse().unwrap();
     config.session.max_request_id = 9;
     config.session.setup_timeout_ms = 9;
     config.session.control_backlog_bytes = 99_999;
@@ -272,6 +281,12 @@ fn wrong_files_name_the_file_the_key_and_the_nearest() {
         ("[relay\n", "line 1"),
         ("[logging]\nlevel = \"loud\"\n", "`loud` is none of critical"),
         ("[cache]\nmax_mb = 0\n", "cache.max_mb: 0 is not from 1"),
+        (
+            "[cache]\ntrack_mb = 8\n",
+            "subscribe.max_behind_mb, 16, is more than cache.track_mb, 8",
+        ),
+        ("[subscribe]\nnewest_group = [\"\"]\n", "the namespace is empty"),
+        ("[subscribe]\nnewest_group = 1\n", "neither a list of namespaces"),
         ("[cache]\nduration = 0.0\n", "cache.duration: 0 is not above 0"),
         ("[cache]\nduration_s = 60\n", "cache.duration"),
     ]

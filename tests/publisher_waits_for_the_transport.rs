@@ -22,6 +22,7 @@ fn more_than_the_log_keeps_arrives_whole() {
         // Relay and subscriber keep everything, so only the publisher could lose something.
         let mut roomy = settings(1);
         roomy.track.limits.max_bytes = 256 << 20;
+        roomy.session.max_behind = 256 << 20;
         let relay = relay(roomy).await;
         let target = target(relay.local_addr());
         let (mut small, mut large) = (options(), options());

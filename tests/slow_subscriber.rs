@@ -11,71 +11,164 @@
 
 mod common;
 
-use common::raw::{News, Raw, Reading, raw};
+use common::race::Race;
+use common::raw::{News, Raw, end, raw};
 use common::{relay, run, settings, track};
-use laps_actors::transport::TransportConfig;
-use laps_protocol::moqt::message::{PublishDoneStatus, SubscribeFilter};
+use laps::relay::Settings;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{
+    ControlMessage, MessageParams, PublishDoneStatus, SubscribeFilter, SubscribeUpdate,
+};
 use laps_protocol::moqt::object::SubgroupIdMode;
 
 const ALIAS: u64 = 70;
 const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
+/// CANCELLED and DELIVERY_TIMEOUT among the reset codes. MOQT-14 §10.4.3
+const CANCELLED: u64 = 1;
+const LATE: u64 = 2;
 
-/// Bytes of this process that are in memory.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
-    pages * 4096
+/// The slow one is told that it is too far behind, and of every stream that there was.
+async fn too_far_behind(race: &mut Race) {
+    let done = race.slow.done(race.slow_id).await;
+    assert_eq!(done.status, PublishDoneStatus::TooFarBehind);
+    assert!(!done.phrase.is_empty());
+    let count = usize::try_from(done.stream_count.unwrap()).unwrap();
+    // MOQT-14 §9.12 [D14-SUB-20]: no more and no fewer, those that were reset included.
+    race.slow.until_held(count).await;
+    race.slow.fence().await;
+    let held = |news: &&News| matches!(news, News::Held(_));
+    assert_eq!(race.slow.log.iter().filter(held).count(), count);
+    // MOQT-14 §10.4.3 [D14-CLOSE-1] [D14-CLOSE-2]: one that did not bring its object whole ends in a reset.
+    race.slow.read_held();
+    for number in 0..count {
+        let end = race.slow.ended(number).await;
+        assert!(
+            end.is_none_or(|code| code == CANCELLED || code == LATE),
+            "{end:?}"
+        );
+    }
+    let whole: Vec<_> = Raw::objects(&race.slow.log)
+        .iter()
+        .map(|got| got.stream)
+        .collect();
+    for number in (0..count).filter(|number| !whole.contains(number)) {
+        assert!(end(&race.slow.log, number).unwrap().is_some(), "{number}");
+    }
 }
 
-/// D14-LIM-7 D14-LIM-4 D14-SUB-30: it loses objects and is told so, and its session goes on.
+/// D14-LIM-7 D14-LIM-4 D14-SUB-30 D14-SUB-19 D14-SUB-20 D14-CLOSE-2: one that never reads is kept for up to the bound, and
+/// is told when it is beyond; the others have everything.
 #[test]
-fn one_that_never_reads_slows_nobody_and_is_bounded() {
+fn one_that_never_reads_ends_too_far_behind_and_slows_nobody() {
     run(async || {
         const LOG: usize = 4 << 20;
-        const GROUPS: u64 = 800;
+        const BEHIND: usize = 2 << 20;
         const BYTES: usize = 100_000;
         let mut settings = settings(1);
         settings.track.limits.max_bytes = LOG;
-        let relay = relay(settings).await;
-        let name = track("slow", "video");
-        let mut publisher = raw(&relay).await;
-        publisher.announce(name.namespace()).await;
-        let mut fast = raw(&relay).await;
-        let id = fast.subscribe(&name, NEWEST).await;
-        publisher.serve(&name, ALIAS).await;
-        let alias = fast.answer(id).await.unwrap().alias;
-        // The connection's window is what stops it.
-        let small = TransportConfig {
-            connection_window: 64 * 1024,
-            ..TransportConfig::default()
-        };
-        let mut slow = Raw::connect(&relay, Reading::Nothing, small).await;
-        let (slow_id, _) = slow.subscribed(&name, NEWEST).await;
-        let mut before = 0;
-        for group in 0..GROUPS {
-            let mut stream = publisher.open(ALIAS, group, SubgroupIdMode::Zero).await;
-            stream.object(0, &vec![1; BYTES]).await;
-            stream.fin();
-            // The fast one has each group before the next is sent, whatever the slow one does. [D14-LIM-7]
-            fast.until_object(alias, (group, 0)).await;
-            fast.log.clear();
-            if group == GROUPS / 8 {
-                before = resident();
-            }
+        settings.session.max_behind = BEHIND as u64;
+        settings.transport.send_buffer = 16 << 10;
+        let mut race = Race::new(settings).await;
+        // Less than the bound waits for it: everything is kept.
+        for _ in 0..BEHIND / BYTES - 2 {
+            race.send(BYTES).await;
         }
-        // Ten times the log went by since; a queue for the slow one would hold all of it. [D14-LIM-4]
-        let grown = resident().saturating_sub(before);
-        let went_by = (GROUPS as usize * 7 / 8) * BYTES;
-        assert!(
-            grown < went_by / 4,
-            "{grown} bytes more, of {went_by} that went by"
-        );
-        // What it did not take was in the log alone, and went by with it.
-        assert_eq!(slow.done(slow_id).await.status, PublishDoneStatus::TooFarBehind);
-        // The slow one is still served: its control stream works.
-        slow.fence().await;
-        assert!(!slow.log.iter().any(|news| matches!(news, News::Closed(_))));
+        race.slow.catch_up();
+        assert!(!Race::is_over(&race.slow.log));
+        for _ in 0..BEHIND / BYTES {
+            race.send(BYTES).await;
+        }
+        too_far_behind(&mut race).await;
+        // Its session lives, and may ask again.
+        let name = track("slow", "video");
+        let (_, ok) = race.slow.subscribed(&name, NEWEST).await;
+        let next = race.group;
+        race.send(100).await;
+        race.slow.until_object(ok.alias, (next, 0)).await;
     });
+}
+
+/// D14-SUB-30 D14-LIM-4: what the log dropped before it was sent is as much too far as what it still has.
+#[test]
+fn one_that_falls_out_of_the_log_is_told() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.track.limits.max_bytes = 1 << 20;
+        settings.session.max_behind = 1 << 30;
+        settings.transport.send_buffer = 16 << 10;
+        let mut race = Race::new(settings).await;
+        for _ in 0..40 {
+            race.send(100_000).await;
+        }
+        too_far_behind(&mut race).await;
+    });
+}
+
+async fn goes_on_with_the_newest(settings: Settings, timeout_ms: Option<u64>) {
+    let mut race = Race::new(settings).await;
+    if timeout_ms.is_some() {
+        let id = race.slow.id();
+        let update = SubscribeUpdate {
+            subscription: race.slow_id,
+            start: Location::ZERO,
+            end_group: None,
+            priority: 128,
+            forward: true,
+            params: MessageParams {
+                delivery_timeout_ms: timeout_ms,
+                ..MessageParams::default()
+            },
+        };
+        race.slow.say(ControlMessage::SubscribeUpdate(id, update)).await;
+        race.slow.fence().await;
+    }
+    for _ in 0..60 {
+        race.send(100_000).await;
+    }
+    let last = race.group - 1;
+    race.slow.read_held();
+    // The newest group comes from its start, and all that follow.
+    race.slow.until_object(race.slow_alias, (last, 0)).await;
+    race.send(100).await;
+    race.slow.until_object(race.slow_alias, (last + 1, 0)).await;
+    assert!(!Race::is_over(&race.slow.log));
+    let got = Raw::places(&race.slow.log, race.slow_alias);
+    assert!(got.len() < 30, "{got:?}");
+    // MOQT-14 §10.4.3 [D14-CLOSE-1]: what was given up is reset, and nothing else.
+    let whole: Vec<_> = Raw::objects(&race.slow.log)
+        .iter()
+        .map(|got| got.stream)
+        .collect();
+    let last = whole.iter().copied().max().unwrap();
+    for number in 0..=last {
+        let end = race.slow.ended(number).await;
+        assert_eq!(end, (!whole.contains(&number)).then_some(LATE), "{number}");
+    }
+    assert!(whole.len() <= last, "nothing was given up");
+}
+
+fn skipping() -> Settings {
+    let mut settings = settings(1);
+    settings.track.limits.max_bytes = 4 << 20;
+    settings.session.max_behind = 1 << 20;
+    settings.transport.send_buffer = 16 << 10;
+    settings
+}
+
+/// D14-SUB-30 D14-LIM-7: in a namespace that skips, it goes on with the newest group.
+#[test]
+fn by_its_namespace_one_skips_to_the_newest_group() {
+    run(async || {
+        let mut settings = skipping();
+        settings.session.skips.below = vec![track("slow", "").namespace().clone()];
+        goes_on_with_the_newest(settings, None).await;
+    });
+}
+
+/// D14-SUB-30 D14-TO-1: who asks for a DELIVERY_TIMEOUT, however long, skips as well.
+#[test]
+fn with_a_timeout_one_skips_to_the_newest_group() {
+    run(|| goes_on_with_the_newest(skipping(), Some(600_000)));
 }
 
 /// D14-LIM-1

@@ -1,6 +1,6 @@
 //! Values that parse and yet make no sense.
 
-use super::sections::{Auth, Config};
+use super::sections::{Auth, Config, Subscribe};
 use crate::url::MoqtUrl;
 use laps_actors::auth::Secret;
 use laps_protocol::moqt::extensions;
@@ -47,7 +47,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         return Some(refused);
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 34] = [
+    let ranges: [(&'static str, u64, u64, u64); 35] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -56,6 +56,12 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         ),
         ("subscribe.wait", config.subscribe.wait, 0, DAY_MS),
         ("subscribe.dampen_ms", config.subscribe.dampen_ms, 0, HOUR_MS),
+        (
+            "subscribe.max_behind_mb",
+            config.subscribe.max_behind_mb,
+            1,
+            1 << 20,
+        ),
         // MOQT-14 §9.3.2.3 [D14-SETUP-18]: with a maximum of 0 a peer could never make a request.
         (
             "session.max_request_id",
@@ -200,10 +206,31 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
     let outside = ranges
         .into_iter()
         .find(|&(_, value, low, high)| value < low || value > high);
-    outside.map(|(key, value, low, high)| Refused {
+    let outside = outside.map(|(key, value, low, high)| Refused {
         key,
         reason: format!("{value} is not from {low} to {high}"),
         remedy: "choose a number within",
+    });
+    outside.or_else(|| out_of_proportion(config))
+}
+
+/// Keys that fit by themselves, and not together.
+fn out_of_proportion(config: &Config) -> Option<Refused> {
+    let (behind, kept) = (config.subscribe.max_behind_mb, config.cache.track_mb);
+    // What waits for a subscriber waits in the track's cache: beyond that it would be gone before it is too much.
+    let is_default = behind == Subscribe::default().max_behind_mb;
+    (behind > kept).then(|| Refused {
+        // The one of the two that somebody wrote.
+        key: if is_default {
+            "cache.track_mb"
+        } else {
+            "subscribe.max_behind_mb"
+        },
+        reason: format!(
+            "what waits for a subscriber waits in the cache of its track, and subscribe.max_behind_mb, {behind}, is more \
+             than cache.track_mb, {kept}"
+        ),
+        remedy: "let it be as much at most",
     })
 }
 
@@ -290,6 +317,9 @@ mod tests {
             ("cache.duration", |c| c.cache.duration = Span(Duration::MAX)),
             ("cache.max_mb", |c| c.cache.max_mb = u64::MAX),
             ("cache.track_mb", |c| c.cache.track_mb = 0),
+            ("subscribe.max_behind_mb", |c| c.subscribe.max_behind_mb = 0),
+            ("subscribe.max_behind_mb", |c| c.subscribe.max_behind_mb = 33),
+            ("cache.track_mb", |c| c.cache.track_mb = 15),
             ("limits.max_object_mb", |c| c.limits.max_object_mb = 0),
             ("limits.publishers_per_track", |c| {
                 c.limits.publishers_per_track = 0

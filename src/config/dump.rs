@@ -62,6 +62,7 @@ mod tests {
         config.tls.cert = r"C:\a'b".into();
         config.tls.key = "ä".into();
         config.workers.threads = 7;
+        config.subscribe.newest_group = "live/a%2fb,\"".parse().unwrap();
         config.logging.level = super::super::LogLevel::Trace;
         assert_eq!(toml::from_str::<Config>(&dump(&config)).unwrap(), config);
     }

@@ -77,6 +77,20 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
+        "subscribe.max_behind_mb",
+        &[
+            "Mebibytes of objects that may wait for a subscriber that does not keep up; with more its subscription ends,",
+            "TOO_FAR_BEHIND. They wait in the cache, so no more than cache.track_mb.",
+        ],
+    ),
+    key(
+        "subscribe.newest_group",
+        &[
+            "Namespaces, such as [\"live/cam\", \"talk\"], whose subscribers, and those of all namespaces below, go on with",
+            "the newest group instead. So do those of tracks with a DELIVERY_TIMEOUT. In the environment: live/cam,talk",
+        ],
+    ),
+    key(
         "session.max_request_id",
         &["Window of request ids that a peer has; half as many of its requests may be open."],
     ),

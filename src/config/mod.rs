@@ -10,6 +10,7 @@ mod dump;
 pub mod keys;
 pub mod limits;
 mod load;
+mod namespaces;
 mod secret;
 pub mod sections;
 mod settings;
@@ -17,6 +18,7 @@ mod span;
 
 pub use dump::dump;
 pub use load::{Layers, Origin, Override, TOKEN_VARIABLE, load};
+pub use namespaces::Namespaces;
 pub use secret::SecretText;
 pub use sections::{Config, LogFormat, LogLevel};
 pub use settings::{IMPLEMENTATION, read_secret};

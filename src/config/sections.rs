@@ -4,6 +4,7 @@
 //! stands for "not given" where that is possible.
 
 use super::limits::Limits;
+use super::namespaces::Namespaces;
 use super::secret::SecretText;
 use super::span::Span;
 use crate::node_id::{NodeId, NodeIdError};
@@ -135,6 +136,10 @@ pub struct Subscribe {
     pub dampen_ms: u64,
     /// Milliseconds that a publisher has to answer our SUBSCRIBE.
     pub answer_ms: u64,
+    /// Mebibytes of objects that wait for one subscription.
+    pub max_behind_mb: u64,
+    /// Namespaces whose subscribers go on with the newest group when more than that waits for them.
+    pub newest_group: Namespaces,
 }
 
 impl Default for Subscribe {
@@ -144,6 +149,8 @@ impl Default for Subscribe {
             detached: false,
             dampen_ms: 500,
             answer_ms: 3000,
+            max_behind_mb: 16,
+            newest_group: Namespaces::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::check::NEW_SECRET;
 use super::limits::bound;
-use super::sections::{Auth, Cache, Config, Drain, Fetch, Session, Tls, Transport};
+use super::sections::{Auth, Cache, Config, Drain, Fetch, Session, Subscribe, Tls, Transport};
 use crate::exit::Failure;
 use bytes::Bytes;
 use laps_actors::auth;
@@ -10,6 +10,7 @@ use laps_actors::root::Retire;
 use laps_actors::track::Budget;
 use laps_actors::transport::{Pem, TransportConfig};
 use laps_protocol::moqt::session;
+use laps_protocol::relay::behind::SkipRules;
 use laps_protocol::relay::fetch::FetchLimits;
 use laps_protocol::relay::track_log::Limits;
 use std::path::Path;
@@ -108,6 +109,23 @@ impl super::limits::Limits {
     }
 }
 
+impl Subscribe {
+    /// Bytes of objects that wait for one subscription.
+    #[must_use]
+    pub const fn max_behind(&self) -> u64 {
+        self.max_behind_mb.saturating_mul(1 << 20)
+    }
+
+    /// Whose subscriptions go on with the newest group when more waits for them.
+    #[must_use]
+    pub fn skips(&self) -> SkipRules {
+        SkipRules {
+            all: false,
+            below: self.newest_group.list().to_vec(),
+        }
+    }
+}
+
 impl Fetch {
     /// How a track answers FETCH.
     #[must_use]
@@ -136,6 +154,8 @@ impl Config {
             max_control_backlog: count(configured.control_backlog_bytes),
             subscribe_wait: Some(self.subscribe.wait()),
             detached: self.subscribe.detached,
+            max_behind: self.subscribe.max_behind(),
+            skips: self.subscribe.skips(),
             max_waiting: count(bound(limits.waiting)),
             max_open_streams: count(bound(limits.subscription_streams)),
             cache_key: self.cache.mark(),
@@ -229,6 +249,10 @@ mod tests {
             track.upstream_timeout
         );
         assert_eq!(Config::default().limits.max_publishers(), track.max_publishers);
+        assert_eq!(
+            (session.max_behind, session.skips),
+            (below.max_behind, below.skips)
+        );
         let session = Session::default().settings();
         assert_eq!(session.implementation, IMPLEMENTATION);
         // A relay gives up sessions in which nobody asks for anything; clients know what they stay for.

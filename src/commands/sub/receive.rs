@@ -301,6 +301,17 @@ impl<'a> Receive<'a> {
             End::Count | End::Signal | End::Output(Written::All | Written::PipeClosed) => Ok(()),
             End::Output(Written::Failed(failure)) => Err(failure),
             End::Session(error) => Err(client::failure(&self.options.url, &error)),
+            // MOQT-14 §9.12 [D14-SUB-30]
+            End::Track(gone) if gone.status == PublishDoneStatus::TooFarBehind => Err(Failure::new(
+                Exit::Incomplete,
+                format!("track {}", self.track()),
+                format!(
+                    "too far behind: objects came faster than they were read, and the relay gave up on the rest{}",
+                    short_of_count.map(|text| format!("; {text}")).unwrap_or_default(),
+                ),
+                "read faster, or have the relay skip to the newest group (subscribe.newest_group) or keep more \
+                 (subscribe.max_behind_mb)",
+            )),
             // MOQT-14 §9.12: only these two say that all was sent.
             End::Track(gone) if !is_whole(gone.status) => incomplete(format!(
                 "the publisher ended it with {:?}: {}{}",

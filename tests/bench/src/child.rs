@@ -35,6 +35,16 @@ impl Forwarder {
         Ok(forwarder)
     }
 
+    /// Where it listens.
+    pub(crate) const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Loads it once.
     pub(crate) fn load(&self, work: &Work) -> Result<Outcome, Failure> {
         let (to, pid) = (self.addr.to_string(), self.child.id().to_string());

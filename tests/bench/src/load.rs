@@ -1,7 +1,7 @@
 //! One run of the generator: connects, warms up, measures, counts what is missing.
 
 use crate::Failure;
-use crate::publisher::{self, Shared, Source};
+use crate::publisher::{self, Publisher, Shared, Source};
 use crate::report::Outcome;
 use crate::subscriber::{self, Seen};
 use crate::usage::{Machine, cpu_of};
@@ -78,15 +78,7 @@ pub(crate) async fn run(source: Source, pid: Option<u32>, work: Work) -> Result<
     sleep(Duration::from_secs_f64(work.warmup)).await;
     let mut outcome = measure(&seen, pid, &work).await?;
     shared.stop.store(true, Ordering::Relaxed);
-    let due = || shared.sent.load(Ordering::Relaxed) * work.subscribers as u64;
-    let all_in = async {
-        while !publisher.thread.is_finished() && seen.objects.get() < due() {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    // What is not in by then is counted as missing.
-    timeout(DRAIN, all_in).await.ok();
-    outcome.missing = due().saturating_sub(seen.objects.get());
+    outcome.missing = wait_for_all(&publisher, &seen, &shared, &work).await;
     outcome.broken = seen.broken.get();
     drop(publisher.go);
     // The publisher waits for acknowledgements, which this thread's endpoints have yet to send.
@@ -97,11 +89,24 @@ pub(crate) async fn run(source: Source, pid: Option<u32>, work: Work) -> Result<
     Ok(outcome)
 }
 
-fn joined(thread: std::thread::JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
+/// Waits until everything that was sent is in; what is not by then is counted as missing.
+pub(crate) async fn wait_for_all(publisher: &Publisher, seen: &Seen, shared: &Shared, work: &Work) -> u64 {
+    let due = || shared.sent.load(Ordering::Relaxed) * work.subscribers as u64;
+    let all_in = async {
+        while !publisher.thread.is_finished() && seen.objects.get() < due() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DRAIN, all_in).await.ok();
+    due().saturating_sub(seen.objects.get())
+}
+
+pub(crate) fn joined(thread: std::thread::JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
     thread.join().map_err(|_| "the publisher panicked")?
 }
 
-async fn measure(seen: &Seen, pid: Option<u32>, work: &Work) -> Result<Outcome, Failure> {
+/// Measures for as long as `work` says.
+pub(crate) async fn measure(seen: &Seen, pid: Option<u32>, work: &Work) -> Result<Outcome, Failure> {
     let cpu = || pid.map_or(Ok(Duration::ZERO), cpu_of);
     let (objects, bytes) = (seen.objects.get(), seen.bytes.get());
     let own = std::process::id();

@@ -3,6 +3,7 @@
 //! ```text
 //!  pairs ──spawns──▶ relay | bare        prints its address, ends when its standard input does
 //!        ──spawns──▶ load  | direct      publisher thread ─▶ server ─▶ N connections of the subscriber thread
+//!  slow  ──spawns──▶ relay, stopped      the same load, and one subscriber that is a process of its own
 //! ```
 //!
 //! The forwarder is a process of its own, so its CPU time is its alone. `relay` is the product's composition; `bare`
@@ -26,11 +27,13 @@ mod publisher;
 mod relay;
 mod report;
 mod runtime;
+mod slow;
+mod stopped;
 mod subscriber;
 mod usage;
 mod wire;
 
-use laps_actors::session::egress::SendPolicy;
+use laps_actors::session::{self, egress::SendPolicy};
 use laps_actors::transport::Listen;
 use load::Work;
 use std::net::{IpAddr, SocketAddr};
@@ -53,6 +56,12 @@ enum Command {
         /// Sends as it comes, whatever the priorities are
         #[structopt(long)]
         arrival: bool,
+        /// Mebibytes that may wait for a subscriber
+        #[structopt(long)]
+        max_behind_mb: Option<u64>,
+        /// Whoever is further behind goes on with the newest group
+        #[structopt(long)]
+        newest_group: bool,
     },
     /// Runs the same forwarding without actors until standard input ends
     Bare,
@@ -92,6 +101,14 @@ enum Command {
     },
     /// Measures scheduled and naive sending alternately, behind a slow link, and prints the table
     Priority(congested::Options),
+    /// Subscribes, reads, and says in the end what came
+    Stopped {
+        /// Where the relay listens
+        #[structopt(long)]
+        to: SocketAddr,
+    },
+    /// Measures what the others notice when one subscriber is stopped
+    Slow(slow::Options),
 }
 
 fn main() -> Result<(), Failure> {
@@ -100,13 +117,18 @@ fn main() -> Result<(), Failure> {
             shards,
             listen,
             arrival,
+            max_behind_mb,
+            newest_group,
         } => {
-            let policy = if arrival {
-                SendPolicy::Arrival
-            } else {
-                SendPolicy::Priorities
-            };
-            relay::run(Listen::Ip(listen), shards, policy)
+            let mut session = session::Config::default();
+            if arrival {
+                session.send_policy = SendPolicy::Arrival;
+            }
+            if let Some(mb) = max_behind_mb {
+                session.max_behind = mb << 20;
+            }
+            session.skips.all = newest_group;
+            relay::run(Listen::Ip(listen), shards, session)
         }
         Command::Bare => runtime::block_on(bare::run()),
         Command::Load { to, pid, work } => {
@@ -121,5 +143,7 @@ fn main() -> Result<(), Failure> {
         Command::Feed { to, work } => runtime::block_on(congested::feed(to, work)),
         Command::Watch { to, work } => runtime::block_on(congested::watch(to, work)),
         Command::Priority(options) => congested::run(&options),
+        Command::Stopped { to } => runtime::block_on(stopped::run(to)),
+        Command::Slow(options) => slow::run(&options),
     }
 }

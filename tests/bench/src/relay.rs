@@ -2,7 +2,6 @@
 
 use crate::{Failure, runtime};
 use laps::relay::{Relay, Settings};
-use laps_actors::session::egress::SendPolicy;
 use laps_actors::supervise::Faults;
 use laps_actors::transport::{Listen, TransportConfig};
 use laps_actors::{session, track};
@@ -10,17 +9,14 @@ use slog::{Discard, Logger, o};
 use std::time::Duration;
 
 /// Runs until the parent is gone.
-pub(crate) fn run(listen: Listen, shards: usize, send_policy: SendPolicy) -> Result<(), Failure> {
+pub(crate) fn run(listen: Listen, shards: usize, session: session::Config) -> Result<(), Failure> {
     let settings = Settings {
         listen,
         port: 0,
         shards,
         tls: runtime::server_tls()?,
         transport: TransportConfig::default(),
-        session: session::Config {
-            send_policy,
-            ..session::Config::default()
-        },
+        session,
         track: track::Config::default(),
         max_waiting: 1000,
         log: Logger::root(Discard, o!()),
