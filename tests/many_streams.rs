@@ -16,7 +16,7 @@ use common::raw::{CODEC, Raw, Reading, raw, raw_at, subscribe};
 use common::{relay, run, settings, track};
 use laps_actors::track::Budget;
 use laps_actors::transport::{SendGuard, TransportConfig};
-use laps_protocol::moqt::message::{ControlMessage, SubscribeFilter};
+use laps_protocol::moqt::message::{ControlMessage, MessageParams, Subscribe, SubscribeFilter};
 use laps_protocol::moqt::object::{SubgroupHeader, SubgroupIdMode};
 use std::sync::Arc;
 
@@ -146,7 +146,18 @@ fn the_log_keeps_to_its_budget() {
         let mut attacker = raw(&relay).await;
         attacker.announce(name.namespace()).await;
         let mut victim = raw(&relay).await;
-        victim.subscribe(&name, SubscribeFilter::LargestObject).await;
+        // Such a log is over before the path to anybody has opened up. With a timeout the subscription goes on at the
+        // newest group, and the track stays live.
+        let patient = MessageParams {
+            delivery_timeout_ms: Some(60_000),
+            ..MessageParams::default()
+        };
+        let wanted = Subscribe {
+            params: patient,
+            ..subscribe(&name, SubscribeFilter::LargestObject)
+        };
+        let id = victim.id();
+        victim.say(ControlMessage::Subscribe(id, wanted)).await;
         attacker.serve(&name, ALIAS).await;
         let streams = open_all(&mut attacker, Holds::OneObject).await;
         attacker.fence().await;
