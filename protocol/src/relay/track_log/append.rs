@@ -361,6 +361,13 @@ impl TrackLog {
             end = StreamEnd::Reset(ResetCode::InternalError);
             malformed = Some(why);
         }
+        // MOQT-14 §2.5 [D14-MAL-2]: the subgroup is known to go on.
+        if let Some(last) = last.filter(|_| !self.is_replica)
+            && let Err(why) = self.check_final(&ingress.info, last)
+        {
+            end = StreamEnd::Reset(ResetCode::InternalError);
+            malformed = Some(why);
+        }
         let group = self.groups.get_mut(&ingress.info.group);
         if let Some(record) = group.and_then(|group| group.subgroups.get_mut(&ingress.info.subgroup)) {
             record.end = record.end.max(last);

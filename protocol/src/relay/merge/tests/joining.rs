@@ -301,3 +301,14 @@ fn the_end_of_a_subgroup_is_known_though_it_was_reset() {
     let end = Malformed::Disagreement(Dispute::End);
     assert_eq!(told.last(), Some(&Appended::Malformed(end)));
 }
+
+/// D14-MAL-2: a stream that brings what another has passed, and ends with FIN before that one's last object.
+#[test]
+fn an_end_before_objects_that_are_known_is_a_disagreement() {
+    let mut stage = Stage::new();
+    stage.feed(A, [open(1, 0), obj(1, 5, 0), fin(1)]);
+    let told = stage.feed(B, [open(2, 0), obj(2, 3, 0), fin(2)]);
+    let end = Malformed::Disagreement(Dispute::End);
+    assert_eq!(told.last(), Some(&Appended::Malformed(end)));
+    assert_eq!(stage.contents(), ["5/0 FIN", "3/0 RESET"]);
+}
