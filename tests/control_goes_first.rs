@@ -23,7 +23,7 @@ const ALIAS: u64 = 70;
 /// A peer that holds its connection's credit back until it knows the alias: it takes no byte of any data stream, and all
 /// of them together would use the credit up many times.
 ///
-/// D14-DATA-17
+/// D14-DATA-17 D14-PRIO-3
 #[test]
 fn the_alias_is_known_before_credit_is_used_up() {
     run(async || {

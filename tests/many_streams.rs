@@ -168,9 +168,11 @@ fn the_log_keeps_to_its_budget() {
             let question = subscribe(&name, SubscribeFilter::LargestObject);
             asker.say(ControlMessage::TrackStatus(id, question)).await;
             let largest = asker
-                .control(|message| match message {
-                    ControlMessage::TrackStatusOk(of, ok) if *of == id => Some(ok.largest),
-                    _ => None,
+                .control(|message| {
+                    let ControlMessage::TrackStatusOk(of, ok) = message else {
+                        return None;
+                    };
+                    (*of == id).then_some(ok.largest)
                 })
                 .await;
             // The newest group is kept in any case; it has one object here.
