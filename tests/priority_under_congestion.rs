@@ -325,14 +325,18 @@ fn the_next_stream_is_the_first_in_the_order() {
         let mut stream = scene.open(plug, 0, 0, 128).await;
         stream.object(0, b"plug").await;
         scene.peer.until_object(scene.tracks[plug].alias, (0, 0)).await;
-        scene.publish(least, 0, 0, 0).await;
+        for group in 0..3 {
+            scene.publish(least, group, 0, 0).await;
+        }
         scene.publish(most, 0, 0, 255).await;
         scene.peer.fence().await;
         let waits = Raw::objects(&scene.peer.log).len();
         assert_eq!(waits, 1);
         stream.fin();
-        let order = scene.read(2).await;
-        assert_eq!(order, [(plug, 0, 0), (most, 0, 0), (least, 0, 0)]);
+        let order = scene.read(4).await;
+        let least = [(least, 0, 0), (least, 1, 0), (least, 2, 0)];
+        assert_eq!(order[..2], [(plug, 0, 0), (most, 0, 0)]);
+        assert_eq!(order[2..], least);
     });
 }
 
@@ -386,5 +390,35 @@ fn the_order_of_groups_is_fixed_with_the_answer() {
             scene.read(3).await,
             [(of, 2, 0), (of, 1, 0), (of, 0, 0), (0, 0, 0)]
         );
+    });
+}
+
+/// D14-LIM-1: a stream that the peer grants goes to who wants it still, though others asked before and gave up; nobody
+/// waits for the next grant, which may never come.
+#[test]
+fn a_stream_that_was_asked_for_in_vain_goes_to_the_next() {
+    run(async || {
+        let transport = TransportConfig {
+            max_uni_streams: 1,
+            ..TransportConfig::default()
+        };
+        let mut scene = Scene::new(Reading::Everything, transport).await;
+        let plug = scene.track(9, AS_PUBLISHED).await;
+        let gone = scene.track(9, AS_PUBLISHED).await;
+        let stays = scene.track(9, AS_PUBLISHED).await;
+        let mut stream = scene.open(plug, 0, 0, 128).await;
+        stream.object(0, b"plug").await;
+        scene.peer.until_object(scene.tracks[plug].alias, (0, 0)).await;
+        for group in 0..3 {
+            scene.publish(gone, group, 0, 0).await;
+        }
+        scene.publish(stays, 0, 0, 0).await;
+        scene.peer.fence().await;
+        let request = scene.tracks[gone].request;
+        scene.peer.say(ControlMessage::Unsubscribe(request)).await;
+        scene.peer.fence().await;
+        assert_eq!(Raw::objects(&scene.peer.log).len(), 1);
+        stream.fin();
+        assert_eq!(scene.read(1).await, [(plug, 0, 0), (stays, 0, 0)]);
     });
 }

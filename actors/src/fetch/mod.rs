@@ -18,7 +18,6 @@ use crate::session::SessionActor;
 use crate::session::egress::Egress;
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
-use crate::transport::ConnHandle;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::message::RequestId;
@@ -41,9 +40,7 @@ pub struct Birth {
     pub env: Env,
     /// Its parent.
     pub session: Addr<SessionActor>,
-    /// Where its stream is opened.
-    pub conn: ConnHandle,
-    /// The session's writer, which says when the stream has its turn.
+    /// The session's writer, which opens its stream and says when that has its turn.
     pub egress: Egress,
     /// The session's draft.
     pub codec: Codec,

@@ -102,7 +102,7 @@ impl<'a> Response<'a> {
 
     /// MOQT-14 §9.16.3 [D14-FETCH-1]: all objects go on one stream, which begins with the request's id.
     async fn open(&mut self) -> Result<Bytes, ConnError> {
-        let mut stream = self.birth.conn.clone().open_uni().await?;
+        let mut stream = self.birth.egress.open_uni().await?;
         // MOQT-14 §9.19 [D14-FETCH-16]: one that is given up early was cancelled, or fails.
         stream.set_abandon_code(self.birth.codec.reset_code(ResetCode::Cancelled));
         self.stream = Some(stream);

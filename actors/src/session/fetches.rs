@@ -83,7 +83,6 @@ impl SessionActor {
             fetch,
             env: self.env.clone(),
             session: ctx.address(),
-            conn: self.conn.clone(),
             egress: self.egress.clone(),
             codec: self.codec,
         };

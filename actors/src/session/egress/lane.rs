@@ -1,6 +1,7 @@
 //! One downstream stream: reads one subgroup of the log and writes it, when it is its turn.
 
 use super::gate::Gate;
+use super::openers::Opener;
 use super::pieces;
 use super::rank::Rank;
 use super::streams::{LaneControl, Streams};
@@ -72,10 +73,13 @@ pub(super) struct Lane {
     spec: LaneSpec,
     codec: Codec,
     conn: ConnHandle,
+    opener: Opener,
     streams: Rc<Streams>,
     control: Rc<LaneControl>,
     taker: Option<Rc<Taker>>,
     state: State,
+    /// It waits for the peer to grant a stream for what it has found.
+    needs_stream: bool,
     /// There from `Open` on.
     stream: Option<SendGuard>,
     out: Vec<Bytes>,
@@ -99,7 +103,13 @@ pub(super) struct Running {
 }
 
 impl Lane {
-    pub(super) fn new(spec: LaneSpec, codec: Codec, conn: ConnHandle, streams: Rc<Streams>) -> Self {
+    pub(super) fn new(
+        spec: LaneSpec,
+        codec: Codec,
+        conn: ConnHandle,
+        opener: Opener,
+        streams: Rc<Streams>,
+    ) -> Self {
         let taker = streams.takes(spec.log);
         if let Some(taker) = &taker {
             taker.stream_begins();
@@ -113,10 +123,12 @@ impl Lane {
             spec,
             codec,
             conn,
+            opener,
             streams,
             control,
             taker,
             state: State::Waiting,
+            needs_stream: false,
             stream: None,
             out: Vec::with_capacity(BATCH),
             at_edge: false,
@@ -285,6 +297,10 @@ impl Lane {
 
     /// Opens a stream for the first object to send.
     fn open(&mut self, cx: &mut Context<'_>) -> Then {
+        if self.needs_stream && self.opener.poll_may_open(cx).is_pending() {
+            // Many may wait, and all of them are woken for one stream.
+            return PARKED;
+        }
         let begin = self.spec.reader.position();
         let (taken, payload) = self.fill();
         match taken {
@@ -304,7 +320,7 @@ impl Lane {
             Taken::End(end) => self.end = Some(end),
             Taken::Pieces { .. } => {}
         }
-        let stream = match self.conn.poll_open_uni(cx) {
+        let stream = match self.opener.poll_open(cx) {
             Poll::Ready(Ok(stream)) => stream,
             Poll::Ready(Err(_)) => return OVER,
             Poll::Pending => {
@@ -319,9 +335,11 @@ impl Lane {
                     taker.gave_back(payload);
                 }
                 self.end = None;
+                self.needs_stream = true;
                 return PARKED;
             }
         };
+        self.needs_stream = false;
         let Some(header) = self.spec.reader.stream_header(self.codec) else {
             return OVER;
         };

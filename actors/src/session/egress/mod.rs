@@ -7,6 +7,7 @@
 
 mod gate;
 mod lane;
+mod openers;
 mod pieces;
 mod rank;
 mod streams;
@@ -20,7 +21,7 @@ pub use streams::{LanesChanged, Streams};
 use super::Breach;
 use crate::supervise::Faults;
 use crate::supervise::mailbox;
-use crate::transport::{ConnHandle, SendGuard, StreamError};
+use crate::transport::{ConnError, ConnHandle, SendGuard, StreamError};
 use actix::Recipient;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -30,6 +31,7 @@ use lane::{Lane, Running};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::{CloseCode, DecodeError};
 use laps_protocol::relay::scheduler::SendOrder;
+use openers::Openers;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -38,6 +40,7 @@ use std::task::{Poll, ready};
 struct Shared {
     incoming: RefCell<Vec<Lane>>,
     gate: Rc<Gate>,
+    openers: Rc<Openers>,
     closed: Cell<bool>,
 }
 
@@ -82,6 +85,7 @@ impl Egress {
             shared: Rc::new(Shared {
                 incoming: RefCell::default(),
                 gate: Rc::new(Gate::new(conn.clone(), policy)),
+                openers: Rc::new(Openers::new(conn.clone())),
                 closed: Cell::default(),
             }),
             conn,
@@ -94,9 +98,19 @@ impl Egress {
         if self.shared.closed.get() {
             return;
         }
-        let lane = Lane::new(spec, self.codec, self.conn.clone(), Rc::clone(streams));
+        let (conn, opener) = (self.conn.clone(), self.shared.openers.opener());
+        let lane = Lane::new(spec, self.codec, conn, opener, Rc::clone(streams));
         self.shared.incoming.borrow_mut().push(lane);
         self.shared.gate.wake_writer();
+    }
+
+    /// Opens a stream that is no lane, waiting while the peer grants none.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub async fn open_uni(&self) -> Result<SendGuard, ConnError> {
+        let opener = self.shared.openers.opener();
+        poll_fn(|cx| opener.poll_open(cx)).await
     }
 
     /// Writes `out` on a stream that is no lane, each part of it when `order` has its turn among everything that the
@@ -139,6 +153,7 @@ impl Egress {
             }
             faults.check("egress");
             gate.keep_writer(cx);
+            self.shared.openers.look(cx);
             lanes.extend(self.shared.incoming.take().into_iter().map(|lane| lane.at(gate)));
             // First all that were woken queue up, then the first of them all write.
             loop {
