@@ -399,6 +399,45 @@ fn the_number_of_publishers_is_bounded() {
     });
 }
 
+/// D14-PUB-2 D14-PUB-6: publishers that were killed, whose connections live on, take no place from those that come back.
+#[test]
+fn who_brings_nothing_makes_way() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.track.max_publishers = 2;
+        settings.track.upstream_timeout = Duration::from_millis(300);
+        let relay = relay(settings).await;
+        let name = track("bound", "killed");
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        let mut killed = Feeder::join(raw(&relay).await, Flow::Announce, &name, ALIAS, None).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        let mut too = Feeder::join(raw(&relay).await, Flow::Publish, &name, ALIAS, None).await;
+        // It is asked when one of them has been silent for long enough, and they are let go of for no other reason.
+        let mut third = Feeder::join(raw(&relay).await, Flow::Announce, &name, ALIAS, None).await;
+        killed.released().await;
+        third.group(0, 1).await;
+        let mut fourth = raw(&relay).await;
+        loop {
+            let publish = fourth.publish(&name, ALIAS, true).await;
+            let accepted = |message: &ControlMessage| match message {
+                ControlMessage::PublishOk(id, _) if *id == publish => Some(true),
+                ControlMessage::RequestError(id, ..) if *id == publish => Some(false),
+                _ => None,
+            };
+            if fourth.control(accepted).await {
+                break;
+            }
+            third.group(0, 1).await;
+        }
+        too.released().await;
+        fourth.group(ALIAS, 1, 1).await;
+        third.group(2, 1).await;
+        assert_eq!(subscriber.until_objects(alias, 3).await, [(0, 0), (1, 0), (2, 0)]);
+        assert!(!is_over(&subscriber.log));
+    });
+}
+
 /// D14-SUB-25 D14-NS-6: nobody reads any more, so all are let go of; the next reader brings all of them back.
 #[test]
 fn all_are_let_go_of_and_asked_again() {

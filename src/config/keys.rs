@@ -233,7 +233,7 @@ pub const KEYS: &[Key] = &[
         "limits.publishers_per_track",
         &[
             "Publishers that may feed one track at once. A further PUBLISH is refused; who announced a further namespace is",
-            "subscribed to when a place is free.",
+            "subscribed to when a place is free. One that brings nothing for 3 s, as one that was killed, makes way.",
         ],
     ),
     key(

@@ -104,6 +104,9 @@ impl Publisher {
         demand.forward.want(objects);
         let changed = demand.forward.poll(now()).is_some();
         let forward = demand.forward.told();
+        if changed {
+            self.heard = now();
+        }
         if !forward {
             demand.new_group.paused();
         }

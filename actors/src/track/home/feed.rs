@@ -47,6 +47,7 @@ impl TrackActor {
         else {
             return;
         };
+        publisher.heard = now();
         batch.iter().for_each(|chunk| publisher.observe(chunk));
         let drained = publisher.is_drained();
         self.append(ctx, source, batch);

@@ -160,7 +160,9 @@ impl Handler<AddSource> for TrackActor {
                 self.refuse("the publisher broke the rules for tracks")
             }
             // MOQT-14 §8.2 [D14-PUB-2]: PUBLISH_ERROR beyond the bound; announcers beyond it wait for a place.
-            Source::Published { .. } if self.sources.is_full() => {
+            Source::Published { .. }
+                if self.sources.is_full() && self.sources.quiet_since(self.quiet_before()).is_none() =>
+            {
                 self.refuse("the track has too many publishers")
             }
             Source::Announced { .. } | Source::Published { .. } | Source::Local { .. } => {
@@ -170,6 +172,10 @@ impl Handler<AddSource> for TrackActor {
         };
         if joined == Joined::Taken {
             self.joined(ctx);
+            // It feeds the track by now, so that the track does not end with the one that makes way.
+            if self.sources.is_over() {
+                self.make_room(ctx);
+            }
         }
         MessageResult(joined)
     }

@@ -7,6 +7,7 @@ mod feed;
 mod fetching;
 mod filling;
 mod handlers;
+mod places;
 mod publisher;
 mod resting;
 mod sources;
@@ -110,6 +111,8 @@ pub struct TrackActor {
     /// A reader's wish for a new group stands.
     group_wanted: bool,
     demand_timer: Option<SpawnHandle>,
+    /// Somebody waits for a place among the publishers.
+    room_timer: Option<SpawnHandle>,
     /// SUBSCRIBEs so far.
     attempts: u64,
     /// The end of the track was told, and what is open of it is waited for.
@@ -163,6 +166,7 @@ impl TrackActor {
             merge_due: None,
             group_wanted: false,
             demand_timer: None,
+            room_timer: None,
             attempts: 0,
             ending: None,
             ignored: 0,

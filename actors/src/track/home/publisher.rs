@@ -1,6 +1,7 @@
 //! One publisher of a track, as the home copy sees it.
 
 use super::demand::Demand;
+use super::fetching::now;
 use crate::session::{ReleaseUpstream, SessionActor};
 use crate::supervise::mailbox;
 use crate::track::messages::{Source, TrackMeta};
@@ -24,6 +25,8 @@ pub(super) enum Standing {
     Over,
     /// Its session reads the track, and somebody else feeds it.
     Reads,
+    /// It brought nothing, and gave its place to another one. It is asked again when there is a place.
+    Quiet,
     /// It broke the rules for tracks, and is asked for nothing any more.
     Shunned,
 }
@@ -37,6 +40,8 @@ pub(super) enum Fate {
     Over,
     /// Its session reads the track.
     Reads,
+    /// It brings nothing, and somebody else waits for its place.
+    Quiet,
     /// It broke the rules for tracks.
     Shunned,
 }
@@ -60,6 +65,8 @@ pub(super) struct Publisher {
     pub(super) demand: Demand,
     /// What it said of the track, and when.
     said: Option<(TrackMeta, Instant)>,
+    /// When it last brought something, or was told to.
+    pub(super) heard: Instant,
     /// The largest place that it told.
     pub(super) largest: Option<Location>,
     /// It left a FETCH without any answer.
@@ -84,6 +91,7 @@ impl Publisher {
             done: None,
             demand: Demand::new(window),
             said: None,
+            heard: now(),
             largest: None,
             cannot_fetch: false,
             open: HashSet::new(),
@@ -125,9 +133,10 @@ impl Publisher {
     }
 
     /// It feeds the track from now on.
-    pub(super) fn serves(&mut self, now: Instant, meta: TrackMeta, largest: Option<Location>) {
+    pub(super) fn serves(&mut self, at: Instant, meta: TrackMeta, largest: Option<Location>) {
         self.standing = Standing::Serving;
-        self.said = Some((meta, now));
+        self.said = Some((meta, at));
+        self.heard = now();
         self.largest = largest;
     }
 

@@ -126,12 +126,53 @@ impl Sources {
         if let Some((id, _)) = self.iter().find(published) {
             return Some(id);
         }
-        if !subscribes || self.values().filter(|publisher| publisher.is_active()).count() >= self.max {
+        if !subscribes || self.places_left().is_none_or(|left| left == 0) {
             return None;
         }
-        let announced =
-            |(_, publisher): &(SourceId, &Publisher)| resting(publisher) && !self.publishes(publisher);
-        self.iter().find(announced).map(|(id, _)| id)
+        let (mut waiting, mut quiet) = (self.waiting(Standing::Resting), self.waiting(Standing::Quiet));
+        waiting.next().or_else(|| quiet.next())
+    }
+
+    /// Announcers that stand so and may be asked, the oldest first.
+    fn waiting(&self, standing: Standing) -> impl Iterator<Item = SourceId> {
+        let announced = move |(_, publisher): &(SourceId, &Publisher)| {
+            publisher.is_announced() && publisher.standing == standing && !self.publishes(publisher)
+        };
+        self.iter().filter(announced).map(|(id, _)| id)
+    }
+
+    /// Who feeds the track or is asked to takes all places, or more.
+    fn places_left(&self) -> Option<usize> {
+        let active = self.values().filter(|publisher| publisher.is_active()).count();
+        self.max.checked_sub(active)
+    }
+
+    /// Somebody waits for a place.
+    pub(super) fn any_waiting(&self) -> bool {
+        self.places_left().is_none_or(|left| left == 0) && self.waiting(Standing::Resting).next().is_some()
+    }
+
+    /// More feed the track than may. [D14-PUB-2]
+    pub(super) fn is_over(&self) -> bool {
+        self.places_left().is_none()
+    }
+
+    /// Who of those that were told to send objects has brought nothing for the longest time, and since when.
+    pub(super) fn quietest(&self) -> Option<(SourceId, Instant)> {
+        let told = |(_, publisher): &(SourceId, &Publisher)| {
+            publisher.is_serving() && !publisher.is_local() && publisher.demand.is_forwarded()
+        };
+        let heard = self
+            .iter()
+            .filter(told)
+            .map(|(id, publisher)| (id, publisher.heard));
+        heard.min_by_key(|(_, heard)| *heard)
+    }
+
+    /// The same, if that is since `then` or longer.
+    pub(super) fn quiet_since(&self, then: Option<Instant>) -> Option<SourceId> {
+        let (id, heard) = self.quietest()?;
+        then.is_some_and(|then| heard <= then).then_some(id)
     }
 
     /// The session of this announcer feeds the track by PUBLISH: nobody has a track twice. [D14-VAL-15]
@@ -155,7 +196,7 @@ impl Sources {
             return false;
         };
         known.withdrawn = false;
-        if known.standing == Standing::Over {
+        if matches!(known.standing, Standing::Over | Standing::Quiet) {
             known.standing = Standing::Resting;
         }
         true

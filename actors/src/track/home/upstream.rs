@@ -36,6 +36,7 @@ impl TrackActor {
         while let Some(id) = self.sources.next_to_ask(self.subscribes()) {
             self.ask_publisher(ctx, id);
         }
+        self.await_room(ctx);
         if self.sources.any_serving() {
             if self.phase == Phase::Live {
                 self.restate();
@@ -203,6 +204,7 @@ impl TrackActor {
         let standing = match fate {
             Fate::Shunned => Standing::Shunned,
             Fate::Reads => Standing::Reads,
+            Fate::Quiet => Standing::Quiet,
             Fate::Over | Fate::Gone => Standing::Over,
         };
         publisher.let_go(standing, window);
