@@ -154,8 +154,8 @@ impl ConnStats {
     }
 
     /// Waits until the peer has stopped more than `seen` of our streams (count since the start) or the connection
-    /// ended; the value is the new count. It wakes one task, the last that asked. An idle stream does not learn of a
-    /// stop by itself: look at the idle ones with [`SendGuard::check`](super::SendGuard::check) when this is ready.
+    /// ended; the value is the new count. It wakes one task, the last that asked. One stream's own stop is told by
+    /// [`SendGuard::poll_stopped`](super::SendGuard::poll_stopped).
     pub fn poll_stops(&self, seen: u64, cx: &mut Context<'_>) -> Poll<u64> {
         self.stop_waker.register(cx.waker());
         let stops = self.stops.load(Acquire);
