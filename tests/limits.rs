@@ -21,7 +21,8 @@ use laps_actors::supervise::FaultPlan;
 use laps_actors::transport::ConnectError;
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::message::{
-    ControlMessage, GroupOrderRequest, RequestErrorReason, RequestId, RequestKind, SubscribeFilter,
+    ControlMessage, GroupOrderRequest, PublishDoneStatus, RequestErrorReason, RequestId, RequestKind,
+    SubscribeFilter,
 };
 use laps_protocol::moqt::object::{SubgroupHeader, SubgroupIdMode};
 use std::time::Duration;
@@ -42,6 +43,17 @@ async fn refused(client: &mut Raw, id: RequestId, kind: RequestKind, phrase: &'s
         )
     );
     client.fence().await;
+}
+
+/// Whether a PUBLISH is accepted.
+async fn is_published(client: &mut Raw, id: RequestId) -> bool {
+    client
+        .control(|message| match message {
+            ControlMessage::PublishOk(of, _) if *of == id => Some(true),
+            ControlMessage::RequestError(of, ..) if *of == id => Some(false),
+            _ => None,
+        })
+        .await
 }
 
 /// A request of each kind that stays open until its session ends.
@@ -144,7 +156,7 @@ fn each_kind_of_request_is_refused_by_its_own_answer() {
         for part in [
             "subscriptions 2 refused 1",
             "tracks 1 refused 1",
-            "namespaces 2 refused 1",
+            "namespaces 1 refused 1",
             "watches 1 refused 1",
             "statuses 1 refused 1",
             "fetches 1 refused 1",
@@ -208,6 +220,90 @@ fn an_address_has_its_share_of_requests() {
                 break;
             }
         }
+    });
+}
+
+/// D14-LIM-2 D14-DATA-20: aliases of tracks that are over are remembered only as long as nothing else needs their place,
+/// of the session's as well as of the address prefix's.
+#[test]
+fn tracks_that_are_over_make_room() {
+    run(async || {
+        for of_prefix in [false, true] {
+            let mut settings = settings(1);
+            settings.track.done_wait = Duration::from_millis(1);
+            if of_prefix {
+                settings.session.limits.prefix.requests = 2;
+            } else {
+                settings.session.limits.session.tracks = 2;
+            }
+            let relay = relay(settings).await;
+            let mut publisher = raw(&relay).await;
+            let kept = publisher.publish(&track("live", "kept"), ALIAS, true).await;
+            publisher.publish_ok(kept).await;
+            for n in 1..5 {
+                let mut tries = 10..1000;
+                // The track lets go of the one before a moment after its end.
+                let id = loop {
+                    let alias = ALIAS + n * 1000 + tries.next().unwrap();
+                    let id = publisher
+                        .publish(&track("live", &alias.to_string()), alias, true)
+                        .await;
+                    if is_published(&mut publisher, id).await {
+                        break id;
+                    }
+                };
+                let (second, message) = lasting(&mut publisher, RequestKind::Publish, 9);
+                publisher.say(message).await;
+                let phrase = if of_prefix {
+                    "too many requests from this address"
+                } else {
+                    "too many tracks published in this session"
+                };
+                refused(&mut publisher, second, RequestKind::Publish, phrase).await;
+                publisher
+                    .publish_done(id, PublishDoneStatus::TrackEnded, Some(0))
+                    .await;
+            }
+        }
+    });
+}
+
+/// D14-NS-14 D14-LIM-2: who announces a namespace again has it once, for its session and for its address prefix.
+#[test]
+fn a_namespace_that_is_announced_again_keeps_its_place() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.limits.prefix.namespaces = 2;
+        settings.session.limits.session.namespaces = 2;
+        let relay = relay(settings).await;
+        let (mut one, mut two) = (raw(&relay).await, raw(&relay).await);
+        for _ in 0..3 {
+            one.announce(&ns("mine")).await;
+            two.announce(&ns("ours")).await;
+            for client in [&mut one, &mut two] {
+                client.fence().await;
+                let (id, message) = lasting(client, RequestKind::PublishNamespace, 0);
+                client.say(message).await;
+                let phrase = "too many namespaces announced from this address";
+                refused(client, id, RequestKind::PublishNamespace, phrase).await;
+            }
+        }
+        let mut watcher = raw(&relay).await;
+        watcher.watched("mine").await;
+        assert_eq!(watcher.until_told(1).await, ["+mine"]);
+        two.withdraw("ours").await;
+        two.fence().await;
+        one.announce(&ns("ours")).await;
+        one.announce(&ns("ours")).await;
+        one.announce(&ns("mine")).await;
+        let (id, message) = lasting(&mut one, RequestKind::PublishNamespace, 0);
+        one.say(message).await;
+        let phrase = "too many namespaces announced in this session";
+        refused(&mut one, id, RequestKind::PublishNamespace, phrase).await;
+        // What is given up is given up once.
+        one.withdraw("mine").await;
+        one.fence().await;
+        two.announce(&ns("theirs")).await;
     });
 }
 

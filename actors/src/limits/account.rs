@@ -113,13 +113,17 @@ impl Account {
         })
     }
 
-    /// A place for a request that takes over from one which has a place, and gives that back at once.
+    /// Whether one more of `kind` would be too much, by now. Counts no refusal.
     #[must_use]
-    pub fn takes_over(&self, kind: Kind) -> Place {
-        Place {
-            _request: self.lease(Kind::Requests, 1, None),
-            _kind: self.lease(kind, 1, None),
-        }
+    pub fn is_full(&self, kind: Kind) -> bool {
+        let share = &self.0.share;
+        self.used(kind) >= self.max(kind) || share.used(kind) >= *share.prefixes().limits().prefix.of(kind)
+    }
+
+    /// Whether there would be no place for a request of `kind`, by now. Counts no refusal.
+    #[must_use]
+    pub fn has_no_place(&self, kind: Kind) -> bool {
+        self.is_full(Kind::Requests) || self.is_full(kind)
     }
 
     /// Counts what something else bounds.

@@ -43,16 +43,13 @@ fn a_session_has_what_it_may_and_gives_it_back() {
     drop(first);
     let _third = account.request(Kind::Fetches).unwrap();
     assert_eq!(account.refused(Kind::Fetches), 2);
-    // One that takes over is let in though nothing is left.
-    let over = account.takes_over(Kind::Fetches);
-    assert_eq!(account.used(Kind::Fetches), 3);
-    drop(over);
+    assert!(account.has_no_place(Kind::Fetches) && !account.has_no_place(Kind::Tracks));
     assert!(account.take(Kind::EarlyBytes, 101).is_err());
     let _bytes = account.take(Kind::EarlyBytes, 100).unwrap();
     assert!(account.take(Kind::EarlyBytes, 1).is_err());
     assert_eq!(
         account.to_string(),
-        "requests 3, fetches 3 refused 2, early_bytes 100 refused 2"
+        "requests 3, fetches 2 refused 2, early_bytes 100 refused 2"
     );
 }
 
@@ -75,6 +72,7 @@ fn sessions_of_a_prefix_share_what_it_may_have() {
         (prefixes.refused(Kind::Requests), two.refused(Kind::Requests)),
         (1, 1)
     );
+    assert!(one.has_no_place(Kind::Tracks) && !elsewhere.has_no_place(Kind::Tracks));
     assert!(elsewhere.request(Kind::Subscriptions).is_ok());
     let bytes = one.take(Kind::EarlyBytes, 100).unwrap();
     assert!(two.take(Kind::EarlyBytes, 51).unwrap_err().of_prefix);

@@ -145,6 +145,13 @@ impl Bindings {
         }
     }
 
+    /// Lets go of the alias that was remembered longest, and says whose it was.
+    pub(super) fn forget_oldest(&mut self) -> Option<RequestId> {
+        let oldest = self.ended.pop_front()?;
+        self.forget(oldest);
+        Some(oldest)
+    }
+
     /// Gives one datagram's object to its track. A track that is busy, like one that has ended, loses it, and that is
     /// counted.
     ///

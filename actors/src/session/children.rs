@@ -48,7 +48,8 @@ pub(super) struct SubscriptionSlot {
 /// A namespace that the peer announced.
 #[derive(Debug)]
 pub(super) struct AnnounceSlot {
-    pub(super) _place: Place,
+    /// None when the same namespace was announced again, and has it.
+    pub(super) place: Option<Place>,
     pub(super) addr: Addr<AnnounceActor>,
     pub(super) child: ChildId,
     pub(super) request: NamespaceRequest,

@@ -145,6 +145,7 @@ impl SessionActor {
             );
             return;
         }
+        self.make_room_for_track();
         let Some(place) = self.admit(ctx, id, Kind::Tracks) else {
             return;
         };

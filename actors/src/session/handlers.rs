@@ -245,6 +245,7 @@ impl Handler<SubscribeUpstream> for SessionActor {
             filter: msg.terms.filter,
             params: asking(msg.new_group),
         };
+        self.make_room_for_track();
         // Its alias is one of the peer's tracks, though it is we who ask.
         let lease = self.account.take(Kind::Tracks, 1).map_err(|full| {
             limits::note(&self.log, &self.account, full);

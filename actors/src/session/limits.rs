@@ -26,8 +26,18 @@ impl SessionActor {
         }
     }
 
-    /// A place for a PUBLISH_NAMESPACE. One that announces a namespace again takes the place of the one before, whose
-    /// end is on its way: refused, it would take the namespace with it. [D14-NS-14]
+    /// Lets go of aliases that are only remembered, the oldest first, until there is room for one more track, if that
+    /// helps: what comes late for a track that is over is worth less than one that begins.
+    pub(super) fn make_room_for_track(&mut self) {
+        while self.account.has_no_place(Kind::Tracks)
+            && let Some(oldest) = self.bindings.forget_oldest()
+        {
+            self.core.forget_alias(oldest);
+        }
+    }
+
+    /// A place for a PUBLISH_NAMESPACE. One that announces a namespace again is given the place of the one before, whose
+    /// end is on its way, where there is no other: refused, it would take the namespace with it. [D14-NS-14]
     pub(super) fn admit_announce(
         &mut self,
         ctx: &mut Context<Self>,
@@ -35,10 +45,11 @@ impl SessionActor {
         request: &NamespaceRequest,
     ) -> Option<Place> {
         let kind = Kind::Namespaces;
-        if self.account.used(kind) >= self.account.max(kind) {
-            let mut announced = self.children.announces.values();
-            if announced.any(|slot| slot.request.namespace == request.namespace) {
-                return Some(self.account.takes_over(kind));
+        if self.account.has_no_place(kind) {
+            let announced = self.children.announces.values_mut();
+            let mut same = announced.filter(|slot| slot.request.namespace == request.namespace);
+            if let Some(place) = same.find_map(|slot| slot.place.take()) {
+                return Some(place);
             }
         }
         self.admit(ctx, id, kind)

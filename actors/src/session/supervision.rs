@@ -141,7 +141,7 @@ impl SessionActor {
         self.children.announces.insert(
             id,
             AnnounceSlot {
-                _place: place,
+                place: Some(place),
                 addr,
                 child,
                 request,
