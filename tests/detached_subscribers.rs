@@ -179,7 +179,7 @@ fn those_that_wait_are_aggregated_and_named_in_the_log() {
 fn what_is_refused_is_still_refused() {
     run(async || {
         let (mut settings, _) = detached(1);
-        settings.session.max_waiting = 1;
+        settings.session.limits.session.waiting = 1;
         let relay = relay(settings).await;
         let mut subscriber = raw(&relay).await;
         subscriber.subscribed(&track("full", "a"), NEWEST).await;

@@ -10,9 +10,9 @@
 mod common;
 
 use common::raw::raw;
+use common::shards::Placement;
 use common::{relay, run, settings, track};
 use laps::relay::Settings;
-use laps_actors::session;
 use laps_protocol::moqt::message::{RequestErrorReason, SubscribeFilter};
 use std::time::Duration;
 
@@ -20,22 +20,20 @@ const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
 
 /// A relay whose subscribers wait this long.
 fn waiting(shards: usize, wait: Option<Duration>) -> Settings {
-    let settings = settings(shards);
-    Settings {
-        session: session::Config {
-            subscribe_wait: wait,
-            max_waiting: 2,
-            ..settings.session
-        },
-        ..settings
-    }
+    let mut settings = settings(shards);
+    settings.session.subscribe_wait = wait;
+    settings.session.limits.session.waiting = 2;
+    settings
 }
 
 /// D14-LIM-2: one session cannot use up the room for subscriptions that wait.
 #[test]
 fn a_session_has_a_share_of_the_waiting_room() {
     run(|| async {
-        let relay = relay(waiting(2, None)).await;
+        let mut settings = waiting(2, None);
+        let placement = Placement::default();
+        placement.watch(&mut settings);
+        let relay = relay(settings).await;
         let tracks = ["a", "b", "c"].map(|name| track("share", name));
         let mut greedy = raw(&relay).await;
         let first = greedy.subscribe(&tracks[0], NEWEST).await;
@@ -60,6 +58,14 @@ fn a_session_has_a_share_of_the_waiting_room() {
         let id = publisher.publish(&track("share", "d"), 20, true).await;
         publisher.publish_ok(id).await;
         greedy.answer(again).await.unwrap();
+        assert_eq!(
+            placement.values("a limit is reached", "limit"),
+            ["limits.waiting"],
+            "an operator hears of it, by the key"
+        );
+        drop(greedy);
+        let held = placement.until(&mut modest, "session ends", "held", 1).await;
+        assert!(held[0].contains("waiting 2 refused 1"), "{held:?}");
     });
 }
 

@@ -144,6 +144,8 @@ fn too_many_that_wait_are_refused_at_once() {
     run(async || {
         let mut settings = waiting(1, None);
         settings.max_waiting = 2;
+        let placement = Placement::default();
+        placement.watch(&mut settings);
         let relay = relay(settings).await;
         let mut subscriber = raw(&relay).await;
         let mut ids = Vec::new();
@@ -153,6 +155,14 @@ fn too_many_that_wait_are_refused_at_once() {
         // [D14-LIM-4]
         let error = subscriber.answer(ids[2]).await.unwrap_err();
         assert_eq!(error.reason, RequestErrorReason::InternalError);
+        // An operator hears of it by the key, and not of each.
+        for _ in 0..50 {
+            let id = subscriber.subscribe(&track("full", "c"), NEWEST).await;
+            subscriber.answer(id).await.unwrap_err();
+        }
+        let told = placement.values("a limit is reached", "limit");
+        assert_eq!(told[0], "limits.waiting_total");
+        assert!(told.len() < 25, "{}", told.len());
         // The others go on waiting, and are served.
         let mut publisher = raw(&relay).await;
         publisher.announce(track("full", "a").namespace()).await;

@@ -89,6 +89,7 @@ impl Config {
                 namespaces: bound(keys.namespaces),
                 watches: bound(keys.watches),
                 statuses: bound(keys.statuses),
+                waiting: bound(keys.waiting),
                 fetches: self.fetch.max_per_session,
                 streams: bound(keys.streams),
                 early_streams: bound(keys.early_streams),
@@ -132,6 +133,6 @@ mod tests {
             (limits.session.streams, limits.prefix.requests),
             (UNLIMITED, UNLIMITED)
         );
-        assert_eq!(config.session_settings().max_waiting, usize::MAX);
+        assert_eq!(limits.session.waiting, UNLIMITED);
     }
 }

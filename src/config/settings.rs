@@ -156,7 +156,6 @@ impl Config {
             detached: self.subscribe.detached,
             max_behind: self.subscribe.max_behind(),
             skips: self.subscribe.skips(),
-            max_waiting: count(bound(limits.waiting)),
             max_open_streams: count(bound(limits.subscription_streams)),
             cache_key: self.cache.mark(),
             allow_self: self.relay.allow_self,
@@ -230,13 +229,8 @@ mod tests {
             laps_actors::session::Config::default(),
         );
         assert_eq!(session.limits, below.limits);
-        let counts = |config: &laps_actors::session::Config| {
-            (
-                config.max_waiting,
-                config.max_open_streams,
-                config.max_control_backlog,
-            )
-        };
+        let counts =
+            |config: &laps_actors::session::Config| (config.max_open_streams, config.max_control_backlog);
         assert_eq!(counts(&session), counts(&below));
         let times = |config: &laps_actors::session::Config| {
             (config.header_timeout, config.alias_wait, config.subscribe_wait)

@@ -3,6 +3,7 @@
 use super::UNLIMITED;
 use super::kind::{Kind, PerKind};
 use super::prefix::{Share, ShareLease};
+use slog::{Logger, debug, warn};
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -140,6 +141,19 @@ impl Account {
             kind,
             of_prefix,
             first: refused.get() == 1,
+        }
+    }
+
+    /// Tells an operator of a refusal, once for each kind in a session and not more often than once a second in all.
+    pub fn note(&self, log: &Logger, full: Full) {
+        let share = self.share();
+        if full.first
+            && let Some(others) = share.prefixes().warns()
+        {
+            warn!(log, "a limit is reached"; "limit" => full.key(), "prefix" => %share.prefix(),
+                "not_told_of" => others);
+        } else {
+            debug!(log, "refused"; "limit" => full.key());
         }
     }
 

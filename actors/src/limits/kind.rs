@@ -17,6 +17,8 @@ pub enum Kind {
     Watches,
     /// TRACK_STATUS requests.
     Statuses,
+    /// Subscriptions and TRACK_STATUS requests that wait for a publisher.
+    Waiting,
     /// FETCH requests.
     Fetches,
     /// Data streams of the peer that are being read.
@@ -29,7 +31,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Connections,
         Self::Requests,
         Self::Subscriptions,
@@ -37,6 +39,7 @@ impl Kind {
         Self::Namespaces,
         Self::Watches,
         Self::Statuses,
+        Self::Waiting,
         Self::Fetches,
         Self::Streams,
         Self::EarlyStreams,
@@ -53,6 +56,7 @@ impl Kind {
             Self::Namespaces => "limits.namespaces",
             Self::Watches => "limits.watches",
             Self::Statuses => "limits.statuses",
+            Self::Waiting => "limits.waiting",
             Self::Fetches => "fetch.max_per_session",
             Self::Streams => "limits.streams",
             Self::EarlyStreams => "limits.early_streams",
@@ -67,9 +71,12 @@ impl Kind {
             Self::Connections => "limits.prefix_connections",
             Self::Namespaces => "limits.prefix_namespaces",
             Self::Fetches => "limits.prefix_fetches",
-            Self::Requests | Self::Subscriptions | Self::Tracks | Self::Watches | Self::Statuses => {
-                "limits.prefix_requests"
-            }
+            Self::Requests
+            | Self::Subscriptions
+            | Self::Tracks
+            | Self::Watches
+            | Self::Statuses
+            | Self::Waiting => "limits.prefix_requests",
             Self::Streams | Self::EarlyStreams | Self::EarlyBytes => "limits.prefix_early_bytes",
         }
     }
@@ -85,6 +92,7 @@ impl Kind {
             Self::Namespaces => "namespaces",
             Self::Watches => "watches",
             Self::Statuses => "statuses",
+            Self::Waiting => "waiting",
             Self::Fetches => "fetches",
             Self::Streams => "streams",
             Self::EarlyStreams => "early_streams",
@@ -102,6 +110,7 @@ impl Kind {
             Self::Namespaces => "too many namespaces announced in this session",
             Self::Watches => "too many prefixes watched in this session",
             Self::Statuses => "too many TRACK_STATUS of this session are open",
+            Self::Waiting => "too many subscriptions of this session wait for a publisher",
             Self::Fetches => "too many fetches at once",
             Self::Streams => "too many streams of this session",
             Self::EarlyStreams | Self::EarlyBytes => "too much data before its track alias is known",
@@ -114,9 +123,12 @@ impl Kind {
             Self::Connections => "too many connections from this address",
             Self::Namespaces => "too many namespaces announced from this address",
             Self::Fetches => "too many fetches from this address",
-            Self::Requests | Self::Subscriptions | Self::Tracks | Self::Watches | Self::Statuses => {
-                "too many requests from this address"
-            }
+            Self::Requests
+            | Self::Subscriptions
+            | Self::Tracks
+            | Self::Watches
+            | Self::Statuses
+            | Self::Waiting => "too many requests from this address",
             Self::Streams | Self::EarlyStreams | Self::EarlyBytes => "too much data from this address",
         }
     }
@@ -133,6 +145,7 @@ pub struct PerKind<T> {
     pub namespaces: T,
     pub watches: T,
     pub statuses: T,
+    pub waiting: T,
     pub fetches: T,
     pub streams: T,
     pub early_streams: T,
@@ -151,6 +164,7 @@ impl<T: Copy> PerKind<T> {
             namespaces: value,
             watches: value,
             statuses: value,
+            waiting: value,
             fetches: value,
             streams: value,
             early_streams: value,
@@ -171,6 +185,7 @@ impl<T> PerKind<T> {
             Kind::Namespaces => &self.namespaces,
             Kind::Watches => &self.watches,
             Kind::Statuses => &self.statuses,
+            Kind::Waiting => &self.waiting,
             Kind::Fetches => &self.fetches,
             Kind::Streams => &self.streams,
             Kind::EarlyStreams => &self.early_streams,

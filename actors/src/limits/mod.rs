@@ -14,12 +14,14 @@
 mod account;
 mod kind;
 mod prefix;
+mod seldom;
 #[cfg(test)]
 mod tests;
 
 pub use account::{Account, Full, Lease, Place};
 pub use kind::{Kind, PerKind};
 pub use prefix::{Prefix, Prefixes, Share, ShareLease};
+pub use seldom::Seldom;
 
 /// No bound.
 pub const UNLIMITED: u64 = u64::MAX;
@@ -59,6 +61,7 @@ impl Default for Limits {
                 namespaces: 5_000,
                 watches: 2_000,
                 statuses: 256,
+                waiting: 1_000,
                 fetches: 64,
                 // Thousands of tracks with a few subgroups each; as many more may wait to be read in the transport.
                 streams: 4_096,

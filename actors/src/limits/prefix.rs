@@ -1,6 +1,7 @@
 //! What all sessions of an address prefix have together.
 
 use super::kind::{Kind, PerKind};
+use super::seldom::Seldom;
 use super::{Limits, UNLIMITED};
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +13,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Instant;
 
 /// The first bits of an address; the others are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,11 +59,7 @@ pub struct Prefixes {
     limits: Limits,
     table: Mutex<Table>,
     refused: PerKind<AtomicU64>,
-    began: Instant,
-    /// When a refusal was last told an operator, in milliseconds after `began`, and one more; 0 for never.
-    warned: AtomicU64,
-    /// Refusals since then that were not.
-    silent: AtomicU64,
+    warnings: Seldom,
 }
 
 impl Prefixes {
@@ -75,9 +71,7 @@ impl Prefixes {
             limits,
             table: Mutex::default(),
             refused: PerKind::default(),
-            began: Instant::now(),
-            warned: AtomicU64::new(0),
-            silent: AtomicU64::new(0),
+            warnings: Seldom::default(),
         }
     }
 
@@ -140,23 +134,10 @@ impl Prefixes {
         &self.limits
     }
 
-    /// Whether an operator is to hear of a refusal now, and of how many more since the last: one in a second, since
-    /// an attacker chooses how many there are.
+    /// Whether an operator is to hear of a refusal now, and of how many more since the last.
     #[must_use]
     pub fn warns(&self) -> Option<u64> {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1;
-        let before = self.warned.load(Ordering::Relaxed);
-        let due = before == 0 || now.saturating_sub(before) >= WARN_EVERY_MS;
-        let ours = due
-            && self
-                .warned
-                .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if ours {
-            return Some(self.silent.swap(0, Ordering::Relaxed));
-        }
-        self.silent.fetch_add(1, Ordering::Relaxed);
-        None
+        self.warnings.tells()
     }
 
     fn count_refused(&self, kind: Kind) {
@@ -251,6 +232,3 @@ impl Drop for ShareLease {
             .fetch_sub(self.amount, Ordering::Relaxed);
     }
 }
-
-/// The least time between two warnings.
-const WARN_EVERY_MS: u64 = 1000;

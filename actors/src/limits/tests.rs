@@ -118,13 +118,6 @@ fn newcomers_are_refused_while_a_prefix_is_full() {
 }
 
 #[test]
-fn an_operator_hears_of_one_refusal_in_a_while() {
-    let prefixes = Prefixes::new(limits());
-    assert_eq!(prefixes.warns(), Some(0));
-    assert_eq!((prefixes.warns(), prefixes.warns()), (None, None));
-}
-
-#[test]
 fn prefixes_are_shown_as_people_write_them() {
     let shown = |text: &str, v4, v6| Prefix::of(ip(text), v4, v6).to_string();
     assert_eq!(shown("192.0.2.77", 32, 0), "192.0.2.77/32");

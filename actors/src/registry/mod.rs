@@ -18,6 +18,7 @@ pub use messages::{
     WatchNamespace, WithdrawPublisher,
 };
 
+use crate::limits::Seldom;
 use crate::reply::{Reply, ReplyTo};
 use crate::root::StopChild;
 use crate::session::SessionActor;
@@ -28,7 +29,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::relay::namespace_tree::NamespaceTree;
-use slog::{Logger, warn};
+use slog::{Logger, debug, warn};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
@@ -111,6 +112,7 @@ pub struct RegistryActor {
     published: NamespaceTree<FullTrackName, ()>,
     watchers: Watchers,
     waiting: Waiting,
+    warnings: Seldom,
     next_epoch: u64,
     log: Logger,
     _guard: Option<ChildGuard>,
@@ -126,6 +128,7 @@ impl RegistryActor {
             published: NamespaceTree::new(),
             watchers: Watchers::default(),
             waiting: Waiting::new(max_waiting),
+            warnings: Seldom::default(),
             next_epoch: 1,
             log,
             _guard: guard,
@@ -167,7 +170,13 @@ impl RegistryActor {
     fn wait(&mut self, name: FullTrackName, waiter: Waiter) {
         if let Err(waiter) = self.waiting.add(name, waiter) {
             let full = "too many subscriptions wait for a publisher";
-            warn!(self.log, "subscription refused"; "why" => full, "refused" => self.waiting.refused());
+            match self.warnings.tells() {
+                Some(others) => {
+                    warn!(self.log, "a limit is reached"; "limit" => "limits.waiting_total",
+                        "refused" => self.waiting.refused(), "not_told_of" => others);
+                }
+                None => debug!(self.log, "refused"; "limit" => "limits.waiting_total"),
+            }
             waiter
                 .reply
                 .send(Err(Unavailable::new(RequestErrorReason::InternalError, full)));

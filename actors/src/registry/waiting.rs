@@ -7,6 +7,9 @@ use actix::Addr;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use std::collections::BTreeMap;
 
+/// How often those who wait are all looked at while as many are refused as may wait.
+const SWEEPS: usize = 16;
+
 /// One question.
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -23,6 +26,8 @@ pub(super) struct Waiting {
     count: usize,
     max: usize,
     refused: u64,
+    /// Refusals until somebody is looked for again who has stopped waiting.
+    spared: usize,
 }
 
 impl Waiting {
@@ -32,15 +37,19 @@ impl Waiting {
             count: 0,
             max,
             refused: 0,
+            spared: 0,
         }
     }
 
     /// Lets a question wait, or hands it back when too many do.
     pub(super) fn add(&mut self, name: FullTrackName, waiter: Waiter) -> Result<(), Waiter> {
-        if self.count >= self.max {
+        // Looking at all of them for each that is too many would cost more than what they ask for. [D14-LIM-2]
+        if self.count >= self.max && self.spared == 0 {
             self.sweep();
+            self.spared = self.max / SWEEPS;
         }
         if self.count >= self.max {
+            self.spared = self.spared.saturating_sub(1);
             self.refused += 1;
             return Err(waiter);
         }
@@ -166,6 +175,28 @@ mod tests {
             .unwrap();
         assert_eq!((waiting.len(), waiting.refused()), (2, 1));
         assert_eq!(waiting.take(&name(0), None).len(), 1);
+    }
+
+    /// D14-LIM-2: a full room costs little, and is found to have room again after a while without anybody's help.
+    #[test]
+    fn who_has_stopped_waiting_is_looked_for_now_and_then() {
+        let mut waiting = Waiting::new(SWEEPS * 3);
+        let mut askers: Vec<_> = (0..SWEEPS * 3).map(|_| asks(&mut waiting).unwrap()).collect();
+        assert!(asks(&mut waiting).is_none(), "nobody has stopped");
+        askers.pop();
+        assert!(asks(&mut waiting).is_none() && asks(&mut waiting).is_none());
+        assert!(asks(&mut waiting).is_some());
+        assert_eq!(waiting.refused(), 3);
+    }
+
+    fn asks(waiting: &mut Waiting) -> Option<tokio::sync::oneshot::Receiver<Result<TrackRef, Unavailable>>> {
+        let (reply, asker) = ReplyTo::asked();
+        let waiter = Waiter {
+            reader: ReaderId::next(),
+            except: None,
+            reply,
+        };
+        waiting.add(name(0), waiter).is_ok().then_some(asker)
     }
 
     /// D14-NS-11 D14-LIM-2: those below the prefix and no others, whatever lies beside them.

@@ -1,7 +1,7 @@
 //! Which track the objects of an alias go to, and who waits to know.
 
+use super::ingress;
 use super::messages::Binding;
-use super::{ingress, limits};
 use crate::limits::{Account, Full, Kind, Lease, Place};
 use crate::reply::ReplyTo;
 use crate::supervise::mailbox;
@@ -224,7 +224,7 @@ impl Bindings {
 
     fn refuse(&mut self, full: Full) {
         self.refused += 1;
-        limits::note(&self.log, &self.account, full);
+        self.account.note(&self.log, full);
     }
 
     /// An alias became known: streams go on, datagrams are handed back.

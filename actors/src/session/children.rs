@@ -93,8 +93,6 @@ pub(super) struct Children {
     /// TRACK_STATUS requests that are not answered yet.
     pub(super) statuses: HashMap<RequestId, StatusSlot>,
     pub(super) fetches: HashMap<RequestId, FetchSlot>,
-    /// How many subscriptions and statuses wait for a publisher.
-    pub(super) waiting: Rc<Cell<usize>>,
     /// Tracks that we offered by PUBLISH and that the peer has not answered.
     pub(super) offers: HashMap<RequestId, Spec>,
 }

@@ -2,7 +2,7 @@
 
 use super::handlers::chunk;
 use super::messages::{Binding, Listed, SessionNews};
-use super::{Config, SessionActor, limits, withdraw};
+use super::{Config, SessionActor, withdraw};
 use crate::limits::Kind;
 use crate::registry::RegisterPublisher;
 use crate::subscription::{Origin, Spec};
@@ -122,7 +122,7 @@ impl SessionActor {
                     self.start_subscription(ctx, id, spec, place);
                 }
                 Err(full) => {
-                    limits::note(&self.log, &self.account, full);
+                    self.account.note(&self.log, full);
                     self.end_offer(ctx, id, PublishDoneStatus::InternalError, full.phrase());
                 }
             }

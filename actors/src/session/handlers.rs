@@ -7,7 +7,7 @@ use super::messages::{
     AcceptPublish, Binding, Breach, NotAsked, ReleaseUpstream, Request, ResolveAlias, Say, SubscribeUpstream,
     SubscriptionOver, UpdateUpstream,
 };
-use super::{ControlEvent, Incoming, SessionActor, limits};
+use super::{ControlEvent, Incoming, SessionActor};
 use crate::limits::Kind;
 use crate::reply::Reply;
 use crate::supervise::mailbox;
@@ -248,7 +248,7 @@ impl Handler<SubscribeUpstream> for SessionActor {
         self.make_room_for_track();
         // Its alias is one of the peer's tracks, though it is we who ask.
         let lease = self.account.take(Kind::Tracks, 1).map_err(|full| {
-            limits::note(&self.log, &self.account, full);
+            self.account.note(&self.log, full);
             CommandError::NotAllowed(full.phrase())
         })?;
         let id = self

@@ -1,6 +1,5 @@
 //! The data streams of the peer that are being read, and how one of them hears that it has to go.
 
-use super::limits;
 use crate::limits::{Account, Kind, Lease};
 use laps_protocol::relay::inbound::{Inbound as Open, Ticket};
 use slog::Logger;
@@ -55,11 +54,8 @@ impl Inbound {
         inner.stays.insert(ticket, stays);
         if let Some(least) = least {
             inner.stays.remove(&least);
-            limits::note(
-                &self.log,
-                &self.account,
-                self.account.refuse(Kind::Streams, false),
-            );
+            self.account
+                .note(&self.log, self.account.refuse(Kind::Streams, false));
         }
         drop(inner);
         Reading {

@@ -4,11 +4,10 @@
 //! and the session goes on.
 
 use super::SessionActor;
-use crate::limits::{Account, Full, Kind, Place, Share};
+use crate::limits::{Kind, Place, Share};
 use crate::transport::ConnHandle;
 use actix::Context;
 use laps_protocol::moqt::message::{NamespaceRequest, RequestErrorReason, RequestId};
-use slog::{Logger, debug, warn};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ impl SessionActor {
         match self.account.request(kind) {
             Ok(place) => Some(place),
             Err(full) => {
-                note(&self.log, &self.account, full);
+                self.account.note(&self.log, full);
                 // The draft has no code for "too many"; this one stands for it in each kind of answer.
                 self.refuse(ctx, id, RequestErrorReason::InternalError, full.phrase());
                 None
@@ -64,17 +63,4 @@ pub(super) fn share(env: &crate::shard::Env, conn: &ConnHandle) -> Arc<Share> {
         .remote_addr()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
     env.prefixes.share(address)
-}
-
-/// Tells an operator, once for each kind in a session and not more often than once a second in all.
-pub(super) fn note(log: &Logger, account: &Account, full: Full) {
-    let share = account.share();
-    if full.first
-        && let Some(others) = share.prefixes().warns()
-    {
-        warn!(log, "a limit is reached"; "limit" => full.key(), "prefix" => %share.prefix(),
-            "not_told_of" => others);
-    } else {
-        debug!(log, "refused"; "limit" => full.key());
-    }
 }

@@ -78,8 +78,6 @@ pub struct Config {
     pub max_control_backlog: usize,
     /// How long a SUBSCRIBE waits for a publisher; none means until one comes. [D14-SUB-10]
     pub subscribe_wait: Option<Duration>,
-    /// Subscriptions of one session that may wait for a publisher. [D14-LIM-2]
-    pub max_waiting: usize,
     /// A SUBSCRIBE to a track that nobody publishes is accepted at once, and outlives its publisher (decision 0012).
     pub detached: bool,
     /// Downstream streams of one subscription that may be open at once.
@@ -113,7 +111,6 @@ impl Default for Config {
             alias_wait: Duration::from_secs(1),
             max_control_backlog: 1 << 20,
             subscribe_wait: Some(Duration::from_secs(1)),
-            max_waiting: 1000,
             detached: false,
             max_open_streams: 1024,
             max_behind: 16 << 20,

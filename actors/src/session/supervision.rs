@@ -70,7 +70,7 @@ impl SessionActor {
             codec: self.codec,
             egress: self.egress.clone(),
             streams: Rc::clone(streams),
-            waiting: Rc::clone(&self.children.waiting),
+            account: self.account.clone(),
             log: self
                 .log
                 .new(slog::o!("req" => spec.request.0, "track" => spec.subscribe.track.to_string())),
@@ -113,7 +113,7 @@ impl SessionActor {
             subscribe,
             env: self.env.clone(),
             session: ctx.address(),
-            waiting: Rc::clone(&self.children.waiting),
+            account: self.account.clone(),
             log: self.log.clone(),
             guard: Some(ChildGuard::new(ctx.address().recipient(), child, "status")),
         }

@@ -4,6 +4,7 @@ use super::egress::{Egress, LanesChanged, SendPolicy};
 use super::incoming::Acceptors;
 use super::{Birth, Config, ControlEvent, SessionActor};
 use crate::announce::{self, AnnounceActor};
+use crate::limits::{Account, PerKind, Share, UNLIMITED};
 use crate::limits::{Limits, Prefixes};
 use crate::namespace::{self, Pressure};
 use crate::registry::{RegistryActor, ShardRef, WatchId, WatchNamespace};
@@ -269,7 +270,7 @@ async fn a_subscription_is_answered_before_it_ends() {
         conn,
         codec: CODEC,
         streams: Rc::default(),
-        waiting: Rc::default(),
+        account: Account::new(PerKind::all(UNLIMITED), Share::unbounded()),
         log: Logger::root(slog::Discard, o!()),
         guard: None,
     }

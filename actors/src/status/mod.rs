@@ -1,5 +1,6 @@
 //! TRACK_STATUS: what SUBSCRIBE would be answered, without the subscription. MOQT-14 §9.20.
 
+use crate::limits::Account;
 use crate::session::{Say, SessionActor};
 use crate::shard::Env;
 use crate::subscription::locate::{Search, locate};
@@ -12,8 +13,6 @@ use laps_protocol::moqt::filter;
 use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId, Subscribe, SubscribeOk};
 use laps_protocol::moqt::session::Command;
 use slog::{Logger, debug};
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// How long a publisher is waited for where subscriptions wait without limit: nobody can take a TRACK_STATUS back.
@@ -35,8 +34,8 @@ pub struct Birth {
     pub env: Env,
     /// Its parent.
     pub session: Addr<SessionActor>,
-    /// How many of the session's requests wait for a publisher.
-    pub waiting: Rc<Cell<usize>>,
+    /// What the session has.
+    pub account: Account,
     /// Where it logs.
     pub log: Logger,
     /// Tells the parent of its death.
@@ -83,8 +82,9 @@ impl StatusActor {
             ..Search::new(
                 env,
                 &self.birth.subscribe.track,
-                &self.birth.waiting,
+                &self.birth.account,
                 &self.birth.session,
+                &self.birth.log,
             )
         };
         let (wake, gone) = (

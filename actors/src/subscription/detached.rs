@@ -1,7 +1,7 @@
 //! Subscriptions that do without a publisher: they are accepted before there is one, and wait for the next when it goes
 //! (decision 0012).
 
-use super::locate::Slot;
+use super::locate;
 use super::{DRAIN, Origin, SubscriptionActor};
 use crate::track::{TrackGone, Unavailable, handle};
 use actix::{AsyncContext, Context};
@@ -50,7 +50,7 @@ impl SubscriptionActor {
             return Err(why);
         }
         // Its place among those that wait is taken before it is accepted, so that none is accepted in vain.
-        let slot = Slot::take(&self.birth.waiting, self.birth.env.session.max_waiting)?;
+        let slot = locate::waiting_place(&self.birth.account, &self.birth.log)?;
         info!(self.birth.log, "subscription is accepted without a publisher";
             "rule" => "MOQT-14 §8.3 [D14-SUB-9] does not hold with subscribe.detached");
         self.accept(super::accept_without_content(

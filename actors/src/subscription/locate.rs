@@ -1,5 +1,6 @@
 //! Finding a track and attaching to it.
 
+use crate::limits::{Account, Kind, Lease};
 use crate::registry::ResolveTrack;
 use crate::session::SessionActor;
 use crate::shard::{Env, OpenReplica};
@@ -11,8 +12,7 @@ use crate::track::{
 use actix::Addr;
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::FullTrackName;
-use std::cell::Cell;
-use std::rc::Rc;
+use slog::Logger;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,29 +24,14 @@ const REGISTRY_DEADLINE: Duration = Duration::from_secs(6);
 /// The pause before a track that has just ended is asked for again: the news of its end is on its way.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// One of a session's subscriptions that wait for a publisher.
+/// A place among a session's requests that wait for a publisher.
 ///
 /// All sessions share the registry's bound, so that one of them alone must not be able to use it up. [D14-LIM-2]
-#[derive(Debug)]
-pub(crate) struct Slot(Rc<Cell<usize>>);
-
-impl Slot {
-    pub(super) fn take(waiting: &Rc<Cell<usize>>, max: usize) -> Result<Self, Unavailable> {
-        if waiting.get() >= max {
-            return Err(Unavailable::new(
-                RequestErrorReason::InternalError,
-                "too many subscriptions of this session wait for a publisher",
-            ));
-        }
-        waiting.set(waiting.get() + 1);
-        Ok(Self(Rc::clone(waiting)))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
+pub(super) fn waiting_place(account: &Account, log: &Logger) -> Result<Lease, Unavailable> {
+    account.take(Kind::Waiting, 1).map_err(|full| {
+        account.note(log, full);
+        Unavailable::new(RequestErrorReason::InternalError, full.phrase())
+    })
 }
 
 /// The track's copy on this arbiter.
@@ -100,16 +85,18 @@ pub(crate) struct Search {
     pub(crate) env: Env,
     /// The track.
     pub(crate) name: FullTrackName,
-    /// How many of the session's questions wait for a publisher.
-    pub(crate) waiting: Rc<Cell<usize>>,
-    /// A place among these that is kept for it already.
-    pub(crate) slot: Option<Slot>,
+    /// What the session has, of which it takes a place among those that wait.
+    pub(crate) account: Account,
+    /// Such a place that is kept for it already.
+    pub(crate) slot: Option<Lease>,
     /// How long a publisher is waited for; none for as long as it takes.
     pub(crate) wait: Option<Duration>,
     /// The home copy will do, wherever it lives: nothing is to be read.
     pub(crate) at_home: bool,
     /// The asker's session, when it may not have what it alone publishes.
     pub(crate) except: Option<Addr<SessionActor>>,
+    /// Where it logs.
+    pub(crate) log: Logger,
 }
 
 impl Search {
@@ -117,17 +104,19 @@ impl Search {
     pub(crate) fn new(
         env: &Env,
         name: &FullTrackName,
-        waiting: &Rc<Cell<usize>>,
+        account: &Account,
         session: &Addr<SessionActor>,
+        log: &Logger,
     ) -> Self {
         Self {
             env: env.clone(),
             name: name.clone(),
-            waiting: Rc::clone(waiting),
+            account: account.clone(),
             slot: None,
             wait: env.session.subscribe_wait,
             at_home: false,
             except: env.except(session),
+            log: log.clone(),
         }
     }
 }
@@ -141,11 +130,12 @@ pub(crate) async fn locate(
     let Search {
         env,
         name,
-        waiting,
+        account,
         mut slot,
         wait,
         at_home,
         except,
+        log,
     } = search;
     let mut stale = None;
     // [D14-REQ-10]: whoever waits for a publisher is answered by then.
@@ -156,10 +146,7 @@ pub(crate) async fn locate(
         let (attach, new_group) = attach();
         let reader = attach.reader;
         let track = {
-            let place = || {
-                slot.take()
-                    .map_or_else(|| Slot::take(&waiting, env.session.max_waiting), Ok)
-            };
+            let place = || slot.take().map_or_else(|| waiting_place(&account, &log), Ok);
             resolve(&env, (&name, reader, stale), until, except.as_ref(), place).await?
         };
         let opened = if at_home {
@@ -242,7 +229,7 @@ async fn resolve(
     (name, reader, stale): (&FullTrackName, ReaderId, Option<u64>),
     until: Option<Instant>,
     except: Option<&Addr<SessionActor>>,
-    place: impl FnOnce() -> Result<Slot, Unavailable>,
+    place: impl FnOnce() -> Result<Lease, Unavailable>,
 ) -> Result<TrackRef, Unavailable> {
     let question = |wait| ResolveTrack {
         name: name.clone(),

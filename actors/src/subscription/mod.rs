@@ -14,6 +14,7 @@ pub(crate) use answer::{accept_message, accept_without_content};
 pub use messages::{Stop, Update};
 pub use spec::{Origin, Spec};
 
+use crate::limits::{Account, Lease};
 use crate::session::egress::{Egress, LanesChanged, Streams};
 use crate::session::{Say, SessionActor, SubscriptionOver};
 use crate::shard::Env;
@@ -34,7 +35,7 @@ use laps_protocol::moqt::message::{
 };
 use laps_protocol::moqt::session::Command;
 use laps_protocol::relay::track_log::Cursor;
-use locate::{Attachment, Search, Slot};
+use locate::{Attachment, Search};
 use slog::{Logger, debug};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -100,8 +101,8 @@ pub struct Birth {
     pub egress: Egress,
     /// The streams that are open for it.
     pub streams: Rc<Streams>,
-    /// How many of the session's subscriptions wait for a publisher.
-    pub waiting: Rc<Cell<usize>>,
+    /// What the session has.
+    pub account: Account,
     /// Where it logs.
     pub log: Logger,
     /// Tells the parent of its death.
@@ -117,7 +118,7 @@ struct Place {
 }
 
 impl SubscriptionActor {
-    fn locate(&mut self, ctx: &mut Context<Self>, wait: Option<Duration>, slot: Option<Slot>) {
+    fn locate(&mut self, ctx: &mut Context<Self>, wait: Option<Duration>, slot: Option<Lease>) {
         self.locating = true;
         let wake = Wake::sharing(ctx.address().recipient(), &self.credit);
         let gone = ctx.address().recipient();
@@ -138,7 +139,13 @@ impl SubscriptionActor {
         let search = Search {
             wait,
             slot,
-            ..Search::new(&self.birth.env, name, &self.birth.waiting, &self.birth.session)
+            ..Search::new(
+                &self.birth.env,
+                name,
+                &self.birth.account,
+                &self.birth.session,
+                &self.birth.log,
+            )
         };
         let found = locate::locate(search, attach);
         ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {

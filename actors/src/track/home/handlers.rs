@@ -13,7 +13,7 @@ use crate::track::replication::chunk_bytes;
 use actix::{AsyncContext, Context, Handler, MessageResult};
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::relay::track_log::Append;
-use slog::warn;
+use slog::{debug, warn};
 use std::time::{Duration, Instant};
 
 impl Handler<Gather> for TrackActor {
@@ -184,7 +184,14 @@ impl Handler<AddSource> for TrackActor {
 impl TrackActor {
     fn refuse(&mut self, why: &'static str) -> Joined {
         self.refused += 1;
-        warn!(self.log, "publisher refused"; "track" => %self.name, "why" => why, "refused" => self.refused);
+        // Whoever is refused may ask again at once.
+        match self.warnings.tells() {
+            Some(others) => {
+                warn!(self.log, "publisher refused"; "track" => %self.name, "why" => why,
+                    "refused" => self.refused, "not_told_of" => others);
+            }
+            None => debug!(self.log, "publisher refused"; "track" => %self.name, "why" => why),
+        }
         Joined::Refused(why)
     }
 

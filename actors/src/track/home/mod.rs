@@ -27,6 +27,7 @@ use super::messages::{
 };
 use super::replication::ReplicaLink;
 use super::{Config, UpstreamTerms};
+use crate::limits::Seldom;
 use crate::registry::{RegistryActor, TrackEnded};
 use crate::reply::ReplyTo;
 use crate::supervise::guard::{ChildGuard, has_runtime};
@@ -121,6 +122,7 @@ pub struct TrackActor {
     datagrams_lost: u64,
     /// Publishers beyond the bound, and such as broke the rules for tracks.
     refused: u64,
+    warnings: Seldom,
     shunned: u64,
     _guard: Option<ChildGuard>,
 }
@@ -172,6 +174,7 @@ impl TrackActor {
             ignored: 0,
             datagrams_lost: 0,
             refused: 0,
+            warnings: Seldom::default(),
             shunned: 0,
             _guard: birth.guard,
         }
