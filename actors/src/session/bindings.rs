@@ -60,7 +60,8 @@ pub(super) struct Bindings {
     /// The aliases that are known or remembered.
     held: HashMap<RequestId, Held>,
     waiters: Vec<Stream>,
-    early: Vec<Early>,
+    /// In the order in which they came.
+    early: VecDeque<Early>,
     account: Account,
     log: Logger,
     /// Streams and datagrams given up because too many waited.
@@ -76,7 +77,7 @@ impl Bindings {
             max_ended,
             held: HashMap::new(),
             waiters: Vec::new(),
-            early: Vec::new(),
+            early: VecDeque::new(),
             account,
             log,
             refused: 0,
@@ -197,7 +198,7 @@ impl Bindings {
     pub(super) fn keep(&mut self, now: Instant, wait: Duration, object: DatagramObject) {
         self.drop_late(now, wait);
         match self.account.take(Kind::EarlyBytes, cost(&object)) {
-            Ok(room) => self.early.push(Early {
+            Ok(room) => self.early.push_back(Early {
                 at: now,
                 object,
                 _room: room,
@@ -207,7 +208,7 @@ impl Bindings {
     }
 
     /// Something waits for its alias.
-    pub(super) const fn is_waited_for(&self) -> bool {
+    pub(super) fn is_waited_for(&self) -> bool {
         !self.waiters.is_empty() || !self.early.is_empty()
     }
 
@@ -218,8 +219,11 @@ impl Bindings {
     }
 
     fn drop_late(&mut self, now: Instant, wait: Duration) {
-        let young = |early: &Early| now.saturating_duration_since(early.at) <= wait;
-        self.early.retain(young);
+        // Only the oldest are looked at: thousands may wait, and each one that comes asks.
+        let old = |early: &Early| now.saturating_duration_since(early.at) > wait;
+        while self.early.front().is_some_and(old) {
+            self.early.pop_front();
+        }
     }
 
     fn refuse(&mut self, full: Full) {
@@ -232,8 +236,10 @@ impl Bindings {
         for stream in self.waiters.extract_if(.., |stream| stream.alias == alias) {
             stream.reply.send(Some(binding.clone()));
         }
-        let early = self.early.extract_if(.., |early| early.object.alias == alias);
-        early.map(|early| early.object).collect()
+        let early = std::mem::take(&mut self.early).into_iter();
+        let (known, unknown) = early.partition::<VecDeque<_>, _>(|early| early.object.alias == alias);
+        self.early = unknown;
+        known.into_iter().map(|early| early.object).collect()
     }
 
     /// The session is over: every track loses this publisher.
