@@ -14,6 +14,7 @@ use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::track::{self, ReplicaActor, TrackActor, TrackRef};
 use crate::transport::{Conn, Door, EndpointStats, ServerEndpoint};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::name::FullTrackName;
 use slog::{Logger, debug, error, info, warn};
@@ -125,23 +126,25 @@ impl ShardActor {
 
     /// Lets a connection in whose handshake is done, and counts it. Most of those that are too many were refused before
     /// that, by the endpoint.
-    fn admit(&mut self, conn: &Conn) -> Result<ShareLease, &'static str> {
+    fn admit(&mut self, conn: &Conn) -> Result<ShareLease, (CloseCode, &'static str)> {
         if self.stopping || self.leaving.is_some() {
-            return Err("the relay is shutting down");
+            return Err((CloseCode::NoError, "the relay is shutting down"));
         }
         let Ok(remote) = conn.handle().remote_addr() else {
-            return Err("it is gone already");
+            return Err((CloseCode::NoError, "it is gone already"));
         };
         let Some(serving) = &mut self.serving else {
-            return Err("nobody is served here");
+            return Err((CloseCode::InternalError, "nobody is served here"));
         };
+        // MOQT-14 §3.4: the draft has no code for "too many", and NO_ERROR would say that nothing is wrong.
+        let too_many = |why| (CloseCode::InternalError, why);
         let lease = if serving.open < serving.max_connections {
             let share = self.env.prefixes.share(remote.ip());
             share
                 .take(Kind::Connections, 1)
-                .ok_or("too many connections from this address")
+                .ok_or_else(|| too_many("too many connections from this address"))
         } else {
-            Err("the relay has too many connections")
+            Err(too_many("the relay has too many connections"))
         };
         match &lease {
             Ok(_) => serving.open += 1,
@@ -199,7 +202,7 @@ impl StreamHandler<Conn> for ShardActor {
         let admitted = self.admit(&conn);
         let lease = match admitted {
             Ok(lease) => lease,
-            Err(why) => {
+            Err((code, why)) => {
                 let refused = self.serving.as_ref().map_or(0, |serving| serving.refused);
                 match self.env.prefixes.warns() {
                     Some(others) => {
@@ -208,7 +211,7 @@ impl StreamHandler<Conn> for ShardActor {
                     }
                     None => debug!(self.log, "connection refused"; "why" => why),
                 }
-                conn.handle().close(0, why);
+                conn.handle().close(Codec::Draft14.close_code(code), why);
                 return;
             }
         };
