@@ -342,6 +342,79 @@ fn an_address_has_its_share_of_connections() {
     });
 }
 
+/// D14-LIM-2 D14-TERM-1: those whose handshakes run side by side are counted when they are done, and told why they go.
+#[test]
+fn newcomers_that_are_too_many_are_told_so() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.limits.prefix.connections = 1;
+        let relay = relay(settings).await;
+        let target = target(relay.local_addr());
+        let mut tries = 0..100;
+        // The endpoint refuses one of them earlier when it comes a moment later.
+        let why = loop {
+            tries.next().unwrap();
+            let connect = || Subscriber::connect(&target, options());
+            let (one, two) = futures::join!(connect(), connect());
+            let why = [one, two].into_iter().find_map(|connected| match connected {
+                Err(ClientError::Closed(why)) => Some(why),
+                _ => None,
+            });
+            if let Some(why) = why {
+                break why;
+            }
+        };
+        assert_eq!(
+            why,
+            "closed by the peer with code 0x1: too many connections from this address"
+        );
+    });
+}
+
+/// D14-LIM-2 D14-REQ-3: the window of request ids counts what it refuses, as every limit does.
+#[test]
+fn requests_beyond_the_window_are_counted() {
+    run(async || {
+        let mut settings = settings(1);
+        settings.session.core.max_request_id = 4;
+        settings.session.subscribe_wait = Some(LONG);
+        let placement = Placement::default();
+        placement.watch(&mut settings);
+        let relay = relay(settings).await;
+        let mut client = raw(&relay).await;
+        for n in 0..3 {
+            client.subscribe(&track("nobody", &n.to_string()), NEWEST).await;
+        }
+        let code = client.closed().await;
+        assert_eq!(code, CODEC.close_code(CloseCode::TooManyRequests));
+        let mut bystander = raw(&relay).await;
+        let held = placement.until(&mut bystander, "session ends", "held", 1).await;
+        assert!(held[0].contains("requests 2 refused 1"), "{held:?}");
+        let told = placement.values("a limit is reached", "limit");
+        assert_eq!(told, ["session.max_request_id"]);
+    });
+}
+
+/// D14-LIM-2 D14-NS-9: what a peer can bring about with each message is told once.
+#[test]
+fn oddities_do_not_fill_the_log() {
+    run(async || {
+        let mut settings = settings(1);
+        let placement = Placement::default();
+        placement.watch(&mut settings);
+        let relay = relay(settings).await;
+        let mut client = raw(&relay).await;
+        for _ in 0..100 {
+            client.withdraw("nobody/announced").await;
+        }
+        client.fence().await;
+        assert_eq!(
+            placement.values("compatibility rule used", "rule"),
+            ["UnknownNamespace"]
+        );
+    });
+}
+
 /// D14-LIM-1: of too many streams the least urgent is stopped, whichever came first; what else is read goes on.
 #[test]
 fn of_too_many_streams_the_least_urgent_is_stopped() {

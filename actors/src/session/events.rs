@@ -70,7 +70,13 @@ impl SessionActor {
         self.tell(SessionNews::Established(peer));
     }
 
-    fn note(&self, note: Note) {
+    fn note(&mut self, note: Note) {
+        // Some of them a peer can bring about with each message.
+        if self.noted.contains(&note) {
+            debug!(self.log, "compatibility rule used again"; "rule" => ?note);
+            return;
+        }
+        self.noted.push(note);
         info!(self.log, "compatibility rule used"; "rule" => ?note);
     }
 

@@ -29,7 +29,7 @@ pub use messages::{
 };
 
 use crate::auth::Auth;
-use crate::limits::{Account, Limits};
+use crate::limits::{Account, Kind, Limits};
 use crate::registry::WithdrawPublisher;
 use crate::reply::ReplyTo;
 use crate::shard::Env;
@@ -155,6 +155,8 @@ pub struct SessionActor {
     /// What the peer may do by what it showed in SETUP, and how many of its requests were refused for what it may not.
     rights: Rights,
     denied: u64,
+    /// Oddities of the peer that were told.
+    noted: Vec<core::Note>,
     account: Account,
     inbound: Inbound,
     /// When the machine wants to be woken, and what wakes it.
@@ -217,6 +219,7 @@ impl SessionActor {
             fetches: OurFetches::default(),
             rights: Rights::new(birth.env.session.auth.anonymous()),
             denied: 0,
+            noted: Vec::new(),
             inbound: Inbound::new(account.clone(), log.clone()),
             account,
             timer: None,
@@ -292,7 +295,14 @@ impl SessionActor {
                     self.close(ctx, CloseCode::ControlMessageTimeout, Cow::Borrowed(why));
                 }
             }
-            core::Action::Close { code, reason } => self.close(ctx, code, reason),
+            core::Action::Close { code, reason } => {
+                if code == CloseCode::TooManyRequests {
+                    // MOQT-14 §9.5 [D14-REQ-3] [D14-LIM-2]: the window is the session's bound for requests of all kinds.
+                    self.account
+                        .note(&self.log, self.account.refuse(Kind::Requests, false));
+                }
+                self.close(ctx, code, reason);
+            }
         }
     }
 
