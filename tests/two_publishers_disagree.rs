@@ -113,6 +113,33 @@ fn one_at_fault_is_dropped_published_two_shards() {
     run(|| one_is_at_fault(2, Flow::Publish));
 }
 
+/// D14-MAL-1: one that sent PUBLISH and announces the namespace too is one publisher, and not asked instead of itself.
+#[test]
+fn one_at_fault_is_not_asked_under_its_other_name() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("fault", "twice");
+        let mut subscriber = common::raw::raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        let mut good = Feeder::join(common::raw::raw(&relay).await, Flow::Announce, &name, ALIAS, None).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        let mut bad = Feeder::join(common::raw::raw(&relay).await, Flow::Publish, &name, ALIAS, None).await;
+        bad.raw.announce(name.namespace()).await;
+        bad.raw.settled().await;
+        breaks_alone(&mut bad, 1).await;
+        bad.released().await;
+        good.group(2, 1).await;
+        assert_eq!(subscriber.until_objects(alias, 1).await, [(2, 0)]);
+        bad.raw.settled().await;
+        assert_eq!(asked(&bad.raw.log), 0);
+        // Nor when there is nobody else any more.
+        drop(good);
+        subscriber.done(id).await;
+        bad.raw.settled().await;
+        assert_eq!(asked(&bad.raw.log), 0);
+    });
+}
+
 async fn they_disagree(shards: usize) {
     let mut settings = settings(shards);
     let placement = Placement::default();

@@ -136,7 +136,11 @@ impl Sources {
     /// Announcers that stand so and may be asked, the oldest first.
     fn waiting(&self, standing: Standing) -> impl Iterator<Item = SourceId> {
         let announced = move |(_, publisher): &(SourceId, &Publisher)| {
-            publisher.is_announced() && publisher.standing == standing && !self.publishes(publisher)
+            publisher.is_announced()
+                && publisher.standing == standing
+                && !self.publishes(publisher)
+                // MOQT-14 §2.5 [D14-MAL-1]: it may be here under its PUBLISH too.
+                && publisher.session().is_none_or(|session| !self.is_shunned(session))
         };
         self.iter().filter(announced).map(|(id, _)| id)
     }
