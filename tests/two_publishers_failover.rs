@@ -334,6 +334,88 @@ fn the_last_publisher_ends_the_track() {
     });
 }
 
+/// Group 1 begins with one object, and the track ends behind it.
+async fn ends_the_track(feeder: &mut Feeder) {
+    let mut stream = feeder.raw.open(feeder.alias, 1, SubgroupIdMode::Zero).await;
+    stream.object(0, b"last").await;
+    let end = ObjectHeader {
+        id: 1,
+        status: ObjectStatus::EndOfTrack,
+        extensions: Bytes::new(),
+        payload_len: 0,
+    };
+    let mut bytes = BytesMut::new();
+    CODEC
+        .encode_object_header(false, Some(0), &end, &mut bytes)
+        .unwrap();
+    stream.write(bytes.freeze()).await;
+    stream.fin();
+}
+
+/// D14-PUB-4: what was told of the end holds, though the one that is waited for does not live to finish.
+#[test]
+fn the_end_is_the_tracks_and_not_that_of_who_is_late() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("end", "late");
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        let mut first = Feeder::join(raw(&relay).await, Flow::Announce, &name, ALIAS, None).await;
+        let mut second = Feeder::join(raw(&relay).await, Flow::Announce, &name, ALIAS, None).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        let mut open = second.raw.open(ALIAS, 0, SubgroupIdMode::Explicit(1)).await;
+        open.begin(7, 100).await;
+        open.write(Bytes::from_static(b"a part of it")).await;
+        subscriber
+            .wait(|log| {
+                log.iter()
+                    .any(|news| matches!(news, News::Payload(..)))
+                    .then_some(())
+            })
+            .await;
+        ends_the_track(&mut first).await;
+        subscriber.until_object(alias, (1, 0)).await;
+        let done = PublishDoneStatus::TrackEnded;
+        first.raw.publish_done(first.request, done, Some(1)).await;
+        first.raw.settled().await;
+        assert!(!is_over(&subscriber.log));
+        drop(open);
+        drop(second);
+        assert_eq!(subscriber.done(id).await.status, PublishDoneStatus::TrackEnded);
+    });
+}
+
+/// D14-PUB-3 D14-PUB-4: one that refuses when nobody is left says nothing about how the track ended.
+#[test]
+fn the_end_is_that_of_who_fed_the_track() {
+    run(async || {
+        let relay = relay(settings(1)).await;
+        let name = track("end", "refused");
+        let mut subscriber = raw(&relay).await;
+        let id = subscriber.subscribe(&name, NEWEST).await;
+        let mut first = Feeder::join(raw(&relay).await, Flow::Announce, &name, ALIAS, None).await;
+        let alias = subscriber.answer(id).await.unwrap().alias;
+        let mut second = raw(&relay).await;
+        second.announce(name.namespace()).await;
+        let (request, _) = second.asked(&name, 0).await;
+        first.group(0, 1).await;
+        subscriber.until_objects(alias, 1).await;
+        let done = PublishDoneStatus::TrackEnded;
+        first.raw.publish_done(first.request, done, Some(1)).await;
+        first.raw.settled().await;
+        assert!(!is_over(&subscriber.log));
+        let error = RequestError::new(RequestErrorReason::TrackDoesNotExist, "not here");
+        second
+            .say(ControlMessage::RequestError(
+                request,
+                RequestKind::Subscribe,
+                error,
+            ))
+            .await;
+        assert_eq!(subscriber.done(id).await.status, PublishDoneStatus::TrackEnded);
+    });
+}
+
 /// D14-PUB-4: the end of the track that was seen is believed of one of them.
 #[test]
 fn an_end_that_was_seen_ends_the_track() {
@@ -345,21 +427,8 @@ fn an_end_that_was_seen_ends_the_track() {
         let mut first = Feeder::join(raw(&relay).await, Flow::Announce, &name, ALIAS, None).await;
         let mut second = Feeder::join(raw(&relay).await, Flow::Announce, &name, ALIAS, None).await;
         let alias = subscriber.answer(id).await.unwrap().alias;
-        let mut stream = first.raw.open(ALIAS, 0, SubgroupIdMode::Zero).await;
-        stream.object(0, b"last").await;
-        let end = ObjectHeader {
-            id: 1,
-            status: ObjectStatus::EndOfTrack,
-            extensions: Bytes::new(),
-            payload_len: 0,
-        };
-        let mut bytes = BytesMut::new();
-        CODEC
-            .encode_object_header(false, Some(0), &end, &mut bytes)
-            .unwrap();
-        stream.write(bytes.freeze()).await;
-        stream.fin();
-        subscriber.until_object(alias, (0, 0)).await;
+        ends_the_track(&mut first).await;
+        subscriber.until_object(alias, (1, 0)).await;
         let done = PublishDoneStatus::TrackEnded;
         first.raw.publish_done(first.request, done, Some(1)).await;
         assert_eq!(subscriber.done(id).await.status, PublishDoneStatus::TrackEnded);

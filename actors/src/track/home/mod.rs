@@ -118,6 +118,8 @@ pub struct TrackActor {
     attempts: u64,
     /// The end of the track was told, and what is open of it is waited for.
     ending: Option<End>,
+    /// How the one was lost that fed the track last.
+    left: Option<End>,
     ignored: u64,
     datagrams_lost: u64,
     /// Publishers beyond the bound, and such as broke the rules for tracks.
@@ -171,6 +173,7 @@ impl TrackActor {
             room_timer: None,
             attempts: 0,
             ending: None,
+            left: None,
             ignored: 0,
             datagrams_lost: 0,
             refused: 0,

@@ -15,6 +15,10 @@ impl TrackActor {
         for id in self.sources.rest() {
             self.publisher_ends(ctx, id);
         }
+        if self.phase == Phase::Ended {
+            // They contradict each other in what waited.
+            return;
+        }
         self.group_wanted = false;
         if self.sources.any_serving() {
             self.restate();

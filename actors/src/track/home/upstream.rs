@@ -53,7 +53,11 @@ impl TrackActor {
             // MOQT-14 §5.1 [D14-SUB-22]: nobody but its readers publishes the track.
             self.engage_or(ctx, end);
         } else {
-            let (gone, why) = end;
+            // MOQT-14 §8.4 [D14-PUB-4]: readers are told how the track ended, and that is not for those to say who never fed
+            // it, or are late at its end.
+            let live = self.fanout.is_live();
+            let told = self.ending.take().or(self.left.take()).filter(|_| live);
+            let (gone, why) = told.unwrap_or(end);
             self.finish_with(ctx, &gone, &why);
         }
     }
@@ -199,7 +203,7 @@ impl TrackActor {
         let Some(publisher) = self.sources.get_mut(id) else {
             return;
         };
-        let was_active = publisher.is_active();
+        let (was_active, served) = (publisher.is_active(), publisher.is_serving());
         let status = publisher.done.as_ref().map(|done| done.status);
         let standing = match fate {
             Fate::Shunned => Standing::Shunned,
@@ -233,6 +237,9 @@ impl TrackActor {
             status: status.unwrap_or(PublishDoneStatus::InternalError),
             phrase: why.phrase.clone(),
         };
+        if served {
+            self.left = Some((gone.clone(), why.clone()));
+        }
         // MOQT-14 §8.4 [D14-PUB-4]: the end of the track that one publisher tells is believed when it is known where that
         // is; what others are in the middle of is waited for.
         let ended = status == Some(PublishDoneStatus::TrackEnded) && self.fanout.end_of_track().is_some();
