@@ -10,17 +10,74 @@
 
 mod common;
 
-use common::run;
+use bytes::{Bytes, BytesMut};
+use common::raw::CODEC;
 use common::tokens::{
-    SECRET, ask_denied, client, deleting, full, guarded, minted, pass, register, using, value,
+    SECRET, ask_denied, client, deleting, full, guarded, minted, pass, register, showing, using, value,
 };
-use laps_protocol::moqt::message::{RequestErrorReason as Reason, RequestKind as Kind, SubscribeFilter};
+use common::{run, target};
+use laps::relay::Relay;
+use laps_actors::transport::{ClientEndpoint, ClientTls, TransportConfig, Verify, moqt_alpn};
+use laps_protocol::moqt::message::{
+    ClientSetup, ControlMessage, NamespaceRequest, RequestErrorReason as Reason, RequestId,
+    RequestKind as Kind, SetupParams, SubscribeFilter,
+};
 
 const UNAUTHORIZED: u64 = 0x2;
 const DUPLICATE_ALIAS: u64 = 0x14;
 const MALFORMED: u64 = 0x16;
 const UNKNOWN_ALIAS: u64 = 0x17;
 const EXPIRED: u64 = 0x18;
+
+/// Sends a SETUP that shows a wrong token, and in one breath with it announces this namespace with the right one;
+/// waits for the end.
+async fn announces_beside_a_bad_setup(relay: &Relay, namespace: &str) {
+    let target = target(relay.local_addr());
+    let tls = ClientTls::new(&Verify::Insecure, &moqt_alpn()).unwrap();
+    let endpoint = ClientEndpoint::for_remote(target.addr, &tls, &TransportConfig::default()).unwrap();
+    let connected = endpoint.connect(target.addr, "localhost").await.unwrap();
+    let mut conn = connected.split().handle;
+    let (mut control, mut answers) = conn.open_bidi().await.unwrap();
+    let setup = ClientSetup {
+        versions: vec![CODEC.version_number()],
+        params: SetupParams {
+            max_request_id: Some(100),
+            path: Some(Bytes::from_static(b"/")),
+            authority: Some(Bytes::from(target.authority)),
+            authorization_tokens: vec![value("sesame")],
+            ..SetupParams::default()
+        },
+    };
+    let announced = NamespaceRequest {
+        namespace: full(namespace, "").namespace().clone(),
+        params: showing(&[value(SECRET)]),
+    };
+    let mut bytes = BytesMut::new();
+    for message in [
+        ControlMessage::ClientSetup(setup),
+        ControlMessage::PublishNamespace(RequestId(0), announced),
+    ] {
+        CODEC.encode(&message, &mut bytes).unwrap();
+    }
+    control.send(&mut [bytes.freeze()]).await.unwrap();
+    while answers.receive().await.is_ok_and(|bytes| bytes.is_some()) {}
+}
+
+/// D14-SETUP-24: nothing is done for a session that is not let in, whatever its requests show themselves.
+#[test]
+fn who_is_not_let_in_has_nothing_done() {
+    run(async || {
+        let relay = guarded().await;
+        let mut watcher = client(&relay, &[value(SECRET)]).await;
+        watcher.watched("live").await;
+        for _ in 0..10 {
+            announces_beside_a_bad_setup(&relay, "live/ghost").await;
+        }
+        let mut publisher = client(&relay, &[value(SECRET)]).await;
+        publisher.announce(full("live/real", "").namespace()).await;
+        assert_eq!(watcher.until_told(1).await, ["+live/real"]);
+    });
+}
 
 /// D14-SETUP-24 D14-AUTH-4 D14-AUTH-9 D14-SETUP-20 D14-AUTH-2 D14-AUTH-7
 #[test]

@@ -271,7 +271,9 @@ impl SessionActor {
         while let Some(output) = self.core.poll_output() {
             match output {
                 core::Output::Action(action) => self.act(ctx, action),
-                core::Output::Event(event) => self.event(ctx, *event),
+                core::Output::Event(event) if self.over.is_none() => self.event(ctx, *event),
+                // A SETUP that is refused takes along what came in one breath with it. MOQT-14 §3.4 [D14-SETUP-24]
+                core::Output::Event(_) => {}
                 core::Output::Trace(traced) => {
                     trace!(self.log, "control message"; "inbound" => traced.inbound, "message" => ?traced.message);
                 }
