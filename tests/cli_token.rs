@@ -119,6 +119,28 @@ fn clients_need_a_token_that_allows_what_they_do() {
     }
 }
 
+/// D14-LIM-2: who is refused says goodbye, so that the next from the same address finds its place free.
+#[test]
+fn a_refused_client_leaves_nothing_behind() {
+    let env = [
+        ("LAPS_AUTH__SECRET", SECRET),
+        ("LAPS_LIMITS__PREFIX_CONNECTIONS", "1"),
+    ];
+    let relay = Relay::start(&env, &[]);
+    for (verb, names) in [
+        ("sub", &["live/cam1", "video"][..]),
+        ("ns", &["live"]),
+        ("fetch", &["live/cam1", "video", "0-"]),
+        ("pub", &["live/cam2", "video", "clock"]),
+        ("sub", &["live/cam1", "video"]),
+    ] {
+        // The relay takes note of a goodbye a moment after it was said.
+        let mut tries = (0..20).map(|_| client(&relay, &[], verb, &[], names));
+        let refused = tries.any(|got| got.err.contains("unauthorized"));
+        assert!(refused, "{verb}");
+    }
+}
+
 /// The line is for relays that are open, and only for those.
 #[test]
 fn open_relay_is_said_of_open_relays() {

@@ -104,6 +104,13 @@ pub(super) async fn goodbye(subscriber: Subscriber, shutdown: &mut Shutdown) {
     }
 }
 
+/// Says `goodbye` on the way out of a failure: a relay that hears nothing keeps the session until its idle timeout, and
+/// counts it for this address.
+pub(super) async fn leave(failure: Failure, goodbye: impl Future) -> Failure {
+    drop(tokio::time::timeout(HURRY, goodbye).await);
+    failure
+}
+
 /// What went wrong with the relay at `url`, as the line to end with.
 pub(super) fn failure(url: &MoqtUrl, error: &ClientError) -> Failure {
     if let ClientError::Unresolved(reason) = error {

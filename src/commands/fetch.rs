@@ -48,13 +48,18 @@ async fn fetch(options: &FetchOptions, settings: Options, logging: &Logging) -> 
             let settings = settings.clone();
             async move { Subscriber::connect(&target, settings).await }
         });
-        let subscriber = connected.await?;
         let (track, range) = (options.track_name()?, options.range.on_the_wire());
+        let subscriber = connected.await?;
         let fetcher = subscriber
             .fetch(track, range, GroupOrderRequest::Fixed(order))
             .await;
-        let fetcher = fetcher.map_err(|error| client::failure(&options.url, &error))?;
-        Ok::<_, Failure>((subscriber, Past::new(fetcher, options.timeout.0)))
+        match fetcher {
+            Ok(fetcher) => Ok((subscriber, Past::new(fetcher, options.timeout.0))),
+            Err(error) => {
+                let failure = client::failure(&options.url, &error);
+                Err(client::leave(failure, subscriber.close()).await)
+            }
+        }
     };
     let (subscriber, mut past) = tokio::select! {
         asked = asked => asked?,

@@ -44,8 +44,10 @@ async fn watch(options: &NsOptions, settings: Options, logging: &Logging) -> Res
         });
         let mut watcher = connected.await?;
         let watched = watcher.watch(prefix.clone()).await;
-        watched.map_err(|error| refused(options, &error))?;
-        Ok::<_, Failure>(watcher)
+        match watched {
+            Ok(_) => Ok(watcher),
+            Err(error) => Err(client::leave(refused(options, &error), watcher.close()).await),
+        }
     };
     let mut watcher = tokio::select! {
         asked = asked => asked?,

@@ -60,9 +60,15 @@ async fn publish(options: &PubOptions, settings: Options, logging: &Logging) -> 
         let mut publisher = connected.await?;
         let mut tracks = Vec::new();
         for (name, source) in sources {
-            tracks.push(Track::begin(options, &meter, &mut publisher, name, source).await?);
+            match Track::begin(options, &meter, &mut publisher, name, source).await {
+                Ok(track) => tracks.push(track),
+                Err(failure) => {
+                    drop(tracks);
+                    return Err(client::leave(failure, publisher.close()).await);
+                }
+            }
         }
-        Ok::<_, Failure>((publisher, tracks))
+        Ok((publisher, tracks))
     };
     let (mut publisher, tracks) = tokio::select! {
         begun = begun => begun?,

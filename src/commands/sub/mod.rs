@@ -64,11 +64,16 @@ async fn subscribe(options: &SubOptions, settings: Options, logging: &Logging) -
             async move { Subscriber::connect(&target, settings).await }
         });
         let mut subscriber = connected.await?;
-        let largest = find(options, &mut subscriber).await?;
-        let place = largest.map_or_else(|| "none".to_owned(), |largest| largest.to_string());
-        debug!(logging.logger, "subscribed"; "largest" => place);
-        let past = join(options, &subscriber, largest).await?;
-        Ok::<_, Failure>((subscriber, largest, past))
+        let found = async {
+            let largest = find(options, &mut subscriber).await?;
+            let place = largest.map_or_else(|| "none".to_owned(), |largest| largest.to_string());
+            debug!(logging.logger, "subscribed"; "largest" => place);
+            Ok((largest, join(options, &subscriber, largest).await?))
+        };
+        match found.await {
+            Ok((largest, past)) => Ok((subscriber, largest, past)),
+            Err(failure) => Err(client::leave(failure, subscriber.close()).await),
+        }
     };
     let (subscriber, largest, past) = tokio::select! {
         asked = asked => asked?,
