@@ -395,6 +395,28 @@ fn requests_beyond_the_window_are_counted() {
     });
 }
 
+/// A peer's words neither forge lines of the log nor fill it.
+#[test]
+fn words_of_a_peer_stay_on_their_line() {
+    run(async || {
+        let mut settings = settings(1);
+        let placement = Placement::default();
+        placement.watch(&mut settings);
+        let relay = relay(settings).await;
+        let mut boastful = options();
+        let long = "x".repeat(50_000);
+        boastful.session.core.implementation = Bytes::from(format!("1\n\x1b[31mCRIT forged{long}"));
+        let client = Subscriber::connect(&target(relay.local_addr()), boastful).await;
+        let mut bystander = raw(&relay).await;
+        let told = placement
+            .until(&mut bystander, "session established", "implementation", 1)
+            .await;
+        assert!(told[0].starts_with("1\\n\\u{1b}[31mCRIT forged"), "{told:?}");
+        assert!(told[0].len() < 1000, "{}", told[0].len());
+        drop(client);
+    });
+}
+
 /// D14-LIM-2 D14-NS-9: what a peer can bring about with each message is told once.
 #[test]
 fn oddities_do_not_fill_the_log() {

@@ -34,3 +34,4 @@ pub mod subscription;
 pub mod supervise;
 pub mod track;
 pub mod transport;
+pub mod words;

@@ -10,6 +10,7 @@ use crate::supervise::mailbox::{self, AskError};
 use crate::track::{
     Source, SourceId, TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected,
 };
+use crate::words;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::auth::{Action, Resource};
@@ -61,11 +62,8 @@ impl SessionActor {
         if !self.authorise_session(ctx, &std::mem::take(&mut peer.authorization_tokens)) {
             return;
         }
-        let implementation = peer
-            .implementation
-            .as_deref()
-            .map(String::from_utf8_lossy)
-            .unwrap_or_default();
+        let implementation = peer.implementation.as_deref().map(words::shown);
+        let implementation = implementation.unwrap_or_default();
         info!(self.log, "session established"; "version" => %peer.version, "implementation" => %implementation);
         self.tell(SessionNews::Established(peer));
     }

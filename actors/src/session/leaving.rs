@@ -4,6 +4,7 @@
 use super::SessionActor;
 use super::messages::SessionNews;
 use crate::reply::{Reply, ReplyTo};
+use crate::words;
 use actix::{Context, Handler, Message};
 use bytes::Bytes;
 use laps_protocol::moqt::error::CloseCode;
@@ -31,7 +32,7 @@ impl SessionActor {
     pub(super) fn asked_to_leave(&self, uri: Bytes) {
         // MOQT-14 §9.4 [D14-GOAWAY-1]: from here on the machine refuses to make requests of this peer. What runs goes
         // on: subscriptions in both directions, and the answers to what the peer asks.
-        info!(self.log, "the peer asks us to leave"; "uri" => %String::from_utf8_lossy(&uri));
+        info!(self.log, "the peer asks us to leave"; "uri" => words::shown(&uri));
         self.tell(SessionNews::Goaway(uri));
     }
 

@@ -159,7 +159,7 @@ pub struct Attached {
 
 /// Why a track cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason:?}: {}", String::from_utf8_lossy(phrase))]
+#[error("{reason:?}: {}", crate::words::shown(phrase))]
 pub struct Unavailable {
     /// The answer for the subscriber.
     pub reason: RequestErrorReason,

@@ -388,7 +388,7 @@ impl Subscriber for Events {
         context.stats.peer_close.get_or_init(|| PeerClose {
             code: event.frame.error_code,
             by_application: event.frame.frame_type.is_none(),
-            reason: String::from_utf8_lossy(kept).into_owned(),
+            reason: crate::words::shown(kept),
         });
     }
 
