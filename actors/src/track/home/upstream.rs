@@ -56,7 +56,7 @@ impl TrackActor {
             // MOQT-14 §8.4 [D14-PUB-4]: readers are told how the track ended, and that is not for those to say who never fed
             // it, or are late at its end.
             let live = self.fanout.is_live();
-            let told = self.ending.take().or(self.left.take()).filter(|_| live);
+            let told = self.ending.take().or_else(|| self.left.take()).filter(|_| live);
             let (gone, why) = told.unwrap_or(end);
             self.finish_with(ctx, &gone, &why);
         }
