@@ -34,10 +34,13 @@ struct Lane {
 struct Reader {
     cursor: Cursor,
     lanes: Vec<Lane>,
+    /// Those that have shown an object, in the order in which they did. No stream comes of the others: one whose objects
+    /// are all evicted when the replica is made has its entry there when the next object comes, and not before.
+    shown: Vec<usize>,
     datagrams: Vec<LogDatagram>,
     /// Something was evicted between two looks.
     missed: bool,
-    /// How many lanes are compared and over.
+    /// How many of `shown` are compared and over.
     done: usize,
 }
 
@@ -77,30 +80,25 @@ impl Mirror {
                 home.largest()
             ));
         }
-        if self.home.lanes.len() != self.copy.lanes.len() {
+        if self.home.shown.len() != self.copy.shown.len() {
             return Err(format!(
                 "{} lanes, not {}",
-                self.copy.lanes.len(),
-                self.home.lanes.len()
+                self.copy.shown.len(),
+                self.home.shown.len()
             ));
         }
         if self.home.datagrams != self.copy.datagrams {
             return Err("other datagrams".into());
         }
-        let both = self.home.lanes.iter().zip(&self.copy.lanes);
+        let both = self.home.shown().zip(self.copy.shown());
         for (home, copy) in both.skip(self.home.done) {
             if home.info != copy.info || home.items != copy.items {
                 let (group, subgroup) = (home.info.group, home.info.subgroup);
                 return Err(format!("another {group}/{subgroup}"));
             }
         }
-        let open = self
-            .home
-            .lanes
-            .iter()
-            .skip(self.home.done)
-            .position(|lane| !lane.is_over);
-        self.home.done += open.unwrap_or(0);
+        let over = self.home.shown().skip(self.home.done);
+        self.home.done += over.take_while(|lane| lane.is_over).count();
         Ok(())
     }
 }
@@ -125,6 +123,10 @@ impl Reader {
         }
     }
 
+    fn shown(&self) -> impl Iterator<Item = &Lane> {
+        self.shown.iter().map(|&number| &self.lanes[number])
+    }
+
     fn look(&mut self, log: &TrackLog) {
         loop {
             match log.next_subgroup(&mut self.cursor) {
@@ -146,10 +148,20 @@ impl Reader {
                 Next::Pending => break,
             }
         }
-        for lane in self.lanes.iter_mut().filter(|lane| !lane.is_over) {
+        for (number, lane) in self
+            .lanes
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, lane)| !lane.is_over)
+        {
             loop {
                 let item = match log.read(lane.seq, &mut lane.position) {
-                    Read::Object(object) => Item::Object(object.header.clone()),
+                    Read::Object(object) => {
+                        if lane.items.is_empty() {
+                            self.shown.push(number);
+                        }
+                        Item::Object(object.header.clone())
+                    }
                     Read::Payload(bytes) => Item::Payload(bytes),
                     Read::End(end) => {
                         lane.is_over = true;
