@@ -14,7 +14,7 @@ pub struct Look {
     pub lanes: Vec<LaneReader>,
     /// Datagrams to send.
     pub datagrams: Vec<LogDatagram>,
-    /// Times that the log had dropped what came next.
+    /// Times that the log had dropped what came next, which may have been wanted.
     pub lagged: u64,
     /// Datagrams that came too late to be sent.
     pub expired: u64,
@@ -95,6 +95,8 @@ pub fn look_in_time(
                     found.past_end = true;
                 }
             }
+            // Nothing that ever came lies behind the largest, so nobody who waits for what does lacks any of it.
+            Next::Lagged(_) if log.largest().is_some_and(|largest| largest < filter.start) => {}
             Next::Lagged(_) => found.lagged += 1,
             Next::Pending => break,
         }
@@ -135,4 +137,71 @@ fn header(log: &TrackLog, seq: SubgroupSeq, alias: TrackAlias) -> Option<Subgrou
         // MOQT-14 §10.4.2 [D14-DATA-6]: it counts when the stream ends in FIN, which only a whole subgroup does.
         end_of_group: info.end_of_group,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a base of virtual time")]
+
+    use super::*;
+    use crate::moqt::location::Location;
+    use crate::moqt::object::{ObjectHeader, ObjectStatus};
+    use crate::relay::track_log::{Append, Limits, StreamEnd};
+    use bytes::Bytes;
+
+    /// Object 0 of a group.
+    fn group(log: &mut TrackLog, now: Instant, group: u64) {
+        let chunks = [
+            Append::SubgroupOpened {
+                stream: group,
+                group,
+                subgroup: 0,
+                priority: 0,
+                has_extensions: false,
+                end_of_group: false,
+            },
+            Append::ObjectStarted {
+                stream: group,
+                header: ObjectHeader {
+                    id: 0,
+                    status: ObjectStatus::Normal,
+                    extensions: Bytes::new(),
+                    payload_len: 0,
+                },
+            },
+            Append::SubgroupClosed {
+                stream: group,
+                end: StreamEnd::Fin,
+            },
+        ];
+        for chunk in chunks {
+            log.append(now, chunk);
+        }
+    }
+
+    /// D14-SUB-30: who waits for what has not come lacks nothing of what the log drops meanwhile.
+    #[test]
+    fn what_is_dropped_ahead_of_the_range_is_not_missed() {
+        let (mut log, now) = (TrackLog::new(Limits::default()), Instant::now());
+        let (start, later) = (Location::new(0, 0), Location::new(9, 0));
+        let from = |start| ResolvedFilter {
+            start,
+            end_group: None,
+        };
+        let (mut wanting, mut waiting) = (Cursor::default(), Cursor::default());
+        for number in 0..9 {
+            group(&mut log, now, number);
+        }
+        log.give_up(usize::MAX);
+        let look = |log: &TrackLog, cursor: &mut Cursor, start| look(log, cursor, &from(start), 0, 9);
+        assert_eq!(look(&log, &mut wanting, start).lagged, 1);
+        assert_eq!(look(&log, &mut waiting, later).lagged, 0);
+        // What it waits for comes, and is missed like any other.
+        group(&mut log, now, 9);
+        assert_eq!(look(&log, &mut waiting, later).lanes.len(), 1);
+        group(&mut log, now, 10);
+        group(&mut log, now, 11);
+        log.give_up(usize::MAX);
+        assert_eq!(look(&log, &mut waiting, later).lagged, 1);
+    }
 }
