@@ -11,15 +11,17 @@
 
 mod common;
 
-use common::race::Race;
-use common::raw::{News, Raw, end, raw};
+use common::race::{Race, small};
+use common::raw::{News, Raw, Reading, end, raw};
 use common::{relay, run, settings, track};
 use laps::relay::Settings;
+use laps_actors::track::Budget;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
     ControlMessage, MessageParams, PublishDoneStatus, SubscribeFilter, SubscribeUpdate,
 };
 use laps_protocol::moqt::object::SubgroupIdMode;
+use std::sync::Arc;
 
 const ALIAS: u64 = 70;
 const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
@@ -101,6 +103,54 @@ fn one_that_falls_out_of_the_log_is_told() {
             race.send(100_000).await;
         }
         too_far_behind(&mut race).await;
+    });
+}
+
+/// D14-SUB-30 D14-SUB-19 D14-SUB-20: what is left of a track that has ended is dropped as well, and who still lacked it is
+/// told, though no stream is left to wait for.
+#[test]
+fn one_that_loses_the_rest_of_a_track_that_has_ended_is_told() {
+    run(async || {
+        const BYTES: usize = 1_000_000;
+        let mut settings = settings(1);
+        settings.track.budget = Arc::new(Budget::new(BYTES * 5 / 4));
+        settings.transport.send_buffer = 16 << 10;
+        let relay = relay(settings).await;
+        let (name, other) = (track("slow", "ended"), track("slow", "other"));
+        let mut publisher = raw(&relay).await;
+        publisher.announce(name.namespace()).await;
+        let mut fast = raw(&relay).await;
+        let fast_id = fast.subscribe(&name, NEWEST).await;
+        let upstream = publisher.serve(&name, ALIAS).await;
+        let fast_alias = fast.answer(fast_id).await.unwrap().alias;
+        let mut slow = Raw::connect(&relay, Reading::Later, small()).await;
+        let (slow_id, _) = slow.subscribed(&name, NEWEST).await;
+        let mut stream = publisher.open(ALIAS, 0, SubgroupIdMode::Zero).await;
+        stream.object(0, &vec![1; BYTES]).await;
+        stream.fin();
+        fast.until_object(fast_alias, (0, 0)).await;
+        slow.until_held(1).await;
+        publisher
+            .publish_done(upstream, PublishDoneStatus::TrackEnded, Some(1))
+            .await;
+        assert_eq!(fast.done(fast_id).await.status, PublishDoneStatus::TrackEnded);
+        // Another track needs the room.
+        let id = fast.subscribe(&other, NEWEST).await;
+        publisher.serve(&other, ALIAS + 1).await;
+        let alias = fast.answer(id).await.unwrap().alias;
+        for group in 0..4 {
+            let mut stream = publisher.open(ALIAS + 1, group, SubgroupIdMode::Zero).await;
+            stream.object(0, &vec![1; BYTES / 4]).await;
+            stream.fin();
+            fast.until_object(alias, (group, 0)).await;
+        }
+        slow.read_held();
+        let done = slow.done(slow_id).await;
+        assert_eq!(
+            (done.status, done.stream_count),
+            (PublishDoneStatus::TooFarBehind, Some(1))
+        );
+        assert!(slow.ended(0).await.is_some());
     });
 }
 

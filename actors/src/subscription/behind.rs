@@ -123,6 +123,8 @@ impl SubscriptionActor {
         if self.ending.is_some() {
             // The track had ended, and this subscriber does not get all of it.
             self.ending = Some(gone);
+            // No stream may be left whose end would be heard of.
+            self.settle(ctx);
         } else {
             self.end(ctx, gone);
         }
