@@ -171,6 +171,7 @@ impl Merge {
         own.sort_unstable();
         self.blamed.retain(|(by, _)| *by != from);
         for stream in own {
+            // MOQT-14 §8.4.1, §8.4.2 [D14-PUB-6]: whoever else brings the subgroup goes on where this one stopped.
             let end = StreamEnd::Reset(ResetCode::Cancelled);
             self.append(log, now, from, Append::SubgroupClosed { stream, end }, told);
         }
