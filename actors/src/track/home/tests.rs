@@ -3,6 +3,7 @@
 use super::{Birth, TrackActor};
 use crate::registry::RegistryActor;
 use crate::reply::{Reply, ReplyTo};
+use crate::session::SessionActor;
 use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
 use crate::track::replication::MAX_PENDING_BYTES;
@@ -10,7 +11,7 @@ use crate::track::{
     AttachReplica, Config, Gather, Ingest, ReaderId, Replicate, Source, SourceId, TrackGone, UpstreamTerms,
     WantNewGroup,
 };
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
@@ -225,5 +226,45 @@ fn a_writer_is_asked_for_one_group_at_a_time() {
         mailbox::ask(&home, first_of(source, 2), LONG).await.unwrap();
         mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
         assert_eq!(*asked.borrow_and_update(), 3);
+    });
+}
+
+/// D14-SUB-10: a publisher that died a moment ago does not cost a subscriber its request: it looks for the track again.
+#[test]
+fn a_publisher_that_is_no_longer_there_is_no_refusal() {
+    actix::System::new().block_on(async {
+        let log = Logger::root(Discard, o!());
+        let registry = RegistryActor::new(log.clone(), 1, None).start();
+        let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
+        // Its mailbox goes with the context.
+        let session = Context::<SessionActor>::new().address();
+        let home = TrackActor::new(Birth {
+            name: FullTrackName::new(namespace, Bytes::from_static(b"track")).unwrap(),
+            epoch: 1,
+            config: Arc::new(Config::default()),
+            registry,
+            log,
+            faults: Faults::default(),
+            guard: None,
+            terms: UpstreamTerms::default(),
+            source: (SourceId::next(), Source::Announced { session }),
+        })
+        .start();
+        let replica = SlowReplica {
+            unanswered: Vec::new(),
+            seen: mpsc::unbounded_channel().0,
+        };
+        let attach = AttachReplica {
+            id: ReaderId::next(),
+            replica: replica.start().recipient(),
+        };
+        let everybody = Gather { readers: Vec::new() };
+        let (attached, gathered) = futures::join!(
+            mailbox::ask(&home, attach, LONG),
+            mailbox::ask(&home, everybody, LONG)
+        );
+        gathered.unwrap();
+        let why = attached.unwrap().unwrap_err();
+        assert!(why.for_now, "{why:?}");
     });
 }

@@ -4,7 +4,7 @@ use super::publisher::{Fate, Standing};
 use super::{Phase, TrackActor};
 use crate::registry::PublisherLost;
 use crate::session::{AcceptPublish, NotAsked, ReleaseUpstream, SessionActor, SubscribeUpstream};
-use crate::supervise::mailbox;
+use crate::supervise::mailbox::{self, AskError};
 use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
@@ -149,7 +149,9 @@ impl TrackActor {
                     Unavailable::new(leaving, "the publisher is leaving")
                 }
                 Ok(Err(NotAsked::Failed(error))) => unavailable(error.to_string()),
-                Err(error) => unavailable(error.to_string()),
+                // Whoever wants the track looks for it again: somebody else may publish it.
+                Err(AskError::MailboxClosed) => session_ended(),
+                Err(AskError::Deadline) => unavailable(AskError::Deadline.to_string()),
             };
             actor.not_asked(ctx, id, attempt, &why, Fate::Over);
         }));
