@@ -8,7 +8,7 @@
 //! | [`counters`] | how often each verb delivered, refused or gave up |
 //! | [`guard`] | [`ChildGuard`]: a field of every child, tells the parent how the child ended |
 //! | [`policy`] | whether and when a child that ended is started again |
-//! | [`inject`] | panics on demand, for tests of a whole relay |
+//! | [`inject`] | faults on demand, for tests of a whole relay |
 //!
 //! What `actix` does when an actor fails, which every actor here is written for:
 //!

@@ -80,3 +80,69 @@ async fn a_test_can_wait_for_the_panic() {
     assert!(fails(|| faults.check("track")));
     waiter.await.unwrap();
 }
+
+#[test]
+fn points_come_while_the_relay_runs() {
+    let mut plan = FaultPlan::live();
+    let faults = plan.faults();
+    faults.check("track");
+    let trigger = plan.point("track");
+    trigger.arm(1);
+    assert!(fails(|| faults.check("track")));
+    // A second point of the same kind has charges of its own.
+    let other = plan.clone().point_named("track", "ns/video");
+    other.arm(1);
+    faults.check_named("track", &"ns/audio");
+    assert!(fails(|| faults.check_named("track", &"ns/video")));
+    assert_eq!((trigger.fired(), other.fired()), (1, 1));
+}
+
+#[actix_rt::test]
+async fn a_held_thread_goes_on_when_released() {
+    let mut plan = FaultPlan::new();
+    let trigger = plan.point("shard");
+    let faults = plan.faults();
+    trigger.arm_hold(1);
+    let held = std::thread::spawn(move || {
+        faults.check("shard");
+        faults.check("shard");
+    });
+    trigger.wait_fired(1).await;
+    assert!(!held.is_finished());
+    trigger.release();
+    held.join().unwrap();
+    assert_eq!((trigger.armed(), trigger.fired()), (0, 1));
+    // What was released does not stay open.
+    trigger.arm_hold(1);
+    assert_eq!(trigger.armed(), 1);
+}
+
+/// An actor to which nothing ever happens.
+struct Idle(Faults, Option<tokio::sync::oneshot::Sender<()>>);
+
+impl actix::Actor for Idle {
+    type Context = actix::Context<Self>;
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.0.attend(ctx, "idle", || "a");
+    }
+    fn stopped(&mut self, _: &mut Self::Context) {
+        drop(self.1.take());
+    }
+}
+
+#[actix_rt::test]
+async fn an_idle_actor_of_a_live_plan_can_fail() {
+    use actix::Actor;
+    tokio::time::pause();
+    let mut plan = FaultPlan::live();
+    let (told, over) = tokio::sync::oneshot::channel();
+    let addr = Idle(plan.faults(), Some(told)).start();
+    let other = plan.point_named("idle", "b");
+    other.arm(1);
+    let trigger = plan.point_named("idle", "a");
+    trigger.arm(1);
+    // Its drop while it unwinds closes the channel.
+    assert!(over.await.is_err());
+    assert_eq!((trigger.fired(), other.fired()), (1, 0));
+    assert!(!addr.connected());
+}
