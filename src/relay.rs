@@ -83,7 +83,7 @@ impl Relay {
         let mut children = vec![registry_spec(&settings, &registry)];
         let common = Common {
             registry,
-            reset_key: ResetKey::random(),
+            reset_key: settings.tls.reset_key(local.port()),
             prefixes: Arc::new(Prefixes::new(settings.session.limits)),
         };
         for socket in sockets {

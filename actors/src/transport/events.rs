@@ -12,7 +12,7 @@ use std::{
         },
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::unsent::{self, FirstWindows, SendStreams, Waiting};
@@ -30,6 +30,7 @@ pub struct ConnStats {
     lost_packets: AtomicU64,
     stream_bytes_sent: AtomicU64,
     waiting: Waiting,
+    unanswered_us: AtomicU64,
     stops: AtomicU64,
     stop_waker: AtomicWaker,
     closed: AtomicBool,
@@ -68,6 +69,7 @@ impl ConnStats {
             lost_packets: AtomicU64::new(0),
             stream_bytes_sent: AtomicU64::new(0),
             waiting: Waiting::new(),
+            unanswered_us: AtomicU64::new(0),
             stops: AtomicU64::new(0),
             stop_waker: AtomicWaker::new(),
             closed: AtomicBool::new(false),
@@ -176,6 +178,27 @@ impl ConnStats {
         self.stop_waker.wake();
     }
 
+    /// Since when something that a live peer answers is on its way and nothing at all came back; none while the peer is
+    /// heard, and while there is nothing to answer. RFC 9000 §13.2.1
+    #[must_use]
+    pub fn unanswered_since(&self) -> Option<Instant> {
+        micros(&self.unanswered_us).and_then(|after| epoch().checked_add(after))
+    }
+
+    /// Something that is to be answered leaves.
+    fn asked(&self) {
+        // The clock is read once for each packet that comes, and not for each that goes.
+        if self.unanswered_us.load(Relaxed) == 0 {
+            let now = u64::try_from(epoch().elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.unanswered_us.store(now.max(1), Relaxed);
+        }
+    }
+
+    /// The peer is there.
+    fn answered(&self) {
+        self.unanswered_us.store(0, Relaxed);
+    }
+
     /// Whether the connection has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -187,6 +210,12 @@ impl ConnStats {
     pub fn peer_close(&self) -> Option<&PeerClose> {
         self.peer_close.get()
     }
+}
+
+/// Where the times of [`ConnStats`] count from.
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
 }
 
 fn micros(cell: &AtomicU64) -> Option<Duration> {
@@ -326,7 +355,19 @@ impl Subscriber for Events {
         }
     }
 
+    fn on_packet_received(&mut self, context: &mut Tally, _: &ConnectionMeta, _: &events::PacketReceived) {
+        context.stats.answered();
+    }
+
     fn on_frame_sent(&mut self, context: &mut Tally, _: &ConnectionMeta, event: &events::FrameSent) {
+        // RFC 9000 §13.2: these alone are not acknowledged.
+        let silent = matches!(
+            event.frame,
+            events::Frame::Padding { .. } | events::Frame::Ack { .. } | events::Frame::ConnectionClose { .. }
+        );
+        if !silent {
+            context.stats.asked();
+        }
         match event.frame {
             events::Frame::Stream {
                 id,

@@ -103,6 +103,41 @@ impl ResetKey {
     pub const fn from_bytes(key: [u8; 32]) -> Self {
         Self(key)
     }
+
+    /// The key of a relay that has this `secret`, such as its TLS private key, and runs at this `place`: the same after
+    /// each restart there, without anything being kept. RFC 9000 §10.3.2
+    ///
+    /// Relays that share a secret must not share the key: a packet of a connection to one of them, sent to another, would
+    /// bring the attacker the token that ends it. RFC 9000 §21.11
+    #[must_use]
+    pub fn derived(secret: &[u8], place: &[u8]) -> Self {
+        // HKDF-Extract and one block of HKDF-Expand (RFC 5869): the label keeps it apart from all else that the secret
+        // is used for.
+        let extracted = hmac(b"laps stateless reset", &[secret]);
+        Self(extracted).at(place)
+    }
+
+    /// The key of one place among several that have this one.
+    pub(super) fn at(&self, place: &[u8]) -> Self {
+        Self(hmac(&self.0, &[place, &[1]]))
+    }
+}
+
+/// HMAC-SHA-256 (RFC 2104) of the parts one after the other, under a key of at most 64 bytes.
+fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let pad = |byte: u8| {
+        let mut block = [byte; 64];
+        for (place, key) in block.iter_mut().zip(key) {
+            *place ^= key;
+        }
+        block
+    };
+    let mut inner = Sha256::new().chain_update(pad(0x36));
+    for part in parts {
+        inner.update(part);
+    }
+    let outer = Sha256::new().chain_update(pad(0x5c));
+    outer.chain_update(inner.finalize()).finalize().into()
 }
 
 impl fmt::Debug for ResetKey {
@@ -113,23 +148,8 @@ impl fmt::Debug for ResetKey {
 
 impl stateless_reset_token::Generator for ResetKey {
     fn generate(&mut self, local_connection_id: &[u8]) -> Token {
-        // HMAC-SHA-256 (RFC 2104) cut to the token's 16 bytes.
-        let pad = |byte: u8| {
-            let mut block = [byte; 64];
-            for (place, key) in block.iter_mut().zip(self.0) {
-                *place ^= key;
-            }
-            block
-        };
-        let inner = Sha256::new()
-            .chain_update(pad(0x36))
-            .chain_update(local_connection_id)
-            .finalize();
-        let outer: [u8; 32] = Sha256::new()
-            .chain_update(pad(0x5c))
-            .chain_update(inner)
-            .finalize()
-            .into();
+        // Cut to the token's 16 bytes.
+        let outer = hmac(&self.0, &[local_connection_id]);
         let (token, _) = outer.split_at(16);
         Token::try_from(token).unwrap_or(Token::ZEROED)
     }
@@ -212,6 +232,14 @@ mod tests {
             key.generate(b"one"),
             ResetKey::from_bytes([8; 32]).generate(b"one")
         );
+    }
+
+    #[test]
+    fn a_derived_key_is_that_of_its_secret_and_place() {
+        let key = |secret: &[u8], place: &[u8]| ResetKey::derived(secret, place).generate(b"id");
+        assert_eq!(key(b"secret", b"here"), key(b"secret", b"here"));
+        assert_ne!(key(b"secret", b"here"), key(b"secret", b"there"));
+        assert_ne!(key(b"secret", b"here"), key(b"other", b"here"));
     }
 
     #[test]

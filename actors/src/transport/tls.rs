@@ -16,7 +16,7 @@ use rustls_pki_types::{
     pem::{self, PemObject},
 };
 
-use super::{cert, error::TlsError};
+use super::{cert, error::TlsError, steering::ResetKey};
 
 /// Where PEM text comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,6 +60,7 @@ impl fmt::Debug for Pem {
 pub struct ServerTls {
     pub(super) config: Arc<ServerConfig>,
     pub(super) leaf_sha256: [u8; 32],
+    reset_key: ResetKey,
 }
 
 impl ServerTls {
@@ -72,6 +73,7 @@ impl ServerTls {
         let chain = certificates(cert)?;
         let leaf_sha256 = chain.first().map(|leaf| cert::sha256(leaf)).unwrap_or_default();
         let secret = private_key(key)?;
+        let reset_key = ResetKey::derived(secret.secret_der(), &host_name());
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
@@ -82,7 +84,15 @@ impl ServerTls {
         Ok(Self {
             config: Arc::new(config),
             leaf_sha256,
+            reset_key,
         })
+    }
+
+    /// The secret behind stateless resets that belongs to the private key at this port of this host: a relay that is
+    /// restarted there with the same key tells the connections of the run before that they are over. RFC 9000 §10.3.2
+    #[must_use]
+    pub fn reset_key(&self, port: u16) -> ResetKey {
+        self.reset_key.at(&port.to_be_bytes())
     }
 
     /// SHA-256 of the server's own certificate.
@@ -307,6 +317,11 @@ fn private_key(from: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
         origin: from.origin(),
         detail: (!matches!(error, pem::Error::NoItemsFound)).then(|| error.to_string()),
     })
+}
+
+/// The name of this host, empty where the system does not show it in a file.
+fn host_name() -> Vec<u8> {
+    fs::read("/proc/sys/kernel/hostname").unwrap_or_default()
 }
 
 fn server_error(error: rustls::Error, cert: &Pem, key: &Pem) -> TlsError {

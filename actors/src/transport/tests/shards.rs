@@ -211,9 +211,11 @@ fn a_restarted_shard_takes_its_old_place() {
 #[test]
 fn a_client_of_a_shard_that_lost_its_memory_is_told_at_once() {
     let made = cert::generate::<&str>(&[]).unwrap();
-    let key = ResetKey::random();
     let socket = bind(LOOPBACK, 0, 1).unwrap().remove(0);
     let to = socket.local_addr();
+    // Nothing is kept from one run to the next but the certificate and its private key.
+    let key = server_tls(&made).reset_key(to.port());
+    assert!(key == server_tls(&made).reset_key(to.port()) && key != server_tls(&made).reset_key(1));
     let (crash, crashed) = oneshot::channel::<()>();
     let first = {
         let (socket, tls, key) = (socket.try_clone().unwrap(), server_tls(&made), key.clone());
@@ -232,11 +234,15 @@ fn a_client_of_a_shard_that_lost_its_memory_is_told_at_once() {
         assert_eq!(ask(&mut parts.handle).await, 0);
         drop(crash);
         first.join().unwrap();
-        let _restarted = ServerEndpoint::start(socket, &server_tls(&made), &config(), key).unwrap();
         let mut send = parts.handle.open_uni().await.unwrap();
         send.send(&mut [Bytes::from_static(b"still there?")])
             .await
             .unwrap();
+        // Nobody answers, and that shows.
+        while parts.handle.stats().unanswered_since().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let _restarted = ServerEndpoint::start(socket, &server_tls(&made), &config(), key).unwrap();
         assert_eq!(parts.uni.accept().await.unwrap_err(), ConnError::StatelessReset);
     });
 }
