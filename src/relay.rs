@@ -1,8 +1,8 @@
 //! The composition of a relay: which actors there are, on which threads, with which settings.
 
-use actix::{Addr, AsyncContext, Context};
+use actix::{AsyncContext, Context};
 use laps_actors::limits::Prefixes;
-use laps_actors::registry::{RegistryActor, ShardRef};
+use laps_actors::registry::{RegistryActor, RegistryHandle, ShardRef};
 use laps_actors::root::{
     Birth, ChildSpec, Options, Outcome, OwnArbiter, Retire, RootActor, RootHandle, Running, StartError,
 };
@@ -13,9 +13,7 @@ use laps_actors::transport::{
 };
 use laps_actors::{session, track};
 use slog::{Logger, info, o};
-use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +77,7 @@ impl Relay {
         let local = sockets
             .first()
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), ShardSocket::local_addr);
-        let registry: Rc<RefCell<Option<Addr<RegistryActor>>>> = Rc::default();
+        let registry: RegistryHandle = RegistryHandle::new();
         let mut children = vec![registry_spec(&settings, &registry)];
         let common = Common {
             registry,
@@ -127,18 +125,18 @@ impl Relay {
 /// What all shards have in common.
 #[derive(Clone)]
 struct Common {
-    registry: Rc<RefCell<Option<Addr<RegistryActor>>>>,
+    registry: RegistryHandle,
     reset_key: ResetKey,
     prefixes: Arc<Prefixes>,
 }
 
-fn registry_spec(settings: &Settings, registry: &Rc<RefCell<Option<Addr<RegistryActor>>>>) -> ChildSpec {
-    let (log, max_waiting, registry) = (settings.log.clone(), settings.max_waiting, Rc::clone(registry));
+fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
+    let (log, max_waiting, registry) = (settings.log.clone(), settings.max_waiting, registry.clone());
     ChildSpec::new("registry", "registry", move |birth: Birth| {
         let context = Context::<RegistryActor>::new();
         let stop = context.address().recipient();
         let addr = context.run(RegistryActor::new(log.clone(), max_waiting, Some(birth.guard)));
-        *registry.borrow_mut() = Some(addr);
+        registry.renew(addr, birth.epoch);
         async move { Ok(Running::here(stop)) }
     })
     .intensity(IRREPLACEABLE)
@@ -161,11 +159,7 @@ fn start_shard(
     socket: &ShardSocket,
     birth: Birth,
 ) -> Result<impl Future<Output = Result<Running, StartError>> + use<>, StartError> {
-    let registry = common
-        .registry
-        .borrow()
-        .clone()
-        .ok_or_else(|| StartError::failed("there is no registry"))?;
+    let registry = common.registry.clone();
     let index = socket.shard().index();
     let socket = socket.try_clone().map_err(StartError::failed)?;
     let arbiter = OwnArbiter::start().map_err(StartError::failed)?;

@@ -82,7 +82,7 @@ impl AnnounceActor {
             session: self.birth.session.clone(),
             shard: self.birth.env.shard.clone(),
         };
-        let asked = mailbox::ask(&self.birth.env.registry, register, REGISTER_DEADLINE);
+        let asked = self.birth.env.registry.ask(register, REGISTER_DEADLINE);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| {
             actor.birth.asking = None;
             if actor.stopping {
@@ -132,7 +132,7 @@ impl Drop for AnnounceActor {
             id: self.id,
             namespace: self.birth.namespace.clone(),
         };
-        mailbox::signal(&self.birth.env.registry, gone);
+        self.birth.env.registry.signal(gone);
     }
 }
 

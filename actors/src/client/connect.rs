@@ -234,7 +234,7 @@ impl Node {
         });
         let context = Context::<ShardActor>::new();
         let env = Env {
-            registry,
+            registry: registry.into(),
             shard: ShardRef {
                 index: 0,
                 tracks: context.address().recipient(),

@@ -6,7 +6,6 @@ use super::voice::{Offer, Voice};
 use super::writer::TrackWriter;
 use crate::registry::RegisterTrack;
 use crate::shard::Env;
-use crate::supervise::mailbox;
 use crate::track::handle::LogId;
 use crate::track::{self, Source, SourceId, TrackActor, TrackRef, UpstreamTerms};
 use actix::Actor;
@@ -119,7 +118,7 @@ impl Publisher {
             home: home.clone(),
             epoch: 0,
         };
-        mailbox::signal(&env.registry, RegisterTrack(track.clone()));
+        env.registry.signal(RegisterTrack(track.clone()));
         self.offer(Offer { track, log, flow }).await?;
         Ok(TrackWriter::new(home, log, source, wants, new_groups))
     }
@@ -273,7 +272,7 @@ mod tests {
             name: name.clone(),
             epoch: 0,
             config: Arc::default(),
-            registry: registry.clone(),
+            registry: registry.clone().into(),
             log: Logger::root(Discard, o!()),
             faults: Faults::default(),
             guard: None,

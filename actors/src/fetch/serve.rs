@@ -159,7 +159,7 @@ async fn resolve(birth: &Birth, reader: ReaderId, stale: Option<u64>) -> Result<
         wait: false,
         except: birth.env.except(&birth.session),
     };
-    match mailbox::ask(&birth.env.registry, question, REGISTRY_DEADLINE).await {
+    match birth.env.registry.ask(question, REGISTRY_DEADLINE).await {
         Ok(answer) => answer,
         Err(_) => Err(Unavailable::new(
             RequestErrorReason::InternalError,

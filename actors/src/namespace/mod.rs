@@ -127,7 +127,7 @@ impl NamespaceSubscriptionActor {
             except: self.env.except(&self.session),
             wake: Wake::sharing(ctx.address().recipient(), &self.credit),
         };
-        let asked = mailbox::ask(&self.env.registry, watch, REGISTRY_DEADLINE);
+        let asked = self.env.registry.ask(watch, REGISTRY_DEADLINE);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| {
             actor.asking = None;
             match answer {
@@ -152,7 +152,7 @@ impl NamespaceSubscriptionActor {
             return;
         }
         self.again = false;
-        let asked = mailbox::ask(&self.env.registry, TakeChanges(self.id), REGISTRY_DEADLINE);
+        let asked = mailbox::ask(&self.env.registry.now(), TakeChanges(self.id), REGISTRY_DEADLINE);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| match answer {
             Ok(changes) => actor.hear(ctx, changes),
             // What a late answer took with it is lost, so everything is asked for anew.
@@ -199,7 +199,7 @@ impl Actor for NamespaceSubscriptionActor {
 
 impl Drop for NamespaceSubscriptionActor {
     fn drop(&mut self) {
-        mailbox::signal(&self.env.registry, UnwatchNamespace(self.id));
+        self.env.registry.signal(UnwatchNamespace(self.id));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the registry accepts.
 
+use super::roll::RollCall;
 use crate::namespace::NamespacesChanged;
 use crate::session::SessionActor;
 use crate::supervise::mailbox::Wake;
@@ -13,7 +14,7 @@ pub struct AnnounceId(pub u64);
 
 /// Which track is this, and where does it live? The answer comes when the track has a publisher; whoever stops
 /// waiting drops the question.
-#[derive(Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<TrackRef, Unavailable>")]
 pub struct ResolveTrack {
     /// The track.
@@ -29,7 +30,7 @@ pub struct ResolveTrack {
 }
 
 /// A session announced a namespace.
-#[derive(Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct RegisterNamespace {
     /// The announcement.
@@ -53,7 +54,7 @@ pub struct UnregisterNamespace {
 }
 
 /// A session published a track. Answered with the track that its objects go to.
-#[derive(Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<TrackRef, Unavailable>")]
 pub struct RegisterPublisher {
     /// The track.
@@ -93,6 +94,35 @@ pub struct PublisherLost {
 #[rtype(result = "()")]
 pub struct RegisterTrack(pub TrackRef);
 
+/// To shards, and through them to everything on them: the registry is a new one that knows nothing. Whoever owns
+/// something that it should know tells it again.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reregister {
+    /// Which life of the registry asks.
+    pub epoch: u32,
+    /// Let go of when everything was told.
+    pub roll: RollCall,
+}
+
+/// Everybody who was asked to tell a new registry what is theirs has told, or is gone.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct AllTold {
+    /// Which life of the registry was told.
+    pub(super) epoch: u32,
+}
+
+/// A shard failed, and with it everything that lived on it. Sent before a new one takes its number.
+///
+/// What its actors withdraw themselves while they are dropped is withdrawn already or will be, harmlessly.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ShardLost {
+    /// Its number.
+    pub index: usize,
+}
+
 /// A life of a track is over.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -131,7 +161,7 @@ pub struct ShardRef {
 pub struct WatchId(pub u64);
 
 /// A session watches a prefix. Everything below it counts as changed, and the answer is the first part of that.
-#[derive(Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "Changes")]
 pub struct WatchNamespace {
     /// The watch.

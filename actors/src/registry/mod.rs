@@ -3,20 +3,26 @@
 //! `making` starts tracks, `namespaces` and `publishers` hold who offers them, `watchers` who is to hear of both,
 //! `waiting` who asks for what nobody offers yet.
 
+mod handle;
+mod lost;
 mod making;
 pub mod messages;
+mod muster;
 mod namespaces;
 mod publishers;
+mod roll;
 #[cfg(test)]
 mod tests;
 mod waiting;
 mod watchers;
 
+pub use handle::RegistryHandle;
 pub use messages::{
     AnnounceId, Changes, CreateTrack, PublisherLost, RegisterNamespace, RegisterPublisher, RegisterTrack,
-    ResolveTrack, ShardRef, TakeChanges, TrackEnded, UnregisterNamespace, UnwatchNamespace, WatchId,
-    WatchNamespace, WithdrawPublisher,
+    Reregister, ResolveTrack, ShardLost, ShardRef, TakeChanges, TrackEnded, UnregisterNamespace,
+    UnwatchNamespace, WatchId, WatchNamespace, WithdrawPublisher,
 };
+pub use roll::RollCall;
 
 use crate::limits::Seldom;
 use crate::reply::{Reply, ReplyTo};

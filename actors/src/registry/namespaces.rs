@@ -1,6 +1,8 @@
 //! Who announces which namespace.
 
-use super::{Announcer, Arrival, Entry, RegisterNamespace, RegistryActor, State, UnregisterNamespace};
+use super::{
+    AnnounceId, Announcer, Arrival, Entry, RegisterNamespace, RegistryActor, State, UnregisterNamespace,
+};
 use crate::session::SessionActor;
 use crate::supervise::mailbox;
 use crate::track::{AddSource, Source, SourceId, WithdrawAnnouncer};
@@ -39,6 +41,34 @@ impl RegistryActor {
                 }
             }
         }
+    }
+
+    /// An announcement is over: tracks that are not fed by it do without, and watchers hear of it.
+    pub(super) fn unannounce(&mut self, namespace: &TrackNamespace, id: AnnounceId) {
+        let Some(announcer) = self.namespaces.remove(namespace, &id) else {
+            return;
+        };
+        let others = &self.namespaces;
+        // MOQT-14 §6.2 [D14-NS-14]: announced again, or by a prefix as well, the tracks are still the session's.
+        let covered = |name: &FullTrackName| {
+            let mut matches = others.matches(name.namespace()).into_iter();
+            matches.any(|entry| entry.value.session == announcer.session)
+        };
+        for (name, entry) in below(&mut self.tracks, namespace) {
+            if covered(name) {
+                continue;
+            }
+            match &mut entry.state {
+                State::Creating { sources, .. } => {
+                    sources.retain(|arrival| !is_announced_by(arrival, &announcer.session));
+                }
+                State::Running(track) => {
+                    let session = announcer.session.clone();
+                    mailbox::signal(&track.home, WithdrawAnnouncer { session });
+                }
+            }
+        }
+        self.watchers.namespace_changed(namespace);
     }
 
     /// Somebody announces exactly this namespace; `except` does not count.
@@ -91,29 +121,6 @@ impl Handler<UnregisterNamespace> for RegistryActor {
 
     fn handle(&mut self, msg: UnregisterNamespace, _: &mut Self::Context) {
         debug!(self.log, "namespace withdrawn"; "namespace" => %msg.namespace);
-        let Some(announcer) = self.namespaces.remove(&msg.namespace, &msg.id) else {
-            return;
-        };
-        let others = &self.namespaces;
-        // MOQT-14 §6.2 [D14-NS-14]: announced again, or by a prefix as well, the tracks are still the session's.
-        let covered = |name: &FullTrackName| {
-            let mut matches = others.matches(name.namespace()).into_iter();
-            matches.any(|entry| entry.value.session == announcer.session)
-        };
-        for (name, entry) in below(&mut self.tracks, &msg.namespace) {
-            if covered(name) {
-                continue;
-            }
-            match &mut entry.state {
-                State::Creating { sources, .. } => {
-                    sources.retain(|arrival| !is_announced_by(arrival, &announcer.session));
-                }
-                State::Running(track) => {
-                    let session = announcer.session.clone();
-                    mailbox::signal(&track.home, WithdrawAnnouncer { session });
-                }
-            }
-        }
-        self.watchers.namespace_changed(&msg.namespace);
+        self.unannounce(&msg.namespace, msg.id);
     }
 }

@@ -148,3 +148,30 @@ async fn a_short_prefix_is_taken_in_parts() {
     scene.announce(9999, "live/late").await;
     assert!(scene.take().await.namespaces.is_empty());
 }
+
+/// The registry forgets what a failed shard did not live to withdraw, and nothing else.
+#[actix::test]
+async fn what_a_lost_shard_had_is_forgotten() {
+    let (scene, _) = Scene::watching("live").await;
+    scene.announce(1, "live/lost").await;
+    scene.announce(2, "live/both").await;
+    let elsewhere = RegisterNamespace {
+        id: AnnounceId(3),
+        namespace: ns("live/both"),
+        session: Context::<SessionActor>::new().address(),
+        shard: ShardRef {
+            index: 1,
+            ..scene.shard.clone()
+        },
+    };
+    mailbox::ask(&scene.registry, elsewhere, PATIENCE).await.unwrap();
+    scene.take().await;
+    mailbox::ask(&scene.registry, ShardLost { index: 0 }, PATIENCE)
+        .await
+        .unwrap();
+    let changes = scene.take().await;
+    assert_eq!(
+        changes.namespaces,
+        [(ns("live/both"), true), (ns("live/lost"), false)]
+    );
+}

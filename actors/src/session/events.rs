@@ -177,7 +177,7 @@ impl SessionActor {
             source,
             shard: self.env.shard.clone(),
         };
-        let asked = mailbox::ask(&self.env.registry, register, REGISTER_DEADLINE);
+        let asked = self.env.registry.ask(register, REGISTER_DEADLINE);
         let alias = publish.alias;
         ctx.spawn(
             asked

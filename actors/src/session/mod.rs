@@ -403,7 +403,7 @@ fn max_ended(max_request_id: u64) -> usize {
 /// Takes back a PUBLISH that the registry was asked to place. Follows the question, so it finds what that made.
 fn withdraw(env: &Env, pending: Pending) {
     let Pending { name, source, .. } = pending;
-    mailbox::signal(&env.registry, WithdrawPublisher { name, id: source });
+    env.registry.signal(WithdrawPublisher { name, id: source });
 }
 
 impl Drop for SessionActor {

@@ -47,7 +47,7 @@ fn env(config: Config) -> Env {
     let log = Logger::root(slog::Discard, o!());
     let context = Context::<ShardActor>::new();
     let env = Env {
-        registry: RegistryActor::new(log.clone(), 10, None).start(),
+        registry: RegistryActor::new(log.clone(), 10, None).start().into(),
         shard: ShardRef {
             index: 0,
             tracks: context.address().recipient(),
@@ -67,7 +67,7 @@ fn env(config: Config) -> Env {
 fn env_with_silent_registry() -> (Env, Context<RegistryActor>) {
     let registry = Context::<RegistryActor>::new();
     let env = Env {
-        registry: registry.address(),
+        registry: registry.address().into(),
         ..env(Config::default())
     };
     (env, registry)
@@ -113,7 +113,7 @@ async fn what_was_accepted_is_asked_for_again() {
         except: None,
         wake: Wake::new(watch.clone().recipient()).0,
     };
-    let there = mailbox::ask(&env.registry, looking, PATIENCE).await.unwrap();
+    let there = env.registry.ask(looking, PATIENCE).await.unwrap();
     assert_eq!(there.namespaces, [(namespace, true)]);
 }
 

@@ -2,7 +2,7 @@
 
 use super::OpenReplica;
 use crate::limits::Prefixes;
-use crate::registry::{RegistryActor, ShardRef};
+use crate::registry::{RegistryHandle, ShardRef};
 use crate::session::SessionActor;
 use crate::supervise::inject::Faults;
 use crate::{session, track};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Env {
     /// Who knows the tracks.
-    pub registry: Addr<RegistryActor>,
+    pub registry: RegistryHandle,
     /// This shard, for the registry.
     pub shard: ShardRef,
     /// Where a replica is asked for. None in a client, whose tracks all live on its one arbiter.

@@ -288,7 +288,7 @@ impl Handler<ChildDown> for ShardActor {
         }
         match self.children.remove(&msg.id) {
             Some(Child::Track { name, epoch }) => {
-                mailbox::signal(&self.env.registry, TrackEnded { name, epoch });
+                self.env.registry.signal(TrackEnded { name, epoch });
             }
             Some(Child::Replica { name, epoch }) => {
                 let key = (name, epoch);

@@ -238,7 +238,7 @@ async fn resolve(
         wait,
         except: except.cloned(),
     };
-    let nobody = match mailbox::ask(&env.registry, question(false), REGISTRY_DEADLINE).await {
+    let nobody = match env.registry.ask(question(false), REGISTRY_DEADLINE).await {
         Ok(Err(why)) if why.for_now => why,
         Ok(answer) => return answer,
         Err(AskError::Deadline) => {
@@ -258,7 +258,7 @@ async fn resolve(
         if wait.is_zero() {
             return Err(nobody);
         }
-        return match mailbox::ask(&env.registry, question(true), wait).await {
+        return match env.registry.ask(question(true), wait).await {
             Ok(answer) => answer,
             Err(AskError::Deadline) if until.is_none() => continue,
             Err(AskError::Deadline) => Err(nobody),

@@ -165,6 +165,14 @@ impl<O: Ord + Clone, V> NamespaceTree<O, V> {
         found
     }
 
+    /// All entries, in the order of their namespaces.
+    #[must_use]
+    pub fn all(&self) -> Vec<Entry<'_, O, V>> {
+        let mut found = Vec::with_capacity(self.len);
+        self.root.collect(0, &mut found);
+        found
+    }
+
     /// True when `owner` has an entry at `prefix`, at a prefix of it, or below it. MOQT-14 §9.28 [D14-NS-4].
     #[must_use]
     pub fn overlaps(&self, prefix: &TrackNamespace, owner: &O) -> bool {

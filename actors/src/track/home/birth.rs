@@ -1,11 +1,10 @@
 //! What a home copy is made of.
 
-use crate::registry::RegistryActor;
+use crate::registry::RegistryHandle;
 use crate::supervise::guard::ChildGuard;
 use crate::supervise::inject::Faults;
 use crate::track::messages::{Source, SourceId};
 use crate::track::{Config, UpstreamTerms};
-use actix::Addr;
 use laps_protocol::moqt::name::FullTrackName;
 use slog::Logger;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ pub struct Birth {
     /// How it behaves.
     pub config: Arc<Config>,
     /// Where its end is told.
-    pub registry: Addr<RegistryActor>,
+    pub registry: RegistryHandle,
     /// Where it logs.
     pub log: Logger,
     /// Injected faults, in tests.

@@ -28,12 +28,12 @@ use super::messages::{
 use super::replication::ReplicaLink;
 use super::{Config, UpstreamTerms};
 use crate::limits::Seldom;
-use crate::registry::{RegistryActor, TrackEnded};
+use crate::registry::{RegistryHandle, TrackEnded};
 use crate::reply::ReplyTo;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, SpawnHandle, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, SpawnHandle, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::relay::merge::Merge;
@@ -83,7 +83,7 @@ pub struct TrackActor {
     name: FullTrackName,
     epoch: u64,
     config: Arc<Config>,
-    registry: Addr<RegistryActor>,
+    registry: RegistryHandle,
     log: Logger,
     faults: Faults,
     terms: UpstreamTerms,
@@ -332,13 +332,10 @@ impl TrackActor {
         // First, so that a session hears that we let go before a new life of the track asks it again.
         self.sources.release_all();
         self.all_publishers_end();
-        mailbox::signal(
-            &self.registry,
-            TrackEnded {
-                name: self.name.clone(),
-                epoch: self.epoch,
-            },
-        );
+        self.registry.signal(TrackEnded {
+            name: self.name.clone(),
+            epoch: self.epoch,
+        });
         self.fanout.end(gone, why);
         self.past_ends(ctx, why);
         for (_, reply) in std::mem::take(&mut self.replica_waiting) {

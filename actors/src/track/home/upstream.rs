@@ -186,7 +186,7 @@ impl TrackActor {
         };
         if publisher.is_published() {
             let (name, epoch) = (self.name.clone(), self.epoch);
-            mailbox::signal(&self.registry, PublisherLost { name, epoch, id });
+            self.registry.signal(PublisherLost { name, epoch, id });
         }
         if publisher.is_local() {
             // Its writer waits until the last reader has left, which is when this actor and with it the sender goes.
@@ -219,7 +219,7 @@ impl TrackActor {
         if fate == Fate::Shunned {
             if published {
                 let (name, epoch) = (self.name.clone(), self.epoch);
-                mailbox::signal(&self.registry, PublisherLost { name, epoch, id });
+                self.registry.signal(PublisherLost { name, epoch, id });
             }
         } else if !kept {
             self.forget_publisher(id);
