@@ -4,6 +4,8 @@
 //! it ended. [`source`] makes what a publisher sends. [`relay`] puts the actors of `laps_actors` together; what
 //! goes over the wire is `laps_protocol`'s.
 
+#[cfg(feature = "chaos")]
+pub mod chaos;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -87,7 +87,10 @@ impl Relay {
         for socket in sockets {
             children.push(shard_spec(&settings, &common, socket));
         }
-        let options = Options::new(settings.log.clone(), 0);
+        let options = Options {
+            faults: settings.faults.clone(),
+            ..Options::new(settings.log.clone(), 0)
+        };
         let mut handle = RootActor::start_tree(children, options);
         handle.running().await.map_err(RelayError::Start)?;
         info!(settings.log, "relay is running"; "addr" => %local, "shards" => settings.shards);

@@ -34,9 +34,11 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     let mut shutdown = signals::install(logging)?;
     let (tls, origin) = certificate(config)?;
     let auth = config.auth.verifier()?;
-    let relay = Relay::start(settings(config, logging, tls.clone(), auth))
-        .await
-        .map_err(refused)?;
+    let settings = Settings {
+        faults: faults()?,
+        ..settings(config, logging, tls.clone(), auth)
+    };
+    let relay = Relay::start(settings).await.map_err(refused)?;
     greet(config, relay.local_addr(), &tls, origin);
     let handle = relay.handle().clone();
     let mut status = handle.status();
@@ -125,6 +127,21 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> S
         log: logging.logger.clone(),
         faults: Faults::default(),
     }
+}
+
+/// What the chaos harness wants to fail, in a build for it; nothing in any other.
+#[cfg(feature = "chaos")]
+fn faults() -> Result<Faults, Failure> {
+    crate::chaos::faults()
+}
+
+#[cfg(not(feature = "chaos"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a build for the chaos harness can fail here"
+)]
+fn faults() -> Result<Faults, Failure> {
+    Ok(Faults::default())
 }
 
 /// The configured certificate, or one made for this run, and which of the two it is.

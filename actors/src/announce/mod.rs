@@ -117,10 +117,9 @@ impl Actor for AnnounceActor {
         if !has_runtime() {
             return;
         }
-        self.birth
-            .env
-            .faults
-            .check_named("announce", &self.birth.namespace);
+        let faults = &self.birth.env.faults;
+        faults.check_named("announce", &self.birth.namespace);
+        faults.attend(ctx, "announce", || &self.birth.namespace);
         self.register(ctx);
     }
 }

@@ -65,6 +65,9 @@ impl Actor for ConnectionActor {
             return;
         };
         info!(self.log, "connection accepted"; "peer" => ?self.handle.remote_addr().ok());
+        self.env
+            .faults
+            .attend(ctx, "connection", || self.handle.peer_name());
         let session = SessionActor::new(session::Birth {
             env: self.env.clone(),
             role: Role::Server,

@@ -74,10 +74,9 @@ impl Actor for FetchActor {
         if !has_runtime() {
             return;
         }
-        self.birth
-            .env
-            .faults
-            .check_named("fetch", &self.birth.fetch.track);
+        let faults = &self.birth.env.faults;
+        faults.check_named("fetch", &self.birth.fetch.track);
+        faults.attend(ctx, "fetch", || &self.birth.fetch.track);
         let served = serve::serve(self.birth.clone());
         ctx.spawn(served.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }

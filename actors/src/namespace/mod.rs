@@ -193,6 +193,7 @@ impl Actor for NamespaceSubscriptionActor {
             return;
         }
         self.env.faults.check_named("namespace", &self.prefix);
+        self.env.faults.attend(ctx, "namespace", || &self.prefix);
         self.watch(ctx);
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::RootActor;
 use super::messages::{Drain, Outcome, Retire, RootStatus};
-use crate::supervise::{OfferError, offer};
+use crate::supervise::{Faults, OfferError, offer};
 
 /// What the root itself is told.
 #[derive(Clone, Debug)]
@@ -21,17 +21,20 @@ pub struct Options {
     pub seed: u64,
     /// Where the root logs.
     pub log: Logger,
+    /// Injected faults, in tests.
+    pub faults: Faults,
 }
 
 impl Options {
     /// Ten seconds to start, two to stop after a failure.
     #[must_use]
-    pub const fn new(log: Logger, seed: u64) -> Self {
+    pub fn new(log: Logger, seed: u64) -> Self {
         Self {
             start_deadline: Duration::from_secs(10),
             failure_deadline: Duration::from_secs(2),
             seed,
             log,
+            faults: Faults::default(),
         }
     }
 }

@@ -352,6 +352,7 @@ impl Actor for RootActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.options.faults.attend(ctx, "root", || "root");
         self.start_from(0, ctx);
     }
 }

@@ -128,6 +128,7 @@ impl SessionActor {
             header_timeout: self.env.session.header_timeout,
             alias_wait: self.env.session.alias_wait,
             inbound: self.inbound.clone(),
+            fault: self.env.faults.at("ingress", || self.conn.peer_name()),
         };
         while self.ingress_tasks.try_join_next().is_some() {}
         self.ingress_tasks.spawn_local(ingress.run(stream));

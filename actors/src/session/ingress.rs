@@ -3,6 +3,7 @@
 use super::SessionActor;
 use super::inbound::Inbound;
 use super::messages::{Binding, Breach, ResolveAlias};
+use crate::supervise::FaultPoint;
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{Ingest, SourceId, TrackActor};
 use crate::transport::{RecvGuard, StreamError};
@@ -35,6 +36,8 @@ pub(super) struct Ingress {
     pub(super) header_timeout: Duration,
     pub(super) alias_wait: Duration,
     pub(super) inbound: Inbound,
+    /// Injected faults, in tests.
+    pub(super) fault: FaultPoint,
 }
 
 /// Why a stream task ended early.
@@ -166,6 +169,7 @@ impl Ingress {
         stream: &mut RecvGuard,
         reader: &mut StreamReader,
     ) -> Result<bool, Stop> {
+        self.fault.check();
         let mut pieces = [const { Bytes::new() }; PIECES];
         match stream.receive_vectored(&mut pieces).await {
             Ok(received) => {

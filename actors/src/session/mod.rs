@@ -373,10 +373,10 @@ impl Actor for SessionActor {
         if let Some(acceptors) = self.acceptors.take() {
             acceptors.attach(ctx);
         }
-        let writer = self
-            .egress
-            .clone()
-            .run(ctx.address().recipient(), self.env.faults.clone());
+        let faults = &self.env.faults;
+        faults.attend(ctx, "session", || self.conn.peer_name());
+        let fault = faults.at("egress", || self.conn.peer_name());
+        let writer = self.egress.clone().run(ctx.address().recipient(), fault);
         self.tasks.push(actix_rt::spawn(writer));
         self.drain(ctx);
     }

@@ -271,7 +271,8 @@ impl Handler<OpenReplica> for ShardActor {
             epoch: track.epoch,
         };
         let guard = self.guard(ctx, child, "replica");
-        let replica = ReplicaActor::new(track, Arc::clone(&self.env.track), self.log.clone(), Some(guard));
+        let (config, faults) = (Arc::clone(&self.env.track), self.env.faults.clone());
+        let replica = ReplicaActor::new(track, config, self.log.clone(), faults, Some(guard));
         let ended = replica.ended();
         let replica = replica.start();
         self.replicas.insert(key, (replica.clone(), ended));

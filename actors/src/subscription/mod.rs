@@ -349,6 +349,8 @@ impl Actor for SubscriptionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if has_runtime() {
+            let track = &self.birth.spec.subscribe.track;
+            self.birth.env.faults.attend(ctx, "subscription", || track);
             let wait = self.first_wait();
             self.locate(ctx, wait, None);
         }

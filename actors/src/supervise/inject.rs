@@ -48,6 +48,12 @@ impl Faults {
         ctx.run_interval(BEAT, move |_, _| faults.check_named(kind, &name));
     }
 
+    /// The point `kind` under this name, for who checks it often. `name` is only asked for in tests.
+    #[must_use]
+    pub fn at(&self, kind: &'static str, name: impl FnOnce() -> String) -> FaultPoint {
+        FaultPoint(self.0.as_ref().map(|_| (self.clone(), kind, name())))
+    }
+
     fn fire(&self, kind: &str, name: Option<&dyn Display>) {
         let Some(plan) = &self.0 else { return };
         // A panic while the thread unwinds would abort the process.
@@ -68,6 +74,19 @@ impl Faults {
                 }
             }
             None => {}
+        }
+    }
+}
+
+/// One point at which a test may make a relay fail; see [`Faults::at`]. Empty by default.
+#[derive(Clone, Debug, Default)]
+pub struct FaultPoint(Option<(Faults, &'static str, String)>);
+
+impl FaultPoint {
+    /// Fails if a test armed this point.
+    pub fn check(&self) {
+        if let Some((faults, kind, name)) = &self.0 {
+            faults.check_named(kind, name);
         }
     }
 }

@@ -30,7 +30,7 @@ pub mod mailbox;
 pub mod policy;
 
 pub use guard::{ChildDown, ChildGuard, ChildId, Exit};
-pub use inject::{FaultPlan, Faults, Trigger};
+pub use inject::{FaultPlan, FaultPoint, Faults, Trigger};
 pub use mailbox::{AskError, Credit, Notify, OfferError, Wake, Woken, ask, offer};
 pub use policy::{Backoff, Decision, Intensity, Restart, Supervisor};
 

@@ -9,6 +9,7 @@ use super::messages::{
 };
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::guard::{ChildGuard, has_runtime};
+use crate::supervise::inject::Faults;
 use crate::supervise::mailbox::{self, AskError};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
@@ -34,6 +35,7 @@ pub struct ReplicaActor {
     id: ReaderId,
     config: Arc<Config>,
     log: Logger,
+    faults: Faults,
     fanout: Fanout,
     /// Batches that overtook the answer to `AttachReplica`; one at most, since its answer is the leave to send more.
     early: Vec<(Replicate, ReplyTo<()>)>,
@@ -47,13 +49,20 @@ pub struct ReplicaActor {
 impl ReplicaActor {
     /// A replica that asks the home for its copy when it starts.
     #[must_use]
-    pub fn new(track: TrackRef, config: Arc<Config>, log: Logger, guard: Option<ChildGuard>) -> Self {
+    pub fn new(
+        track: TrackRef,
+        config: Arc<Config>,
+        log: Logger,
+        faults: Faults,
+        guard: Option<ChildGuard>,
+    ) -> Self {
         let fanout = Fanout::new(TrackLog::replica(config.limits), &config.budget, Share::OwnOnly);
         Self {
             track,
             id: ReaderId::next(),
             config,
             log,
+            faults,
             fanout,
             early: Vec::new(),
             forward: true,
@@ -76,6 +85,7 @@ impl ReplicaActor {
     }
 
     fn take_in(&mut self, ctx: &mut Context<Self>, msg: Replicate) {
+        self.faults.check_named("replica", &self.track.name);
         // What the log makes of a chunk was judged at home.
         self.fanout.append(Instant::now(), msg.batch);
         if let Some(gone) = msg.gone {
@@ -145,6 +155,7 @@ impl Actor for ReplicaActor {
         if !has_runtime() {
             return;
         }
+        self.faults.attend(ctx, "replica", || &self.track.name);
         self.housekeeping(ctx);
         let home = self.track.home.clone();
         let ask = AttachReplica {

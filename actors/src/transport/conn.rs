@@ -250,6 +250,12 @@ impl ConnHandle {
         Ok(canonical(self.quic.remote_addr()?))
     }
 
+    /// The peer's address without its port, as tests name it.
+    pub(crate) fn peer_name(&self) -> String {
+        let addr = self.remote_addr();
+        addr.map_or_else(|_| "gone".to_owned(), |addr| addr.ip().to_string())
+    }
+
     /// Our own address, as the peer reaches it.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub use rank::Rank;
 pub use streams::{LanesChanged, Streams};
 
 use super::Breach;
-use crate::supervise::Faults;
+use crate::supervise::FaultPoint;
 use crate::supervise::mailbox;
 use crate::transport::{ConnError, ConnHandle, SendGuard, StreamError};
 use actix::Recipient;
@@ -141,7 +141,7 @@ impl Egress {
     }
 
     /// Runs until [`Egress::close`]. Dropped or panicking, it resets every open stream and tells `session`.
-    pub async fn run(self, session: Recipient<Breach>, faults: Faults) {
+    pub async fn run(self, session: Recipient<Breach>, fault: FaultPoint) {
         let watch = Watch {
             shared: Rc::clone(&self.shared),
             session,
@@ -151,7 +151,7 @@ impl Egress {
             if self.shared.closed.get() {
                 return Poll::Ready(());
             }
-            faults.check("egress");
+            fault.check();
             gate.keep_writer(cx);
             self.shared.openers.look(cx);
             lanes.extend(self.shared.incoming.take().into_iter().map(|lane| lane.at(gate)));

@@ -407,6 +407,7 @@ impl Actor for TrackActor {
         if !has_runtime() {
             return;
         }
+        self.faults.attend(ctx, "track", || &self.name);
         self.housekeeping(ctx);
         ctx.run_later(UNCLAIMED, |actor, ctx| {
             if actor.phase == Phase::Created {
