@@ -5,13 +5,15 @@
 //! FetchActor ⇢⇢▶ TrackActor.ReadPast ──▶ FetchDesk ──▶ TrackLog         one batch at a time: a slow peer costs a cursor
 //! TrackActor ⇢⇢▶ SessionActor.FetchUpstream                             what the log does not know, once for all
 //! [upstream] stream task ⇢⇢▶ TrackActor.Fetched(batch), awaited         taken when somebody has read the last one
-//! FetchActor ──▶ Egress.write ──▶ SendStream                            payload shared, one stream, when it is its turn
+//! FetchActor ──▶ Ticket.poll_write ──▶ SendStream                          payload shared, one stream, when it is its turn
 //! ```
 
+mod course;
 mod messages;
 mod response;
 mod serve;
 
+pub use course::Course;
 pub use messages::{FetchNews, FetchProgress, FetchSink, Fetched};
 
 use crate::session::SessionActor;
@@ -23,6 +25,7 @@ use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::session::PeerFetch;
 use slog::Logger;
+use std::rc::Rc;
 
 /// The peer cancelled the fetch.
 #[derive(Clone, Copy, Debug, Message)]
@@ -42,6 +45,8 @@ pub struct Birth {
     pub session: Addr<SessionActor>,
     /// The session's writer, which opens its stream and says when that has its turn.
     pub egress: Egress,
+    /// How far it has come, in the hands of earlier actors that failed.
+    pub course: Rc<Course>,
     /// The session's draft.
     pub codec: Codec,
     /// Where it logs.
@@ -50,9 +55,11 @@ pub struct Birth {
 
 /// One FETCH of the peer.
 ///
-/// Parent: its session. Arbiter: the session's shard. Restart: never, since its one stream cannot be begun again: when
-/// it fails the stream is reset and the session answers what is unanswered. In: [`Stop`]. Out: `ResolveTrack` to the
-/// registry, `OpenPast`, `ReadPast`, `ClosePast` to the track's home, `Say` to the session. Lost on death: the fetch.
+/// Parent: its session. Arbiter: the session's shard. Restart: transient; the session keeps the [`Course`], which has
+/// the place at the track, what was taken from there and the one stream, and a new actor goes on where that stands.
+/// In: [`Stop`]. Out: `ResolveTrack` to the registry, `OpenPast`, `ReadPast`, `ClosePast` to the track's home, `Say` to
+/// the session. Lost on death: nothing; or the fetch, when it fails in the midst of a write, after which nobody knows
+/// what the peer has: the stream is reset and the session answers what is unanswered.
 #[derive(Debug)]
 pub struct FetchActor {
     birth: Birth,

@@ -12,6 +12,7 @@ use laps_protocol::moqt::session::Command;
 use laps_protocol::relay::fetch::{Batch, Then};
 use laps_protocol::relay::track_log::PastRange;
 use slog::debug;
+use std::future::poll_fn;
 use std::time::Duration;
 
 /// How often a track may turn out dead between being found and being asked.
@@ -25,9 +26,18 @@ const RETRY: Duration = Duration::from_millis(10);
 const BATCH_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A reader's place at a track; letting go of it tells the track.
-struct Hold {
+#[derive(Debug)]
+pub(super) struct Hold {
     home: Addr<TrackActor>,
     reader: ReaderId,
+}
+
+impl Hold {
+    /// Asks for the next batch.
+    fn ask(&self) -> impl Future<Output = Result<Batch, AskError>> + use<> {
+        let ask = ReadPast { reader: self.reader };
+        mailbox::ask(&self.home, ask, BATCH_DEADLINE)
+    }
 }
 
 impl Drop for Hold {
@@ -36,21 +46,11 @@ impl Drop for Hold {
     }
 }
 
-/// Serves the fetch to its end.
+/// Serves the fetch to its end, from where its course stands.
 pub(super) async fn serve(birth: Birth) {
     let request = birth.request;
-    let mut response = Response::new(&birth);
-    let outcome = match open(&birth).await {
-        Ok((hold, opened)) => {
-            response.opened(opened);
-            read(&hold, &mut response).await
-        }
-        Err(why) => Err(RequestError {
-            reason: why.reason,
-            phrase: why.phrase,
-        }),
-    };
-    match outcome {
+    let response = Response::new(&birth);
+    match run(&birth, &response).await {
         Ok(End::Whole) => response.finish().await,
         Ok(End::Stopped) => response.stopped(),
         Err(error) => {
@@ -59,6 +59,7 @@ pub(super) async fn serve(birth: Birth) {
         }
     }
     mailbox::signal(&birth.session, Say(Command::FetchDone(request)));
+    birth.course.end();
 }
 
 /// How a response that nothing was missing for has ended.
@@ -70,15 +71,27 @@ enum End {
 }
 
 /// Reads the past of the track, and sends it.
-async fn read(hold: &Hold, response: &mut Response<'_>) -> Result<End, RequestError> {
+async fn run(birth: &Birth, response: &Response<'_>) -> Result<End, RequestError> {
+    let course = &*birth.course;
+    if !course.has_begun() {
+        let (hold, opened) = open(birth).await.map_err(|why| RequestError {
+            reason: why.reason,
+            phrase: why.phrase,
+        })?;
+        course.begin(hold, opened);
+    }
     loop {
-        let ask = ReadPast { reader: hold.reader };
-        let asked = mailbox::ask(&hold.home, ask, BATCH_DEADLINE).await;
-        let Batch {
-            chunks,
-            settled,
-            then,
-        } = asked.map_err(|error| match error {
+        // What an earlier actor had taken in comes first.
+        if let Err(Closed) = response.send().await {
+            return Ok(End::Stopped);
+        }
+        match course.then() {
+            Some(Then::More) | None => {}
+            Some(Then::Done) => return Ok(End::Whole),
+            Some(Then::Failed(reason)) => return Err(RequestError::new(reason, words(reason))),
+        }
+        let batch = poll_fn(|cx| course.poll_batch(cx, |hold| Box::pin(hold.ask())));
+        batch.await.map_err(|error| match error {
             AskError::Deadline => RequestError::new(
                 RequestErrorReason::Timeout,
                 "the objects could not be had in time",
@@ -87,17 +100,7 @@ async fn read(hold: &Hold, response: &mut Response<'_>) -> Result<End, RequestEr
                 RequestError::new(RequestErrorReason::InternalError, "the track ended")
             }
         })?;
-        if let Some(settled) = settled {
-            response.settled(settled);
-        }
-        if let Err(Closed) = response.send(chunks).await {
-            return Ok(End::Stopped);
-        }
-        match then {
-            Then::More => {}
-            Then::Done => return Ok(End::Whole),
-            Then::Failed(reason) => return Err(RequestError::new(reason, words(reason))),
-        }
+        birth.env.faults.check_named("fetch", &birth.fetch.track);
     }
 }
 

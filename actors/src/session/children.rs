@@ -2,7 +2,7 @@
 
 use super::egress::Streams;
 use crate::announce::{self, AnnounceActor};
-use crate::fetch::{self, FetchActor};
+use crate::fetch::{self, Course, FetchActor};
 use crate::limits::Place;
 use crate::namespace::{self, NamespaceSubscriptionActor};
 use crate::status::{self, StatusActor};
@@ -13,6 +13,7 @@ use crate::supervise::policy::{Backoff, Intensity, Restart, Supervisor};
 use actix::Addr;
 use laps_protocol::moqt::message::{NamespaceRequest, RequestId};
 use laps_protocol::moqt::name::TrackNamespace;
+use laps_protocol::moqt::session::PeerFetch;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -74,6 +75,9 @@ pub(super) struct FetchSlot {
     pub(super) _place: Place,
     pub(super) addr: Addr<FetchActor>,
     pub(super) child: ChildId,
+    pub(super) fetch: PeerFetch,
+    pub(super) course: Rc<Course>,
+    pub(super) supervisor: Supervisor,
 }
 
 /// A TRACK_STATUS of the peer.
@@ -82,6 +86,12 @@ pub(super) struct StatusSlot {
     pub(super) _place: Place,
     pub(super) addr: Addr<StatusActor>,
     pub(super) child: ChildId,
+}
+
+/// Whether the session itself is still worth keeping: each request that is given up is a failure of its own, and one
+/// that goes on about as many of them as a request may about its actor's ends. (decision 0027)
+pub(super) fn patience() -> Supervisor {
+    Supervisor::new(Restart::Transient, INTENSITY, Backoff::IMMEDIATE, 0)
 }
 
 /// All of them, by request.

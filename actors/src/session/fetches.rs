@@ -1,13 +1,14 @@
 //! FETCH, both ways: the actors that serve the peer's, and who gets what ours bring.
 
 use super::SessionActor;
-use super::children::FetchSlot;
+use super::children::{FetchSlot, supervisor};
 use super::messages::{CancelFetch, FetchStreamOver, FetchUpstream, ResolveFetch};
-use crate::fetch::{self, FetchActor, FetchNews, FetchProgress, FetchSink};
+use crate::fetch::{self, Course, FetchActor, FetchNews, FetchProgress, FetchSink};
 use crate::limits::Kind;
-use crate::supervise::guard::{ChildDown, ChildGuard, ChildId, Exit};
+use crate::supervise::guard::{ChildDown, ChildGuard, ChildId};
 use crate::supervise::mailbox;
-use actix::{Actor, AsyncContext, Context, Handler, MessageResult};
+use crate::supervise::policy::Decision;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
 use laps_protocol::auth::{Action, Resource};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{FetchOk, RequestError, RequestErrorReason, RequestId};
@@ -15,6 +16,8 @@ use laps_protocol::moqt::session::{Command, CommandError, PeerFetch};
 use laps_protocol::relay::track_log::StreamEnd;
 use slog::{debug, warn};
 use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
 
 /// A FETCH of ours, until it is answered and its stream has ended. MOQT-14 §9.16.3 [D14-FETCH-1]: in any order.
 #[derive(Debug)]
@@ -74,26 +77,41 @@ impl SessionActor {
         }
         debug!(self.log, "FETCH"; "request" => id.0, "track" => %fetch.track, "from" => %fetch.start,
             "to" => %fetch.end);
-        let child = ChildId::fresh();
+        let (child, course) = (ChildId::fresh(), Rc::default());
+        let addr = self.spawn_fetch(ctx, child, id, &fetch, &course);
+        let slot = FetchSlot {
+            _place: place,
+            addr,
+            child,
+            fetch,
+            course,
+            supervisor: supervisor(id),
+        };
+        self.children.fetches.insert(id, slot);
+    }
+
+    fn spawn_fetch(
+        &self,
+        ctx: &Context<Self>,
+        child: ChildId,
+        id: RequestId,
+        fetch: &PeerFetch,
+        course: &Rc<Course>,
+    ) -> Addr<FetchActor> {
         let birth = fetch::Birth {
             request: id,
             log: self
                 .log
                 .new(slog::o!("req" => id.0, "track" => fetch.track.to_string())),
-            fetch,
+            fetch: fetch.clone(),
+            course: Rc::clone(course),
             env: self.env.clone(),
             session: ctx.address(),
             egress: self.egress.clone(),
             codec: self.codec,
         };
         let guard = ChildGuard::new(ctx.address().recipient(), child, "fetch");
-        let addr = FetchActor::new(birth, Some(guard)).start();
-        let slot = FetchSlot {
-            _place: place,
-            addr,
-            child,
-        };
-        self.children.fetches.insert(id, slot);
+        FetchActor::new(birth, Some(guard)).start()
     }
 
     /// The peer cancelled a fetch. MOQT-14 §9.19 [D14-FETCH-16]: its stream is reset.
@@ -103,15 +121,57 @@ impl SessionActor {
         }
     }
 
+    /// Starts a fetch's actor again, or ends the request when that happened too often, or cannot help.
     pub(super) fn fetch_down(&mut self, ctx: &mut Context<Self>, id: RequestId, down: &ChildDown) {
-        self.children.fetches.remove(&id);
-        if down.exit == Exit::Panicked {
-            warn!(self.log, "a fetch failed"; "request" => id.0);
-            // One that was answered already is past refusing.
+        let Some(slot) = self.children.fetches.get_mut(&id) else {
+            return;
+        };
+        match slot.supervisor.child_down(Instant::now(), down.exit) {
+            Decision::Restart { after } if !slot.course.is_torn() => {
+                warn!(self.log, "fetch failed and is restarted"; "request" => id.0);
+                let failed = down.id;
+                ctx.run_later(after, move |actor, ctx| actor.restart_fetch(ctx, id, failed));
+            }
+            Decision::Restart { .. } | Decision::GiveUp => {
+                warn!(self.log, "a fetch failed for good"; "request" => id.0);
+                self.cut_fetch(ctx, id);
+                self.gave_up(ctx);
+            }
+            Decision::Forget => {
+                // [D14-REQ-8]: one that stopped without a word is not left open.
+                if slot.course.is_over() {
+                    self.children.fetches.remove(&id);
+                } else {
+                    self.cut_fetch(ctx, id);
+                }
+            }
+        }
+    }
+
+    fn restart_fetch(&mut self, ctx: &Context<Self>, id: RequestId, failed: ChildId) {
+        let slot = self.children.fetches.get(&id);
+        let Some(slot) = slot.filter(|slot| slot.child == failed) else {
+            return;
+        };
+        let (fetch, course, child) = (slot.fetch.clone(), Rc::clone(&slot.course), ChildId::fresh());
+        let addr = self.spawn_fetch(ctx, child, id, &fetch, &course);
+        if let Some(slot) = self.children.fetches.get_mut(&id) {
+            (slot.addr, slot.child) = (addr, child);
+        }
+    }
+
+    /// Ends a fetch of the peer in the midst of things. MOQT-14 §9.16.3 [D14-FETCH-6]: what was begun is reset.
+    fn cut_fetch(&mut self, ctx: &mut Context<Self>, id: RequestId) {
+        let Some(slot) = self.children.fetches.remove(&id) else {
+            return;
+        };
+        mailbox::signal(&slot.addr, fetch::Stop);
+        slot.course.reset(self.codec.reset_code(ResetCode::InternalError));
+        if !slot.course.is_answered() {
             let why = "the fetch failed in the relay";
             self.refuse(ctx, id, RequestErrorReason::InternalError, why);
-            self.say(ctx, Command::FetchDone(id));
         }
+        self.say(ctx, Command::FetchDone(id));
     }
 
     pub(super) fn fetch_ok(&mut self, id: RequestId, ok: FetchOk) {

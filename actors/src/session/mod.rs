@@ -35,6 +35,7 @@ use crate::reply::ReplyTo;
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox;
+use crate::supervise::policy::Supervisor;
 use crate::transport::ConnHandle;
 use actix::{Actor, ActorContext, AsyncContext, Context, Message, Recipient, SpawnHandle};
 use bindings::{Bindings, Pending};
@@ -149,6 +150,8 @@ pub struct SessionActor {
     ingress_tasks: tokio::task::JoinSet<()>,
     egress: Egress,
     children: Children,
+    /// How many requests failed for good of late.
+    patience: Supervisor,
     bindings: Bindings,
     watched: Watched,
     fetches: OurFetches,
@@ -213,6 +216,7 @@ impl SessionActor {
             tasks: Vec::new(),
             ingress_tasks: tokio::task::JoinSet::new(),
             children: Children::default(),
+            patience: children::patience(),
             bindings: Bindings::new(account.clone(), log.clone(), max_ended(birth.core.max_request_id)),
             watched: Watched::default(),
             core: core::Session::new(birth.role, version, birth.core, Instant::now()),

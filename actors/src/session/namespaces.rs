@@ -232,13 +232,20 @@ impl SessionActor {
                     self.watched.revoke(&slot.prefix);
                     self.children.watches.remove(&id);
                     self.refuse(ctx, id, RequestErrorReason::InternalError, why);
+                    self.gave_up(ctx);
                     return;
                 }
                 self.close(ctx, CloseCode::InternalError, Cow::Borrowed(why));
             }
             Decision::Forget => {
+                let answered = slot.answered;
                 self.watched.revoke(&slot.prefix);
                 self.children.watches.remove(&id);
+                if !answered {
+                    // [D14-REQ-8]: one that stopped without a word is answered now.
+                    let why = "the namespace subscription ended in the relay";
+                    self.refuse(ctx, id, RequestErrorReason::InternalError, why);
+                }
             }
         }
     }

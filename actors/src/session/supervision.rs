@@ -14,13 +14,14 @@ use crate::track::ReadsItself;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use laps_protocol::auth::{Action, Resource};
-use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::error::{CloseCode, ResetCode};
 use laps_protocol::moqt::message::{
     NamespaceRequest, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, RequestId, Subscribe,
     SubscribeUpdate,
 };
 use laps_protocol::moqt::session::Command;
 use slog::warn;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -213,10 +214,18 @@ impl SessionActor {
                     PublishDoneStatus::InternalError,
                     RequestErrorReason::InternalError,
                 );
-                self.cut_subscription(ctx, id, why, "the subscription failed in the relay");
+                let phrase = "the subscription failed in the relay";
+                self.cut_subscription(ctx, id, why, phrase);
+                self.gave_up(ctx);
             }
-            // It ended by itself, as one that was refused does.
-            Decision::Forget => drop(self.children.subscriptions.remove(&id)),
+            // It ended by itself, as one that was refused does. [D14-REQ-8]: one that said nothing is answered now.
+            Decision::Forget => {
+                let why = (
+                    PublishDoneStatus::InternalError,
+                    RequestErrorReason::InternalError,
+                );
+                self.cut_subscription(ctx, id, why, "the subscription ended in the relay");
+            }
         }
         self.check_unread();
     }
@@ -250,6 +259,15 @@ impl SessionActor {
             actor.say(ctx, Command::PublishDone(id, done));
             actor.check_unread();
         }));
+    }
+
+    /// A request was ended because its actor kept failing. MOQT-14 §3.4 [D14-TERM-3]: that is all as long as it happens
+    /// now and then; a session in which it goes on and on fails itself.
+    pub(super) fn gave_up(&mut self, ctx: &mut Context<Self>) {
+        if self.patience.child_down(Instant::now(), Exit::Panicked) == Decision::GiveUp {
+            let why = "too many requests failed in the relay";
+            self.close(ctx, CloseCode::InternalError, Cow::Borrowed(why));
+        }
     }
 
     fn announce_down(&mut self, ctx: &mut Context<Self>, id: RequestId, down: ChildDown) {
@@ -290,8 +308,16 @@ impl SessionActor {
                 } else {
                     self.refuse(ctx, id, reason, why);
                 }
+                self.gave_up(ctx);
             }
-            Decision::Forget => drop(self.children.announces.remove(&id)),
+            Decision::Forget => {
+                let slot = self.children.announces.remove(&id);
+                if slot.is_some_and(|slot| !slot.answered.get()) {
+                    // [D14-REQ-8]: one that stopped without a word is answered now.
+                    let why = "the announcement ended in the relay";
+                    self.refuse(ctx, id, RequestErrorReason::InternalError, why);
+                }
+            }
         }
     }
 }
@@ -312,6 +338,7 @@ impl Handler<ChildDown> for SessionActor {
                 // [D14-REQ-8]: temporary, so there is no answer but this one.
                 let phrase = "the status failed in the relay";
                 self.refuse(ctx, id, RequestErrorReason::InternalError, phrase);
+                self.gave_up(ctx);
             }
         } else if let Some(id) = self.children.fetch_of(msg.id) {
             self.fetch_down(ctx, id, &msg);

@@ -7,13 +7,15 @@
 //! ```
 
 use super::lane::{Lane, Turned};
+use super::pieces;
 use super::waker::KeptWaker;
-use crate::transport::ConnHandle;
+use crate::transport::{ConnHandle, SendGuard, StreamError};
+use bytes::Bytes;
 use laps_protocol::moqt::message::{GroupOrder, RequestId};
 use laps_protocol::relay::scheduler::{self, EntryId, Place, Scheduler, SendOrder};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Bytes that one may write before the order is looked at again.
 const TURN: u64 = 64 * 1024;
@@ -56,7 +58,7 @@ struct Leave {
 }
 
 /// A place in the queue for one that writes in a task of its own. Dropped, it gives back its place and its leave.
-pub(super) struct Ticket {
+pub struct Ticket {
     gate: Rc<Gate>,
     id: EntryId,
     leave: Rc<Leave>,
@@ -113,10 +115,15 @@ impl Gate {
         }
     }
 
-    /// It has nothing that could be sent any more.
+    /// It has nothing that could be sent any more. Guards call it as they are dropped, so it cannot fail.
     pub(super) fn forget(&self, id: EntryId) {
-        let gone = self.queue.borrow_mut().remove(id);
+        let gone = self.queue.try_borrow_mut().map(|mut queue| queue.remove(id));
         drop(gone);
+    }
+
+    /// A leave was used, or given up.
+    fn unpromise(&self, bytes: u64) {
+        self.promised.set(self.promised.get().saturating_sub(bytes));
     }
 
     /// Bytes that may be handed to the stack now.
@@ -181,11 +188,35 @@ impl Gate {
 }
 
 impl Ticket {
+    /// Writes `out` on a stream that is no lane, each part of it when `order` has its turn among everything that the
+    /// session sends. What was written is no longer in `out`, also when it waits for more.
+    ///
+    /// # Errors
+    /// [`StreamError::Stopped`] when the peer wants no more, or the end of the stream or the connection.
+    pub fn poll_write(
+        &self,
+        stream: &mut SendGuard,
+        order: SendOrder,
+        out: &mut Vec<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), StreamError>> {
+        while !out.is_empty() {
+            // MOQT-14 §7.1 [D14-PRIO-7]: only what can leave queues up.
+            ready!(stream.poll_window(cx))?;
+            ready!(stream.poll_ready(cx))?;
+            let most = ready!(self.poll(order, cx));
+            let written = pieces::poll_write(stream, out, most, cx);
+            self.used();
+            ready!(written)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Waits for the leave to write; the value is how many bytes. They are to be written at once, or given up.
-    pub(super) fn poll(&self, order: SendOrder, cx: &Context<'_>) -> Poll<u64> {
+    fn poll(&self, order: SendOrder, cx: &Context<'_>) -> Poll<u64> {
         let bytes = self.leave.bytes.take();
         if bytes > 0 {
-            self.gate.promised.set(self.gate.promised.get() - bytes);
+            self.gate.unpromise(bytes);
             return Poll::Ready(bytes);
         }
         self.leave.waker.keep(cx.waker());
@@ -196,7 +227,7 @@ impl Ticket {
     }
 
     /// The writer looks again: the leave was used, and there may be room for others.
-    pub(super) fn used(&self) {
+    fn used(&self) {
         self.gate.wake_writer();
     }
 }
@@ -206,7 +237,7 @@ impl Drop for Ticket {
         self.gate.forget(self.id);
         let bytes = self.leave.bytes.take();
         if bytes > 0 {
-            self.gate.promised.set(self.gate.promised.get() - bytes);
+            self.gate.unpromise(bytes);
             self.gate.wake_writer();
         }
     }

@@ -13,7 +13,7 @@ mod rank;
 mod streams;
 mod waker;
 
-pub use gate::SendPolicy;
+pub use gate::{SendPolicy, Ticket};
 pub use lane::LaneSpec;
 pub use rank::Rank;
 pub use streams::{LanesChanged, Streams};
@@ -21,21 +21,19 @@ pub use streams::{LanesChanged, Streams};
 use super::Breach;
 use crate::supervise::FaultPoint;
 use crate::supervise::mailbox;
-use crate::transport::{ConnError, ConnHandle, SendGuard, StreamError};
+use crate::transport::{ConnError, ConnHandle, SendGuard};
 use actix::Recipient;
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use gate::Gate;
 use lane::{Lane, Running};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::{CloseCode, DecodeError};
-use laps_protocol::relay::scheduler::SendOrder;
 use openers::Openers;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 struct Shared {
     incoming: RefCell<Vec<Lane>>,
@@ -113,31 +111,10 @@ impl Egress {
         poll_fn(|cx| opener.poll_open(cx)).await
     }
 
-    /// Writes `out` on a stream that is no lane, each part of it when `order` has its turn among everything that the
-    /// session sends. Cancel-safe: what was written is no longer in `out`.
-    ///
-    /// # Errors
-    /// [`StreamError::Stopped`] when the peer wants no more, or the end of the stream or the connection.
-    pub async fn write(
-        &self,
-        stream: &mut SendGuard,
-        order: SendOrder,
-        out: &mut Vec<Bytes>,
-    ) -> Result<(), StreamError> {
-        let ticket = self.shared.gate.ticket();
-        poll_fn(|cx| {
-            while !out.is_empty() {
-                // MOQT-14 §7.1 [D14-PRIO-7]: only what can leave queues up.
-                ready!(stream.poll_window(cx))?;
-                ready!(stream.poll_ready(cx))?;
-                let most = ready!(ticket.poll(order, cx));
-                let written = pieces::poll_write(stream, out, most, cx);
-                ticket.used();
-                ready!(written)?;
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await
+    /// A place for one that writes on a stream that is no lane. Dropped, it gives back its turn.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        self.shared.gate.ticket()
     }
 
     /// Runs until [`Egress::close`]. Dropped or panicking, it resets every open stream and tells `session`.
@@ -170,8 +147,9 @@ impl Egress {
     /// Ends the writer; what is open is reset.
     pub fn close(&self) {
         self.shared.closed.set(true);
-        let left = self.shared.incoming.take();
-        drop(left);
+        // The session calls it as it is dropped, so it cannot fail.
+        let left = self.shared.incoming.try_borrow_mut();
+        drop(left.map(|mut left| std::mem::take(&mut *left)));
         self.shared.gate.wake_writer();
     }
 }
