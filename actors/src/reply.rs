@@ -76,9 +76,14 @@ impl<R> ReplyTo<R> {
 impl<R> Drop for ReplyTo<R> {
     fn drop(&mut self) {
         // The asker learns that nobody will answer. An answer that is on its way stays.
-        let mut slot = self.0.borrow_mut();
+        // Also while a panic unwinds, so it cannot fail.
+        let Ok(mut slot) = self.0.try_borrow_mut() else {
+            return;
+        };
         if matches!(*slot, Slot::Open | Slot::Waiting(_)) {
-            *slot = Slot::Done;
+            let before = std::mem::replace(&mut *slot, Slot::Done);
+            drop(slot);
+            drop(before);
         }
     }
 }
@@ -168,5 +173,17 @@ mod tests {
             }
         }
         assert!(Dropper.start().send(Ask(true)).await.is_err());
+    }
+
+    /// A guard that cannot look is let go: a panic here would be the second one of a thread that unwinds.
+    #[test]
+    fn a_promise_may_be_dropped_at_any_time() {
+        let (reply, to) = Reply::<u32>::later();
+        let Reply::Later(Later(slot)) = &reply else {
+            panic!("it was promised");
+        };
+        let inside = slot.borrow();
+        drop(to);
+        drop(inside);
     }
 }

@@ -67,7 +67,10 @@ impl Actor for FetcherActor {
     type Context = Context<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.shared.borrow_mut().gone = true;
+        // Also while a panic unwinds, so it cannot fail.
+        if let Ok(mut shared) = self.shared.try_borrow_mut() {
+            shared.gone = true;
+        }
         self.news.notify_one();
     }
 }

@@ -4,6 +4,7 @@ use crate::limits::ShareLease;
 use crate::session::incoming::Acceptors;
 use crate::session::{self, AskToLeave, SessionActor, Shutdown};
 use crate::shard::Env;
+use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::transport::{Conn, ConnHandle, ConnParts};
@@ -41,7 +42,10 @@ impl ConnectionActor {
     /// An actor that starts the session of `conn` when it starts. `lease` counts the connection for its address prefix.
     #[must_use]
     pub fn new(env: Env, conn: Conn, lease: ShareLease, guard: ChildGuard) -> Self {
-        let parts = conn.split();
+        Self::of_parts(env, conn.split(), lease, guard)
+    }
+
+    pub(crate) fn of_parts(env: Env, parts: ConnParts, lease: ShareLease, guard: ChildGuard) -> Self {
         let handle = parts.handle.clone();
         let log = env.log.new(slog::o!("conn" => handle.id()));
         Self {
@@ -60,6 +64,10 @@ impl Actor for ConnectionActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // What its session would need is not there, and a second one that fails would end the process.
+        if !has_runtime() {
+            return;
+        }
         let Some(parts) = self.parts.take() else {
             ctx.stop();
             return;

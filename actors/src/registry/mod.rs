@@ -28,7 +28,7 @@ use crate::limits::Seldom;
 use crate::reply::{Reply, ReplyTo};
 use crate::root::StopChild;
 use crate::session::SessionActor;
-use crate::supervise::guard::ChildGuard;
+use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox;
 use crate::track::{Gather, SourceId, TrackRef, Unavailable};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
@@ -206,6 +206,9 @@ impl Actor for RegistryActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        if !has_runtime() {
+            return;
+        }
         ctx.run_interval(SWEEP, |actor, _| actor.waiting.sweep());
     }
 }

@@ -1,10 +1,12 @@
 //! The control stream's two tasks: one reads, one writes.
 
-use super::{ControlEvent, Drained, SessionActor, Shutdown};
-use crate::supervise::mailbox;
-use crate::transport::{RecvGuard, SendGuard, StreamError};
+use super::{Breach, ControlEvent, Drained, SessionActor, Shutdown};
+use crate::supervise::{Faults, mailbox};
+use crate::transport::{ConnHandle, RecvGuard, SendGuard, StreamError};
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, WrapFuture};
 use bytes::Bytes;
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::error::{CloseCode, DecodeError};
 use laps_protocol::moqt::session::{ControlStream, Input};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -16,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 const HANDLE_DEADLINE: Duration = Duration::from_secs(30);
 /// How long an ending session waits for its peer to take the last control bytes.
 const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
+/// What the peer is told when a task of the control stream failed.
+const FAILED: &str = "the control stream failed in the relay";
 /// What a queued piece costs beside its bytes: its place in the queue and the head of its allocation.
 const ITEM_COST: usize = 64;
 
@@ -23,6 +27,39 @@ const ITEM_COST: usize = 64;
 /// to sink before it is again: answers to the peer's requests always have most of it.
 const HIGH: usize = 8;
 const LOW: usize = 16;
+
+/// Ends the connection when a task of the control stream fails, before it drops its half of that stream.
+///
+/// MOQT-14 §3.3 [D14-SETUP-8]: closing the control stream is a violation, so the peer would blame us, or itself; and a
+/// session that is deaf or mute would wait for ever. Declared in the task's body, it is dropped before what that owns.
+pub(super) struct Failing {
+    conn: ConnHandle,
+    session: Addr<SessionActor>,
+    faults: Faults,
+    code: u64,
+}
+
+impl Failing {
+    pub(super) fn new(conn: ConnHandle, session: Addr<SessionActor>, faults: Faults, codec: Codec) -> Self {
+        Self {
+            conn,
+            session,
+            faults,
+            code: codec.close_code(CloseCode::InternalError),
+        }
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        // An abort, which is how the session itself ends its tasks, is none.
+        if std::thread::panicking() {
+            self.conn.close(self.code, FAILED);
+            let error = DecodeError::with_code(CloseCode::InternalError, FAILED, "MOQT-14 §3.4");
+            mailbox::signal(&self.session, Breach(error));
+        }
+    }
+}
 
 /// What the writing task is given.
 enum Item {
@@ -45,21 +82,24 @@ impl ControlWriter {
     pub(super) fn start(
         mut stream: SendGuard,
         id: ControlStream,
-        session: Addr<SessionActor>,
+        failing: Failing,
         limit: usize,
     ) -> (Self, actix_rt::task::JoinHandle<()>) {
         let (queue, mut waiting) = mpsc::unbounded_channel();
-        let backlog = Rc::new(Cell::new(0));
+        let backlog = Rc::new(Cell::new(0_usize));
         let written = Rc::clone(&backlog);
         let waited_for = Rc::new(Cell::new(false));
         let awaited = Rc::clone(&waited_for);
         let task = actix_rt::spawn(async move {
+            let failing = failing;
+            let session = failing.session.clone();
             while let Some(item) = waiting.recv().await {
+                failing.faults.check("control_write");
                 let done = match item {
                     Item::Bytes(bytes) => {
                         let cost = bytes.len() + ITEM_COST;
                         let sent = stream.send(&mut [bytes]).await;
-                        written.set(written.get() - cost);
+                        written.set(written.get().saturating_sub(cost));
                         if written.get() <= limit / LOW && awaited.replace(false) {
                             mailbox::signal(&session, Drained);
                         }
@@ -139,15 +179,17 @@ impl Handler<Shutdown> for SessionActor {
 }
 
 /// Reads one bidirectional stream until it ends; one piece is with the session at a time.
-pub(super) async fn read(mut stream: RecvGuard, id: ControlStream, session: Addr<SessionActor>) {
+pub(super) async fn read(mut stream: RecvGuard, id: ControlStream, failing: Failing) {
+    let failing = failing;
     loop {
         let input = match stream.receive().await {
             Ok(Some(bytes)) => Input::StreamBytes(id, bytes),
             Ok(None) => Input::StreamFin(id),
             Err(_) => Input::StreamReset(id),
         };
+        failing.faults.check("control_read");
         let last = !matches!(input, Input::StreamBytes(..));
-        let handled = mailbox::ask(&session, ControlEvent(input), HANDLE_DEADLINE).await;
+        let handled = mailbox::ask(&failing.session, ControlEvent(input), HANDLE_DEADLINE).await;
         if last || handled.is_err() {
             return;
         }

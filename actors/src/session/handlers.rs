@@ -1,7 +1,7 @@
 //! The session's message handlers: what arrives, what tracks ask of it, and what goes back to the peer.
 
 use super::bindings::Held;
-use super::control::{self, ControlWriter};
+use super::control::{self, ControlWriter, Failing};
 use super::ingress::Ingress;
 use super::messages::{
     AcceptPublish, Binding, Breach, NotAsked, ReleaseUpstream, Request, ResolveAlias, Say, SubscribeUpstream,
@@ -48,11 +48,18 @@ impl SessionActor {
         let id = ControlStream(self.next_control);
         self.next_control += 1;
         let limit = self.env.session.max_control_backlog;
-        let (writer, task) = ControlWriter::start(send, id, ctx.address(), limit);
+        let failing = || {
+            Failing::new(
+                self.conn.clone(),
+                ctx.address(),
+                self.env.faults.clone(),
+                self.codec,
+            )
+        };
+        let (writer, task) = ControlWriter::start(send, id, failing(), limit);
+        let reading = actix_rt::spawn(control::read(recv, id, failing()));
         self.controls.push((id, writer));
-        self.tasks.push(task);
-        self.tasks
-            .push(actix_rt::spawn(control::read(recv, id, ctx.address())));
+        self.tasks.extend([task, reading]);
         self.input(ctx, input(id));
     }
 

@@ -4,14 +4,15 @@ use super::egress::{Egress, LanesChanged, SendPolicy};
 use super::incoming::Acceptors;
 use super::{Birth, Config, ControlEvent, SessionActor};
 use crate::announce::{self, AnnounceActor};
-use crate::limits::{Account, PerKind, Share, UNLIMITED};
+use crate::connection::ConnectionActor;
+use crate::limits::{Account, Kind, PerKind, Share, UNLIMITED};
 use crate::limits::{Limits, Prefixes};
 use crate::namespace::{self, Pressure};
 use crate::registry::{RegistryActor, ShardRef, WatchId, WatchNamespace};
 use crate::shard::{Env, ShardActor};
 use crate::subscription::{self, Origin, Spec};
-use crate::supervise::Faults;
 use crate::supervise::mailbox::{self, Wake};
+use crate::supervise::{ChildGuard, ChildId, Faults};
 use crate::track::TrackGone;
 use crate::transport::testing::{Pair, pair};
 use crate::transport::{ClientEndpoint, ConnError, ConnParts, RecvGuard, SendGuard, ServerEndpoint};
@@ -115,6 +116,25 @@ async fn what_was_accepted_is_asked_for_again() {
     };
     let there = env.registry.ask(looking, PATIENCE).await.unwrap();
     assert_eq!(there.namespaces, [(namespace, true)]);
+}
+
+/// What an arbiter drops that ends before a connection had its turn: its actor starts without a runtime, and makes no
+/// session there, of which a second would end the process.
+#[test]
+fn a_connection_that_never_had_a_turn_starts_no_session() {
+    let (never_polled, _share) = crate::transport::testing::run(async {
+        let Pair {
+            server, _endpoints, ..
+        } = pair().await;
+        let env = env(Config::default());
+        let share = Share::unbounded();
+        let lease = share.take(Kind::Connections, 1).unwrap();
+        let (context, shard) = (Context::<ConnectionActor>::new(), Context::<ShardActor>::new());
+        let guard = ChildGuard::new(shard.address().recipient(), ChildId::fresh(), "connection");
+        let actor = ConnectionActor::of_parts(env, server, lease, guard);
+        (context.into_future(actor), share)
+    });
+    drop(never_polled);
 }
 
 /// A session whose SETUP is complete.

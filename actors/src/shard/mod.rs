@@ -9,6 +9,7 @@ use crate::connection::{ConnectionActor, Leave};
 use crate::limits::{Kind, ShareLease};
 use crate::registry::{CreateTrack, TrackEnded};
 use crate::root::StopChild;
+use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::track::{self, ReplicaActor, TrackActor, TrackRef};
@@ -188,6 +189,9 @@ impl Actor for ShardActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        if !has_runtime() {
+            return;
+        }
         if let Some(endpoint) = self.endpoint.take() {
             ctx.add_stream(endpoint);
             if self.env.shard.index == 0 {

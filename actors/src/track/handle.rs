@@ -203,5 +203,36 @@ pub async fn behind_changes(id: LogId, before: Behind) {
 }
 
 fn find(id: LogId) -> Option<Rc<Entry>> {
-    LOGS.with_borrow(|logs| logs.get(&id).map(Rc::clone))
+    // Lanes ask as they are dropped too, which may be when the table is gone with its thread.
+    let found = LOGS.try_with(|logs| logs.try_borrow().ok()?.get(&id).map(Rc::clone));
+    found.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use laps_protocol::relay::track_log::Limits;
+
+    /// Whoever is dropped with its thread, after the table or while that is in use, finds no log and does not fail.
+    #[test]
+    fn a_log_may_go_at_any_time() {
+        struct Late(LogOwner);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                assert!(read(self.0.id(), |_| ()).is_none());
+                forgive(self.0.id());
+            }
+        }
+        thread_local! {
+            static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+        }
+        let ended = std::thread::spawn(|| {
+            LATE.set(None);
+            let owner = || LogOwner::new(TrackLog::new(Limits::default()), &Arc::default(), Share::All);
+            let other = owner();
+            LATE.set(Some(Late(owner())));
+            LOGS.with_borrow(|_| drop(other));
+        });
+        ended.join().unwrap();
+    }
 }

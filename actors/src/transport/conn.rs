@@ -442,15 +442,63 @@ thread_local! {
 }
 
 fn remember_reason(remote: SocketAddr, code: u64, reason: &'static str) {
-    REASONS.with_borrow_mut(|reasons| {
+    // Sessions close their connection as they are dropped, while a panic unwinds or the thread ends: a close without
+    // words is better than the end of the process.
+    let kept = REASONS.try_with(|reasons| {
+        let mut reasons = reasons.try_borrow_mut().ok()?;
         if reasons.len() >= MAX_REASONS {
             reasons.clear();
         }
-        reasons.insert((remote, code), reason);
+        reasons.insert((remote, code), reason)
     });
+    // The reason that it had before, if any, is of no use.
+    kept.ok().flatten();
 }
 
 /// Takes the reason that was given for closing a connection to `remote` with `code`.
 pub(super) fn take_reason(remote: SocketAddr, code: u64) -> Option<&'static str> {
-    REASONS.with_borrow_mut(|reasons| reasons.remove(&(canonical(remote), code)))
+    let taken = REASONS.try_with(|reasons| {
+        let mut reasons = reasons.try_borrow_mut().ok()?;
+        reasons.remove(&(canonical(remote), code))
+    });
+    taken.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const REMOTE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
+    #[test]
+    fn a_reason_is_kept_once() {
+        remember_reason(REMOTE, 1, "because");
+        assert_eq!(take_reason(REMOTE, 1), Some("because"));
+        assert_eq!(take_reason(REMOTE, 1), None);
+    }
+
+    /// Sessions close their connection as they are dropped: a table that is in use, or is gone with its thread, is no
+    /// reason for a second panic.
+    #[test]
+    fn a_close_needs_no_table() {
+        struct Late;
+        impl Drop for Late {
+            fn drop(&mut self) {
+                remember_reason(REMOTE, 1, "late");
+                assert_eq!(take_reason(REMOTE, 1), None);
+            }
+        }
+        thread_local! {
+            static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+        }
+        REASONS.with_borrow(|_| remember_reason(REMOTE, 1, "inside"));
+        assert_eq!(take_reason(REMOTE, 1), None);
+        // What is made first goes last.
+        let ended = std::thread::spawn(|| {
+            LATE.set(Some(Late));
+            remember_reason(REMOTE, 2, "early");
+        });
+        ended.join().unwrap();
+    }
 }

@@ -110,7 +110,9 @@ impl Opener {
 
 impl Drop for Opener {
     fn drop(&mut self) {
-        let gone = self.openers.waiting.borrow_mut().remove(&self.number);
+        // Also while a panic unwinds, so it cannot fail. What is taken out is dropped when nothing is borrowed.
+        let waiting = self.openers.waiting.try_borrow_mut();
+        let gone = waiting.map(|mut waiting| waiting.remove(&self.number));
         drop(gone);
     }
 }

@@ -325,7 +325,9 @@ impl Streams {
 
     /// Something changed about a lane that the subscription looks after.
     pub(super) fn looked(&self) {
-        if let Some(changed) = &*self.changed.borrow() {
+        if let Ok(changed) = self.changed.try_borrow()
+            && let Some(changed) = &*changed
+        {
             changed.wake(LanesChanged);
         }
     }
@@ -346,9 +348,11 @@ impl Streams {
         self.lagged.set(self.lagged.get() + 1);
     }
 
-    /// Forgets a lane, unless another has taken its place.
+    /// Forgets a lane, unless another has taken its place. Lanes call it as they are dropped, so it cannot fail.
     pub(super) fn closed(&self, seq: SubgroupSeq, control: &Rc<LaneControl>) {
-        let mut lanes = self.lanes.borrow_mut();
+        let Ok(mut lanes) = self.lanes.try_borrow_mut() else {
+            return;
+        };
         if lanes
             .get(&seq)
             .is_some_and(|current| Rc::ptr_eq(current, control))

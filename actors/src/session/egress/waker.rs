@@ -11,9 +11,10 @@ pub(super) struct KeptWaker(RefCell<Option<Waker>>);
 impl KeptWaker {
     /// From now on `waker` is woken.
     pub(super) fn keep(&self, waker: &Waker) {
-        let mut kept = self.0.borrow_mut();
-        if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            *kept = Some(waker.clone());
+        let known = |kept: &Waker| kept.will_wake(waker);
+        if !self.0.borrow().as_ref().is_some_and(known) {
+            // What a waker that is dropped does is not ours to know: nothing is borrowed by then.
+            drop(self.0.replace(Some(waker.clone())));
         }
     }
 
@@ -22,9 +23,11 @@ impl KeptWaker {
         self.0.borrow().clone()
     }
 
-    /// Wakes whoever was kept last.
+    /// Wakes whoever was kept last. Guards call it as they are dropped, so it cannot fail.
     pub(super) fn wake(&self) {
-        if let Some(waker) = &*self.0.borrow() {
+        if let Ok(kept) = self.0.try_borrow()
+            && let Some(waker) = &*kept
+        {
             waker.wake_by_ref();
         }
     }
