@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod logging;
+pub mod memory;
 pub mod names;
 pub mod node_id;
 pub mod relay;

@@ -137,10 +137,10 @@ fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
     let (log, max_waiting, registry) = (settings.log.clone(), settings.max_waiting, registry.clone());
     ChildSpec::new("registry", "registry", move |birth: Birth| {
         let context = Context::<RegistryActor>::new();
-        let stop = context.address().recipient();
+        let (stop, counting) = (context.address().recipient(), context.address().recipient());
         let addr = context.run(RegistryActor::new(log.clone(), max_waiting, Some(birth.guard)));
         registry.renew(addr, birth.epoch);
-        async move { Ok(Running::here(stop)) }
+        async move { Ok(Running::here(stop).counting(counting)) }
     })
     .intensity(IRREPLACEABLE)
 }
@@ -177,6 +177,7 @@ fn start_shard(
         let answer = endpoint.map(|endpoint| {
             let context = Context::<ShardActor>::new();
             let (stop, away) = (context.address().recipient(), context.address().recipient());
+            let counting = context.address().recipient();
             let env = Env {
                 registry,
                 shard: ShardRef {
@@ -197,7 +198,7 @@ fn start_shard(
                 max_connections,
                 Some(birth.guard),
             ));
-            (stop, away)
+            (stop, away, counting)
         });
         // Nobody listens any more only when the relay is being torn down.
         drop(told.send(answer));
@@ -207,7 +208,7 @@ fn start_shard(
     }
     Ok(async move {
         match started.await {
-            Ok(Ok((stop, away))) => Ok(Running::on(arbiter, stop).serving(away)),
+            Ok(Ok((stop, away, counting))) => Ok(Running::on(arbiter, stop).serving(away).counting(counting)),
             Ok(Err(error)) => Err(StartError::failed(error)),
             Err(_) => Err(StartError::Panicked),
         }

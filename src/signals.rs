@@ -1,5 +1,5 @@
 //! What the process does on signals: SIGINT and SIGTERM end it, a relay on SIGTERM only when its clients have left;
-//! SIGUSR1 steps the log level.
+//! SIGUSR1 steps the log level, SIGUSR2 has a relay say how full its tables are.
 
 use crate::exit::Failure;
 use crate::logging::{LevelSwitch, Logging};
@@ -38,7 +38,6 @@ impl fmt::Display for StopSignal {
 /// # Errors
 /// When the system refuses a handler, or outside of an actix runtime.
 pub fn install(logging: &Logging) -> Result<Shutdown, Failure> {
-    let refused = |error: std::io::Error| Failure::run("signals", error.to_string(), "");
     let shutdown = Shutdown {
         interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
         terminate: signal(SignalKind::terminate()).map_err(refused)?,
@@ -51,6 +50,18 @@ pub fn install(logging: &Logging) -> Result<Shutdown, Failure> {
         logging.logger.clone(),
     )));
     Ok(shutdown)
+}
+
+/// Takes over SIGUSR2, which would otherwise end the process; what to do at each one is the caller's.
+///
+/// # Errors
+/// When the system refuses a handler, or outside of an actix runtime.
+pub fn census() -> Result<Signal, Failure> {
+    signal(SignalKind::user_defined2()).map_err(refused)
+}
+
+fn refused(error: std::io::Error) -> Failure {
+    Failure::run("signals", error.to_string(), "")
 }
 
 impl Shutdown {

@@ -19,6 +19,7 @@
 
 pub mod announce;
 pub mod auth;
+pub mod census;
 pub mod client;
 pub mod connection;
 pub mod fetch;

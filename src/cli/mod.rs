@@ -50,7 +50,8 @@ const AFTER_HELP: &str = "EXAMPLES:
 Flags go over environment variables (LAPS_SECTION__KEY), those over the file, the file over defaults.
 EXIT CODES: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration, 4 less came than was asked for,
 70 a part of the relay failed.
-SIGINT and SIGTERM end it, SIGUSR1 steps the log level through info, debug and trace.";
+SIGINT and SIGTERM end it, SIGUSR1 steps the log level through info, debug and trace,
+SIGUSR2 has a relay print how full its tables are and what memory it holds.";
 
 /// All that a command line of `laps` can say.
 #[derive(Clone, Debug, StructOpt)]

@@ -1,5 +1,6 @@
 //! The sub-commands, one a file, and which of them a parsed command line runs.
 
+mod census;
 pub mod cert;
 mod client;
 pub mod config;

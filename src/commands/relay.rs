@@ -1,5 +1,6 @@
 //! `laps` and `laps relay`: runs the relay until a signal ends it.
 
+use super::census;
 use crate::cli::RelayOptions;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
@@ -32,6 +33,7 @@ pub fn run(options: &RelayOptions) -> Result<(), Failure> {
 
 async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     let mut shutdown = signals::install(logging)?;
+    let census = signals::census()?;
     let (tls, origin) = certificate(config)?;
     let auth = config.auth.verifier()?;
     let settings = Settings {
@@ -41,6 +43,12 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     let relay = Relay::start(settings).await.map_err(refused)?;
     greet(config, relay.local_addr(), &tls, origin);
     let handle = relay.handle().clone();
+    // Runs for the life of the arbiter; nothing waits for it.
+    drop(actix_rt::spawn(census::answer(
+        census,
+        handle.clone(),
+        logging.logger.clone(),
+    )));
     let mut status = handle.status();
     let mut ended = std::pin::pin!(relay.ended());
     let mut asked = false;

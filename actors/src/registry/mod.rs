@@ -24,6 +24,7 @@ pub use messages::{
 };
 pub use roll::RollCall;
 
+use crate::census::{self, Count};
 use crate::limits::Seldom;
 use crate::reply::{Reply, ReplyTo};
 use crate::root::StopChild;
@@ -267,6 +268,22 @@ impl Handler<RegisterTrack> for RegistryActor {
             waiter.reply.send(Ok(track.clone()));
         }
         self.tracks.insert(track.name.clone(), Entry::running(track));
+    }
+}
+
+impl Handler<Count> for RegistryActor {
+    type Result = actix::MessageResult<Count>;
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
+        let (watchers, prefixes) = self.watchers.len();
+        actix::MessageResult(vec![
+            census::row("tracks", self.tracks.len()),
+            census::row("namespaces", self.namespaces.len()),
+            census::row("published", self.published.len()),
+            census::row("watchers", watchers),
+            census::row("watched_prefixes", prefixes),
+            census::row("waiting", self.waiting.len()),
+        ])
     }
 }
 

@@ -112,7 +112,7 @@ impl Waiting {
         self.refused
     }
 
-    #[cfg(test)]
+    /// Questions that wait, those included that nobody waits for any more and that were not swept out yet.
     pub(super) const fn len(&self) -> usize {
         self.count
     }

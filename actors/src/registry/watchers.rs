@@ -53,6 +53,11 @@ impl Watchers {
         }
     }
 
+    /// How many there are, in the table and in the tree.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.by_id.len(), self.tree.len())
+    }
+
     fn remove(&mut self, id: WatchId) {
         if let Some(watcher) = self.by_id.remove(&id) {
             self.tree.remove(&watcher.prefix, &id);

@@ -7,7 +7,9 @@ use slog::Logger;
 use tokio::sync::watch;
 
 use super::RootActor;
-use super::messages::{Drain, Outcome, Retire, RootStatus};
+use super::messages::{Drain, Outcome, Retire, RootStatus, TakeCensus};
+use crate::census::Census;
+use crate::supervise::mailbox::{AskError, ask};
 use crate::supervise::{Faults, OfferError, offer};
 
 /// What the root itself is told.
@@ -67,6 +69,14 @@ impl RootHandle {
     /// [`OfferError::Closed`] when it has already ended.
     pub fn retire(&self, retire: Retire) -> Result<(), OfferError<Retire>> {
         offer(&self.addr, retire)
+    }
+
+    /// How full every table is. A child that takes longer than `deadline` is named instead of counted.
+    ///
+    /// # Errors
+    /// When the root is gone, or does not answer within twice that.
+    pub async fn census(&self, deadline: Duration) -> Result<Census, AskError> {
+        ask(&self.addr, TakeCensus { deadline }, deadline.saturating_mul(2)).await
     }
 
     /// Where the relay is in its life, now and later.

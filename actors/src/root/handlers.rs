@@ -1,9 +1,10 @@
 //! What the root does with each message.
 
-use actix::{AsyncContext, Handler, MessageResult};
+use actix::{AsyncContext, Handler, MessageResult, ResponseFuture};
 
-use super::messages::{Drain, Health, HealthReport, Outcome};
+use super::messages::{Drain, Health, HealthReport, Outcome, TakeCensus};
 use super::{Life, Phase, RootActor};
+use crate::census::{self, Census};
 use crate::supervise::ChildDown;
 
 impl Handler<ChildDown> for RootActor {
@@ -64,5 +65,26 @@ impl Handler<Health> for RootActor {
             status: self.status.borrow().clone(),
             down: down.map(|child| child.spec.name.clone()).collect(),
         })
+    }
+}
+
+impl Handler<TakeCensus> for RootActor {
+    type Result = ResponseFuture<Census>;
+
+    fn handle(&mut self, msg: TakeCensus, _: &mut Self::Context) -> Self::Result {
+        let children = self.children.iter().filter_map(|child| {
+            let counting = match &child.life {
+                // One without tables has nothing to say.
+                Life::Up { running, .. } => Some(running.counting.clone()?),
+                Life::Done => return None,
+                Life::Idle
+                | Life::Starting { .. }
+                | Life::BackingOff { .. }
+                | Life::Stopping { .. }
+                | Life::Lost => None,
+            };
+            Some((child.spec.name.clone(), counting))
+        });
+        Box::pin(census::gather(children.collect(), msg.deadline))
     }
 }

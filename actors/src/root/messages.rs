@@ -7,6 +7,7 @@ use actix::{Message, Recipient};
 use bytes::Bytes;
 
 use super::spec::StartError;
+use crate::census::Census;
 use crate::supervise::ChildId;
 
 /// Ends the relay: the children are asked to stop, last started first, then the system stops.
@@ -65,6 +66,14 @@ pub struct Remaining {
 #[rtype(result = "()")]
 pub struct StopChild {
     /// Time the root will wait.
+    pub deadline: Duration,
+}
+
+/// Asks how full every table is. The children are asked at once, and one that does not answer is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "Census")]
+pub struct TakeCensus {
+    /// How long a child may take.
     pub deadline: Duration,
 }
 

@@ -26,7 +26,7 @@ use crate::supervise::{ChildDown, ChildGuard, ChildId, Decision, Exit, Superviso
 
 pub use handle::{Options, RootHandle};
 pub use messages::{
-    Drain, Health, HealthReport, Outcome, Remaining, Retire, RootStatus, SendAway, StopChild,
+    Drain, Health, HealthReport, Outcome, Remaining, Retire, RootStatus, SendAway, StopChild, TakeCensus,
 };
 pub use spec::{Birth, ChildSpec, Loss, OwnArbiter, Running, StartError};
 

@@ -7,6 +7,7 @@ use actix::{Arbiter, Recipient};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
+use crate::census::Count;
 use crate::supervise::{Backoff, ChildGuard, Intensity, Notify, Restart};
 
 use super::messages::{SendAway, StopChild};
@@ -59,6 +60,8 @@ pub struct Running {
     pub(super) arbiter: Option<OwnArbiter>,
     /// Asks those whom the child serves to leave; none for a child that serves nobody from outside.
     pub(super) away: Option<Recipient<SendAway>>,
+    /// Asks the child how full its tables are; none for a child without tables.
+    pub(super) counting: Option<Recipient<Count>>,
 }
 
 impl Running {
@@ -69,6 +72,7 @@ impl Running {
             stop: Notify::new(stop),
             arbiter: None,
             away: None,
+            counting: None,
         }
     }
 
@@ -79,6 +83,7 @@ impl Running {
             stop: Notify::new(stop),
             arbiter: Some(arbiter),
             away: None,
+            counting: None,
         }
     }
 
@@ -87,6 +92,15 @@ impl Running {
     pub fn serving(self, away: Recipient<SendAway>) -> Self {
         Self {
             away: Some(away),
+            ..self
+        }
+    }
+
+    /// The child has tables, and says how full they are.
+    #[must_use]
+    pub fn counting(self, counting: Recipient<Count>) -> Self {
+        Self {
+            counting: Some(counting),
             ..self
         }
     }

@@ -1,5 +1,6 @@
 //! Shards: one arbiter, one endpoint and one socket each, with the connections and tracks of that thread.
 
+mod count;
 mod env;
 mod leaving;
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix::{Message, Recipient};
 
 use super::mailbox::Notify;
+use crate::census::{Counted, Thing};
 
 /// One life of one child. A restarted child has a new id, so news of an earlier life cannot be mistaken for news
 /// of the present one.
@@ -61,16 +62,18 @@ pub struct ChildGuard {
     id: ChildId,
     kind: &'static str,
     parent: Option<Notify<ChildDown>>,
+    _counted: Option<Counted>,
 }
 
 impl ChildGuard {
     /// A guard that reports to `parent`. `kind` names what the child is ("subscription").
     #[must_use]
-    pub const fn new(parent: Recipient<ChildDown>, id: ChildId, kind: &'static str) -> Self {
+    pub fn new(parent: Recipient<ChildDown>, id: ChildId, kind: &'static str) -> Self {
         Self {
             id,
             kind,
             parent: Some(Notify::new(parent)),
+            _counted: Thing::of_child(kind).map(Counted::new),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::budget::Budget;
 use super::pace::{Behind, Pace, Taker};
+use crate::census::{Counted, Thing};
 use laps_protocol::relay::track_log::TrackLog;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -53,6 +54,7 @@ struct Entry {
     /// What the log counted towards the budget when it was last written.
     counted: Cell<usize>,
     pace: Rc<Pace>,
+    _counted: Counted,
 }
 
 /// What of a log counts towards the budget of the process.
@@ -99,6 +101,7 @@ impl LogOwner {
             share,
             counted: Cell::new(0),
             pace: Rc::default(),
+            _counted: Counted::new(Thing::Logs),
         });
         LOGS.with_borrow_mut(|logs| logs.insert(id, Rc::clone(&entry)));
         Self { id, entry }
@@ -132,6 +135,12 @@ impl Drop for LogOwner {
         // gone with its thread is left alone.
         drop(LOGS.try_with(|logs| logs.try_borrow_mut().map(|mut logs| logs.remove(&self.id))));
     }
+}
+
+/// How many logs this arbiter has.
+#[must_use]
+pub fn logs() -> usize {
+    LOGS.with_borrow(HashMap::len)
 }
 
 /// Reads the log `id` of this arbiter; `None` when it is gone.

@@ -16,6 +16,7 @@ use s2n_quic::{
 };
 
 use super::{error::StreamError, unsent::StreamTx};
+use crate::census::{Counted, Thing};
 
 /// Code of a reset or stop that nobody chose: the guard was dropped, as by a panic.
 // MOQT-14 §10.4.3: INTERNAL_ERROR of the data stream reset codes.
@@ -35,15 +36,17 @@ pub struct SendGuard {
     tx: Arc<StreamTx>,
     state: SendState,
     abandon_code: u64,
+    _counted: Counted,
 }
 
 impl SendGuard {
-    pub(super) const fn new(stream: SendStream, tx: Arc<StreamTx>) -> Self {
+    pub(super) fn new(stream: SendStream, tx: Arc<StreamTx>) -> Self {
         Self {
             stream,
             tx,
             state: SendState::Open,
             abandon_code: ABANDONED,
+            _counted: Counted::new(Thing::SendStreams),
         }
     }
 
@@ -206,14 +209,16 @@ pub struct RecvGuard {
     stream: ReceiveStream,
     ended: bool,
     abandon_code: u64,
+    _counted: Counted,
 }
 
 impl RecvGuard {
-    pub(super) const fn new(stream: ReceiveStream) -> Self {
+    pub(super) fn new(stream: ReceiveStream) -> Self {
         Self {
             stream,
             ended: false,
             abandon_code: ABANDONED,
+            _counted: Counted::new(Thing::RecvStreams),
         }
     }
 
