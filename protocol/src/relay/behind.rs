@@ -5,11 +5,16 @@
 //! would cost more than sending it. So a bound is kept that costs two subtractions: what was counted last, and what came
 //! since less what was taken since. It is never too low; it is too high by what came for subgroups that the subscription
 //! does not want, or gave up. Only when it passes the limit is counted again.
+//!
+//! While the relay is short of memory a lower limit holds as well, for those alone that are beyond it all the time:
+//! a burst is behind for a moment in every subscription, however fast its subscriber reads.
 
+use super::load::SLOW_AFTER;
 use super::track_log::{Cursor, Position, SubgroupSeq, TrackLog};
 use crate::moqt::filter::ResolvedFilter;
 use crate::moqt::location::GroupId;
 use crate::moqt::name::TrackNamespace;
+use std::time::Instant;
 
 /// What becomes of a subscription that is too far behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +91,16 @@ pub struct Behind {
     counted: u64,
     offered: u64,
     taken: u64,
+    /// The lower limit that holds for now, and since when it is beyond that.
+    squeeze: Option<Squeeze>,
+    slow_since: Option<Instant>,
+}
+
+/// A lower limit, as of a moment.
+#[derive(Clone, Copy, Debug)]
+struct Squeeze {
+    max: u64,
+    now: Instant,
 }
 
 impl Behind {
@@ -97,6 +112,16 @@ impl Behind {
             counted: 0,
             offered: 0,
             taken: 0,
+            squeeze: None,
+            slow_since: None,
+        }
+    }
+
+    /// At `now` whoever is more than `max` bytes behind, and was for [`SLOW_AFTER`], is too far behind; none ends that.
+    pub fn squeeze(&mut self, now: Instant, max: Option<u64>) {
+        self.squeeze = max.map(|max| Squeeze { max, now });
+        if max.is_none() {
+            self.slow_since = None;
         }
     }
 
@@ -105,6 +130,7 @@ impl Behind {
         self.counted = 0;
         self.offered = log.offered();
         self.taken = taken;
+        self.slow_since = None;
     }
 
     /// No more than this is it behind, in bytes.
@@ -121,17 +147,40 @@ impl Behind {
     where
         I: Iterator<Item = Open>,
     {
-        let is_over = self.at_most(at.log, at.taken) > self.max && {
-            self.counted = unread(at, &open, |_| true);
-            self.offered = at.log.offered();
-            self.taken = at.taken;
-            self.counted > self.max
-        };
+        let is_over = self.is_beyond(self.max, at, &open) || self.is_slow(at, &open);
         match policy {
             Policy::End if is_over || at.lost => Standing::TooFar,
             Policy::NewestGroup if is_over || at.lost => self.skip(at, &open, is_over),
             Policy::End | Policy::NewestGroup => Standing::Near,
         }
+    }
+
+    fn is_beyond<I>(&mut self, max: u64, at: &Reading<'_>, open: &impl Fn() -> I) -> bool
+    where
+        I: Iterator<Item = Open>,
+    {
+        self.at_most(at.log, at.taken) > max && {
+            self.counted = unread(at, open, |_| true);
+            self.offered = at.log.offered();
+            self.taken = at.taken;
+            self.counted > max
+        }
+    }
+
+    /// It is beyond the lower limit, and never was within for a while.
+    fn is_slow<I>(&mut self, at: &Reading<'_>, open: &impl Fn() -> I) -> bool
+    where
+        I: Iterator<Item = Open>,
+    {
+        let Some(squeeze) = self.squeeze else {
+            return false;
+        };
+        if !self.is_beyond(squeeze.max, at, open) {
+            self.slow_since = None;
+            return false;
+        }
+        let since = *self.slow_since.get_or_insert(squeeze.now);
+        squeeze.now.saturating_duration_since(since) >= SLOW_AFTER
     }
 
     fn skip<I>(&self, at: &Reading<'_>, open: &impl Fn() -> I, is_over: bool) -> Standing
@@ -352,6 +401,65 @@ mod tests {
         bench.filter.end_group = Some(9);
         bench.filter.start = Location::ZERO;
         assert_eq!(bench.look(Policy::NewestGroup, true), Standing::SkipTo(9));
+    }
+
+    /// D14-SUB-30 D14-LIM-7: short of memory, the relay lets go of those that stay behind, and of nobody who catches up.
+    #[test]
+    fn a_lower_limit_holds_for_who_stays_behind() {
+        let mut bench = Bench::new(1000);
+        let start = bench.now;
+        let at = |ms| start + std::time::Duration::from_millis(ms);
+        bench.group(0, 100);
+        bench.begin();
+        bench.behind.squeeze(at(0), Some(50));
+        assert_eq!(
+            bench.look(Policy::End, false),
+            Standing::Near,
+            "a burst is no slowness"
+        );
+        bench.behind.squeeze(at(1999), Some(50));
+        assert_eq!(bench.look(Policy::End, false), Standing::Near);
+        // It catches up just in time, and the next burst is another one.
+        (0..2).for_each(|_| bench.take());
+        bench.send();
+        assert_eq!(bench.look(Policy::End, false), Standing::Near);
+        bench.group(1, 100);
+        bench.behind.squeeze(at(2500), Some(50));
+        assert_eq!(bench.look(Policy::End, false), Standing::Near);
+        bench.behind.squeeze(at(4499), Some(50));
+        assert_eq!(bench.look(Policy::End, false), Standing::Near);
+        // An end of the shortage ends it, too.
+        bench.behind.squeeze(at(4500), None);
+        assert_eq!(bench.look(Policy::End, false), Standing::Near);
+        bench.behind.squeeze(at(9000), Some(50));
+        assert_eq!(bench.look(Policy::End, false), Standing::Near);
+        bench.behind.squeeze(at(11_000), Some(100));
+        assert_eq!(
+            bench.look(Policy::End, false),
+            Standing::Near,
+            "it is at the limit"
+        );
+        bench.behind.squeeze(at(11_000), Some(99));
+        assert_eq!(bench.look(Policy::End, false), Standing::Near);
+        bench.behind.squeeze(at(13_000), Some(99));
+        assert_eq!(bench.look(Policy::End, false), Standing::TooFar);
+    }
+
+    /// D14-SUB-30: one that goes on with the newest group loses what is older, and never ends for that.
+    #[test]
+    fn a_lower_limit_skips_where_skipping_is_wanted() {
+        let mut bench = Bench::new(1000);
+        let later = bench.now + SLOW_AFTER;
+        for group in 0..3 {
+            bench.group(group, 100);
+        }
+        bench.behind.squeeze(bench.now, Some(50));
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        bench.behind.squeeze(later, Some(50));
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(2));
+        bench.filter.start = Location::new(2, 0);
+        // The newest alone is more than that, and less than what it may have at other times.
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
     }
 
     #[test]
