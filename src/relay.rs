@@ -1,7 +1,7 @@
 //! The composition of a relay: which actors there are, on which threads, with which settings.
 
 use actix::{AsyncContext, Context};
-use laps_actors::limits::Prefixes;
+use laps_actors::limits::{Gauge, Prefixes, Pressure, Strain};
 use laps_actors::registry::{RegistryActor, RegistryHandle, ShardRef};
 use laps_actors::root::{
     Birth, ChildSpec, Options, Outcome, OwnArbiter, Retire, RootActor, RootHandle, Running, StartError,
@@ -12,6 +12,7 @@ use laps_actors::transport::{
     self, BindError, Listen, ResetKey, ServerEndpoint, ServerTls, ShardSocket, TransportConfig,
 };
 use laps_actors::{session, track};
+use laps_protocol::relay::load::Terms;
 use slog::{Logger, info, o};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub track: track::Config,
     /// Subscriptions that may wait for a publisher, in all.
     pub max_waiting: usize,
+    /// What measures its load, and how long a level of it lasts.
+    pub load: (Gauge, Terms),
     /// Where it logs.
     pub log: Logger,
     /// Injected faults, in tests.
@@ -83,6 +86,7 @@ impl Relay {
             registry,
             reset_key: settings.tls.reset_key(local.port()),
             prefixes: Arc::new(Prefixes::new(settings.session.limits)),
+            pressure: Arc::new(Pressure::new(settings.load.0.clone(), settings.load.1)),
         };
         for socket in sockets {
             children.push(shard_spec(&settings, &common, socket));
@@ -131,6 +135,7 @@ struct Common {
     registry: RegistryHandle,
     reset_key: ResetKey,
     prefixes: Arc<Prefixes>,
+    pressure: Arc<Pressure>,
 }
 
 fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
@@ -168,11 +173,13 @@ fn start_shard(
     let arbiter = OwnArbiter::start().map_err(StartError::failed)?;
     let settings = settings.clone();
     let (reset_key, prefixes) = (common.reset_key.clone(), Arc::clone(&common.prefixes));
+    let strain = Strain::new(&common.pressure);
     let (told, started) = tokio::sync::oneshot::channel();
     let spawned = arbiter.handle().spawn_fn(move || {
         let endpoint = ServerEndpoint::start(socket, &settings.tls, &settings.transport, reset_key);
         if let Ok(endpoint) = &endpoint {
             endpoint.door().count(Arc::clone(&prefixes));
+            endpoint.door().heed(strain.clone());
         }
         let answer = endpoint.map(|endpoint| {
             let context = Context::<ShardActor>::new();
@@ -188,6 +195,7 @@ fn start_shard(
                 session: Arc::new(settings.session),
                 track: Arc::new(settings.track),
                 prefixes,
+                strain,
                 log: settings.log.new(o!("shard" => index)),
                 faults: settings.faults,
             };

@@ -210,6 +210,8 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
         &mut config.limits.prefix_namespaces,
         &mut config.limits.prefix_fetches,
         &mut config.limits.prefix_early_bytes,
+        &mut config.limits.prefix_handshakes_per_s,
+        &mut config.limits.memory_mb,
     ] {
         *key = 999;
     }

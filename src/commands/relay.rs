@@ -12,6 +12,7 @@ use laps_actors::root::{Outcome, RootStatus};
 use laps_actors::supervise::Faults;
 use laps_actors::transport::{Listen, Pem, ServerTls, cert, moqt_alpn};
 use laps_actors::{session, track};
+use laps_protocol::relay::load::Terms;
 use slog::info;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -132,6 +133,7 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> S
             ..track::Config::default()
         },
         max_waiting: config.max_waiting(),
+        load: (config.gauge(), Terms::default()),
         log: logging.logger.clone(),
         faults: Faults::default(),
     }

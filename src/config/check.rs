@@ -47,7 +47,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         return Some(refused);
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 35] = [
+    let ranges: [(&'static str, u64, u64, u64); 36] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -171,6 +171,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         ("fetch.answer_ms", config.fetch.answer_ms, 100, 15_000),
         ("limits.prefix_v4", config.limits.prefix_v4.into(), 0, 32),
         ("limits.prefix_v6", config.limits.prefix_v6.into(), 0, 128),
+        ("limits.memory_mb", config.limits.memory_mb, 0, 1 << 24),
         (
             "auth.token_cache_bytes",
             config.auth.token_cache_bytes,
@@ -339,6 +340,7 @@ mod tests {
             }),
             ("limits.prefix_v4", |c| c.limits.prefix_v4 = 33),
             ("limits.prefix_v6", |c| c.limits.prefix_v6 = 129),
+            ("limits.memory_mb", |c| c.limits.memory_mb = u64::MAX),
             ("auth.token_cache_bytes", |c| {
                 c.auth.token_cache_bytes = (1 << 20) + 1
             }),

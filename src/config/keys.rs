@@ -334,6 +334,21 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
+        "limits.prefix_handshakes_per_s",
+        &[
+            "Handshakes that one address prefix may begin in a second, and four times as many at once. Twice that, and it",
+            "must prove its address first (Retry); more are refused. 0 is no limit.",
+        ],
+    ),
+    key(
+        "limits.memory_mb",
+        &[
+            "Mebibytes of memory that the relay may use. Near it, the cache gives back first; then new connections are",
+            "refused, then new requests, and at last who is far behind is let go. 0 is three quarters of what its",
+            "container has, or half of the machine; of this the cache never has more than half.",
+        ],
+    ),
+    key(
         "drain.uri",
         &[
             "Where SIGTERM sends the clients, with GOAWAY: moqt://host:port/path of another relay, at most 8192",

@@ -1,7 +1,7 @@
 //! `[limits]`: what is too large, and how much of what is too much.
 
 use super::sections::Config;
-use laps_actors::limits::{self, PerKind, UNLIMITED};
+use laps_actors::limits::{self, Gauge, PerKind, UNLIMITED};
 use serde::{Deserialize, Serialize};
 
 /// `[limits]`
@@ -48,6 +48,10 @@ pub struct Limits {
     pub prefix_fetches: u64,
     /// Bytes of one address prefix whose track alias is not known yet.
     pub prefix_early_bytes: u64,
+    /// Handshakes that one address prefix may begin in a second.
+    pub prefix_handshakes_per_s: u64,
+    /// Mebibytes of memory that the relay may use.
+    pub memory_mb: u64,
 }
 
 impl Default for Limits {
@@ -73,6 +77,8 @@ impl Default for Limits {
             prefix_namespaces: 50_000,
             prefix_fetches: 10_000,
             prefix_early_bytes: 64 << 20,
+            prefix_handshakes_per_s: 500,
+            memory_mb: 0,
         }
     }
 }
@@ -106,7 +112,14 @@ impl Config {
             },
             prefix_v4: keys.prefix_v4,
             prefix_v6: keys.prefix_v6,
+            prefix_handshakes: bound(keys.prefix_handshakes_per_s),
         }
+    }
+
+    /// What measures how loaded the relay is.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge::system(self.limits.memory_mb.saturating_mul(1 << 20))
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Race {
     pub slow_id: RequestId,
     pub slow_alias: u64,
     pub group: u64,
-    _relay: Relay,
+    pub relay: Relay,
 }
 
 impl Race {
@@ -52,7 +52,7 @@ impl Race {
             slow_id,
             slow_alias: ok.alias,
             group: 0,
-            _relay: relay,
+            relay,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Opening a client's connection and the actors around it.
 
 use super::moving::Moving;
-use crate::limits::{Limits, Prefixes};
+use crate::limits::{Limits, Prefixes, Strain};
 use crate::registry::{RegistryActor, ShardRef};
 use crate::session::incoming::Acceptors;
 use crate::session::{self, SessionActor, SessionNews};
@@ -244,6 +244,7 @@ impl Node {
             track,
             // Nobody but its one relay asks anything of it.
             prefixes: Arc::new(Prefixes::new(Limits::NONE)),
+            strain: Strain::none(),
             log,
             faults: Faults::default(),
         };

@@ -7,13 +7,17 @@
 //!                                     Account::take(kind, n) ──▶ Lease, kept beside the bytes or the stream
 //! ```
 //!
+//! [`Pressure`] is what all of that does to the process and its shards, and what is refused then (decision 0023).
+//!
 //! What was taken is given back when the guard is dropped, however that comes about, so a session that panics leaves
 //! nothing counted. The table of prefixes is locked when a connection begins or ends and never for a request or an
 //! object: a request costs two atomic additions. Decision 0019.
 
 mod account;
 mod kind;
+pub mod memory;
 mod prefix;
+mod pressure;
 mod seldom;
 #[cfg(test)]
 mod tests;
@@ -21,6 +25,7 @@ mod tests;
 pub use account::{Account, Full, Lease, Place};
 pub use kind::{Kind, PerKind};
 pub use prefix::{Prefix, Prefixes, Share, ShareLease};
+pub use pressure::{EVERY, Gauge, Observer, Pressure, Strain};
 pub use seldom::Seldom;
 
 /// No bound.
@@ -38,6 +43,8 @@ pub struct Limits {
     pub prefix_v4: u8,
     /// Bits of an IPv6 address that its prefix has, 0 to 128.
     pub prefix_v6: u8,
+    /// Handshakes that peers with the same address prefix may begin in a second.
+    pub prefix_handshakes: u64,
 }
 
 impl Limits {
@@ -47,6 +54,7 @@ impl Limits {
         prefix: PerKind::all(UNLIMITED),
         prefix_v4: 32,
         prefix_v6: 56,
+        prefix_handshakes: UNLIMITED,
     };
 }
 
@@ -80,6 +88,9 @@ impl Default for Limits {
             prefix_v4: 32,
             // What a subscriber line is commonly given: within it addresses cost nothing.
             prefix_v6: 56,
+            // A handshake is up to a millisecond of a core: one prefix gets half of one, and its ten thousand connections
+            // are back 20 s after a restart.
+            prefix_handshakes: 500,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::kind::{Kind, PerKind};
 use super::seldom::Seldom;
 use super::{Limits, UNLIMITED};
+use laps_protocol::relay::rate::{Pace, Rates};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::Instant;
 
 /// The first bits of an address; the others are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +50,9 @@ impl fmt::Display for Prefix {
     }
 }
 
+/// Prefixes whose handshakes are remembered, for some seconds: 5 MB at most. Strangers beyond that prove their address.
+const MAX_RATES: usize = 1 << 16;
+
 /// By prefix. The hash is the standard one, with a key of its own in each process: whoever owns a /56 chooses what is
 /// hashed here. [D14-LIM-5]
 type Table = HashMap<Prefix, Weak<Share>>;
@@ -59,6 +64,9 @@ pub struct Prefixes {
     limits: Limits,
     table: Mutex<Table>,
     refused: PerKind<AtomicU64>,
+    /// Handshakes of late.
+    handshakes: Mutex<Rates<Prefix>>,
+    too_many_handshakes: AtomicU64,
     warnings: Seldom,
 }
 
@@ -71,6 +79,8 @@ impl Prefixes {
             limits,
             table: Mutex::default(),
             refused: PerKind::default(),
+            handshakes: Mutex::new(Rates::new(limits.prefix_handshakes, MAX_RATES)),
+            too_many_handshakes: AtomicU64::default(),
             warnings: Seldom::default(),
         }
     }
@@ -108,6 +118,31 @@ impl Prefixes {
             self.count_refused(Kind::Connections);
         }
         full
+    }
+
+    /// How the handshake that somebody at `address` begins now stands to the rate of its prefix. Counts it, and those
+    /// that are to be refused.
+    #[must_use]
+    pub fn pace(&self, now: Instant, address: IpAddr) -> Pace {
+        if self.limits.prefix_handshakes == UNLIMITED {
+            return Pace::Within;
+        }
+        let prefix = self.prefix(address);
+        let pace = self
+            .handshakes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(now, prefix);
+        if pace == Pace::FarAbove {
+            self.too_many_handshakes.fetch_add(1, Ordering::Relaxed);
+        }
+        pace
+    }
+
+    /// Handshakes that were refused because their prefix began too many in a short time, since the process began.
+    #[must_use]
+    pub fn too_many_handshakes(&self) -> u64 {
+        self.too_many_handshakes.load(Ordering::Relaxed)
     }
 
     /// Refusals of this kind because of what a prefix has, since the process began.

@@ -14,6 +14,16 @@ use std::sync::Arc;
 impl SessionActor {
     /// A place for a request of the peer, or none when it was refused just now.
     pub(super) fn admit(&mut self, ctx: &mut Context<Self>, id: RequestId, kind: Kind) -> Option<Place> {
+        if self.env.strain.refuses_request(&self.log) {
+            // The draft has no code for "later"; this one is the only one in each kind of answer that speaks of the
+            // moment and not of the request. MOQT-14 §9.9 [D14-TERM-3]
+            self.refuse(ctx, id, RequestErrorReason::Timeout, OVERLOADED);
+            return None;
+        }
+        self.place(ctx, id, kind)
+    }
+
+    fn place(&mut self, ctx: &mut Context<Self>, id: RequestId, kind: Kind) -> Option<Place> {
         match self.account.request(kind) {
             Ok(place) => Some(place),
             Err(full) => {
@@ -44,16 +54,27 @@ impl SessionActor {
         request: &NamespaceRequest,
     ) -> Option<Place> {
         let kind = Kind::Namespaces;
-        if self.account.has_no_place(kind) {
-            let announced = self.children.announces.values_mut();
-            let mut same = announced.filter(|slot| slot.request.namespace == request.namespace);
-            if let Some(place) = same.find_map(|slot| slot.place.take()) {
-                return Some(place);
-            }
+        let announced = self.children.announces.values_mut();
+        let mut same = announced.filter(|slot| slot.request.namespace == request.namespace);
+        let Some(first) = same.next() else {
+            return self.admit(ctx, id, kind);
+        };
+        // It begins nothing, so load is no reason against it.
+        if self.account.has_no_place(kind)
+            && let Some(place) = first
+                .place
+                .take()
+                .or_else(|| same.find_map(|slot| slot.place.take()))
+        {
+            return Some(place);
         }
-        self.admit(ctx, id, kind)
+        self.place(ctx, id, kind)
     }
 }
+
+/// What a peer is told whose request begins something that the relay has no room for just now. The time is that in which
+/// a level of load can have ended. [`Terms::calm`](laps_protocol::relay::load::Terms::calm)
+const OVERLOADED: &str = "the relay is overloaded, try again in 5 s or elsewhere";
 
 /// What everybody from the address of `conn` has.
 pub(super) fn share(env: &crate::shard::Env, conn: &ConnHandle) -> Arc<Share> {

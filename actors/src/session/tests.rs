@@ -5,7 +5,7 @@ use super::incoming::Acceptors;
 use super::{Birth, Config, ControlEvent, SessionActor};
 use crate::announce::{self, AnnounceActor};
 use crate::connection::ConnectionActor;
-use crate::limits::{Account, Kind, PerKind, Share, UNLIMITED};
+use crate::limits::{Account, Kind, PerKind, Share, Strain, UNLIMITED};
 use crate::limits::{Limits, Prefixes};
 use crate::namespace::{self, Pressure};
 use crate::registry::{RegistryActor, ShardRef, WatchId, WatchNamespace};
@@ -57,6 +57,7 @@ fn env(config: Config) -> Env {
         session: Arc::new(config),
         track: Arc::default(),
         prefixes: Arc::new(Prefixes::new(Limits::NONE)),
+        strain: Strain::none(),
         log,
         faults: Faults::default(),
     };

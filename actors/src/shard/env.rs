@@ -1,7 +1,7 @@
 //! What the actors of one shard share.
 
 use super::OpenReplica;
-use crate::limits::Prefixes;
+use crate::limits::{Prefixes, Strain};
 use crate::registry::{RegistryHandle, ShardRef};
 use crate::session::SessionActor;
 use crate::supervise::inject::Faults;
@@ -25,6 +25,8 @@ pub struct Env {
     pub track: Arc<track::Config>,
     /// What the sessions of each address prefix have, on all shards.
     pub prefixes: Arc<Prefixes>,
+    /// How loaded the shard is.
+    pub strain: Strain,
     /// Where they log.
     pub log: Logger,
     /// Injected faults, in tests.

@@ -3,11 +3,12 @@
 mod count;
 mod env;
 mod leaving;
+mod strain;
 
 pub use env::Env;
 
 use crate::connection::{ConnectionActor, Leave};
-use crate::limits::{Kind, ShareLease};
+use crate::limits::{Kind, Observer, ShareLease};
 use crate::registry::{CreateTrack, TrackEnded};
 use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
@@ -30,8 +31,6 @@ use std::time::Duration;
 const MAILBOX: usize = 4096;
 /// How often an ending shard looks whether its last connection has told its peer.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
-/// How often an operator is told of newcomers that were refused in their handshake.
-const REFUSED_EVERY: Duration = Duration::from_secs(1);
 
 /// Make or find the replica of this track on this shard.
 #[derive(Debug, Message)]
@@ -75,8 +74,10 @@ pub struct ShardActor {
     /// The copies for readers of this shard, by name and life of the track.
     replicas: HashMap<(FullTrackName, u64), Copied>,
     stopping: bool,
-    /// Newcomers of full address prefixes, on all shards, of which an operator was told.
-    told_refused: u64,
+    /// What keeps an eye on the load.
+    observer: Observer,
+    /// Refused newcomers of which an operator was told.
+    told: strain::Told,
     /// Everybody was asked to leave.
     leaving: Option<leaving::Leaving>,
     _guard: Option<ChildGuard>,
@@ -100,15 +101,16 @@ impl ShardActor {
             refused: 0,
         });
         Self {
-            env,
             log,
             serving,
             endpoint,
             children: HashMap::new(),
             replicas: HashMap::new(),
             stopping: false,
-            told_refused: 0,
+            observer: Observer::new(env.strain.clone()),
+            told: strain::Told::default(),
             leaving: None,
+            env,
             _guard: guard,
         }
     }
@@ -155,17 +157,6 @@ impl ShardActor {
         lease
     }
 
-    /// The endpoints refuse newcomers where nothing is logged, and count them for the whole process.
-    fn tell_refused(&mut self) {
-        let refused = self.env.prefixes.refused(Kind::Connections);
-        let more = refused.saturating_sub(self.told_refused);
-        if more > 0 {
-            self.told_refused = refused;
-            warn!(self.log, "newcomers of full address prefixes are refused";
-                "limit" => "limits.prefix_connections", "refused" => more);
-        }
-    }
-
     /// An ending shard waits for its connections to be gone from the wire.
     fn drained(&mut self, ctx: &mut Context<Self>) {
         let open = self
@@ -195,9 +186,7 @@ impl Actor for ShardActor {
         }
         if let Some(endpoint) = self.endpoint.take() {
             ctx.add_stream(endpoint);
-            if self.env.shard.index == 0 {
-                ctx.run_interval(REFUSED_EVERY, |actor, _| actor.tell_refused());
-            }
+            self.watch_load(ctx);
         }
     }
 }

@@ -10,6 +10,7 @@ use laps_protocol::moqt::location::{GroupId, Location};
 use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::relay::behind::{Behind, Reading, Standing};
 use slog::{debug, info};
+use std::time::Instant;
 
 /// How far a subscription is behind, and what it gave up for that.
 #[derive(Debug)]
@@ -69,7 +70,10 @@ impl SubscriptionActor {
         let namespace = self.birth.spec.subscribe.track.namespace();
         let has_timeout = streams.timeout().is_some();
         let policy = self.birth.env.session.skips.policy(namespace, has_timeout);
+        let most = self.birth.env.session.max_behind;
+        let squeezed = self.birth.env.strain.max_behind(most);
         let lag = &mut self.lag;
+        lag.behind.squeeze(Instant::now(), squeezed);
         let standing = handle::read(place.log, |log| {
             let at = Reading {
                 log,
@@ -112,13 +116,24 @@ impl SubscriptionActor {
 
     /// MOQT-14 §9.2.1.2, §9.12 [D14-SUB-30]: what it was not given is not passed over in silence.
     fn too_far_behind(&mut self, ctx: &mut Context<Self>, bytes: u64) {
+        let (most, strain) = (self.birth.env.session.max_behind, &self.birth.env.strain);
+        // What it lacks it would be given at other times.
+        let shed = strain.max_behind(most).filter(|_| bytes <= most);
+        if shed.is_some() {
+            strain.count_shed();
+        }
         info!(self.birth.log, "too far behind, the subscription ends"; "bytes" => bytes,
-            "most" => self.birth.env.session.max_behind, "streams" => self.birth.streams.opened());
+            "most" => shed.unwrap_or(most), "overloaded" => shed.is_some(),
+            "streams" => self.birth.streams.opened());
         // MOQT-14 §10.4.3 [D14-CLOSE-2]: CANCELLED, for what PUBLISH_DONE explains.
         self.birth.streams.reset_all(ResetCode::Cancelled);
         self.birth.streams.rests();
         self.place = None;
-        let why = "the subscriber does not keep up: more objects wait for it than the relay keeps for one";
+        let why = if shed.is_some() {
+            "the relay is short of memory, and the subscriber does not keep up"
+        } else {
+            "the subscriber does not keep up: more objects wait for it than the relay keeps for one"
+        };
         let gone = TrackGone::new(PublishDoneStatus::TooFarBehind, why);
         if self.ending.is_some() {
             // The track had ended, and this subscriber does not get all of it.

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Budget {
     max: usize,
+    /// What holds for now, `max` or less.
+    limit: AtomicUsize,
     used: AtomicUsize,
     given_up: AtomicU64,
 }
@@ -27,6 +29,7 @@ impl Budget {
     pub const fn new(max: usize) -> Self {
         Self {
             max,
+            limit: AtomicUsize::new(max),
             used: AtomicUsize::new(0),
             given_up: AtomicU64::new(0),
         }
@@ -36,6 +39,19 @@ impl Budget {
     #[must_use]
     pub const fn max(&self) -> usize {
         self.max
+    }
+
+    /// The limit that holds for now.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Keeps at most `limit` bytes from here on, and never more than [`max`](Self::max); what is too much, the logs of
+    /// this arbiter give up at once.
+    pub(crate) fn keep(&self, limit: usize) {
+        self.limit.store(limit.min(self.max), Ordering::Relaxed);
+        self.relieve();
     }
 
     /// Bytes that all logs keep now. Replicas count without the payload that they share with the home copy.
@@ -67,12 +83,11 @@ impl Budget {
     /// Lets the logs of this arbiter give up what is too much, the largest first. What cannot be evicted (the newest
     /// groups, where they are open) stays, so the process may exceed the limit by that.
     pub(super) fn relieve(&self) {
-        let used = self.used();
-        if used <= self.max || (IN_VAIN.get() > self.max && used < IN_VAIN.get().saturating_add(self.step()))
-        {
+        let (used, limit) = (self.used(), self.limit());
+        if used <= limit || (IN_VAIN.get() > limit && used < IN_VAIN.get().saturating_add(self.step())) {
             return;
         }
-        let wanted = (used - self.max).max(self.step());
+        let wanted = (used - limit).max(self.step());
         let freed = handle::give_up(self, wanted);
         self.given_up.fetch_add(freed as u64, Ordering::Relaxed);
         // Where little can be freed, looking again with every object would cost more than it brings.
@@ -193,6 +208,27 @@ mod tests {
         assert_eq!(budget.used(), bytes(&small));
         drop(small);
         assert_eq!(budget.used(), 0);
+    }
+
+    /// D14-CACHE-6 D14-LIM-4: what is kept of memory that runs short, by a shard that writes nothing as well.
+    #[test]
+    fn less_is_kept_when_memory_runs_short() {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let owner = LogOwner::new(TrackLog::new(Limits::default()), &budget, Share::All);
+        (0..80).for_each(|id| group(&owner, id, 10_000));
+        let all = budget.used();
+        budget.keep(usize::MAX);
+        assert_eq!((budget.used(), budget.limit()), (all, 1 << 20));
+        budget.keep(1 << 18);
+        assert!(budget.used() <= 1 << 18, "{}", budget.used());
+        (80..90).for_each(|id| group(&owner, id, 10_000));
+        assert!(budget.used() <= (1 << 18) + 16_000, "{}", budget.used());
+        // The newest stays, however little is to be kept.
+        budget.keep(0);
+        assert!(budget.used() > 0 && bytes(&owner) < 2 * 10_000 + 2_000);
+        budget.keep(1 << 20);
+        (90..110).for_each(|id| group(&owner, id, 10_000));
+        assert!(budget.used() > 200_000);
     }
 
     /// What a replica has in common with its home copy counts once. D14-CACHE-6

@@ -4,9 +4,9 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use s2n_quic_core::event::api::SocketAddress;
@@ -17,7 +17,8 @@ use s2n_quic::provider::{
 };
 
 use super::error::StartError;
-use crate::limits::Prefixes;
+use crate::limits::{Prefixes, Strain};
+use laps_protocol::relay::rate::Pace;
 
 /// Transport settings of one endpoint, server or client. Plain data; every field has a unit in its documentation.
 ///
@@ -174,6 +175,9 @@ struct Inner {
     refusing: AtomicBool,
     /// None while nobody counts where connections come from.
     prefixes: OnceLock<Arc<Prefixes>>,
+    /// None while nobody measures the load.
+    strain: OnceLock<Strain>,
+    proofs: AtomicU64,
 }
 
 impl Door {
@@ -188,9 +192,37 @@ impl Door {
         drop(self.0.prefixes.set(prefixes));
     }
 
-    fn refuses(&self, address: impl FnOnce() -> IpAddr) -> bool {
-        let counted = self.0.prefixes.get();
-        self.0.refusing.load(Relaxed) || counted.is_some_and(|prefixes| prefixes.refuses(address()))
+    /// From now on, turns everybody away while the shard is overloaded. Later calls change nothing.
+    pub fn heed(&self, strain: Strain) {
+        drop(self.0.strain.set(strain));
+    }
+
+    /// How often a newcomer was asked to prove its address (Retry).
+    #[must_use]
+    pub fn proofs(&self) -> u64 {
+        self.0.proofs.load(Relaxed)
+    }
+
+    /// How a newcomer from `address` is met. A prefix is asked for its rate last, so what is refused for another reason
+    /// does not count towards it.
+    fn meet(&self, address: IpAddr) -> Pace {
+        let inner = &self.0;
+        if inner.refusing.load(Relaxed) || inner.strain.get().is_some_and(Strain::refuses_connection) {
+            return Pace::FarAbove;
+        }
+        let Some(prefixes) = inner.prefixes.get() else {
+            return Pace::Within;
+        };
+        if prefixes.refuses(address) {
+            return Pace::FarAbove;
+        }
+        prefixes.pace(Instant::now(), address)
+    }
+
+    /// RFC 9000 §8.1.2: Retry costs no state, so forged addresses cannot fill the handshake table.
+    fn ask_for_proof(&self) -> Outcome {
+        self.0.proofs.fetch_add(1, Relaxed);
+        Outcome::retry()
     }
 }
 
@@ -226,16 +258,18 @@ impl Limiter for Admission {
         if outcome != Outcome::allow() {
             return outcome;
         }
-        if attempt.connection_count >= self.max_connections
-            || self.door.refuses(|| address(&attempt.remote_address))
-        {
+        if attempt.connection_count >= self.max_connections {
             return Outcome::close();
         }
-        // RFC 9000 §8.1.2: Retry costs no state, so forged addresses cannot fill the handshake table.
-        if attempt.inflight_handshakes >= self.retry_above_handshakes {
-            return Outcome::retry();
+        // Whoever comes back with the token of a Retry is not asked about here again: the stack lets it in.
+        match self.door.meet(address(&attempt.remote_address)) {
+            Pace::FarAbove => Outcome::close(),
+            Pace::Above => self.door.ask_for_proof(),
+            Pace::Within if attempt.inflight_handshakes >= self.retry_above_handshakes => {
+                self.door.ask_for_proof()
+            }
+            Pace::Within => Outcome::allow(),
         }
-        Outcome::allow()
     }
 }
 

@@ -251,9 +251,10 @@ pub fn cache_limit(max: u64, sample: &Sample) -> u64 {
     }
     let max = max.min(sample.budget / 2);
     let permille = u128::from(sample.memory) * 1000 / u128::from(sample.budget);
-    let over = u64::try_from(permille).unwrap_or(u64::MAX).clamp(700, 800) - 700;
     // Three quarters go on the way from 0 to 100.
-    max - max / 4 * 3 / 100 * over
+    let over = permille.clamp(700, 800) - 700;
+    let given_back = u128::from(max) * 3 * over / 400;
+    max.saturating_sub(u64::try_from(given_back).unwrap_or(u64::MAX))
 }
 
 /// What a subscriber that keeps up may have waiting at any time, in bytes: a second of 16 Mbit/s, or one key frame.

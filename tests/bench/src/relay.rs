@@ -2,9 +2,11 @@
 
 use crate::{Failure, runtime};
 use laps::relay::{Relay, Settings};
+use laps_actors::limits::Gauge;
 use laps_actors::supervise::Faults;
 use laps_actors::transport::{Listen, TransportConfig};
 use laps_actors::{session, track};
+use laps_protocol::relay::load::Terms;
 use slog::{Discard, Logger, o};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ pub(crate) fn run(listen: Listen, shards: usize, session: session::Config) -> Re
         session,
         track: track::Config::default(),
         max_waiting: 1000,
+        load: (Gauge::default(), Terms::default()),
         log: Logger::root(Discard, o!()),
         faults: Faults::default(),
     };

@@ -194,23 +194,6 @@ fn a_draining_server_refuses_newcomers_and_keeps_its_guests() {
 }
 
 #[test]
-fn retry_lets_an_honest_client_in() {
-    run(async {
-        let made = cert::generate::<&str>(&[]).unwrap();
-        let socket = bind(LOOPBACK, 0, 1).unwrap().remove(0);
-        let config = TransportConfig {
-            retry_above_handshakes: 0,
-            ..config()
-        };
-        let mut server =
-            ServerEndpoint::start(socket, &server_tls(&made), &config, ResetKey::random()).unwrap();
-        let (to, client) = (server.local_addr(), start_client(&Verify::Insecure));
-        let (_, connected) = futures::join!(server.accept(), client.connect(to, "localhost"));
-        connected.unwrap();
-    });
-}
-
-#[test]
 fn certificate_faults_are_named() {
     let (one, two) = (
         cert::generate::<&str>(&[]).unwrap(),

@@ -1,6 +1,7 @@
 //! Endpoints against each other over loopback. Nothing here sleeps: each test waits for what it proves.
 
 mod endpoints;
+mod newcomers;
 mod shards;
 mod streams;
 mod unsent;
