@@ -120,6 +120,36 @@ fn who_vanishes_is_replaced() {
     });
 }
 
+/// D14-LIM-6 D14-FETCH-6 D14-FETCH-17: one that brings a byte now and then is given up like one that says nothing, and
+/// what it began is brought to its end by another.
+#[test]
+fn who_trickles_is_replaced() {
+    run(async || {
+        let mut stage = Stage::start("trickles", Duration::from_millis(300)).await;
+        let (id, asked) = stage.fetch().await;
+        stage.first.raw.accept_fetch(asked, UP, (1, 0)).await;
+        let mut stream = stage.first.raw.open_fetch(asked).await;
+        let object = payload(0, 0);
+        stream.begin((0, 0), object.len() as u64).await;
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        let mut bytes = object.iter().take(object.len() - 1);
+        let trickle = async {
+            loop {
+                pace.tick().await;
+                if let Some(byte) = bytes.next() {
+                    stream.try_write(Bytes::from(vec![*byte])).await;
+                }
+            }
+        };
+        let (asked, _) = tokio::select! {
+            asked = stage.second.raw.fetch_asked(0) => asked,
+            () = trickle => unreachable!("it never ends"),
+        };
+        stage.second.raw.serve_fetch(asked, UP, (1, 0), &PAST).await;
+        assert_eq!(stage.fetcher.fetched_places(id).await.1, PAST);
+    });
+}
+
 /// D14-FETCH-6 D14-FETCH-17: one that says nothing is given up, and is not asked first again.
 #[test]
 fn who_is_silent_is_replaced() {

@@ -241,6 +241,11 @@ impl FetchStream {
         self.stream.send(&mut [bytes]).await.unwrap();
     }
 
+    /// Writes bytes that the relay may want no more of.
+    pub async fn try_write(&mut self, bytes: Bytes) {
+        self.stream.send(&mut [bytes]).await.ok();
+    }
+
     pub fn fin(mut self) {
         self.stream.finish().unwrap();
     }

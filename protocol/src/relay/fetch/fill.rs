@@ -2,8 +2,8 @@
 
 use crate::moqt::location::Location;
 use crate::moqt::message::{FetchOk, GroupOrder};
-use crate::relay::track_log::PastRange;
-use std::time::Instant;
+use crate::relay::track_log::{Fill, PastRange};
+use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct Filling {
@@ -15,32 +15,105 @@ pub(super) struct Filling {
     pub(super) ok: Option<FetchOk>,
     /// Its stream has ended with FIN, and FETCH_OK has not come.
     pub(super) finished: bool,
-    /// Nobody waits for more of it just now, so it is not taken.
-    pub(super) held: bool,
-    deadline: Option<Instant>,
+    clock: Clock,
+}
+
+/// How much of an object is a sign of life, in bytes: less than a packet carries. What comes in smaller drops does not
+/// buy time, or one byte a second would hold a place among the fills, and everybody who waits for it, for ever.
+/// MOQT-14 §12.2 [D14-LIM-6]
+const ENOUGH: u64 = 1024;
+
+/// How long the publisher may still take; it does not run while nobody wants more.
+#[derive(Debug)]
+struct Clock {
+    patience: Duration,
+    state: Runs,
+    /// Bytes of payload since the last sign of life, and those that the object still lacks.
+    brought: u64,
+    lacks: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Runs {
+    /// Until then; none when that is too late to be told.
+    Until(Option<Instant>),
+    /// Held, with so much time left.
+    Held(Duration),
 }
 
 impl Filling {
-    pub(super) const fn new(range: PastRange, order: GroupOrder, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(range: PastRange, order: GroupOrder, now: Instant, patience: Duration) -> Self {
         Self {
             range,
             order,
             last: None,
             ok: None,
             finished: false,
-            held: false,
-            deadline,
+            clock: Clock {
+                patience,
+                state: Runs::Until(now.checked_add(patience)),
+                brought: 0,
+                lacks: 0,
+            },
         }
     }
 
     /// It has shown a sign of life.
-    pub(super) const fn alive(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+    pub(super) fn alive(&mut self, now: Instant) {
+        let Clock { patience, state, .. } = self.clock;
+        self.clock.brought = 0;
+        self.clock.state = match state {
+            Runs::Until(_) => Runs::Until(now.checked_add(patience)),
+            Runs::Held(_) => Runs::Held(patience),
+        };
+    }
+
+    /// It brings this next.
+    pub(super) fn brings_next(&mut self, now: Instant, chunk: &Fill) {
+        match chunk {
+            Fill::Object(header) => {
+                self.last = Some(header.location);
+                self.clock.lacks = header.payload_len;
+                self.alive(now);
+            }
+            Fill::Payload(bytes) => {
+                let clock = &mut self.clock;
+                let len = bytes.len() as u64;
+                clock.brought = clock.brought.saturating_add(len);
+                clock.lacks = clock.lacks.saturating_sub(len);
+                if clock.brought >= ENOUGH || clock.lacks == 0 {
+                    self.alive(now);
+                }
+            }
+        }
+    }
+
+    /// Nobody waits for more of it just now, so it is not taken.
+    pub(super) const fn is_held(&self) -> bool {
+        matches!(self.clock.state, Runs::Held(_))
+    }
+
+    /// Nobody waits for more of it from here on.
+    pub(super) fn hold(&mut self, now: Instant) {
+        if let Runs::Until(until) = self.clock.state {
+            let left = until.map_or(self.clock.patience, |until| until.saturating_duration_since(now));
+            self.clock.state = Runs::Held(left);
+        }
+    }
+
+    /// Somebody waits for more of it.
+    pub(super) fn release(&mut self, now: Instant) {
+        if let Runs::Held(left) = self.clock.state {
+            self.clock.state = Runs::Until(now.checked_add(left));
+        }
     }
 
     /// When it is given up unless it shows a sign of life. One that is held is not awaited.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline.filter(|_| !self.held)
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        match self.clock.state {
+            Runs::Until(until) => until,
+            Runs::Held(_) => None,
+        }
     }
 
     pub(super) fn is_overdue(&self, now: Instant) -> bool {

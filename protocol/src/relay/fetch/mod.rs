@@ -36,7 +36,8 @@ use std::time::{Duration, Instant};
 pub struct FetchLimits {
     /// How long an object that an open live stream may still bring is waited for before it is asked upstream.
     pub wait: Duration,
-    /// How long an upstream FETCH may go without a sign of life.
+    /// How long an upstream FETCH may go without a sign of life while more of it is wanted: its answer, the beginning or
+    /// the end of an object, or a kilobyte of one.
     pub upstream: Duration,
     /// Upstream FETCHes of one track at a time. [D14-FETCH-20]
     pub max_fills: usize,

@@ -86,7 +86,8 @@ impl FetchDesk {
             let inside = reader.cursor.inside_object() && fill.last == Some(place);
             inside || (reader.hungry && fill.brings(place))
         };
-        let idle = |fill: &Filling| fill.held && !self.readers.values().any(|reader| needs(fill, reader));
+        let idle =
+            |fill: &Filling| fill.is_held() && !self.readers.values().any(|reader| needs(fill, reader));
         let mut fills = self.fills.iter();
         let (key, _) = fills.find(|(_, fill)| idle(fill))?;
         Some(*key)
@@ -204,8 +205,8 @@ impl FetchDesk {
         self.next_fill += 1;
         self.stats.asked += 1;
         log.fill_opened(fill, range, order);
-        let deadline = now.checked_add(self.limits.upstream);
-        self.fills.insert(fill, Filling::new(range, order, deadline));
+        let patience = self.limits.upstream;
+        self.fills.insert(fill, Filling::new(range, order, now, patience));
         fill
     }
 
@@ -218,11 +219,10 @@ impl FetchDesk {
 
     /// Lets fills go on that a hungry reader waits for.
     fn release(&mut self, now: Instant) {
-        for (key, fill) in self.fills.iter_mut().filter(|(_, fill)| fill.held) {
+        for (key, fill) in self.fills.iter_mut().filter(|(_, fill)| fill.is_held()) {
             let wanted = |reader: &Reader| reader.hungry && fill.brings(reader.place());
             if self.readers.values().any(wanted) {
-                fill.held = false;
-                fill.alive(now.checked_add(self.limits.upstream));
+                fill.release(now);
                 self.outputs.push_back(Output::Take(*key));
             }
         }

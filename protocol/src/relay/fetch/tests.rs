@@ -385,6 +385,70 @@ fn a_publisher_that_says_nothing_is_given_up() {
     assert_eq!(stage.then(2), Some(Then::Failed(RequestErrorReason::Timeout)));
 }
 
+/// One that brings an object of a megabyte, so many bytes each second, to a reader that wants them at once. The value
+/// is after how many seconds it was given up, if it was in the first minute.
+fn given_up(bytes: usize, ask_late: bool) -> Option<u64> {
+    let mut stage = Stage::new(FetchLimits::default());
+    stage.group(9, 1);
+    stage
+        .open_reader(1, Standing::Live, range((0, 0), (9, 1)), UP)
+        .unwrap();
+    stage.read_on(1);
+    let (fill, _) = stage.asks()[0];
+    let header = FetchObjectHeader {
+        location: at(0, 0),
+        subgroup: 0,
+        priority: 128,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload_len: 1_000_000,
+    };
+    let mut chunks = vec![Fill::Object(header)];
+    for second in 0..60 {
+        if second > 0 {
+            chunks.push(Fill::Payload(Bytes::from(vec![7; bytes])));
+        }
+        let brought = std::mem::take(&mut chunks);
+        stage
+            .desk
+            .filled(stage.now, &mut stage.log, fill, brought)
+            .unwrap();
+        stage.drain();
+        if ask_late {
+            stage.now += Duration::from_millis(900);
+            stage.read_on(1);
+            stage.now += Duration::from_millis(100);
+        } else {
+            stage.read_on(1);
+            stage.now += Duration::from_secs(1);
+        }
+        if stage.desk.poll_timeout().is_some_and(|at| at <= stage.now) {
+            stage.desk.timeout(stage.now, &mut stage.log);
+            stage.drain();
+        }
+        if stage.has(&Output::Cancel(fill)) {
+            assert_eq!(stage.then(1), Some(Then::Failed(RequestErrorReason::Timeout)));
+            return Some(second + 1);
+        }
+    }
+    None
+}
+
+/// D14-LIM-6 D14-FETCH-20: what comes drop by drop is no sign of life, and the time in which nobody wants more does not
+/// count against whoever brings it.
+#[test]
+fn a_publisher_that_trickles_is_given_up() {
+    assert_eq!(given_up(1, false), Some(5));
+    assert_eq!(given_up(255, false), Some(5));
+    assert_eq!(given_up(256, false), None, "a kilobyte before the time is over");
+    assert_eq!(given_up(10_000, false), None);
+    assert_eq!(
+        given_up(1, true),
+        Some(50),
+        "it was asked for a tenth of the time"
+    );
+}
+
 /// D14-FETCH-6
 #[test]
 fn a_publisher_that_leaves_fetches_unanswered_is_asked_once() {

@@ -12,11 +12,10 @@ use std::time::Instant;
 impl FetchDesk {
     /// FETCH_OK came. MOQT-14 §9.17 [D14-FETCH-10]
     pub fn answered(&mut self, now: Instant, log: &mut TrackLog, key: FillKey, ok: FetchOk) {
-        let deadline = now.checked_add(self.limits.upstream);
         let Some(fill) = self.fills.get_mut(&key) else {
             return;
         };
-        fill.alive(deadline);
+        fill.alive(now);
         self.silent = false;
         let (range, finished) = (fill.range, fill.finished);
         let settled = Settled {
@@ -118,22 +117,18 @@ impl FetchDesk {
         key: FillKey,
         chunks: Vec<Fill>,
     ) -> Result<(), FillError> {
-        let deadline = now.checked_add(self.limits.upstream);
         let Some(fill) = self.fills.get_mut(&key) else {
             return Ok(());
         };
         for chunk in chunks {
-            if let Fill::Object(header) = &chunk {
-                fill.last = Some(header.location);
-            }
+            fill.brings_next(now, &chunk);
             // MOQT-14 §2.5 [D14-MAL-2]
             if let Err(why) = log.fill(now, key, chunk) {
                 self.stats.malformed += 1;
                 return Err(why);
             }
         }
-        fill.alive(deadline);
-        fill.held = true;
+        fill.hold(now);
         let range = fill.range;
         self.serve_in(now, log, range);
         Ok(())
@@ -170,8 +165,8 @@ impl FetchDesk {
             // MOQT-14 §9.16.3 [D14-FETCH-1]: FETCH_OK may come last. Until then the end is not known.
             (StreamEnd::Fin, None) => {
                 fill.finished = true;
-                fill.held = false;
-                fill.alive(now.checked_add(self.limits.upstream));
+                fill.release(now);
+                fill.alive(now);
             }
             (StreamEnd::Reset(_), _) => {
                 let range = fill.range;

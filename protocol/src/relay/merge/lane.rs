@@ -5,7 +5,7 @@
 
 use super::desk::Desk;
 use super::member::{At, Member, cost};
-use super::{OVERTAKE_AFTER, PublisherKey};
+use super::{OVERTAKE_AFTER, OVERTAKE_AT_LAST, PublisherKey};
 use crate::moqt::error::ResetCode;
 use crate::moqt::location::{GroupId, Location, ObjectId};
 use crate::moqt::object::{ObjectHeader, ObjectStatus};
@@ -156,8 +156,11 @@ impl Lane {
     /// When the streams that wait have waited long enough; none when none waits.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let since = self.members.iter().filter_map(|member| member.since).min()?;
-        // A stream that comes on, however far behind, is worth waiting for.
-        since.max(self.progressed).checked_add(OVERTAKE_AFTER)
+        // A stream that comes on, however far behind, is worth waiting for; a drop of bytes now and then does not buy
+        // time for ever. MOQT-14 §12.2 [D14-LIM-6]
+        let comes_on = since.max(self.progressed).checked_add(OVERTAKE_AFTER);
+        let at_last = since.checked_add(OVERTAKE_AT_LAST);
+        comes_on.into_iter().chain(at_last).min()
     }
 
     /// Goes on without the stream that is waited for. MOQT-14 §10.4.3 [D14-CLOSE-1]: what readers have of it ends in a

@@ -25,7 +25,7 @@
 //!
 //! A stream that begins behind what is written waits, within bounds, until others have come there: they may bring what
 //! lies between. It goes on without them, in another entry after a reset, when they end, when nothing has come for
-//! [`OVERTAKE_AFTER`], or when it has no room to wait. What the others bring late is still delivered if it is new.
+//! [`OVERTAKE_AFTER`], when that took [`OVERTAKE_AT_LAST`], or when it has no room to wait. What the others bring late is still delivered if it is new.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -61,6 +61,9 @@ use std::time::{Duration, Instant};
 
 /// How long a stream that is ahead waits for another one that brings nothing.
 pub const OVERTAKE_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a stream that is ahead waits for others that do bring something: one byte a second is not worth it.
+pub const OVERTAKE_AT_LAST: Duration = Duration::from_secs(5);
 
 /// A publisher of the track, by a number that its owner chose; never used again for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

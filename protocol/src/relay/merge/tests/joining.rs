@@ -139,6 +139,26 @@ fn a_stalled_stream_is_overtaken() {
     stage.is_clean();
 }
 
+/// D14-LIM-6 D14-LIM-7: one that trickles is not waited for much longer than one that brings nothing.
+#[test]
+fn a_stream_that_trickles_is_overtaken() {
+    let mut stage = Stage::new();
+    stage.feed(A, [open(1, 0), obj(1, 0, 1000), pay(1, "a")]);
+    stage.feed(B, [open(2, 0), obj(2, 3, 1), pay(2, "d")]);
+    for _ in 0..9 {
+        stage.pass(500);
+        stage.feed(A, [pay(1, "a")]);
+    }
+    assert_eq!(stage.contents(), ["0/1000 aaaaaaaaaa"]);
+    stage.pass(500);
+    assert_eq!(stage.contents(), ["0/1000 aaaaaaaaaa RESET", "3/1 d"]);
+    // From here on it holds up nobody.
+    stage.feed(A, [pay(1, "a")]);
+    stage.feed(B, [obj(2, 4, 1), pay(2, "e")]);
+    assert_eq!(stage.contents(), ["0/1000 aaaaaaaaaa RESET", "3/1 d 4/1 e"]);
+    assert_eq!(stage.merge.stats().overtaken, 1);
+}
+
 /// D14-CACHE-6: a stream that has no room to wait goes on alone.
 #[test]
 fn what_waits_is_bounded() {
