@@ -24,7 +24,7 @@ use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
     ControlMessage, PublishDoneStatus, RequestErrorReason, RequestId, RequestKind, SubscribeFilter,
 };
-use laps_protocol::relay::load::{Sample, Terms};
+use laps_protocol::relay::load::{OVERLOADED, Sample, Terms};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -74,8 +74,7 @@ async fn is_let_in(addr: SocketAddr) -> bool {
 async fn refused_for_now(client: &mut Raw, id: RequestId, kind: RequestKind) {
     let (of, error) = client.refused(id).await;
     assert_eq!((of, error.reason), (kind, RequestErrorReason::Timeout));
-    let phrase = "the relay is overloaded, try again in 5 s or elsewhere";
-    assert_eq!(error.phrase, Bytes::from_static(phrase.as_bytes()));
+    assert_eq!(error.phrase, Bytes::from_static(OVERLOADED.as_bytes()));
 }
 
 /// D14-LIM-4 D14-LIM-7 D14-TERM-3: first newcomers, then new requests, then the slow; who is served keeps everything, and

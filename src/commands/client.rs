@@ -11,7 +11,8 @@ use crate::url::MoqtUrl;
 use laps_actors::client::{ClientError, Moving, Notice, Options, Subscriber, Target, reach};
 use laps_actors::transport::ConnectError;
 use laps_actors::{session, track};
-use laps_protocol::moqt::message::RequestErrorReason;
+use laps_protocol::moqt::message::{RequestError, RequestErrorReason};
+use laps_protocol::relay::load::OVERLOADED;
 use slog::Logger;
 use std::future::Future;
 use std::time::Duration;
@@ -120,27 +121,37 @@ pub(super) fn failure(url: &MoqtUrl, error: &ClientError) -> Failure {
         return Failure::run(
             url.to_string(),
             error.to_string(),
-            token_remedy(error).unwrap_or_default(),
+            remedy(error).unwrap_or_default(),
         );
     };
     let remedy = if matches!(fault, ConnectError::Untrusted { .. }) {
         "give the SHA-256 that the relay prints with --cert-hash, or its issuer with --ca"
     } else if matches!(fault, ConnectError::NoCommonProtocol { .. }) {
         "check that it is a relay for draft 14 over raw QUIC"
+    } else if matches!(fault, ConnectError::Refused { .. }) {
+        ELSEWHERE
     } else {
         "check that the relay runs, its host and its port"
     };
     Failure::run(url.to_string(), error.to_string(), remedy)
 }
 
-/// What to do when it is the token that was not enough.
-pub(super) fn token_remedy(error: &ClientError) -> Option<&'static str> {
+/// Whether it was refused for nothing but the load of the relay.
+pub(super) fn is_overload(error: &RequestError) -> bool {
+    error.phrase == OVERLOADED.as_bytes()
+}
+
+/// What to do when it is the token that was not enough, or the relay has no room just now.
+pub(super) fn remedy(error: &ClientError) -> Option<&'static str> {
     if matches!(error, ClientError::NotLetIn(_)) {
         return Some(OTHER_TOKEN);
     }
     let ClientError::Rejected(error) = error else {
         return None;
     };
+    if is_overload(error) {
+        return Some(ELSEWHERE);
+    }
     if error.reason == RequestErrorReason::Unauthorized {
         return Some(PASS_TOKEN);
     }
@@ -151,6 +162,9 @@ pub(super) fn token_remedy(error: &ClientError) -> Option<&'static str> {
     wrong.contains(&error.reason).then_some(OTHER_TOKEN)
 }
 
+/// For who is served another time, or by another relay.
+pub(super) const ELSEWHERE: &str =
+    "it is full, overloaded or about to end: try again later, or another relay";
 /// For who has shown none, or one for something else.
 pub(super) const PASS_TOKEN: &str = "pass a token that allows it with --token or --token-file";
 /// For who has shown one that is none, or is over.
@@ -162,6 +176,26 @@ mod tests {
 
     fn url(text: &str) -> MoqtUrl {
         text.parse().unwrap()
+    }
+
+    /// D14-LIB-1
+    #[test]
+    fn who_is_refused_for_load_is_told_what_helps() {
+        let refused = |reason, phrase| ClientError::Rejected(RequestError::new(reason, phrase));
+        let loaded = refused(RequestErrorReason::Timeout, OVERLOADED);
+        assert_eq!(remedy(&loaded), Some(ELSEWHERE));
+        assert_eq!(
+            remedy(&refused(RequestErrorReason::Timeout, "no publisher")),
+            None
+        );
+        let full = ClientError::Connect(ConnectError::Refused {
+            addr: ([127, 0, 0, 1], 7).into(),
+        });
+        let line = failure(&url("moqt://127.0.0.1:7/x"), &full).to_string();
+        assert!(
+            line.contains("refused the connection; it is full, overloaded"),
+            "{line}"
+        );
     }
 
     /// D14-LIB-1

@@ -148,7 +148,7 @@ async fn until(last: Option<Instant>) {
 fn refused(options: &NsOptions, error: &ClientError) -> Failure {
     if matches!(error, ClientError::Rejected(_)) {
         let prefix = format!("prefix {}", options.prefix);
-        let remedy = client::token_remedy(error).unwrap_or("not every relay tells of namespaces");
+        let remedy = client::remedy(error).unwrap_or("not every relay tells of namespaces");
         return Failure::run(prefix, error.to_string(), remedy);
     }
     client::failure(&options.url, error)

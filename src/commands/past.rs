@@ -160,6 +160,9 @@ impl PastEnd {
                 format!("nothing came for {} s", patience.as_secs_f64()),
                 "wait longer with --timeout",
             ),
+            Self::Refused(error) if client::is_overload(error) => {
+                ("the relay is overloaded".to_owned(), client::ELSEWHERE)
+            }
             Self::Refused(error) => {
                 let (reason, remedy) = refusal(error.reason);
                 let phrase = String::from_utf8_lossy(&error.phrase);

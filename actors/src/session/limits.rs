@@ -8,6 +8,7 @@ use crate::limits::{Kind, Place, Share};
 use crate::transport::ConnHandle;
 use actix::Context;
 use laps_protocol::moqt::message::{NamespaceRequest, RequestErrorReason, RequestId};
+use laps_protocol::relay::load::OVERLOADED;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -71,10 +72,6 @@ impl SessionActor {
         self.place(ctx, id, kind)
     }
 }
-
-/// What a peer is told whose request begins something that the relay has no room for just now. The time is that in which
-/// a level of load can have ended. [`Terms::calm`](laps_protocol::relay::load::Terms::calm)
-const OVERLOADED: &str = "the relay is overloaded, try again in 5 s or elsewhere";
 
 /// What everybody from the address of `conn` has.
 pub(super) fn share(env: &crate::shard::Env, conn: &ConnHandle) -> Arc<Share> {

@@ -259,6 +259,9 @@ pub fn cache_limit(max: u64, sample: &Sample) -> u64 {
 
 /// What a subscriber that keeps up may have waiting at any time, in bytes: a second of 16 Mbit/s, or one key frame.
 pub const HEALTHY: u64 = 2 << 20;
+/// What a peer is told whose request begins something that there is no room for just now. A level can have ended in that
+/// time. MOQT-14 has no code for it, and no field for a time.
+pub const OVERLOADED: &str = "the relay is overloaded, try again in 5 s or elsewhere";
 /// How long more than that must wait before a subscriber counts as slow, when the slow are shed.
 pub const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// Late samples that lag must have, whatever time they take: two could be two pauses of the machine.

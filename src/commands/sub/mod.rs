@@ -125,11 +125,14 @@ async fn find(options: &SubOptions, subscriber: &mut Subscriber) -> Result<Optio
         if Instant::now() + RETRY_PAUSE >= deadline {
             let what = if is(&error, RequestErrorReason::TrackDoesNotExist) {
                 "does not exist"
+            } else if client::remedy(&error).is_some() {
+                "the relay is overloaded"
             } else {
                 "no answer"
             };
             let reason = format!("{what}, tried for {} s", options.timeout.0.as_secs_f64());
-            let remedy = "check the names, start a publisher, or wait longer with --timeout";
+            let remedy = client::remedy(&error)
+                .unwrap_or("check the names, start a publisher, or wait longer with --timeout");
             let track = format!("track {}", wanted.track);
             return Err(Failure::new(Exit::Incomplete, track, reason, remedy));
         }
