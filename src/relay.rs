@@ -7,7 +7,7 @@ use laps_actors::root::{
     Birth, ChildSpec, Options, Outcome, OwnArbiter, Retire, RootActor, RootHandle, Running, StartError,
 };
 use laps_actors::shard::{Env, ShardActor};
-use laps_actors::supervise::{Faults, Intensity};
+use laps_actors::supervise::{Backoff, Faults, Intensity};
 use laps_actors::transport::{
     self, BindError, Listen, ResetKey, ServerEndpoint, ServerTls, ShardSocket, TransportConfig,
 };
@@ -18,11 +18,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A child that takes part in finding or forwarding tracks cannot be replaced under the others, which hold its
-/// address: its death ends the process, and whoever started the process starts it again.
+/// A shard cannot be replaced under the others, which hold its address: its death ends the process, and whoever started
+/// the process starts it again.
 const IRREPLACEABLE: Intensity = Intensity {
     max: 0,
     within: Duration::from_secs(10),
+};
+
+/// How often the registry may fail, and how long it stays away then: it is asked for little while the others tell a new
+/// one what is theirs, and one that fails over that has to leave them time.
+const REGISTRY_INTENSITY: Intensity = Intensity::per_secs(5, 10);
+const REGISTRY_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(10),
+    max: Duration::from_secs(1),
+    jitter_percent: 20,
 };
 
 /// What a relay is made of.
@@ -140,14 +149,19 @@ struct Common {
 
 fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
     let (log, max_waiting, registry) = (settings.log.clone(), settings.max_waiting, registry.clone());
+    let faults = settings.faults.clone();
     ChildSpec::new("registry", "registry", move |birth: Birth| {
         let context = Context::<RegistryActor>::new();
         let (stop, counting) = (context.address().recipient(), context.address().recipient());
-        let addr = context.run(RegistryActor::new(log.clone(), max_waiting, Some(birth.guard)));
+        let actor = RegistryActor::new(log.clone(), max_waiting, Some(birth.guard))
+            .in_life(birth.epoch)
+            .with_faults(faults.clone());
+        let addr = context.run(actor);
         registry.renew(addr, birth.epoch);
         async move { Ok(Running::here(stop).counting(counting)) }
     })
-    .intensity(IRREPLACEABLE)
+    .intensity(REGISTRY_INTENSITY)
+    .backoff(REGISTRY_BACKOFF)
 }
 
 fn shard_spec(settings: &Settings, common: &Common, socket: ShardSocket) -> ChildSpec {

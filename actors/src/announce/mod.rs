@@ -1,7 +1,7 @@
 //! Namespaces that a peer announced: one actor each; its end withdraws the namespace.
 
 use crate::namespace::Asking;
-use crate::registry::{AnnounceId, RegisterNamespace, UnregisterNamespace};
+use crate::registry::{AnnounceId, RegisterNamespace, Reregister, UnregisterNamespace};
 use crate::session::{Say, SessionActor};
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
@@ -50,7 +50,7 @@ pub struct Birth {
 /// One announced namespace.
 ///
 /// Parent: its session. Arbiter: the session's shard. Restart: transient; a new actor registers the namespace again.
-/// In: [`Stop`]. Out: `RegisterNamespace`, `UnregisterNamespace` to the registry, `Say` to the session. Lost on
+/// In: [`Stop`], [`Reregister`]. Out: `RegisterNamespace`, `UnregisterNamespace` to the registry, `Say` to the session. Lost on
 /// death: the registration, for the time until the new actor makes it again.
 #[derive(Debug)]
 pub struct AnnounceActor {
@@ -75,13 +75,17 @@ impl AnnounceActor {
         mailbox::signal(&self.birth.session, Say(command));
     }
 
-    fn register(&self, ctx: &mut Context<Self>) {
-        let register = RegisterNamespace {
+    fn registration(&self) -> RegisterNamespace {
+        RegisterNamespace {
             id: self.id,
             namespace: self.birth.namespace.clone(),
             session: self.birth.session.clone(),
             shard: self.birth.env.shard.clone(),
-        };
+        }
+    }
+
+    fn register(&self, ctx: &mut Context<Self>) {
+        let register = self.registration();
         let asked = self.birth.env.registry.ask(register, REGISTER_DEADLINE);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| {
             actor.birth.asking = None;
@@ -96,6 +100,9 @@ impl AnnounceActor {
                 Ok(()) => actor.say(Command::AcceptNamespace(actor.birth.request)),
                 // The peer was told that it is accepted, so it has to be.
                 Err(AskError::Deadline) if answered => actor.register(ctx),
+                Err(AskError::MailboxClosed) if answered && actor.birth.env.registry.comes_back() => {
+                    actor.register(ctx);
+                }
                 Err(error) => {
                     debug!(actor.birth.log, "namespace not registered"; "error" => %error);
                     if !answered {
@@ -132,6 +139,18 @@ impl Drop for AnnounceActor {
             namespace: self.birth.namespace.clone(),
         };
         self.birth.env.registry.signal(gone);
+    }
+}
+
+impl Handler<Reregister> for AnnounceActor {
+    type Result = ();
+    fn handle(&mut self, _: Reregister, _: &mut Self::Context) {
+        // The same announcement, so that whoever is told of it hears nothing new. A question for it that is still open is
+        // asked again beside this, without harm.
+        if !self.stopping {
+            let register = self.registration();
+            self.birth.env.registry.signal(register);
+        }
     }
 }
 

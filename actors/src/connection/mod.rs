@@ -1,6 +1,7 @@
 //! One QUIC connection and the session on it.
 
 use crate::limits::ShareLease;
+use crate::registry::Reregister;
 use crate::session::incoming::Acceptors;
 use crate::session::{self, AskToLeave, SessionActor, Shutdown};
 use crate::shard::Env;
@@ -26,7 +27,7 @@ pub struct Leave {
 /// One accepted QUIC connection.
 ///
 /// Parent: the shard. Arbiter: the shard's. Restart: temporary. In: `ChildDown` of its session, [`Leave`],
-/// [`AskToLeave`]. Out: `Shutdown` and `AskToLeave` to its session. Lost on death: the connection; its session hears of the end from the transport.
+/// [`AskToLeave`], [`Reregister`]. Out: `Shutdown`, `AskToLeave` and `Reregister` to its session. Lost on death: the connection; its session hears of the end from the transport.
 #[derive(Debug)]
 pub struct ConnectionActor {
     env: Env,
@@ -124,6 +125,16 @@ impl Handler<AskToLeave> for ConnectionActor {
     type Result = ();
 
     fn handle(&mut self, msg: AskToLeave, _: &mut Self::Context) {
+        if let Some(session) = &self.session {
+            mailbox::signal(session, msg);
+        }
+    }
+}
+
+impl Handler<Reregister> for ConnectionActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: Reregister, _: &mut Self::Context) {
         if let Some(session) = &self.session {
             mailbox::signal(session, msg);
         }

@@ -11,7 +11,7 @@ mod pressure;
 
 pub use pressure::{Asking, Pressure};
 
-use crate::registry::{Changes, TakeChanges, UnwatchNamespace, WatchId, WatchNamespace};
+use crate::registry::{Changes, Reregister, TakeChanges, UnwatchNamespace, WatchId, WatchNamespace};
 use crate::session::{Heard, Say, SessionActor};
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
@@ -64,7 +64,7 @@ pub struct Birth {
 ///
 /// Parent: its session. Arbiter: the session's shard. Restart: transient; what the peer was told is kept by the
 /// session, and a new actor hears from the registry of everything that is there, so that nothing is told twice or
-/// missed. In: [`NamespacesChanged`], [`Stop`]. Out: `WatchNamespace`, `TakeChanges`, `UnwatchNamespace` to the
+/// missed. In: [`NamespacesChanged`], [`Reregister`], [`Stop`]. Out: `WatchNamespace`, `TakeChanges`, `UnwatchNamespace` to the
 /// registry, `Heard` and `Say` to the session. Lost on death: the watch, for the time until the new actor makes it.
 #[derive(Debug)]
 pub struct NamespaceSubscriptionActor {
@@ -82,6 +82,8 @@ pub struct NamespaceSubscriptionActor {
     busy: bool,
     /// Woken meanwhile.
     again: bool,
+    /// The registry began again meanwhile.
+    anew: bool,
     /// The registry was asked anew, and the session has nothing of that yet.
     begins: bool,
     /// The session has everything that was there then.
@@ -109,6 +111,7 @@ impl Birth {
                 credit,
                 busy: false,
                 again: false,
+                anew: false,
                 begins: true,
                 complete: false,
                 stopping: false,
@@ -121,6 +124,7 @@ impl Birth {
 impl NamespaceSubscriptionActor {
     fn watch(&mut self, ctx: &mut Context<Self>) {
         (self.busy, self.begins, self.complete) = (true, true, false);
+        self.anew = false;
         let watch = WatchNamespace {
             id: self.id,
             prefix: self.prefix.clone(),
@@ -135,6 +139,9 @@ impl NamespaceSubscriptionActor {
                 Ok(changes) => actor.hear(ctx, changes),
                 // MOQT-14 §6.1 [D14-NS-15]: the peer was told that it hears of everything.
                 Err(AskError::Deadline) if actor.answered => actor.watch(ctx),
+                Err(AskError::MailboxClosed) if actor.answered && actor.env.registry.comes_back() => {
+                    actor.watch(ctx);
+                }
                 Err(error) => {
                     debug!(actor.log, "prefix not watched"; "error" => %error);
                     let error =
@@ -154,9 +161,11 @@ impl NamespaceSubscriptionActor {
         self.again = false;
         let asked = mailbox::ask(&self.env.registry.now(), TakeChanges(self.id), REGISTRY_DEADLINE);
         ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| match answer {
-            Ok(changes) => actor.hear(ctx, changes),
-            // What a late answer took with it is lost, so everything is asked for anew.
-            Err(AskError::Deadline) => actor.watch(ctx),
+            Ok(Some(changes)) => actor.hear(ctx, changes),
+            // What a late answer took with it is lost, and a new registry knows nothing of this watch, so everything is
+            // asked for anew.
+            Ok(None) | Err(AskError::Deadline) => actor.watch(ctx),
+            Err(AskError::MailboxClosed) if actor.env.registry.comes_back() => actor.watch(ctx),
             Err(AskError::MailboxClosed) => ctx.stop(),
         }));
     }
@@ -178,6 +187,8 @@ impl NamespaceSubscriptionActor {
             actor.busy = false;
             if answer.is_err() {
                 ctx.stop();
+            } else if actor.anew {
+                actor.watch(ctx);
             } else if more || actor.again {
                 actor.take(ctx);
             }
@@ -210,6 +221,18 @@ impl Handler<NamespacesChanged> for NamespaceSubscriptionActor {
         self.credit.consumed();
         self.env.faults.check_named("namespace", &self.prefix);
         self.take(ctx);
+    }
+}
+
+impl Handler<Reregister> for NamespaceSubscriptionActor {
+    type Result = ();
+    fn handle(&mut self, _: Reregister, ctx: &mut Self::Context) {
+        // MOQT-14 §9.28 [D14-NS-2]: everything is told to the session again, and the peer hears what differs.
+        if self.busy {
+            self.anew = true;
+        } else if !self.stopping {
+            self.watch(ctx);
+        }
     }
 }
 

@@ -88,6 +88,12 @@ impl RegistryHandle {
         self.0.life.borrow().epoch
     }
 
+    /// Whether a registry that is lost is followed by another one.
+    #[must_use]
+    pub fn comes_back(&self) -> bool {
+        self.0.supervised
+    }
+
     /// From now on this is the registry, in its life number `epoch`; every shard is asked to say again what is its own.
     ///
     /// The registry hears of the end of that, however it ends.
@@ -95,10 +101,10 @@ impl RegistryHandle {
         let roll = RollCall::of(registry.clone(), epoch);
         // First the life, then the shards: whoever begins after its shard was asked already finds this registry.
         self.0.life.send_replace(Life { epoch, registry });
-        let shards: Vec<_> = self.0.shards.borrow().values().cloned().collect();
-        for shard in shards {
+        let shards = self.0.shards.borrow().clone();
+        for (shard, told) in shards {
             let roll = roll.clone();
-            mailbox::signal(&shard, Reregister { epoch, roll });
+            mailbox::signal(&told, Reregister { epoch, shard, roll });
         }
     }
 

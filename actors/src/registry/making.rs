@@ -2,8 +2,8 @@
 
 use super::waiting::Waiter;
 use super::{Announcer, Arrival, CreateTrack, Entry, RegistryActor, ShardRef, State, overloaded};
-use crate::supervise::mailbox;
-use crate::track::{AddSource, Gather, ReaderId, Source, SourceGone, SourceId, TrackRef};
+use crate::supervise::mailbox::{self, AskError};
+use crate::track::{AddSource, Gather, ReaderId, Source, SourceGone, SourceId, TrackRef, Unavailable};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use laps_protocol::moqt::name::FullTrackName;
 use slog::{debug, warn};
@@ -90,13 +90,13 @@ impl RegistryActor {
         };
         let created = async move { mailbox::ask(&tracks, order, CREATE_DEADLINE).await };
         ctx.spawn(created.into_actor(self).map(move |answer, actor, ctx| {
-            let home = answer.map(|home| TrackRef {
+            let track = answer.map(|home| TrackRef {
                 name: name.clone(),
                 shard: shard_index,
                 home,
                 epoch,
             });
-            actor.created(ctx, &name, epoch, home.ok());
+            actor.created(ctx, &name, epoch, track);
         }));
     }
 
@@ -105,7 +105,7 @@ impl RegistryActor {
         ctx: &mut Context<Self>,
         name: &FullTrackName,
         epoch: u64,
-        track: Option<TrackRef>,
+        track: Result<TrackRef, AskError>,
     ) {
         if self.tracks.get(name).is_none_or(|entry| entry.epoch != epoch) {
             return;
@@ -116,20 +116,9 @@ impl RegistryActor {
         let (published, State::Creating { waiters, sources }) = (entry.published, entry.state) else {
             return;
         };
-        let Some(track) = track else {
-            warn!(self.log, "no shard started the track"; "track" => %name);
-            for waiter in waiters {
-                waiter.reply.send(Err(overloaded()));
-            }
-            for arrival in sources {
-                match arrival {
-                    Arrival::First(_, Some(reply)) | Arrival::Published(_, reply) => {
-                        reply.send(Err(overloaded()))
-                    }
-                    Arrival::First(_, None) | Arrival::Announced(..) => {}
-                }
-            }
-            return;
+        let track = match track {
+            Ok(track) => track,
+            Err(why) => return self.not_created(ctx, name, why, (waiters, sources)),
         };
         let mut withdrawn = None;
         for arrival in sources {
@@ -162,4 +151,34 @@ impl RegistryActor {
         self.tracks.insert(name.clone(), entry);
         self.publishers_changed(name);
     }
+
+    /// The shard did not start the track, in time or because it failed itself.
+    fn not_created(
+        &mut self,
+        ctx: &mut Context<Self>,
+        name: &FullTrackName,
+        why: AskError,
+        (waiters, sources): (Vec<Waiter>, Vec<Arrival>),
+    ) {
+        warn!(self.log, "no shard started the track"; "track" => %name, "why" => %why);
+        // A shard that failed is not the only one: whoever waits looks again, and who publishes elsewhere gets the track.
+        let lost = why == AskError::MailboxClosed;
+        for waiter in waiters {
+            let why = if lost { shard_lost() } else { overloaded() };
+            waiter.reply.send(Err(why));
+        }
+        for arrival in sources {
+            match arrival {
+                Arrival::Published(msg, reply) if lost => self.publish(ctx, msg, reply),
+                Arrival::First(_, Some(reply)) | Arrival::Published(_, reply) => {
+                    reply.send(Err(overloaded()))
+                }
+                Arrival::First(_, None) | Arrival::Announced(..) => {}
+            }
+        }
+    }
+}
+
+fn shard_lost() -> Unavailable {
+    Unavailable::for_now("the publisher was lost with a part of the relay")
 }

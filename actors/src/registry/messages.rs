@@ -101,6 +101,8 @@ pub struct RegisterTrack(pub TrackRef);
 pub struct Reregister {
     /// Which life of the registry asks.
     pub epoch: u32,
+    /// Number of the shard that is asked.
+    pub shard: usize,
     /// Let go of when everything was told.
     pub roll: RollCall,
 }
@@ -111,6 +113,18 @@ pub struct Reregister {
 pub(super) struct AllTold {
     /// Which life of the registry was told.
     pub(super) epoch: u32,
+}
+
+/// The home of a track, which an earlier life of the registry had made.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReregisterTrack {
+    /// The track, in the life that it has.
+    pub track: TrackRef,
+    /// The sessions that sent PUBLISH for it.
+    pub published: Vec<(SourceId, Addr<SessionActor>)>,
+    /// The sessions that it knows to announce its namespace.
+    pub announcers: Vec<Addr<SessionActor>>,
 }
 
 /// A shard failed, and with it everything that lived on it. Sent before a new one takes its number.
@@ -174,9 +188,10 @@ pub struct WatchNamespace {
     pub wake: Wake<NamespacesChanged>,
 }
 
-/// What has changed since the last time? Also the leave to be woken again.
+/// What has changed since the last time? Also the leave to be woken again. None from a registry that does not know the
+/// watch, as one that began since.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Changes")]
+#[rtype(result = "Option<Changes>")]
 pub struct TakeChanges(pub WatchId);
 
 /// Nobody watches any more.

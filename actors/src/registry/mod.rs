@@ -1,6 +1,6 @@
 //! Which track lives where, who announced which namespace, and who watches. Control plane only: no object passes here.
 //!
-//! `making` starts tracks, `namespaces` and `publishers` hold who offers them, `watchers` who is to hear of both,
+//! `handle` is how everybody else finds it; `muster` and `roll` build it anew after a failure. `making` starts tracks, `namespaces` and `publishers` hold who offers them, `watchers` who is to hear of both,
 //! `waiting` who asks for what nobody offers yet.
 
 mod handle;
@@ -19,8 +19,8 @@ mod watchers;
 pub use handle::RegistryHandle;
 pub use messages::{
     AnnounceId, Changes, CreateTrack, PublisherLost, RegisterNamespace, RegisterPublisher, RegisterTrack,
-    Reregister, ResolveTrack, ShardLost, ShardRef, TakeChanges, TrackEnded, UnregisterNamespace,
-    UnwatchNamespace, WatchId, WatchNamespace, WithdrawPublisher,
+    Reregister, ReregisterTrack, ResolveTrack, ShardLost, ShardRef, TakeChanges, TrackEnded,
+    UnregisterNamespace, UnwatchNamespace, WatchId, WatchNamespace, WithdrawPublisher,
 };
 pub use roll::RollCall;
 
@@ -30,12 +30,14 @@ use crate::reply::{Reply, ReplyTo};
 use crate::root::StopChild;
 use crate::session::SessionActor;
 use crate::supervise::guard::{ChildGuard, has_runtime};
+use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
 use crate::track::{Gather, SourceId, TrackRef, Unavailable};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::relay::namespace_tree::NamespaceTree;
+use muster::Muster;
 use slog::{Logger, debug, warn};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -107,9 +109,11 @@ impl Entry {
 
 /// The process's one registry.
 ///
-/// Parent: root. Arbiter: the system's. Restart: permanent with no restarts allowed: without it no session can find
-/// a track, so its death ends the process with a non-zero exit code. In: [`messages`]. Out: `CreateTrack` to shards,
-/// `Gather` and `AddSource` to tracks, `NamespacesChanged` to watchers. Lost on death: everything in it.
+/// Parent: root. Arbiter: the system's. Restart: permanent, five in ten seconds, after which the process ends with a
+/// non-zero exit code. In: [`messages`]. Out: `CreateTrack` to shards, `Gather` and `AddSource` to tracks,
+/// `NamespacesChanged` to watchers. Lost on death: everything in it; a new life is told by those who own it (tracks,
+/// announcements, watches), and questions that it left without an answer are asked again. Objects, subscriptions and
+/// control messages go on without it; what needs it waits.
 #[derive(Debug)]
 pub struct RegistryActor {
     /// In the order of names, so that those of a namespace are found without looking at the others. [D14-LIM-2]
@@ -119,9 +123,12 @@ pub struct RegistryActor {
     published: NamespaceTree<FullTrackName, ()>,
     watchers: Watchers,
     waiting: Waiting,
+    /// What is told while the registry begins again.
+    muster: Option<Muster>,
     warnings: Seldom,
     next_epoch: u64,
     log: Logger,
+    faults: Faults,
     _guard: Option<ChildGuard>,
 }
 
@@ -135,11 +142,20 @@ impl RegistryActor {
             published: NamespaceTree::new(),
             watchers: Watchers::default(),
             waiting: Waiting::new(max_waiting),
+            muster: None,
             warnings: Seldom::default(),
             next_epoch: 1,
             log,
+            faults: Faults::default(),
             _guard: guard,
         }
+    }
+
+    /// The same, failing where a test says so.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
     }
 
     /// Forgets a life of a track; a later life is left alone, and so is one that is only being started: who waits for
@@ -171,6 +187,39 @@ impl RegistryActor {
         let published = self.tracks.get(name).map(|entry| entry.published.values());
         let mut all = announced.chain(published.into_iter().flatten()).peekable();
         all.peek().is_some() && all.all(|session| session == asker)
+    }
+
+    /// Finds the track, or makes it, or lets the question wait.
+    fn resolve(&mut self, ctx: &mut Context<Self>, msg: ResolveTrack, reply: TrackReply) {
+        let ResolveTrack {
+            name,
+            reader,
+            stale,
+            wait,
+            except,
+        } = msg;
+        if let Some(epoch) = stale {
+            self.forget(&name, epoch);
+        }
+        let own = except.as_ref().is_some_and(|asker| self.is_own(&name, asker));
+        let announced = !self.namespaces.matches(name.namespace()).is_empty();
+        let waiter = Waiter {
+            reader,
+            except,
+            reply,
+        };
+        // MOQT-14 §8.4 [D14-PUB-5]: the full name is looked for before the namespaces are.
+        match self.tracks.get_mut(&name).map(|entry| &mut entry.state) {
+            // MOQT-14 §5.1 [D14-NS-3] DEVIATION: with `relay.allow_self = false` only (decision 0010).
+            _ if own && wait => self.wait(name, waiter),
+            _ if own => waiter.reply.send(Err(nobody())),
+            Some(State::Running(track)) => waiter.reply.send(Ok(track.clone())),
+            Some(State::Creating { waiters, .. }) => waiters.push(waiter),
+            None if announced => self.create_announced(ctx, name, vec![waiter]),
+            None if wait => self.wait(name, waiter),
+            // MOQT-14 §8.4 [D14-SUB-10]
+            None => waiter.reply.send(Err(nobody())),
+        }
     }
 
     /// A question waits until somebody publishes the track.
@@ -211,6 +260,8 @@ impl Actor for RegistryActor {
             return;
         }
         ctx.run_interval(SWEEP, |actor, _| actor.waiting.sweep());
+        self.faults.attend(ctx, "registry", || "registry");
+        self.expect_everybody(ctx);
     }
 }
 
@@ -218,35 +269,11 @@ impl Handler<ResolveTrack> for RegistryActor {
     type Result = Reply<Result<TrackRef, Unavailable>>;
 
     fn handle(&mut self, msg: ResolveTrack, ctx: &mut Self::Context) -> Self::Result {
-        let ResolveTrack {
-            name,
-            reader,
-            stale,
-            wait,
-            except,
-        } = msg;
-        if let Some(epoch) = stale {
-            self.forget(&name, epoch);
-        }
-        let own = except.as_ref().is_some_and(|asker| self.is_own(&name, asker));
-        let announced = !self.namespaces.matches(name.namespace()).is_empty();
+        self.faults.check_named("registry", &msg.name);
         let (answer, reply) = Reply::later();
-        let waiter = Waiter {
-            reader,
-            except,
-            reply,
-        };
-        // MOQT-14 §8.4 [D14-PUB-5]: the full name is looked for before the namespaces are.
-        match self.tracks.get_mut(&name).map(|entry| &mut entry.state) {
-            // MOQT-14 §5.1 [D14-NS-3] DEVIATION: with `relay.allow_self = false` only (decision 0010).
-            _ if own && wait => self.wait(name, waiter),
-            _ if own => return Reply::Now(Err(nobody())),
-            Some(State::Running(track)) => return Reply::Now(Ok(track.clone())),
-            Some(State::Creating { waiters, .. }) => waiters.push(waiter),
-            None if announced => self.create_announced(ctx, name, vec![waiter]),
-            None if wait => self.wait(name, waiter),
-            // MOQT-14 §8.4 [D14-SUB-10]
-            None => return Reply::Now(Err(nobody())),
+        match &mut self.muster {
+            Some(muster) => muster.resolve(msg, reply),
+            None => self.resolve(ctx, msg, reply),
         }
         answer
     }
@@ -283,6 +310,7 @@ impl Handler<Count> for RegistryActor {
             census::row("watchers", watchers),
             census::row("watched_prefixes", prefixes),
             census::row("waiting", self.waiting.len()),
+            census::row("deferred", self.muster.as_ref().map_or(0, Muster::len)),
         ])
     }
 }

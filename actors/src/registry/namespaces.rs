@@ -103,14 +103,24 @@ impl Handler<RegisterNamespace> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, msg: RegisterNamespace, ctx: &mut Self::Context) {
+        self.faults.check_named("registry", &msg.namespace);
         debug!(self.log, "namespace announced"; "namespace" => %msg.namespace);
         let announcer = Announcer {
             namespace: msg.namespace.clone(),
             session: msg.session.clone(),
             shard: msg.shard,
         };
-        self.namespaces.insert(&msg.namespace, msg.id, announcer);
-        self.announced(ctx, &msg.namespace, &msg.session);
+        if self
+            .namespaces
+            .insert(&msg.namespace, msg.id, announcer)
+            .is_some()
+        {
+            // Told again to a registry that knows it.
+            return;
+        }
+        if self.muster.is_none() {
+            self.announced(ctx, &msg.namespace, &msg.session);
+        }
         // MOQT-14 §6.2 [D14-NS-1]
         self.watchers.namespace_changed(&msg.namespace);
     }

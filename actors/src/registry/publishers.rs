@@ -19,7 +19,7 @@ const JOIN_DEADLINE: Duration = Duration::from_secs(5);
 
 impl RegistryActor {
     /// The track gets a publisher. Answered when a life of the track has taken it.
-    fn publish(&mut self, ctx: &mut Context<Self>, msg: RegisterPublisher, reply: TrackReply) {
+    pub(super) fn publish(&mut self, ctx: &mut Context<Self>, msg: RegisterPublisher, reply: TrackReply) {
         if reply.is_abandoned() {
             return;
         }
@@ -125,6 +125,30 @@ impl RegistryActor {
         entry.track().filter(|_| others)
     }
 
+    /// A publisher is gone that may or may not have been taken.
+    pub(super) fn withdraw_publisher(&mut self, msg: &WithdrawPublisher) {
+        match self.tracks.get_mut(&msg.name).map(|entry| &mut entry.state) {
+            Some(State::Running(track)) => {
+                mailbox::signal(&track.home, SourceGone { source: msg.id });
+            }
+            Some(State::Creating { sources, .. }) => {
+                sources.retain_mut(|arrival| match arrival {
+                    Arrival::Published(other, _) => other.id != msg.id,
+                    // The one that the track is being made with is taken from it when it runs.
+                    Arrival::First(id, reply) => {
+                        if *id == msg.id {
+                            *reply = None;
+                        }
+                        true
+                    }
+                    Arrival::Announced(..) => true,
+                });
+            }
+            None => {}
+        }
+        self.withdraw(&msg.name, msg.id, None);
+    }
+
     fn withdraw(&mut self, name: &FullTrackName, id: SourceId, epoch: Option<u64>) {
         let entry = self.tracks.get_mut(name);
         let Some(entry) = entry.filter(|entry| epoch.is_none_or(|epoch| epoch == entry.epoch)) else {
@@ -147,8 +171,12 @@ impl Handler<RegisterPublisher> for RegistryActor {
     type Result = Reply<Result<TrackRef, Unavailable>>;
 
     fn handle(&mut self, msg: RegisterPublisher, ctx: &mut Self::Context) -> Self::Result {
+        self.faults.check_named("registry", &msg.name);
         let (answer, reply) = Reply::later();
-        self.publish(ctx, msg, reply);
+        match &mut self.muster {
+            Some(muster) => muster.publish(msg, reply),
+            None => self.publish(ctx, msg, reply),
+        }
         answer
     }
 }
@@ -157,26 +185,10 @@ impl Handler<WithdrawPublisher> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, msg: WithdrawPublisher, _: &mut Self::Context) {
-        match self.tracks.get_mut(&msg.name).map(|entry| &mut entry.state) {
-            Some(State::Running(track)) => {
-                mailbox::signal(&track.home, SourceGone { source: msg.id });
-            }
-            Some(State::Creating { sources, .. }) => {
-                sources.retain_mut(|arrival| match arrival {
-                    Arrival::Published(other, _) => other.id != msg.id,
-                    // The one that the track is being made with is taken from it when it runs.
-                    Arrival::First(id, reply) => {
-                        if *id == msg.id {
-                            *reply = None;
-                        }
-                        true
-                    }
-                    Arrival::Announced(..) => true,
-                });
-            }
-            None => {}
+        match &mut self.muster {
+            Some(muster) => muster.withdraw(msg),
+            None => self.withdraw_publisher(&msg),
         }
-        self.withdraw(&msg.name, msg.id, None);
     }
 }
 

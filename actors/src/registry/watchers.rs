@@ -6,6 +6,7 @@
 
 use super::{Changes, RegistryActor, TakeChanges, UnwatchNamespace, WatchId, WatchNamespace};
 use crate::namespace::NamespacesChanged;
+use crate::reply::Reply;
 use crate::session::SessionActor;
 use crate::supervise::mailbox::Wake;
 use actix::{Addr, Handler, MessageResult};
@@ -66,40 +67,8 @@ impl Watchers {
 }
 
 impl RegistryActor {
-    /// The state of the next names that are marked at a watcher.
-    fn take_changes(&mut self, id: WatchId) -> Changes {
-        let Some(watcher) = self.watchers.by_id.get_mut(&id) else {
-            return Changes::default();
-        };
-        let namespaces: Vec<_> = std::iter::from_fn(|| watcher.namespaces.pop_first())
-            .take(MAX_TAKEN)
-            .collect();
-        let tracks: Vec<_> = std::iter::from_fn(|| watcher.tracks.pop_first())
-            .take(MAX_TAKEN - namespaces.len())
-            .collect();
-        let more = !watcher.namespaces.is_empty() || !watcher.tracks.is_empty();
-        // MOQT-14 §6.1 [D14-NS-3]: what the watcher publishes itself counts too, unless the operator said otherwise.
-        let except = watcher.except.clone();
-        let announced = |namespace| {
-            let there = self.is_announced(&namespace, except.as_ref());
-            (namespace, there)
-        };
-        let published = |name| {
-            let track = self.published_track(&name, except.as_ref()).cloned();
-            (name, track)
-        };
-        Changes {
-            namespaces: namespaces.into_iter().map(announced).collect(),
-            tracks: tracks.into_iter().map(published).collect(),
-            more,
-        }
-    }
-}
-
-impl Handler<WatchNamespace> for RegistryActor {
-    type Result = MessageResult<WatchNamespace>;
-
-    fn handle(&mut self, msg: WatchNamespace, _: &mut Self::Context) -> Self::Result {
+    /// Enters a watcher; the answer is the first part of what there is.
+    pub(super) fn watch(&mut self, msg: WatchNamespace) -> Changes {
         let WatchNamespace {
             id,
             prefix,
@@ -118,7 +87,48 @@ impl Handler<WatchNamespace> for RegistryActor {
         };
         self.watchers.tree.insert(&watcher.prefix, id, ());
         self.watchers.by_id.insert(id, watcher);
-        MessageResult(self.take_changes(id))
+        self.take_changes(id).unwrap_or_default()
+    }
+
+    /// The state of the next names that are marked at a watcher.
+    fn take_changes(&mut self, id: WatchId) -> Option<Changes> {
+        let watcher = self.watchers.by_id.get_mut(&id)?;
+        let namespaces: Vec<_> = std::iter::from_fn(|| watcher.namespaces.pop_first())
+            .take(MAX_TAKEN)
+            .collect();
+        let tracks: Vec<_> = std::iter::from_fn(|| watcher.tracks.pop_first())
+            .take(MAX_TAKEN - namespaces.len())
+            .collect();
+        let more = !watcher.namespaces.is_empty() || !watcher.tracks.is_empty();
+        // MOQT-14 §6.1 [D14-NS-3]: what the watcher publishes itself counts too, unless the operator said otherwise.
+        let except = watcher.except.clone();
+        let announced = |namespace| {
+            let there = self.is_announced(&namespace, except.as_ref());
+            (namespace, there)
+        };
+        let published = |name| {
+            let track = self.published_track(&name, except.as_ref()).cloned();
+            (name, track)
+        };
+        Some(Changes {
+            namespaces: namespaces.into_iter().map(announced).collect(),
+            tracks: tracks.into_iter().map(published).collect(),
+            more,
+        })
+    }
+}
+
+impl Handler<WatchNamespace> for RegistryActor {
+    type Result = Reply<Changes>;
+
+    fn handle(&mut self, msg: WatchNamespace, _: &mut Self::Context) -> Self::Result {
+        self.faults.check_named("registry", &msg.prefix);
+        let Some(muster) = &mut self.muster else {
+            return Reply::Now(self.watch(msg));
+        };
+        let (answer, reply) = Reply::later();
+        muster.watch(msg, reply);
+        answer
     }
 }
 
@@ -134,6 +144,9 @@ impl Handler<UnwatchNamespace> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, msg: UnwatchNamespace, _: &mut Self::Context) {
+        if let Some(muster) = &mut self.muster {
+            muster.unwatch(msg.0);
+        }
         self.watchers.remove(msg.0);
     }
 }

@@ -16,6 +16,7 @@ mod leaving;
 mod limits;
 pub mod messages;
 mod namespaces;
+mod reregister;
 mod supervision;
 #[cfg(test)]
 mod tests;

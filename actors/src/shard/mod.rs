@@ -3,6 +3,7 @@
 mod count;
 mod env;
 mod leaving;
+mod reregister;
 mod strain;
 
 pub use env::Env;
@@ -16,7 +17,7 @@ use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::track::{self, ReplicaActor, TrackActor, TrackRef};
 use crate::transport::{Conn, Door, EndpointStats, ServerEndpoint};
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WeakAddr};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::name::FullTrackName;
@@ -41,8 +42,16 @@ pub struct OpenReplica(pub TrackRef);
 #[derive(Debug)]
 enum Child {
     Connection(Addr<ConnectionActor>),
-    Track { name: FullTrackName, epoch: u64 },
-    Replica { name: FullTrackName, epoch: u64 },
+    /// The registry knows the track by its name; it lives as long as somebody else needs it.
+    Track {
+        name: FullTrackName,
+        epoch: u64,
+        home: WeakAddr<TrackActor>,
+    },
+    Replica {
+        name: FullTrackName,
+        epoch: u64,
+    },
 }
 
 /// A replica, and whether it is over.
@@ -115,10 +124,9 @@ impl ShardActor {
         }
     }
 
-    fn guard(&mut self, ctx: &Context<Self>, child: Child, kind: &'static str) -> ChildGuard {
+    fn guard(ctx: &Context<Self>, kind: &'static str) -> (ChildId, ChildGuard) {
         let id = ChildId::fresh();
-        self.children.insert(id, child);
-        ChildGuard::new(ctx.address().recipient(), id, kind)
+        (id, ChildGuard::new(ctx.address().recipient(), id, kind))
     }
 
     fn connections(&self) -> impl Iterator<Item = &Addr<ConnectionActor>> {
@@ -184,6 +192,9 @@ impl Actor for ShardActor {
         if !has_runtime() {
             return;
         }
+        self.env
+            .registry
+            .enlist(self.env.shard.index, ctx.address().recipient());
         if let Some(endpoint) = self.endpoint.take() {
             ctx.add_stream(endpoint);
             self.watch_load(ctx);
@@ -227,13 +238,9 @@ impl Handler<CreateTrack> for ShardActor {
     type Result = actix::MessageResult<CreateTrack>;
 
     fn handle(&mut self, msg: CreateTrack, ctx: &mut Self::Context) -> Self::Result {
-        let child = Child::Track {
-            name: msg.name.clone(),
-            epoch: msg.epoch,
-        };
-        let guard = self.guard(ctx, child, "track");
+        let (id, guard) = Self::guard(ctx, "track");
         let track = TrackActor::new(track::Birth {
-            name: msg.name,
+            name: msg.name.clone(),
             epoch: msg.epoch,
             config: Arc::clone(&self.env.track),
             registry: self.env.registry.clone(),
@@ -242,8 +249,15 @@ impl Handler<CreateTrack> for ShardActor {
             guard: Some(guard),
             terms: track::UpstreamTerms::default(),
             source: (msg.id, msg.source),
-        });
-        actix::MessageResult(track.start())
+        })
+        .start();
+        let child = Child::Track {
+            name: msg.name,
+            epoch: msg.epoch,
+            home: track.downgrade(),
+        };
+        self.children.insert(id, child);
+        actix::MessageResult(track)
     }
 }
 
@@ -260,11 +274,12 @@ impl Handler<OpenReplica> for ShardActor {
         {
             return actix::MessageResult(replica.clone());
         }
+        let (id, guard) = Self::guard(ctx, "replica");
         let child = Child::Replica {
             name: track.name.clone(),
             epoch: track.epoch,
         };
-        let guard = self.guard(ctx, child, "replica");
+        self.children.insert(id, child);
         let (config, faults) = (Arc::clone(&self.env.track), self.env.faults.clone());
         let replica = ReplicaActor::new(track, config, self.log.clone(), faults, Some(guard));
         let ended = replica.ended();
@@ -282,7 +297,7 @@ impl Handler<ChildDown> for ShardActor {
             error!(self.log, "child failed"; "kind" => msg.kind);
         }
         match self.children.remove(&msg.id) {
-            Some(Child::Track { name, epoch }) => {
+            Some(Child::Track { name, epoch, .. }) => {
                 self.env.registry.signal(TrackEnded { name, epoch });
             }
             Some(Child::Replica { name, epoch }) => {

@@ -310,6 +310,11 @@ pub struct WithdrawAnnouncer {
     pub session: Addr<SessionActor>,
 }
 
+/// The track has another home, with the readers that come from now on. This one ends.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Superseded;
+
 /// The session of a publisher that is subscribed to reads the track itself from now on.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

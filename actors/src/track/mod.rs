@@ -21,8 +21,8 @@ pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
     Ingest, Joined, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached, ReplicaState,
-    Replicate, SetForward, Source, SourceGone, SourceId, TrackAdvanced, TrackGone, TrackMeta, TrackRef,
-    Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WantNewGroup,
+    Replicate, SetForward, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone, TrackMeta,
+    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WantNewGroup,
     WithdrawAnnouncer,
 };
 pub use pace::{Behind, Taker};

@@ -155,6 +155,8 @@ impl Handler<AddSource> for TrackActor {
                 Joined::Taken
             }
             _ if self.phase == Phase::Ended => Joined::Ended,
+            // Offered again by a registry that does not know what an earlier one did.
+            _ if self.sources.get(id).is_some() => return MessageResult(Joined::Taken),
             // MOQT-14 §2.5 [D14-MAL-1]: whoever broke the rules for tracks here is not taken again.
             Source::Published { session, .. } if self.sources.is_shunned(session) => {
                 self.refuse("the publisher broke the rules for tracks")

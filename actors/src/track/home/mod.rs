@@ -9,6 +9,7 @@ mod filling;
 mod handlers;
 mod places;
 mod publisher;
+mod reregister;
 mod resting;
 mod sources;
 #[cfg(test)]
