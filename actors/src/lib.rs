@@ -35,4 +35,5 @@ pub mod subscription;
 pub mod supervise;
 pub mod track;
 pub mod transport;
+pub mod watchdog;
 pub mod words;
