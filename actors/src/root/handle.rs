@@ -11,6 +11,7 @@ use super::messages::{Drain, Outcome, Retire, RootStatus, TakeCensus};
 use crate::census::Census;
 use crate::supervise::mailbox::{AskError, ask};
 use crate::supervise::{Faults, OfferError, offer};
+use crate::watchdog::Board;
 
 /// What the root itself is told.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Options {
     pub log: Logger,
     /// Injected faults, in tests.
     pub faults: Faults,
+    /// Where the threads of the relay beat. The root's own place is called `root`.
+    pub board: Option<Board>,
 }
 
 impl Options {
@@ -37,6 +40,16 @@ impl Options {
             seed,
             log,
             faults: Faults::default(),
+            board: None,
+        }
+    }
+
+    /// With the board that the threads of the relay beat on.
+    #[must_use]
+    pub fn watched(self, board: Board) -> Self {
+        Self {
+            board: Some(board),
+            ..self
         }
     }
 }

@@ -6,6 +6,7 @@ use super::messages::{Drain, Health, HealthReport, Outcome, TakeCensus};
 use super::{Life, Phase, RootActor};
 use crate::census::{self, Census};
 use crate::supervise::ChildDown;
+use crate::watchdog::Board;
 
 impl Handler<ChildDown> for RootActor {
     type Result = ();
@@ -64,6 +65,7 @@ impl Handler<Health> for RootActor {
         MessageResult(HealthReport {
             status: self.status.borrow().clone(),
             down: down.map(|child| child.spec.name.clone()).collect(),
+            late: self.options.board.as_ref().map(Board::late).unwrap_or_default(),
         })
     }
 }

@@ -10,7 +10,8 @@ use super::spec::StartError;
 use crate::census::Census;
 use crate::supervise::ChildId;
 
-/// Ends the relay: the children are asked to stop, last started first, then the system stops.
+/// Ends the relay: the children are asked to stop, those of the kind started last first and side by side, then the
+/// system stops.
 ///
 /// A second one ends the relay at once, whoever is still stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
@@ -89,13 +90,15 @@ pub struct HealthReport {
     pub status: RootStatus,
     /// Names of the children that should be up and are not, in starting order.
     pub down: Vec<String>,
+    /// Names of the children whose threads the watchdog has not seen run for a while, and `root` for the root's own.
+    pub late: Vec<String>,
 }
 
 impl HealthReport {
     /// Whether the relay takes new work and has all it needs.
     #[must_use]
     pub const fn is_healthy(&self) -> bool {
-        matches!(self.status, RootStatus::Running) && self.down.is_empty()
+        matches!(self.status, RootStatus::Running) && self.down.is_empty() && self.late.is_empty()
     }
 }
 
@@ -128,6 +131,11 @@ pub enum Outcome {
         /// Name of the child.
         child: String,
     },
+    /// The thread of a child that it cannot do without does not end, so that the child cannot come back.
+    Stuck {
+        /// Name of the child.
+        child: String,
+    },
     /// A child that it cannot do without did not start in the first place.
     StartFailed {
         /// Name of the child.
@@ -147,7 +155,7 @@ impl Outcome {
         match self {
             Self::Drained => 0,
             Self::StartFailed { .. } => 1,
-            Self::Escalated { .. } | Self::RootLost => 70,
+            Self::Escalated { .. } | Self::Stuck { .. } | Self::RootLost => 70,
         }
     }
 }
@@ -157,6 +165,7 @@ impl std::fmt::Display for Outcome {
         match self {
             Self::Drained => f.write_str("drained"),
             Self::Escalated { child } => write!(f, "{child} failed more often than allowed"),
+            Self::Stuck { child } => write!(f, "the thread of {child} does not end"),
             Self::StartFailed { child, reason } => write!(f, "{child} did not start: {reason}"),
             Self::RootLost => f.write_str("the root failed"),
         }

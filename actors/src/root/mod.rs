@@ -7,6 +7,7 @@ mod handlers;
 mod messages;
 mod retire;
 mod spec;
+mod thread;
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -23,12 +24,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Decision, Exit, Supervisor};
+use crate::watchdog::{BEAT, Figures};
 
 pub use handle::{Options, RootHandle};
 pub use messages::{
     Drain, Health, HealthReport, Outcome, Remaining, Retire, RootStatus, SendAway, StopChild, TakeCensus,
 };
-pub use spec::{Birth, ChildSpec, Loss, OwnArbiter, Running, StartError};
+pub use spec::{Birth, ChildSpec, Loss, Running, StartError};
+pub use thread::{OwnArbiter, OwnThread};
 
 /// The root of the tree.
 ///
@@ -191,7 +194,12 @@ impl RootActor {
                 warn!(self.options.log, "child did not start"; "child" => &child.spec.name,
                     "reason" => %reason);
                 child.life = Life::Idle;
-                if starting && child.lives == 1 && child.spec.loss == Loss::Escalate {
+                if matches!(reason, StartError::Stuck) && child.spec.loss == Loss::Escalate {
+                    let outcome = Outcome::Stuck {
+                        child: child.spec.name.clone(),
+                    };
+                    self.begin_drain(outcome, self.options.failure_deadline, ctx);
+                } else if starting && child.lives == 1 && child.spec.loss == Loss::Escalate {
                     let outcome = Outcome::StartFailed {
                         child: child.spec.name.clone(),
                         reason: Arc::new(reason),
@@ -294,12 +302,22 @@ impl RootActor {
         self.stop_next(ctx);
     }
 
-    /// Asks the last child that is still up to stop; when there is none, ends.
+    /// Asks the last child that is still up to stop, and its siblings of the same kind with it; when there is none,
+    /// ends. Children of one kind need nothing of each other, so that they stop in the time that one takes.
     fn stop_next(&mut self, ctx: &mut Context<Self>) {
         let Phase::Draining { deadline, .. } = self.phase else {
             return;
         };
-        for (index, child) in self.children.iter_mut().enumerate().rev() {
+        let stopping = |child: &Child| matches!(child.life, Life::Stopping { .. });
+        if self.children.iter().any(stopping) {
+            return;
+        }
+        let up = |child: &&Child| matches!(child.life, Life::Up { .. });
+        let Some(kind) = self.children.iter().rev().find(up).map(|child| child.spec.kind) else {
+            return self.finish(ctx);
+        };
+        let siblings = self.children.iter_mut().enumerate().rev();
+        for (index, child) in siblings.filter(|(_, child)| child.spec.kind == kind) {
             if !matches!(child.life, Life::Up { .. }) {
                 continue;
             }
@@ -312,10 +330,8 @@ impl RootActor {
                     timer,
                     _arbiter: running.arbiter,
                 };
-                return;
             }
         }
-        self.finish(ctx);
     }
 
     /// Child number `index` did not stop in time.
@@ -353,6 +369,15 @@ impl Actor for RootActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.options.faults.attend(ctx, "root", || "root");
+        let board = self.options.board.as_ref();
+        if let Some(pulse) = board.and_then(|board| board.pulse("root")) {
+            ctx.run_interval(BEAT, move |root, _| {
+                pulse.beat(Figures {
+                    connections: 0,
+                    children: u64::try_from(root.children.len()).unwrap_or(u64::MAX),
+                });
+            });
+        }
         self.start_from(0, ctx);
     }
 }

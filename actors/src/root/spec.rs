@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use actix::{Arbiter, Recipient};
+use actix::Recipient;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
@@ -11,6 +11,7 @@ use crate::census::Count;
 use crate::supervise::{Backoff, ChildGuard, Intensity, Notify, Restart};
 
 use super::messages::{SendAway, StopChild};
+use super::thread::OwnArbiter;
 
 /// What the root does when a child has failed more often than its intensity allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub enum StartError {
     /// It panicked while it was being started.
     #[error("it panicked")]
     Panicked,
+    /// The thread of its last life does not end. No restart mends that, so the root does not try another.
+    #[error("the thread of its last life does not end")]
+    Stuck,
 }
 
 impl StartError {
@@ -103,36 +107,6 @@ impl Running {
             counting: Some(counting),
             ..self
         }
-    }
-}
-
-/// An arbiter that stops when this is dropped, and with it every actor and task on its thread.
-///
-/// A child that panics leaves its own children behind on its arbiter; this is what ends them. Nothing waits for the
-/// thread, so its next life may begin while the last actors of this one are still being dropped.
-#[derive(Debug)]
-pub struct OwnArbiter(Arbiter);
-
-impl OwnArbiter {
-    /// Starts a thread with an event loop. Call it on a thread of the system.
-    ///
-    /// # Errors
-    /// When the operating system has no thread or no event loop to give.
-    pub fn start() -> std::io::Result<Self> {
-        Arbiter::try_new().map(Self)
-    }
-
-    /// What actors are started on.
-    #[must_use]
-    pub fn handle(&self) -> actix::ArbiterHandle {
-        self.0.handle()
-    }
-}
-
-impl Drop for OwnArbiter {
-    fn drop(&mut self) {
-        // False when the thread has already ended, which is as good.
-        let _stopped: bool = self.0.stop();
     }
 }
 

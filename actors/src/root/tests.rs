@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, System};
@@ -9,7 +11,7 @@ use slog::{Discard, Logger, o};
 use tokio::time::Instant;
 
 use super::{
-    Birth, ChildSpec, Drain, Health, Loss, Options, Outcome, OwnArbiter, RootActor, RootHandle, RootStatus,
+    Birth, ChildSpec, Drain, Health, Loss, Options, Outcome, OwnThread, RootActor, RootHandle, RootStatus,
     Running, StartError, StopChild,
 };
 use crate::supervise::{AskError, Backoff, ChildGuard, Intensity, Notify, Restart, ask, offer};
@@ -105,8 +107,13 @@ fn start_probe(story: &Story, name: &str, stops: Stops, birth: Birth) -> Running
 }
 
 fn probe(story: &Story, name: &'static str, stops: Stops) -> ChildSpec {
+    probe_of(name, story, name, stops)
+}
+
+/// A child of a kind that others may have too.
+fn probe_of(kind: &'static str, story: &Story, name: &'static str, stops: Stops) -> ChildSpec {
     let story = story.clone();
-    ChildSpec::new("probe", name, move |birth| {
+    ChildSpec::new(kind, name, move |birth| {
         let story = story.clone();
         async move { Ok(start_probe(&story, name, stops, birth)) }
     })
@@ -474,31 +481,144 @@ fn a_panic_on_an_own_arbiter_replaces_the_arbiter() {
     let system = System::new();
     system.block_on(async {
         let (up, mut lives) = tokio::sync::mpsc::unbounded_channel();
+        let thread = OwnThread::default();
+        // Set while a thread of the child runs, or while what it holds is being dropped.
+        let held = Arc::new(AtomicBool::new(false));
         let shard = ChildSpec::new("shard", "shard-0", move |Birth { guard, epoch }| {
-            let up = up.clone();
+            let (up, thread, held) = (up.clone(), thread.clone(), Arc::clone(&held));
             async move {
-                let arbiter = OwnArbiter::start().map_err(StartError::failed)?;
-                let addr = Shard::start_in_arbiter(&arbiter.handle(), |_| Shard(guard));
-                // What the shard leaves on its thread; dropped with the thread.
-                let (left, gone) = tokio::sync::oneshot::channel::<()>();
+                let arbiter = thread.begin().await?;
+                assert!(!held.swap(true, Ordering::SeqCst), "two threads at once");
+                let addr = Shard::start_in_arbiter(arbiter.handle(), |_| Shard(guard));
+                // What the shard leaves on its thread; dropped with the thread, and slow at it.
+                let left = Left(held);
                 arbiter.handle().spawn(async move {
                     let _left = left;
                     std::future::pending().await
                 });
-                up.send((epoch, addr.clone(), gone)).unwrap();
+                up.send((epoch, addr.clone())).unwrap();
                 Ok(Running::on(arbiter, addr.recipient()))
             }
         })
-        .intensity(Intensity::per_secs(1, 3600));
+        .intensity(Intensity::per_secs(2, 3600));
         let mut root = RootActor::start_tree(vec![shard], Options::new(Logger::root(Discard, o!()), 1));
         root.running().await.unwrap();
-        for life in 0..2 {
-            let (epoch, addr, gone) = lives.recv().await.unwrap();
+        for life in 0..3 {
+            let (epoch, addr) = lives.recv().await.unwrap();
             assert_eq!(epoch, life);
             offer(&addr, Fail).unwrap();
-            assert!(gone.await.is_err(), "the thread of life {life} ends");
         }
         assert!(matches!(root.ended().await, Outcome::Escalated { .. }));
     });
     assert_eq!(system.run_with_code().unwrap(), 70);
+}
+
+/// What takes its time to go, as some ten thousand connections do.
+struct Left(Arc<AtomicBool>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A thread that does not end cannot be replaced, whatever restarts are left.
+#[test]
+fn a_thread_that_does_not_end_ends_the_relay() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = RefCell::new(Some(held));
+    let story = Story::default();
+    let system = System::new();
+    system.block_on({
+        let story = story.clone();
+        async move {
+            let (thread, began) = (OwnThread::default(), story.clone());
+            let stuck = ChildSpec::new("shard", "stuck", move |birth| {
+                let (thread, story, held) = (thread.clone(), began.clone(), held.take());
+                async move {
+                    let arbiter = thread.begin().await?;
+                    if let Some(held) = held {
+                        // Until the test is over.
+                        arbiter.handle().spawn_fn(move || assert!(held.recv().is_err()));
+                    }
+                    // The actor is elsewhere, so that it can die while its thread cannot.
+                    let _running = start_probe(&story, "stuck", Stops::AtOnce, birth);
+                    Ok(Running::on(arbiter, story.addr("stuck").recipient()))
+                }
+            });
+            let options = Options::new(Logger::root(Discard, o!()), 1);
+            let mut root = RootActor::start_tree(vec![stuck, probe(&story, "a", Stops::AtOnce)], options);
+            root.running().await.unwrap();
+            tokio::time::pause();
+            fail(&story, "stuck").await;
+            let outcome = root.ended().await;
+            assert!(
+                matches!(&outcome, Outcome::Stuck { child } if child == "stuck"),
+                "{outcome}"
+            );
+            assert_eq!(outcome.code(), 70);
+            assert_eq!(story.lines(), ["+stuck0", "+a0", "-stuck", "stop a", "-a"]);
+        }
+    });
+    assert_eq!(system.run_with_code().unwrap(), 70);
+    drop(release);
+}
+
+#[actix_rt::test]
+async fn siblings_stop_side_by_side_and_the_kind_before_them_when_all_are_gone() {
+    tokio::time::pause();
+    let story = Story::default();
+    let mut root = tree(vec![
+        probe(&story, "registry", Stops::AtOnce),
+        probe_of("shard", &story, "one", Stops::After(2 * SECOND)),
+        probe_of("shard", &story, "two", Stops::Never),
+        probe_of("shard", &story, "three", Stops::After(SECOND)),
+    ]);
+    root.running().await.unwrap();
+    let start = Instant::now();
+    root.drain(3 * SECOND).unwrap();
+    assert!(matches!(root.ended().await, Outcome::Drained));
+    assert_eq!(start.elapsed().as_secs(), 3);
+    assert_eq!(
+        story.lines()[4..],
+        [
+            "stop three",
+            "stop two",
+            "stop one",
+            "-three",
+            "-one",
+            "stop registry",
+            "-registry"
+        ]
+    );
+}
+
+#[actix_rt::test]
+async fn a_sibling_that_dies_while_the_others_stop_holds_nobody_up() {
+    tokio::time::pause();
+    let story = Story::default();
+    let mut root = tree(vec![
+        probe(&story, "registry", Stops::AtOnce),
+        probe_of("shard", &story, "one", Stops::Never),
+        probe_of("shard", &story, "two", Stops::AtOnce),
+    ]);
+    root.running().await.unwrap();
+    root.drain(60 * SECOND).unwrap();
+    settle().await;
+    fail(&story, "one").await;
+    assert!(matches!(root.ended().await, Outcome::Drained));
+    assert_eq!(
+        story.lines()[3..],
+        [
+            "stop two",
+            "-two",
+            "stop one",
+            "-one",
+            "stop registry",
+            "-registry"
+        ]
+    );
 }
