@@ -4,26 +4,21 @@ use actix::{AsyncContext, Context};
 use laps_actors::limits::{Gauge, Prefixes, Pressure, Strain};
 use laps_actors::registry::{RegistryActor, RegistryHandle, ShardRef};
 use laps_actors::root::{
-    Birth, ChildSpec, Options, Outcome, OwnArbiter, Retire, RootActor, RootHandle, Running, StartError,
+    Birth, ChildSpec, Options, Outcome, OwnThread, Retire, RootActor, RootHandle, Running, StartError,
 };
 use laps_actors::shard::{Env, ShardActor};
 use laps_actors::supervise::{Backoff, Faults, Intensity};
 use laps_actors::transport::{
     self, BindError, Listen, ResetKey, ServerEndpoint, ServerTls, ShardSocket, TransportConfig,
 };
+use laps_actors::watchdog::Board;
 use laps_actors::{session, track};
 use laps_protocol::relay::load::Terms;
 use slog::{Logger, info, o};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A shard cannot be replaced under the others, which hold its address: its death ends the process, and whoever started
-/// the process starts it again.
-const IRREPLACEABLE: Intensity = Intensity {
-    max: 0,
-    within: Duration::from_secs(10),
-};
 
 /// How often the registry may fail, and how long it stays away then: it is asked for little while the others tell a new
 /// one what is theirs, and one that fails over that has to leave them time.
@@ -33,6 +28,11 @@ const REGISTRY_BACKOFF: Backoff = Backoff {
     max: Duration::from_secs(1),
     jitter_percent: 20,
 };
+/// How often a shard comes back. Decision 0021.
+const SHARD_RETURNS: Intensity = Intensity::per_secs(3, 30);
+/// How long what a failed shard leaves on its thread may still tell its peers that it ends. Who is not told, or does
+/// not hear it, is told by a stateless reset as soon as it says something to the next life.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// What a relay is made of.
 #[derive(Clone, Debug)]
@@ -66,6 +66,7 @@ pub struct Settings {
 pub struct Relay {
     handle: RootHandle,
     local: SocketAddr,
+    board: Board,
 }
 
 /// Why a relay does not run.
@@ -91,23 +92,27 @@ impl Relay {
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), ShardSocket::local_addr);
         let registry: RegistryHandle = RegistryHandle::new();
         let mut children = vec![registry_spec(&settings, &registry)];
+        let names = std::iter::once("root".to_owned());
+        let names = names.chain(sockets.iter().map(|socket| shard_name(socket.shard().index())));
         let common = Common {
             registry,
             reset_key: settings.tls.reset_key(local.port()),
             prefixes: Arc::new(Prefixes::new(settings.session.limits)),
             pressure: Arc::new(Pressure::new(settings.load.0.clone(), settings.load.1)),
+            board: Board::new(names),
         };
         for socket in sockets {
             children.push(shard_spec(&settings, &common, socket));
         }
+        let board = common.board;
         let options = Options {
             faults: settings.faults.clone(),
-            ..Options::new(settings.log.clone(), 0)
+            ..Options::new(settings.log.clone(), 0).watched(board.clone())
         };
         let mut handle = RootActor::start_tree(children, options);
         handle.running().await.map_err(RelayError::Start)?;
         info!(settings.log, "relay is running"; "addr" => %local, "shards" => settings.shards);
-        Ok(Self { handle, local })
+        Ok(Self { handle, local, board })
     }
 
     /// The address it listens on, with the port that was chosen when 0 was asked for.
@@ -124,6 +129,12 @@ impl Relay {
     /// Ends the relay once everybody it serves has left, as [`Retire`] says. False when it has ended already.
     pub fn retire(&self, retire: Retire) -> bool {
         self.handle.retire(retire).is_ok()
+    }
+
+    /// Where its threads beat, for a watchdog.
+    #[must_use]
+    pub const fn board(&self) -> &Board {
+        &self.board
     }
 
     /// What the end can be asked of while somebody waits for it.
@@ -145,6 +156,11 @@ struct Common {
     reset_key: ResetKey,
     prefixes: Arc<Prefixes>,
     pressure: Arc<Pressure>,
+    board: Board,
+}
+
+fn shard_name(index: usize) -> String {
+    format!("shard-{index}")
 }
 
 fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
@@ -164,29 +180,33 @@ fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
     .backoff(REGISTRY_BACKOFF)
 }
 
+/// A shard. The socket stays here for as long as the relay lives, and each life gets a second handle of it: closing a
+/// member of the group that shares the port would re-order the others. (Decision 0002)
 fn shard_spec(settings: &Settings, common: &Common, socket: ShardSocket) -> ChildSpec {
-    let index = socket.shard().index();
+    let name = shard_name(socket.shard().index());
     let (settings, common) = (settings.clone(), common.clone());
-    ChildSpec::new("shard", format!("shard-{index}"), move |birth: Birth| {
-        let started = start_shard(&settings, &common, &socket, birth);
-        async move { started?.await }
+    let (socket, thread) = (Rc::new(socket), OwnThread::default());
+    ChildSpec::new("shard", name, move |birth: Birth| {
+        let (settings, common) = (settings.clone(), common.clone());
+        start_shard(settings, common, Rc::clone(&socket), thread.clone(), birth)
     })
-    .intensity(IRREPLACEABLE)
+    .intensity(SHARD_RETURNS)
 }
 
-/// Starts a shard's thread and, on it, its endpoint and actor.
-fn start_shard(
-    settings: &Settings,
-    common: &Common,
-    socket: &ShardSocket,
+/// Starts a shard's thread, when that of its last life has ended, and on it its endpoint and actor.
+async fn start_shard(
+    settings: Settings,
+    common: Common,
+    socket: Rc<ShardSocket>,
+    thread: OwnThread,
     birth: Birth,
-) -> Result<impl Future<Output = Result<Running, StartError>> + use<>, StartError> {
-    let registry = common.registry.clone();
+) -> Result<Running, StartError> {
+    // Until then the last life's endpoint reads from the same socket.
+    let arbiter = thread.begin().await?.lingering(LAST_WORDS);
+    let registry = common.registry;
     let index = socket.shard().index();
     let socket = socket.try_clone().map_err(StartError::failed)?;
-    let arbiter = OwnArbiter::start().map_err(StartError::failed)?;
-    let settings = settings.clone();
-    let (reset_key, prefixes) = (common.reset_key.clone(), Arc::clone(&common.prefixes));
+    let (reset_key, prefixes, board) = (common.reset_key, common.prefixes, common.board);
     let strain = Strain::new(&common.pressure);
     let (told, started) = tokio::sync::oneshot::channel();
     let spawned = arbiter.handle().spawn_fn(move || {
@@ -214,12 +234,8 @@ fn start_shard(
                 faults: settings.faults,
             };
             let max_connections = settings.transport.max_connections;
-            context.run(ShardActor::new(
-                env,
-                Some(endpoint),
-                max_connections,
-                Some(birth.guard),
-            ));
+            let shard = ShardActor::new(env, Some(endpoint), max_connections, Some(birth.guard));
+            context.run(shard.watched(board.pulse(&shard_name(index))));
             (stop, away, counting)
         });
         // Nobody listens any more only when the relay is being torn down.
@@ -228,11 +244,9 @@ fn start_shard(
     if !spawned {
         return Err(StartError::failed("its thread ended"));
     }
-    Ok(async move {
-        match started.await {
-            Ok(Ok((stop, away, counting))) => Ok(Running::on(arbiter, stop).serving(away).counting(counting)),
-            Ok(Err(error)) => Err(StartError::failed(error)),
-            Err(_) => Err(StartError::Panicked),
-        }
-    })
+    match started.await {
+        Ok(Ok((stop, away, counting))) => Ok(Running::on(arbiter, stop).serving(away).counting(counting)),
+        Ok(Err(error)) => Err(StartError::failed(error)),
+        Err(_) => Err(StartError::Panicked),
+    }
 }

@@ -17,6 +17,7 @@ use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::track::{self, ReplicaActor, TrackActor, TrackRef};
 use crate::transport::{Conn, Door, EndpointStats, ServerEndpoint};
+use crate::watchdog::{BEAT, Figures, Pulse};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WeakAddr};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::CloseCode;
@@ -26,12 +27,16 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Messages that may wait for a shard: tracks and replicas to be made.
 const MAILBOX: usize = 4096;
 /// How often an ending shard looks whether its last connection has told its peer.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// How long an ending shard stays for the wire when its last session has closed: a close frame that is lost on the way
+/// is repeated for whoever still sends. RFC 9000 §10.2: the closing state needs no answer, and whoever closes its socket
+/// may leave it early, so a peer that is dead is not waited for.
+const CLOSING: Duration = Duration::from_millis(300);
 
 /// Make or find the replica of this track on this shard.
 #[derive(Debug, Message)]
@@ -69,10 +74,10 @@ struct Serving {
 
 /// One shard.
 ///
-/// Parent: root. Arbiter: its own (a client's shard runs on the client's). Restart: permanent with no restarts
-/// allowed: its death ends the process with a non-zero exit code. In: accepted connections, `CreateTrack`,
-/// [`OpenReplica`], `SendAway`, `StopChild`, `ChildDown`. Out: `TrackEnded` to the registry, `AskToLeave` and `Leave`
-/// to connections, `Remaining` to the root. Lost on death: its connections and tracks.
+/// Parent: root. Arbiter: its own (a client's shard runs on the client's). Restart: permanent, on the same socket, when
+/// the thread of the last life has ended (decision 0021); also when its endpoint ends by itself. In: accepted
+/// connections, `CreateTrack`, [`OpenReplica`], `SendAway`, `StopChild`, `ChildDown`. Out: `TrackEnded` to the registry,
+/// `AskToLeave` and `Leave` to connections, `Remaining` to the root. Lost on death: its connections and tracks.
 #[derive(Debug)]
 pub struct ShardActor {
     env: Env,
@@ -89,6 +94,10 @@ pub struct ShardActor {
     told: strain::Told,
     /// Everybody was asked to leave.
     leaving: Option<leaving::Leaving>,
+    /// When an ending shard had no session left.
+    closing: Option<Instant>,
+    /// Says to the watchdog that the thread runs.
+    pulse: Option<Pulse>,
     _guard: Option<ChildGuard>,
 }
 
@@ -119,9 +128,18 @@ impl ShardActor {
             observer: Observer::new(env.strain.clone()),
             told: strain::Told::default(),
             leaving: None,
+            closing: None,
+            pulse: None,
             env,
             _guard: guard,
         }
+    }
+
+    /// The shard beats here.
+    #[must_use]
+    pub fn watched(mut self, pulse: Option<Pulse>) -> Self {
+        self.pulse = pulse;
+        self
     }
 
     fn guard(ctx: &Context<Self>, kind: &'static str) -> (ChildId, ChildGuard) {
@@ -165,21 +183,54 @@ impl ShardActor {
         lease
     }
 
-    /// An ending shard waits for its connections to be gone from the wire.
+    /// An ending shard waits for its connections to be gone, and a moment longer for the wire.
     fn drained(&mut self, ctx: &mut Context<Self>) {
-        let open = self
-            .serving
-            .as_ref()
-            .map_or(0, |serving| serving.stats.open_connections());
-        if open == 0
-            && !self
-                .children
-                .values()
-                .any(|child| matches!(child, Child::Connection(_)))
-        {
-            ctx.stop();
-        } else {
-            ctx.run_later(DRAIN_POLL, Self::drained);
+        if self.connections().next().is_none() {
+            let closing = *self.closing.get_or_insert_with(Instant::now);
+            let open = self
+                .serving
+                .as_ref()
+                .map_or(0, |serving| serving.stats.open_connections());
+            if open == 0 || closing.elapsed() >= CLOSING {
+                return ctx.stop();
+            }
+        }
+        ctx.run_later(DRAIN_POLL, Self::drained);
+    }
+
+    /// Says that the thread runs, and how much is on it.
+    fn beat(&mut self, _: &mut Context<Self>) {
+        self.env.faults.check_named("shard", &self.env.shard.index);
+        if let Some(pulse) = &self.pulse {
+            let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+            pulse.beat(Figures {
+                connections: count(self.connections().count()),
+                children: count(self.children.len()),
+            });
+        }
+    }
+}
+
+impl Drop for ShardActor {
+    fn drop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        // It failed, or its endpoint did. Its children live until the arbiter stops, but nobody hears of their ends
+        // any more, so the last it does is to pass on what they would have said.
+        for child in self.children.values() {
+            match child {
+                Child::Connection(connection) => {
+                    let reason = "a part of the relay failed";
+                    let code = CloseCode::InternalError;
+                    mailbox::signal(connection, Leave { code, reason });
+                }
+                Child::Track { name, epoch, .. } => {
+                    let (name, epoch) = (name.clone(), *epoch);
+                    self.env.registry.signal(TrackEnded { name, epoch });
+                }
+                Child::Replica { .. } => {}
+            }
         }
     }
 }
@@ -197,6 +248,7 @@ impl Actor for ShardActor {
             .enlist(self.env.shard.index, ctx.address().recipient());
         if let Some(endpoint) = self.endpoint.take() {
             ctx.add_stream(endpoint);
+            ctx.run_interval(BEAT, Self::beat);
             self.watch_load(ctx);
         }
     }
@@ -204,6 +256,7 @@ impl Actor for ShardActor {
 
 impl StreamHandler<Conn> for ShardActor {
     fn handle(&mut self, conn: Conn, ctx: &mut Self::Context) {
+        self.env.faults.check_named("shard", &self.env.shard.index);
         let admitted = self.admit(&conn);
         let lease = match admitted {
             Ok(lease) => lease,
