@@ -13,7 +13,7 @@ mod common;
 
 use bytes::{Bytes, BytesMut};
 use common::feeding::{Feeder, Flow};
-use common::raw::{CODEC, News};
+use common::raw::{CODEC, News, Raw};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
 use laps_protocol::moqt::message::{ControlMessage, PublishDoneStatus, RequestKind, SubscribeFilter};
@@ -200,4 +200,52 @@ fn their_track_is_malformed_one_shard() {
 #[test]
 fn their_track_is_malformed_two_shards() {
     run(|| they_disagree(2));
+}
+
+/// What waits behind a gap turns out, as its publisher goes, to be behind the end that the publisher gave the group.
+async fn one_is_at_fault_as_it_goes() {
+    let relay = relay(settings(1)).await;
+    let name = track("leaves", "video");
+    let mut subscriber = common::raw::raw(&relay).await;
+    let id = subscriber.subscribe(&name, NEWEST).await;
+    let join =
+        async |alias| Feeder::join(common::raw::raw(&relay).await, Flow::Announce, &name, alias, None).await;
+    let (mut good, mut bad) = (join(ALIAS).await, join(ALIAS).await);
+    let alias = subscriber.answer(id).await.unwrap().alias;
+    let mut first = bad.raw.open(ALIAS, 0, SubgroupIdMode::Zero).await;
+    first.begin(0, 2).await;
+    first.write(Bytes::from_static(b"a")).await;
+    subscriber
+        .wait(|log| (Raw::headers(log, alias).len() == 1).then_some(()))
+        .await;
+    let mut beyond = bad.raw.open(ALIAS, 0, SubgroupIdMode::Zero).await;
+    beyond.object(3, b"d").await;
+    let mut last = bad.raw.open(ALIAS, 0, SubgroupIdMode::Explicit(9)).await;
+    let end = ObjectHeader {
+        id: 2,
+        status: ObjectStatus::EndOfGroup,
+        extensions: Bytes::new(),
+        payload_len: 0,
+    };
+    let mut bytes = BytesMut::new();
+    CODEC.encode_object_header(false, None, &end, &mut bytes).unwrap();
+    last.write(bytes.freeze()).await;
+    subscriber
+        .wait(|log| (Raw::headers(log, alias).len() == 2).then_some(()))
+        .await;
+    bad.raw.conn.close(0, "gone");
+    // What it began is reset; the track goes on with the other.
+    let number = Raw::headers(&subscriber.log, alias)[0].0;
+    assert!(subscriber.ended(number).await.is_some());
+    good.group(1, 2).await;
+    subscriber.until_object(alias, (1, 1)).await;
+    subscriber.fence().await;
+    let done = |news: &News| matches!(news, News::Control(ControlMessage::PublishDone(..)));
+    assert!(!subscriber.log.iter().any(done));
+}
+
+/// D14-MAL-1 D14-PUB-4
+#[test]
+fn one_at_fault_as_it_goes_is_no_end_for_the_others() {
+    run(one_is_at_fault_as_it_goes);
 }

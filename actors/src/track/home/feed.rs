@@ -23,6 +23,8 @@ impl Heard<'_> {
         match appended {
             Appended::Advanced | Appended::Noted | Appended::Closed(_) => {}
             Appended::Ignored(_) => *self.ignored += 1,
+            // That publishers contradict each other is graver than what one of them does wrong.
+            Appended::Malformed(_) if self.malformed.is_some_and(Malformed::is_disagreement) => {}
             Appended::Malformed(why) => self.malformed = Some(why),
         }
         if !self.replicas.is_empty()
@@ -47,7 +49,7 @@ impl TrackActor {
         else {
             return;
         };
-        publisher.heard = now();
+        publisher.brings();
         batch.iter().for_each(|chunk| publisher.observe(chunk));
         let drained = publisher.is_drained();
         self.append(ctx, source, batch);
@@ -96,11 +98,14 @@ impl TrackActor {
 
     /// A publisher sends nothing more: what it left open is brought to its end by others, or ends here.
     pub(super) fn publisher_ends(&mut self, ctx: &mut Context<Self>, source: SourceId) {
-        self.merged(ctx, |merge, log, now, heard| {
+        let malformed = self.merge_input(|merge, log, now, heard| {
             merge.lost(log, now, PublisherKey(source.number()), &mut |appended, chunk| {
                 heard.hear(appended, chunk);
             });
         });
+        // MOQT-14 §2.5 [D14-MAL-1]: what comes out about one that goes is no fault of the others, and it is gone.
+        let own = |why: &Malformed| !why.is_disagreement() && self.sources.any_active_beside(source);
+        self.judge(ctx, malformed.filter(|why| !own(why)));
     }
 
     /// No publisher sends anything more.
@@ -123,7 +128,13 @@ impl TrackActor {
         ctx: &mut Context<Self>,
         input: impl FnOnce(&mut Merge, &mut TrackLog, Instant, &mut Heard<'_>),
     ) {
-        if let Some(why) = self.merge_input(input) {
+        let malformed = self.merge_input(input);
+        self.judge(ctx, malformed);
+    }
+
+    /// The log has something new, or the track has come to its end.
+    fn judge(&mut self, ctx: &mut Context<Self>, malformed: Option<Malformed>) {
+        if let Some(why) = malformed {
             self.is_malformed(ctx, &why.to_string());
         } else {
             self.group_advanced();

@@ -159,6 +159,48 @@ fn a_stream_that_trickles_is_overtaken() {
     assert_eq!(stage.merge.stats().overtaken, 1);
 }
 
+/// D14-MAL-1: what is found out about a publisher as it goes is its own fault, and no contradiction of the others.
+#[test]
+fn a_fault_that_comes_out_at_the_end_is_the_own_one() {
+    let mut stage = Stage::new();
+    // What waits behind a gap turns out to be behind the end of its group.
+    stage.feed(A, [open(1, 0), obj(1, 0, 2), pay(1, "a")]);
+    stage.feed(A, [open(2, 0), obj(2, 3, 1), pay(2, "d")]);
+    let Append::SubgroupOpened {
+        stream,
+        group,
+        priority,
+        has_extensions,
+        end_of_group,
+        ..
+    } = open(3, 0)
+    else {
+        panic!("it opens a subgroup");
+    };
+    let other = Append::SubgroupOpened {
+        stream,
+        group,
+        subgroup: 9,
+        priority,
+        has_extensions,
+        end_of_group,
+    };
+    let end = ObjectHeader {
+        id: 2,
+        status: ObjectStatus::EndOfGroup,
+        extensions: Bytes::new(),
+        payload_len: 0,
+    };
+    let last = Append::ObjectStarted {
+        stream: 3,
+        header: end,
+    };
+    stage.feed(A, [other, last]);
+    let told = stage.lose(A);
+    let fault = |told: &Appended| matches!(told, Appended::Malformed(why) if !why.is_disagreement());
+    assert!(told.iter().any(fault), "{told:?}");
+}
+
 /// D14-CACHE-6: a stream that has no room to wait goes on alone.
 #[test]
 fn what_waits_is_bounded() {
