@@ -56,11 +56,10 @@ impl Scene {
     }
 
     fn answers(&self, id: RequestId) -> usize {
-        let of_it = |news: &&News| match news {
-            News::Control(
+        let of_it = |news: &&News| {
+            matches!(news, News::Control(
                 ControlMessage::FetchOk(of, _) | ControlMessage::RequestError(of, RequestKind::Fetch, _),
-            ) => *of == id,
-            _ => false,
+            ) if *of == id)
         };
         self.fetcher.log.iter().filter(of_it).count()
     }

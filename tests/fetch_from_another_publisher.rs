@@ -14,7 +14,7 @@ use common::feeding::{Feeder, Flow};
 use common::fetching::{asked_range, fetches};
 use common::raw::{Raw, payload, raw};
 use common::{relay, run, settings, track};
-use laps::relay::Relay;
+use laps::relay::{Relay, Settings};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
     GroupOrder, PublishDoneStatus, RequestErrorReason, RequestId, SubscribeFilter,
@@ -41,6 +41,10 @@ impl Stage {
     async fn start(what: &str, silence: Duration) -> Self {
         let mut settings = settings(2);
         settings.track.fetch.upstream = silence;
+        Self::with(what, settings).await
+    }
+
+    async fn with(what: &str, settings: Settings) -> Self {
         let relay = relay(settings).await;
         let name = track("another", what);
         let mut subscriber = raw(&relay).await;
@@ -147,6 +151,40 @@ fn who_trickles_is_replaced() {
         };
         stage.second.raw.serve_fetch(asked, UP, (1, 0), &PAST).await;
         assert_eq!(stage.fetcher.fetched_places(id).await.1, PAST);
+    });
+}
+
+/// D14-FETCH-17: the older publisher falls silent, as one does that roams: a FETCH goes to the other at once, and to the
+/// first again when it speaks.
+#[test]
+fn who_has_fallen_silent_is_asked_last() {
+    run(async || {
+        let mut settings = settings(2);
+        settings.track.fetch.upstream = LONG;
+        settings.track.silent_after = Duration::from_secs(1);
+        let mut stage = Stage::with("roams", settings).await;
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        let answer = stage.subscriber.answer(stage.subscription).await.unwrap();
+        let mut group = 5;
+        // Both have a pace; then one has none any more.
+        for turn in 0..200 {
+            pace.tick().await;
+            if turn < 10 {
+                stage.first.group(group, 1).await;
+            }
+            stage.second.group(group, 1).await;
+            stage.subscriber.until_object(answer.alias, (group, 0)).await;
+            group += 1;
+        }
+        let id = stage.fetcher.fetch_range(&stage.name, (0, 0), (1, 0)).await;
+        stage.served_by_the_second(id).await;
+        assert!(fetches(&stage.first.raw.log).is_empty());
+        // Its session lives on, and what it brings is taken.
+        stage.first.group(group, 1).await;
+        stage.subscriber.until_object(answer.alias, (group, 0)).await;
+        stage.fetcher.fetch_range(&stage.name, (2, 0), (2, 0)).await;
+        let (_, fetch) = stage.first.raw.fetch_asked(0).await;
+        assert_eq!(asked_range(&fetch), ((2, 0), (2, 0)));
     });
 }
 

@@ -31,6 +31,7 @@ pub use replica::ReplicaActor;
 use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};
 use laps_protocol::relay::fetch::FetchLimits;
 use laps_protocol::relay::merge::MergeLimits;
+use laps_protocol::relay::silence::SILENT_AFTER;
 use laps_protocol::relay::track_log::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,8 @@ pub struct Config {
     pub gather: Duration,
     /// How long a publisher may take to answer SUBSCRIBE.
     pub upstream_timeout: Duration,
+    /// How much longer than it usually does a publisher may say nothing until another one is preferred to it.
+    pub silent_after: Duration,
     /// How long the streams that PUBLISH_DONE announced are awaited.
     pub done_wait: Duration,
     /// The least time between two messages that tell a publisher whether objects are wanted.
@@ -102,6 +105,7 @@ impl Default for Config {
             linger: Duration::from_secs(2),
             gather: Duration::from_millis(500),
             upstream_timeout: Duration::from_secs(3),
+            silent_after: SILENT_AFTER,
             done_wait: Duration::from_secs(2),
             dampen: Duration::from_millis(500),
             max_publishers: 8,

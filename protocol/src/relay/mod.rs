@@ -15,5 +15,6 @@ pub mod namespace_tree;
 pub mod new_group;
 pub mod rate;
 pub mod scheduler;
+pub mod silence;
 pub mod told;
 pub mod track_log;

@@ -106,6 +106,11 @@ impl Publisher {
         let forward = demand.forward.told();
         if changed {
             self.heard = now();
+            if forward {
+                self.pulse.resumed(self.heard);
+            } else {
+                self.pulse.paused();
+            }
         }
         if !forward {
             demand.new_group.paused();

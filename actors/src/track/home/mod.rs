@@ -134,7 +134,11 @@ impl TrackActor {
     /// A track that waits for [`super::Gather`].
     #[must_use]
     pub fn new(birth: Birth) -> Self {
-        let mut sources = Sources::new(birth.config.max_publishers, birth.config.dampen);
+        let mut sources = Sources::new(
+            birth.config.max_publishers,
+            birth.config.dampen,
+            birth.config.silent_after,
+        );
         // MOQT-14 §9.16.3 [D14-FETCH-8]: who makes the objects has nobody to ask for them.
         let is_origin = matches!(birth.source.1, Source::Local { .. });
         sources.add(birth.source.0, birth.source.1);

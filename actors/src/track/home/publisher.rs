@@ -8,6 +8,7 @@ use crate::track::messages::{Source, TrackMeta};
 use actix::Addr;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDone, RequestId};
+use laps_protocol::relay::silence::Pulse;
 use laps_protocol::relay::track_log::{Append, StreamKey};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -67,6 +68,8 @@ pub(super) struct Publisher {
     said: Option<(TrackMeta, Instant)>,
     /// When it last brought something, or was told to.
     pub(super) heard: Instant,
+    /// Its pace, by which it is silent or not.
+    pub(super) pulse: Pulse,
     /// The largest place that it told.
     pub(super) largest: Option<Location>,
     /// It left a FETCH without any answer.
@@ -76,7 +79,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(source: Source, window: Duration) -> Self {
+    pub(super) fn new(source: Source, window: Duration, silent_after: Duration) -> Self {
         let request = match source {
             Source::Published { request, .. } => Some(request),
             Source::Announced { .. } | Source::Local { .. } => None,
@@ -92,6 +95,7 @@ impl Publisher {
             demand: Demand::new(window),
             said: None,
             heard: now(),
+            pulse: Pulse::new(silent_after),
             largest: None,
             cannot_fetch: false,
             open: HashSet::new(),
@@ -137,6 +141,9 @@ impl Publisher {
         self.standing = Standing::Serving;
         self.said = Some((meta, at));
         self.heard = now();
+        if self.is_announced() || self.demand.is_forwarded() {
+            self.pulse.resumed(now());
+        }
         self.largest = largest;
     }
 
@@ -153,9 +160,22 @@ impl Publisher {
         self.attempt = 0;
         self.done = None;
         self.demand = Demand::new(window);
+        self.pulse.paused();
         self.said = None;
         self.open.clear();
         self.closed = 0;
+    }
+
+    /// It brings something.
+    pub(super) fn brings(&mut self) {
+        self.heard = now();
+        self.pulse.brought(self.heard);
+    }
+
+    /// When it is expected to have brought something, at its own pace.
+    pub(super) fn due(&self) -> Instant {
+        let due = self.heard.checked_add(self.pulse.usual());
+        due.unwrap_or(self.heard)
     }
 
     /// Keeps count of streams, for the end of the subscription.

@@ -15,15 +15,18 @@ pub(super) struct Sources {
     /// How many may feed the track at once. [D14-PUB-2]
     max: usize,
     window: Duration,
+    silent_after: Duration,
 }
 
 impl Sources {
-    /// None yet; `max` of them may feed the track at once, and each is told of changes once in a `window` at most.
-    pub(super) const fn new(max: usize, window: Duration) -> Self {
+    /// None yet; `max` of them may feed the track at once, each is told of changes once in a `window` at most, and is
+    /// silent when it says nothing for so much longer than usual.
+    pub(super) const fn new(max: usize, window: Duration, silent_after: Duration) -> Self {
         Self {
             publishers: BTreeMap::new(),
             max,
             window,
+            silent_after,
         }
     }
 
@@ -32,7 +35,8 @@ impl Sources {
         self.publishers.retain(|_, publisher| {
             publisher.standing != Standing::Shunned || publisher.session().is_some_and(Addr::connected)
         });
-        self.publishers.insert(id, Publisher::new(source, self.window));
+        let publisher = Publisher::new(source, self.window, self.silent_after);
+        self.publishers.insert(id, publisher);
     }
 
     pub(super) fn remove(&mut self, id: SourceId) -> Option<Publisher> {
@@ -161,7 +165,8 @@ impl Sources {
         self.places_left().is_none()
     }
 
-    /// Who of those that were told to send objects has brought nothing for the longest time, and since when.
+    /// Who of those that were told to send objects has brought nothing for the longest time, and since when: from when
+    /// on its own pace would have had it bring something.
     pub(super) fn quietest(&self) -> Option<(SourceId, Instant)> {
         let told = |(_, publisher): &(SourceId, &Publisher)| {
             publisher.is_serving() && !publisher.is_local() && publisher.demand.is_forwarded()
@@ -169,7 +174,7 @@ impl Sources {
         let heard = self
             .iter()
             .filter(told)
-            .map(|(id, publisher)| (id, publisher.heard));
+            .map(|(id, publisher)| (id, publisher.due()));
         heard.min_by_key(|(_, heard)| *heard)
     }
 
@@ -258,13 +263,17 @@ impl Sources {
             .max()
     }
 
-    /// Whom a FETCH may be sent to, the best first: who feeds the track, and who is known to answer.
-    pub(super) fn to_fetch_from(&self) -> Vec<SourceId> {
+    /// Whom a FETCH may be sent to, the best first: who feeds the track, who is known to answer, and who is not silent by
+    /// its own pace. One that roams says nothing for a while, and is preferred again as soon as it speaks.
+    pub(super) fn to_fetch_from(&self, now: Instant) -> Vec<SourceId> {
         let can = |(_, publisher): &(SourceId, &Publisher)| {
             publisher.session().is_some() && publisher.standing != Standing::Shunned
         };
         let mut all: Vec<_> = self.iter().filter(can).collect();
-        all.sort_by_key(|(_, publisher)| (publisher.cannot_fetch, !publisher.is_serving()));
+        all.sort_by_key(|(_, publisher)| {
+            let silent = publisher.pulse.is_silent(now);
+            (publisher.cannot_fetch, !publisher.is_serving(), silent)
+        });
         all.into_iter().map(|(id, _)| id).collect()
     }
 
