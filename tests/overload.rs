@@ -22,7 +22,8 @@ use laps_actors::limits::Gauge;
 use laps_actors::transport::ConnectError;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    ControlMessage, PublishDoneStatus, RequestErrorReason, RequestId, RequestKind, SubscribeFilter,
+    ControlMessage, MessageParams, PublishDoneStatus, RequestErrorReason, RequestId, RequestKind,
+    SubscribeFilter, SubscribeUpdate,
 };
 use laps_protocol::relay::load::{OVERLOADED, Sample, Terms};
 use std::net::SocketAddr;
@@ -298,5 +299,57 @@ fn nobody_is_refused_for_one_pause() {
         }
         assert!(is_let_in(relay.local_addr()).await);
         assert!(placement.values("load rises", "of").is_empty());
+    });
+}
+
+/// D14-LIM-2 D14-LIM-4: whoever subscribes and unsubscribes, or changes its mind, as fast as it can is read no faster than
+/// the relay can answer, and has its last word.
+#[test]
+fn a_peer_that_changes_its_mind_all_the_time_is_read_slowly() {
+    run(async || {
+        let mut settings = settings(2);
+        let placement = Placement::default();
+        placement.watch(&mut settings);
+        let relay = relay(settings).await;
+        let live = track("live", "video");
+        let mut publisher = raw(&relay).await;
+        publisher.announce(live.namespace()).await;
+        let mut storm = raw(&relay).await;
+        let id = storm.subscribe(&live, NEWEST).await;
+        publisher.serve(&live, ALIAS).await;
+        let alias = storm.answer(id).await.unwrap().alias;
+        for _ in 0..40 {
+            let (mut messages, mut ends) = (Vec::new(), Vec::new());
+            for n in 0..250 {
+                let (fleeting, change) = (storm.id(), storm.id());
+                let nowhere = track("nobody", &n.to_string());
+                messages.push(ControlMessage::Subscribe(fleeting, subscribe(&nowhere, NEWEST)));
+                ends.push(ControlMessage::Unsubscribe(fleeting));
+                let update = SubscribeUpdate {
+                    subscription: id,
+                    start: Location::ZERO,
+                    end_group: None,
+                    priority: 128,
+                    forward: n % 2 == 1,
+                    params: MessageParams {
+                        new_group_request: Some(0),
+                        ..MessageParams::default()
+                    },
+                };
+                messages.push(ControlMessage::SubscribeUpdate(change, update));
+            }
+            storm.say_all(messages).await;
+            storm.say_all(ends).await;
+        }
+        storm.fence().await;
+        publisher.group(ALIAS, 1, 5).await;
+        storm.until_object(alias, (1, 4)).await;
+        let mut bystander = raw(&relay).await;
+        drop(storm);
+        let peaks = placement
+            .until(&mut bystander, "session ends", "registry_questions", 1)
+            .await;
+        let peak: usize = peaks[0].parse().unwrap();
+        assert!(peak > 1 && peak < 5000, "{peak}");
     });
 }

@@ -1,6 +1,6 @@
 //! Namespaces that a peer announced: one actor each; its end withdraws the namespace.
 
-use crate::namespace::Asking;
+use crate::limits::Asking;
 use crate::registry::{AnnounceId, RegisterNamespace, Reregister, UnregisterNamespace};
 use crate::session::{Say, SessionActor};
 use crate::shard::Env;
@@ -157,7 +157,7 @@ impl Handler<Reregister> for AnnounceActor {
 impl Handler<Stop> for AnnounceActor {
     type Result = ();
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        // A question that the registry has not read yet is what bounds the session; see `namespace::Pressure`.
+        // A question that the registry has not read yet is what bounds the session; see `limits::Questions`.
         if self.birth.asking.is_some() {
             self.stopping = true;
         } else {

@@ -223,7 +223,7 @@ impl Link {
             },
         );
         if wanted.new_group {
-            mailbox::signal(&track, WantNewGroup);
+            mailbox::signal(&track, WantNewGroup::default());
         }
         let attach = Attach {
             reader,

@@ -3,6 +3,7 @@
 use super::UNLIMITED;
 use super::kind::{Kind, PerKind};
 use super::prefix::{Share, ShareLease};
+use super::questions::Questions;
 use slog::{Logger, debug, warn};
 use std::cell::Cell;
 use std::fmt;
@@ -16,6 +17,7 @@ struct Inner {
     peak: PerKind<Cell<u64>>,
     refused: PerKind<Cell<u64>>,
     share: Arc<Share>,
+    questions: Questions,
 }
 
 /// What one session has, and what it was refused. Clones are the same account.
@@ -81,6 +83,7 @@ impl Account {
             peak: PerKind::default(),
             refused: PerKind::default(),
             share,
+            questions: Questions::default(),
         }))
     }
 
@@ -173,6 +176,12 @@ impl Account {
     #[must_use]
     pub fn refused(&self, kind: Kind) -> u64 {
         self.0.refused.of(kind).get()
+    }
+
+    /// What it asks of the registry.
+    #[must_use]
+    pub fn questions(&self) -> &Questions {
+        &self.0.questions
     }
 
     /// What its address prefix has.

@@ -18,6 +18,7 @@ mod kind;
 pub mod memory;
 mod prefix;
 mod pressure;
+mod questions;
 mod seldom;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use account::{Account, Full, Lease, Place};
 pub use kind::{Kind, PerKind};
 pub use prefix::{Prefix, Prefixes, Share, ShareLease};
 pub use pressure::{EVERY, Gauge, Observer, Pressure, Strain};
+pub use questions::{Asking, Questions};
 pub use seldom::Seldom;
 
 /// No bound.

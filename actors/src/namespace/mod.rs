@@ -7,10 +7,7 @@
 //! NamespaceSubscriptionActor ⇢⇢▶ SessionActor.Heard, awaited           which says to the peer what it was not told
 //! ```
 
-mod pressure;
-
-pub use pressure::{Asking, Pressure};
-
+use crate::limits::Asking;
 use crate::registry::{Changes, Reregister, TakeChanges, UnwatchNamespace, WatchId, WatchNamespace};
 use crate::session::{Heard, Say, SessionActor};
 use crate::shard::Env;
@@ -239,7 +236,7 @@ impl Handler<Reregister> for NamespaceSubscriptionActor {
 impl Handler<Stop> for NamespaceSubscriptionActor {
     type Result = ();
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        // A question that the registry has not read yet is what bounds the session; see `pressure`.
+        // A question that the registry has not read yet is what bounds the session; see `limits::Questions`.
         if self.asking.is_some() {
             self.stopping = true;
         } else {

@@ -178,12 +178,12 @@ impl SessionActor {
             shard: self.env.shard.clone(),
         };
         let asked = self.env.registry.ask(register, REGISTER_DEADLINE);
+        let asking = self.account.questions().ask();
         let alias = publish.alias;
-        ctx.spawn(
-            asked
-                .into_actor(self)
-                .map(move |answer, actor, ctx| actor.placed(ctx, id, alias, answer)),
-        );
+        ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
+            drop(asking);
+            actor.placed(ctx, id, alias, answer);
+        }));
     }
 
     /// The registry has answered a PUBLISH.

@@ -198,7 +198,7 @@ impl Handler<ControlEvent> for SessionActor {
         self.input(ctx, msg.0);
         // The peer may have given us room for more requests.
         self.tell_peer(ctx);
-        self.watched.pressure.leave()
+        self.account.questions().leave()
     }
 }
 

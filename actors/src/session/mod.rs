@@ -393,7 +393,7 @@ impl Actor for SessionActor {
             .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
         debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused,
             "unauthorized" => self.denied, "held" => %self.account,
-            "registry_questions" => self.watched.pressure.peak());
+            "registry_questions" => self.account.questions().peak());
         let code = self.peer_code;
         self.tell(SessionNews::Closed { why, clean, code });
     }

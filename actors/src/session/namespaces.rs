@@ -7,7 +7,7 @@ use super::children::{WatchSlot, supervisor};
 use super::messages::{Drained, Heard, PublishTrack};
 use super::{Listed, SessionActor, SessionNews};
 use crate::limits::Kind;
-use crate::namespace::{self, NamespaceSubscriptionActor, Pressure};
+use crate::namespace::{self, NamespaceSubscriptionActor};
 use crate::registry::Changes;
 use crate::subscription::{Origin, Spec};
 use crate::supervise::guard::{ChildDown, ChildGuard, ChildId};
@@ -53,8 +53,6 @@ pub(super) struct Watched {
     grants: BTreeMap<TrackNamespace, Vec<Grant>>,
     /// How much that is.
     scopes: usize,
-    /// Questions to the registry.
-    pub(super) pressure: Pressure,
 }
 
 impl Watched {
@@ -182,7 +180,7 @@ impl SessionActor {
             answered,
             env: self.env.clone(),
             session: ctx.address(),
-            asking: self.watched.pressure.ask(),
+            asking: self.account.questions().ask(),
             log: self.log.clone(),
             guard: Some(ChildGuard::new(ctx.address().recipient(), child, "namespace")),
         }

@@ -164,7 +164,7 @@ impl SessionActor {
             request: id,
             namespace: request.namespace.clone(),
             answered: Rc::clone(answered),
-            asking: Some(self.watched.pressure.ask()),
+            asking: Some(self.account.questions().ask()),
             env: self.env.clone(),
             session: ctx.address(),
             log: self.log.clone(),

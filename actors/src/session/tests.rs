@@ -5,9 +5,9 @@ use super::incoming::Acceptors;
 use super::{Birth, Config, ControlEvent, SessionActor};
 use crate::announce::{self, AnnounceActor};
 use crate::connection::ConnectionActor;
-use crate::limits::{Account, Kind, PerKind, Share, Strain, UNLIMITED};
+use crate::limits::{Account, Kind, PerKind, Questions, Share, Strain, UNLIMITED};
 use crate::limits::{Limits, Prefixes};
-use crate::namespace::{self, Pressure};
+use crate::namespace;
 use crate::registry::{RegistryActor, ShardRef, WatchId, WatchNamespace};
 use crate::shard::{Env, ShardActor};
 use crate::subscription::{self, Origin, Spec};
@@ -83,12 +83,12 @@ async fn what_was_accepted_is_asked_for_again() {
     let session = Context::<SessionActor>::new();
     tokio::time::pause();
     let namespace = TrackNamespace::new([Bytes::from_static(b"live")]).unwrap();
-    let pressure = Pressure::default();
+    let questions = Questions::default();
     let announce = AnnounceActor::new(announce::Birth {
         request: RequestId(0),
         namespace: namespace.clone(),
         answered: Rc::new(Cell::new(true)),
-        asking: Some(pressure.ask()),
+        asking: Some(questions.ask()),
         env: env.clone(),
         session: session.address(),
         log: env.log.clone(),
@@ -101,7 +101,7 @@ async fn what_was_accepted_is_asked_for_again() {
         answered: true,
         env: env.clone(),
         session: session.address(),
-        asking: pressure.ask(),
+        asking: questions.ask(),
         log: env.log.clone(),
         guard: None,
     }

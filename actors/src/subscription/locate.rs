@@ -1,18 +1,20 @@
 //! Finding a track and attaching to it.
 
-use crate::limits::{Account, Kind, Lease};
+use crate::limits::{Account, Kind, Lease, Questions};
 use crate::registry::ResolveTrack;
 use crate::session::SessionActor;
 use crate::shard::{Env, OpenReplica};
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{
     Attach, Attached, Detach, ReaderId, ReplicaActor, SetForward, TrackActor, TrackRef, Unavailable,
-    WantNewGroup,
+    WantNewGroup, Wish,
 };
 use actix::Addr;
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::relay::load::OVERLOADED;
 use slog::Logger;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -46,13 +48,18 @@ enum Local {
 pub(crate) struct Attachment {
     local: Local,
     reader: ReaderId,
+    wish: Arc<Wish>,
+    new_group: WantNewGroup,
 }
 
 impl Attachment {
     pub(super) fn set_forward(&self, forward: bool) {
+        if !self.wish.set(forward) {
+            return;
+        }
         let msg = SetForward {
             reader: self.reader,
-            forward,
+            wish: Arc::clone(&self.wish),
         };
         match &self.local {
             Local::Home(track) => mailbox::signal(track, msg),
@@ -61,9 +68,12 @@ impl Attachment {
     }
 
     pub(super) fn want_new_group(&self) {
+        let Some(msg) = self.new_group.again() else {
+            return;
+        };
         match &self.local {
-            Local::Home(track) => mailbox::signal(track, WantNewGroup),
-            Local::Replica(track) => mailbox::signal(track, WantNewGroup),
+            Local::Home(track) => mailbox::signal(track, msg),
+            Local::Replica(track) => mailbox::signal(track, msg),
         };
     }
 }
@@ -147,7 +157,16 @@ pub(crate) async fn locate(
         let reader = attach.reader;
         let track = {
             let place = || slot.take().map_or_else(|| waiting_place(&account, &log), Ok);
-            resolve(&env, (&name, reader, stale), until, except.as_ref(), place).await?
+            let questions = account.questions();
+            resolve(
+                &env,
+                questions,
+                (&name, reader, stale),
+                until,
+                except.as_ref(),
+                place,
+            )
+            .await?
         };
         let opened = if at_home {
             Some(Local::Home(track.home.clone()))
@@ -159,6 +178,8 @@ pub(crate) async fn locate(
                 let attachment = Attachment {
                     local: local.clone(),
                     reader,
+                    wish: Arc::default(),
+                    new_group: WantNewGroup::default(),
                 };
                 if new_group {
                     attachment.want_new_group();
@@ -226,6 +247,7 @@ fn stale_epoch(track: &TrackRef) -> Option<u64> {
 /// Asks the registry: first for what it knows, which a deadline of its own bounds, then to wait.
 async fn resolve(
     env: &Env,
+    questions: &Questions,
     (name, reader, stale): (&FullTrackName, ReaderId, Option<u64>),
     until: Option<Instant>,
     except: Option<&Addr<SessionActor>>,
@@ -238,14 +260,13 @@ async fn resolve(
         wait,
         except: except.cloned(),
     };
-    let nobody = match env.registry.ask(question(false), REGISTRY_DEADLINE).await {
+    // [D14-LIM-2]: a peer that does not wait for the answer goes on when the registry has given it.
+    let known = questions.count(env.registry.ask(question(false), REGISTRY_DEADLINE));
+    let nobody = match known.await.unwrap_or(Err(AskError::MailboxClosed)) {
         Ok(Err(why)) if why.for_now => why,
         Ok(answer) => return answer,
         Err(AskError::Deadline) => {
-            return Err(Unavailable::new(
-                RequestErrorReason::InternalError,
-                "the relay is overloaded",
-            ));
+            return Err(Unavailable::new(RequestErrorReason::Timeout, OVERLOADED));
         }
         Err(AskError::MailboxClosed) => return Err(ending()),
     };

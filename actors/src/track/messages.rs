@@ -1,6 +1,7 @@
 //! What track and replica actors accept.
 
 use super::handle::LogId;
+use super::wish::Wish;
 use crate::session::SessionActor;
 use crate::supervise::mailbox::Wake;
 use actix::{Addr, Message, Recipient};
@@ -13,6 +14,7 @@ use laps_protocol::moqt::message::{
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::relay::fetch::{Batch, ReaderKey};
 use laps_protocol::relay::track_log::{Append, LiveEdge, PastRange};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -213,21 +215,6 @@ pub struct Detach {
     pub reader: ReaderId,
 }
 
-/// A reader starts or stops wanting objects.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct SetForward {
-    /// Who.
-    pub reader: ReaderId,
-    /// Whether it wants objects.
-    pub forward: bool,
-}
-
-/// A reader wants a new group soon. Sent before it attaches, so that the request can go along with our SUBSCRIBE.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct WantNewGroup;
-
 /// There may be something new to read.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -390,8 +377,8 @@ pub struct ReplicaAttached {
 pub struct ReplicaState {
     /// The replica.
     pub id: ReaderId,
-    /// At least one reader wants objects.
-    pub forward: bool,
+    /// Whether at least one reader wants objects when this is read.
+    pub wish: Arc<Wish>,
     /// The replica is being closed.
     pub closed: bool,
 }

@@ -15,18 +15,19 @@ pub mod messages;
 mod pace;
 mod replica;
 mod replication;
+mod wish;
 
 pub use budget::Budget;
 pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
     Ingest, Joined, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached, ReplicaState,
-    Replicate, SetForward, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone, TrackMeta,
-    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WantNewGroup,
-    WithdrawAnnouncer,
+    Replicate, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone, TrackMeta, TrackRef,
+    Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;
+pub use wish::{SetForward, WantNewGroup, Wish};
 
 use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};
 use laps_protocol::relay::fetch::FetchLimits;

@@ -4,9 +4,10 @@ use super::Config;
 use super::fanout::Fanout;
 use super::handle::Share;
 use super::messages::{
-    Attach, AttachReplica, Attached, Detach, Gathered, ReaderId, ReplicaState, Replicate, SetForward,
-    TrackGone, TrackRef, Unavailable, WantNewGroup,
+    Attach, AttachReplica, Attached, Detach, Gathered, ReaderId, ReplicaState, Replicate, TrackGone,
+    TrackRef, Unavailable,
 };
+use super::wish::{SetForward, WantNewGroup, Wish};
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
@@ -40,6 +41,8 @@ pub struct ReplicaActor {
     /// Batches that overtook the answer to `AttachReplica`; one at most, since its answer is the leave to send more.
     early: Vec<(Replicate, ReplyTo<()>)>,
     forward: bool,
+    /// What the home is told of that.
+    wish: Arc<Wish>,
     /// Seen by the shard, which makes a new one for the next reader.
     ended: Rc<Cell<bool>>,
     linger: Option<SpawnHandle>,
@@ -65,6 +68,7 @@ impl ReplicaActor {
             faults,
             fanout,
             early: Vec::new(),
+            wish: Arc::default(),
             forward: true,
             ended: Rc::default(),
             linger: None,
@@ -126,11 +130,14 @@ impl ReplicaActor {
     }
 
     fn tell_home(&self) {
+        if !self.wish.set(self.forward) {
+            return;
+        }
         mailbox::signal(
             &self.track.home,
             ReplicaState {
                 id: self.id,
-                forward: self.forward,
+                wish: Arc::clone(&self.wish),
                 closed: false,
             },
         );
@@ -203,7 +210,7 @@ impl Drop for ReplicaActor {
             &self.track.home,
             ReplicaState {
                 id: self.id,
-                forward: false,
+                wish: Arc::clone(&self.wish),
                 closed: true,
             },
         );
@@ -233,7 +240,7 @@ impl Handler<Detach> for ReplicaActor {
 impl Handler<SetForward> for ReplicaActor {
     type Result = ();
     fn handle(&mut self, msg: SetForward, ctx: &mut Self::Context) {
-        self.fanout.set_forward(msg.reader, msg.forward);
+        self.fanout.set_forward(msg.reader, msg.wish.read());
         self.readers_changed(ctx);
     }
 }

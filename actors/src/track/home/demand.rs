@@ -6,7 +6,8 @@ use super::publisher::Publisher;
 use super::{Phase, TrackActor};
 use crate::session::UpdateUpstream;
 use crate::supervise::mailbox;
-use crate::track::messages::{Source, WantNewGroup};
+use crate::track::WantNewGroup;
+use crate::track::messages::Source;
 use actix::{AsyncContext, Context, Handler};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::relay::dampen::Dampener;
@@ -185,7 +186,8 @@ impl TrackActor {
 
 impl Handler<WantNewGroup> for TrackActor {
     type Result = ();
-    fn handle(&mut self, _: WantNewGroup, ctx: &mut Self::Context) {
+    fn handle(&mut self, msg: WantNewGroup, ctx: &mut Self::Context) {
+        msg.arrived();
         // Whoever is asked for the track while the wish stands is asked for the group too.
         self.group_wanted = true;
         for publisher in self.sources.active_mut() {

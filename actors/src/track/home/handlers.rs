@@ -6,10 +6,11 @@ use super::{Phase, TrackActor};
 use crate::reply::Reply;
 use crate::track::messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, Joined, ReadsItself,
-    ReplicaAttached, ReplicaState, SetForward, Source, SourceGone, Unavailable, UpstreamDone, UpstreamOk,
+    ReplicaAttached, ReplicaState, Source, SourceGone, Unavailable, UpstreamDone, UpstreamOk,
     UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 use crate::track::replication::chunk_bytes;
+use crate::track::wish::SetForward;
 use actix::{AsyncContext, Context, Handler, MessageResult};
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::relay::track_log::Append;
@@ -61,7 +62,7 @@ impl Handler<Detach> for TrackActor {
 impl Handler<SetForward> for TrackActor {
     type Result = ();
     fn handle(&mut self, msg: SetForward, ctx: &mut Self::Context) {
-        self.fanout.set_forward(msg.reader, msg.forward);
+        self.fanout.set_forward(msg.reader, msg.wish.read());
         self.readers_changed(ctx);
     }
 }
@@ -94,8 +95,9 @@ impl Handler<ReplicaState> for TrackActor {
             self.drop_replica(ctx, msg.id);
             return;
         }
+        let forward = msg.wish.read();
         if let Some(replica) = self.replicas.iter_mut().find(|replica| replica.id == msg.id) {
-            replica.forward = msg.forward;
+            replica.forward = forward;
         }
         self.readers_changed(ctx);
     }

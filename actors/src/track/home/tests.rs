@@ -212,7 +212,7 @@ fn a_writer_is_asked_for_one_group_at_a_time() {
         .start();
         // Before the track is live it is remembered.
         for _ in 0..3 {
-            mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
+            mailbox::ask(&home, WantNewGroup::default(), LONG).await.unwrap();
         }
         assert_eq!(*asked.borrow_and_update(), 0);
         mailbox::ask(&home, Gather { readers: Vec::new() }, LONG)
@@ -220,11 +220,11 @@ fn a_writer_is_asked_for_one_group_at_a_time() {
             .unwrap();
         mailbox::ask(&home, first_of(source, 1), LONG).await.unwrap();
         assert_eq!(*asked.borrow_and_update(), 1);
-        mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
-        mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
+        mailbox::ask(&home, WantNewGroup::default(), LONG).await.unwrap();
+        mailbox::ask(&home, WantNewGroup::default(), LONG).await.unwrap();
         assert_eq!(*asked.borrow_and_update(), 2);
         mailbox::ask(&home, first_of(source, 2), LONG).await.unwrap();
-        mailbox::ask(&home, WantNewGroup, LONG).await.unwrap();
+        mailbox::ask(&home, WantNewGroup::default(), LONG).await.unwrap();
         assert_eq!(*asked.borrow_and_update(), 3);
     });
 }

@@ -1,7 +1,8 @@
 //! How many questions of a session wait for the registry, and what the session's peer may say meanwhile.
 //!
-//! A peer that announces and withdraws, or watches and stops watching, as fast as it can would fill the registry's
-//! mailbox, which all sessions share. Its control stream is read on when the registry has caught up. [D14-LIM-2]
+//! A peer that announces and withdraws, watches and stops watching, or subscribes and unsubscribes as fast as it can
+//! would fill the registry's mailbox, which all sessions share. Its control stream is read on when the registry has
+//! caught up. [D14-LIM-2]
 
 use crate::reply::{Reply, ReplyTo};
 use std::cell::{Cell, RefCell};
@@ -21,13 +22,13 @@ struct Inner {
 
 /// The questions of one session. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Pressure(Rc<Inner>);
+pub struct Questions(Rc<Inner>);
 
 /// One question that waits; its end counts as answered.
 #[derive(Debug)]
 pub struct Asking(Rc<Inner>);
 
-impl Pressure {
+impl Questions {
     /// One more question waits.
     #[must_use]
     pub fn ask(&self) -> Asking {
@@ -46,6 +47,21 @@ impl Pressure {
         let (reply, to) = Reply::later();
         self.0.held.borrow_mut().push(to);
         reply
+    }
+
+    /// Waits for the answer to a question that is counted until then, also when whoever asked does not wait any more: what
+    /// is in a mailbox stays there until it is read.
+    ///
+    /// # Errors
+    /// None of its own; none is the answer when the arbiter is ending.
+    pub async fn count<T: 'static>(&self, question: impl Future<Output = T> + 'static) -> Option<T> {
+        let asking = self.ask();
+        let asked = actix_rt::spawn(async move {
+            let answer = question.await;
+            drop(asking);
+            answer
+        });
+        asked.await.ok()
     }
 
     /// Most questions that ever waited at once.
@@ -81,25 +97,41 @@ mod tests {
     /// D14-LIM-2
     #[test]
     fn reading_goes_on_when_the_registry_has_caught_up() {
-        let pressure = Pressure::default();
-        let mut asking: Vec<_> = (0..=MAX_OPEN).map(|_| pressure.ask()).collect();
-        let later = pressure.leave();
+        let questions = Questions::default();
+        let mut asking: Vec<_> = (0..=MAX_OPEN).map(|_| questions.ask()).collect();
+        let later = questions.leave();
         assert!(matches!(later, Reply::Later(_)));
-        assert_eq!(pressure.0.held.borrow().len(), 1);
+        assert_eq!(questions.0.held.borrow().len(), 1);
         asking.pop();
-        assert!(pressure.0.held.borrow().is_empty());
-        assert!(matches!(pressure.leave(), Reply::Now(())));
-        assert_eq!(pressure.peak(), MAX_OPEN + 1);
+        assert!(questions.0.held.borrow().is_empty());
+        assert!(matches!(questions.leave(), Reply::Now(())));
+        assert_eq!(questions.peak(), MAX_OPEN + 1);
+    }
+
+    /// D14-LIM-2: an actor that ends does not take its question back.
+    #[actix_rt::test]
+    async fn a_question_counts_until_it_is_answered() {
+        let questions = Questions::default();
+        let (tell, told) = tokio::sync::oneshot::channel::<u8>();
+        let mut asked = Box::pin(questions.count(told));
+        assert!(futures::poll!(&mut asked).is_pending());
+        drop(asked);
+        assert_eq!(questions.0.open.get(), 1);
+        tell.send(7).unwrap();
+        while questions.0.open.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(questions.count(std::future::ready(8)).await, Some(8));
     }
 
     /// A guard that cannot look is let go: a panic here would be the second one of a thread that unwinds.
     #[test]
     fn a_question_may_end_at_any_time() {
-        let pressure = Pressure::default();
-        let asking = pressure.ask();
-        let inside = pressure.0.held.borrow();
+        let questions = Questions::default();
+        let asking = questions.ask();
+        let inside = questions.0.held.borrow();
         drop(asking);
         drop(inside);
-        assert!(matches!(pressure.leave(), Reply::Now(())));
+        assert!(matches!(questions.leave(), Reply::Now(())));
     }
 }

@@ -1,0 +1,91 @@
+//! What readers want of a track beside its objects, said once however often it changes.
+//!
+//! A peer sends SUBSCRIBE_UPDATE as often as it likes, and each may change what its track is to know, on another thread.
+//! So a reader has at most one message of each kind on its way, and the track reads what holds when it has come to it.
+
+use super::ReaderId;
+use actix::Message;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A reader starts or stops wanting objects.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetForward {
+    /// Who.
+    pub reader: ReaderId,
+    /// What it wants when this is read.
+    pub wish: Arc<Wish>,
+}
+
+/// A reader wants a new group soon. Sent before it attaches, so that the request can go along with our SUBSCRIBE.
+///
+/// True while such a message of the reader is on its way: a peer says so as often as it likes, and it is said once.
+#[derive(Clone, Debug, Default, Message)]
+#[rtype(result = "()")]
+pub struct WantNewGroup(pub Arc<AtomicBool>);
+
+/// Whether a reader wants objects, as of now; one message at a time says that this has changed, however often its peer
+/// changes it. [D14-LIM-2]
+#[derive(Debug, Default)]
+pub struct Wish {
+    forward: AtomicBool,
+    told: AtomicBool,
+}
+
+impl Wish {
+    /// It wants objects, or does not. True when its track is to be told.
+    #[must_use]
+    pub fn set(&self, forward: bool) -> bool {
+        self.forward.store(forward, Ordering::SeqCst);
+        !self.told.swap(true, Ordering::SeqCst)
+    }
+
+    /// What it wants, for a track that was told so.
+    #[must_use]
+    pub fn read(&self) -> bool {
+        // What changes after this is told anew.
+        self.told.store(false, Ordering::SeqCst);
+        self.forward.load(Ordering::SeqCst)
+    }
+}
+
+impl WantNewGroup {
+    /// A message to send; none while the one before is on its way.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        let sent = self.0.swap(true, Ordering::SeqCst);
+        (!sent).then(|| self.clone())
+    }
+
+    /// It has arrived where something is done about it.
+    pub fn arrived(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D14-LIM-2 D14-SUB-2: whatever a peer says meanwhile, one message is on its way, and what holds last is read.
+    #[test]
+    fn a_flood_of_changes_is_one_message() {
+        let wish = Wish::default();
+        let told = (0..1000).filter(|n| wish.set(n % 2 == 0)).count();
+        assert_eq!(told, 1);
+        assert!(!wish.read(), "the last of them");
+        assert!(wish.set(true), "a change that comes later is told");
+        assert!(!wish.set(true) && wish.read());
+    }
+
+    /// D14-LIM-2
+    #[test]
+    fn a_flood_of_wishes_for_a_group_is_one_message() {
+        let wish = WantNewGroup::default();
+        let message = wish.again().unwrap();
+        assert!((0..1000).all(|_| wish.again().is_none()));
+        message.arrived();
+        assert!(wish.again().is_some());
+    }
+}
