@@ -1,8 +1,8 @@
 //! The `laps` command: a Media over QUIC Transport relay, its clients and its tools.
 //!
 //! [`cli`] reads the command line, [`config`] the configuration, [`commands`] does what was asked, [`exit`] says how
-//! it ended. [`source`] makes what a publisher sends. [`relay`] puts the actors of `laps_actors` together; what
-//! goes over the wire is `laps_protocol`'s.
+//! it ended. [`source`] makes what a publisher sends. [`relay`] puts the actors of `laps_actors` together, [`keeper`]
+//! and [`systemd`] watch over the process; what goes over the wire is `laps_protocol`'s.
 
 #[cfg(feature = "chaos")]
 pub mod chaos;
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod exit;
+pub mod keeper;
 pub mod logging;
 pub mod memory;
 pub mod names;
@@ -18,6 +19,7 @@ pub mod relay;
 pub mod signals;
 pub mod source;
 pub mod stamp;
+pub mod systemd;
 pub use laps_actors::client::url;
 
 use std::ffi::OsString;

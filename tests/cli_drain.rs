@@ -56,6 +56,23 @@ fn sigint_ends_a_relay_at_once() {
     assert_eq!(publisher.finish().0.code, 1);
 }
 
+/// D14-TERM-1: nobody answers a close any more, which is no reason to wait for all of the deadline.
+#[test]
+fn sigint_does_not_wait_for_peers_that_are_dead() {
+    let mut relay = Relay::start(&[AGES, ("LAPS_WORKERS__THREADS", "4")], &[]);
+    for _ in 0..12 {
+        let publisher = Running::start(&[], &["pub", "--insecure", &relay.url, "n", "clock"]);
+        relay.process.err_line("session established");
+        // Killed by its drop: its socket is gone, and it has said nothing.
+        drop(publisher);
+    }
+    relay.process.signal("INT");
+    let (ended, _) = relay.process.finish();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(ended.err.matches("shard ends").count(), 4, "{}", ended.err);
+    assert!(!ended.err.contains("did not stop in time"), "{}", ended.err);
+}
+
 /// D14-GOAWAY-2 D14-GOAWAY-5 D14-LIB-1: the commands follow GOAWAY: every object arrives once, both say where they went,
 /// and the relay ends because nobody is left.
 #[test]

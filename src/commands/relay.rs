@@ -4,16 +4,20 @@ use super::census;
 use crate::cli::RelayOptions;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
+use crate::keeper::Warden;
 use crate::logging::Logging;
 use crate::relay::{Relay, RelayError, Settings};
 use crate::signals::{self, StopSignal};
+use crate::systemd::Systemd;
 use laps_actors::auth::Auth;
 use laps_actors::root::{Outcome, RootStatus};
 use laps_actors::supervise::Faults;
 use laps_actors::transport::{Listen, Pem, ServerTls, cert, moqt_alpn};
+use laps_actors::watchdog;
 use laps_actors::{session, track};
 use laps_protocol::relay::load::Terms;
 use slog::info;
+use std::fmt;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -42,7 +46,21 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
         ..settings(config, logging, tls.clone(), auth)
     };
     let relay = Relay::start(settings).await.map_err(refused)?;
+    // Ends with this function, so that an end that takes its time is watched too.
+    let _watching = watchdog::start(
+        relay.board().clone(),
+        watchdog::Terms::default(),
+        Warden::new(),
+        logging.logger.clone(),
+    )
+    .map_err(|error| Failure::run("watchdog", error.to_string(), ""))?;
     greet(config, relay.local_addr(), &tls, origin);
+    let mut systemd = Systemd::new(logging.logger.clone());
+    systemd.ready(&format!(
+        "serving on {}, {} worker(s)",
+        relay.local_addr(),
+        config.workers.count()
+    ));
     let handle = relay.handle().clone();
     // Runs for the life of the arbiter; nothing waits for it.
     drop(actix_rt::spawn(census::answer(
@@ -67,9 +85,15 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
                 };
                 asked = true;
             }
-            Ok(()) = status.changed() => told.tell(config, &status.borrow_and_update()),
+            Ok(()) = status.changed() => {
+                let status = status.borrow_and_update().clone();
+                if told.tell(config, &status) {
+                    systemd.stopping(&told.to_string());
+                }
+            }
         }
     };
+    systemd.stopping(&outcome.to_string());
     if matches!(outcome, Outcome::Drained) {
         return Ok(());
     }
@@ -86,13 +110,15 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
 struct Told(Option<usize>);
 
 impl Told {
-    /// Tells an operator, whatever the log level, whom the end waits for.
-    fn tell(&mut self, config: &Config, status: &RootStatus) {
-        let RootStatus::Retiring { sessions } = status else {
-            return;
+    /// Tells an operator, whatever the log level, whom the end waits for. True when there is news of the end.
+    fn tell(&mut self, config: &Config, status: &RootStatus) -> bool {
+        let sessions = match status {
+            RootStatus::Retiring { sessions } => sessions,
+            RootStatus::Draining => return true,
+            RootStatus::Starting | RootStatus::Running | RootStatus::Ended(_) => return false,
         };
         if *sessions == 0 || self.0.is_some_and(|before| before <= *sessions) {
-            return;
+            return self.0.is_none();
         }
         // One by one they would fill a screen: the first number, then each half of the one before.
         if self.0.is_none_or(|before| *sessions <= before / 2) {
@@ -104,6 +130,17 @@ impl Told {
                 "draining: {sessions} session(s) left, cut off {grace} s after the signal"
             ));
             drop(out.flush());
+            return true;
+        }
+        false
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(sessions) => write!(f, "draining, {sessions} session(s) left or less"),
+            None => f.write_str("draining"),
         }
     }
 }

@@ -125,12 +125,16 @@ pub struct Watching {
     _stop: Sender<()>,
 }
 
-/// Starts the watchdog's thread.
+/// Starts the watchdog's thread. It looks until what is returned is dropped.
 ///
 /// # Errors
 /// The operating system has no thread to give.
-pub fn start<K: Keeper + 'static>(board: Board, keeper: K, log: Logger) -> io::Result<Watching> {
-    let terms = Terms::default();
+pub fn start<K: Keeper + 'static>(
+    board: Board,
+    terms: Terms,
+    keeper: K,
+    log: Logger,
+) -> io::Result<Watching> {
     let watchdog = Watchdog::new(board, terms, keeper, log);
     let (stop, stopped) = channel();
     std::thread::Builder::new()
