@@ -150,7 +150,7 @@ pub(super) fn remedy(error: &ClientError) -> Option<&'static str> {
         return None;
     };
     if is_overload(error) {
-        return Some(ELSEWHERE);
+        return Some(LATER);
     }
     if error.reason == RequestErrorReason::Unauthorized {
         return Some(PASS_TOKEN);
@@ -163,6 +163,8 @@ pub(super) fn remedy(error: &ClientError) -> Option<&'static str> {
 }
 
 /// For who is served another time, or by another relay.
+pub(super) const LATER: &str = "ask again later, or another relay";
+/// For who was not let in.
 pub(super) const ELSEWHERE: &str =
     "it is full, overloaded or about to end: try again later, or another relay";
 /// For who has shown none, or one for something else.
@@ -183,7 +185,7 @@ mod tests {
     fn who_is_refused_for_load_is_told_what_helps() {
         let refused = |reason, phrase| ClientError::Rejected(RequestError::new(reason, phrase));
         let loaded = refused(RequestErrorReason::Timeout, OVERLOADED);
-        assert_eq!(remedy(&loaded), Some(ELSEWHERE));
+        assert_eq!(remedy(&loaded), Some(LATER));
         assert_eq!(
             remedy(&refused(RequestErrorReason::Timeout, "no publisher")),
             None

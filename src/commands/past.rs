@@ -161,7 +161,7 @@ impl PastEnd {
                 "wait longer with --timeout",
             ),
             Self::Refused(error) if client::is_overload(error) => {
-                ("the relay is overloaded".to_owned(), client::ELSEWHERE)
+                ("the relay is overloaded".to_owned(), client::LATER)
             }
             Self::Refused(error) => {
                 let (reason, remedy) = refusal(error.reason);
