@@ -1,0 +1,51 @@
+//! What a track and its replicas on other shards say to each other.
+
+use super::{ReaderId, TrackGone, TrackMeta, Unavailable};
+use crate::track::wish::Wish;
+use actix::{Message, Recipient};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::relay::track_log::Append;
+use std::sync::Arc;
+
+/// A shard wants a copy of the track. Answered when the track is live.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ReplicaAttached, Unavailable>")]
+pub struct AttachReplica {
+    /// The replica, which counts as one reader.
+    pub id: ReaderId,
+    /// Where the chunks go.
+    pub replica: Recipient<Replicate>,
+}
+
+/// Everything a fresh replica needs to continue from exactly here.
+#[derive(Clone, Debug)]
+pub struct ReplicaAttached {
+    /// Chunks that rebuild the open subgroups.
+    pub snapshot: Vec<Append>,
+    /// Largest place.
+    pub largest: Option<Location>,
+    /// What the publisher said.
+    pub meta: TrackMeta,
+}
+
+/// The readers of a shard changed their wish for objects, or left altogether.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReplicaState {
+    /// The replica.
+    pub id: ReaderId,
+    /// Whether at least one reader wants objects when this is read.
+    pub wish: Arc<Wish>,
+    /// The replica is being closed.
+    pub closed: bool,
+}
+
+/// Chunks for a replica, in order. The answer is the leave to send more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Replicate {
+    /// What.
+    pub batch: Vec<Append>,
+    /// The track ended after these.
+    pub gone: Option<TrackGone>,
+}
