@@ -27,7 +27,7 @@ use super::{
     events::{EndpointStats, Events},
     limits::{Admission, Congestion, Door, TransportConfig},
     refusal::Aloud,
-    socket::ShardSocket,
+    socket::{self, ShardSocket},
     steering::{ResetKey, ShardIds, ShardIndex},
     tls::{ClientTls, ServerTls},
 };
@@ -197,6 +197,7 @@ impl ClientEndpoint {
     /// [`StartError`] when a setting is out of range or the socket cannot be had.
     pub fn bind(local: SocketAddr, tls: &ClientTls, config: &TransportConfig) -> Result<Self, StartError> {
         let socket = UdpSocket::bind(local)?;
+        let kernel = socket.try_clone()?;
         let events = Events::default();
         let stats = events.stats();
         macro_rules! start {
@@ -226,6 +227,7 @@ impl ClientEndpoint {
             Congestion::Bbr => start!(Bbr::default()),
             Congestion::Cubic => start!(Cubic::default()),
         };
+        socket::follow_address(&kernel)?;
         Ok(Self {
             client,
             stats,

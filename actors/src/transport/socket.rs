@@ -51,6 +51,32 @@ impl ShardSocket {
     }
 }
 
+/// Has a client's packets leave from whatever address the machine has.
+///
+/// The stack asks for the address at which a packet came in and answers from it for as long as the path lives, which a
+/// server with several addresses needs. A client whose machine gets another one could send nothing any more: roaming is
+/// then no migration, but the end of the connection. RFC 9000 §9
+///
+/// # Errors
+/// The system refuses.
+#[cfg(target_os = "linux")]
+pub(super) fn follow_address(socket: &UdpSocket) -> io::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let set = if socket.local_addr()?.is_ipv4() {
+        setsockopt(socket, sockopt::Ipv4PacketInfo, &false)
+    } else {
+        setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &false)
+    };
+    Ok(set?)
+}
+
+/// Elsewhere the system's names for it differ, and a connection ends with its address.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+pub(super) const fn follow_address(_: &UdpSocket) -> io::Result<()> {
+    Ok(())
+}
+
 /// Which addresses to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listen {

@@ -18,6 +18,23 @@ fn both_ends_know_protocol_name_and_addresses() {
     });
 }
 
+/// A client's packets leave from the address that its machine has then, not from the one that it had at first.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_holds_on_to_no_address() {
+    run(async {
+        let made = cert::generate::<&str>(&[]).unwrap();
+        let mut server = start_server(&made);
+        let to = server.local_addr();
+        let tls = ClientTls::new(&Verify::CertSha256(made.sha256), &moqt_alpn()).unwrap();
+        let client = ClientEndpoint::for_remote(to, &tls, &TransportConfig::default()).unwrap();
+        let (accepted, connected) = futures::join!(server.accept(), client.connect(to, "localhost"));
+        let (accepted, connected) = (accepted.unwrap().split(), connected.unwrap().split());
+        assert!(connected.handle.local_addr().unwrap().ip().is_unspecified());
+        assert_eq!(accepted.handle.local_addr().unwrap().ip(), to.ip());
+    });
+}
+
 #[test]
 fn a_close_carries_its_code_and_its_words() {
     run(async {
