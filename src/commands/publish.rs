@@ -13,6 +13,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use laps_actors::client::{self as actors, Options, Publisher, TrackWriter};
 use laps_protocol::moqt::name::FullTrackName;
+use slog::{Logger, trace};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -60,7 +61,7 @@ async fn publish(options: &PubOptions, settings: Options, logging: &Logging) -> 
         let mut publisher = connected.await?;
         let mut tracks = Vec::new();
         for (name, source) in sources {
-            match Track::begin(options, &meter, &mut publisher, name, source).await {
+            match Track::begin(options, (&meter, &logging.logger), &mut publisher, name, source).await {
                 Ok(track) => tracks.push(track),
                 Err(failure) => {
                     drop(tracks);
@@ -134,6 +135,7 @@ async fn send(
 struct Track<'a> {
     options: &'a PubOptions,
     meter: &'a Meter,
+    log: &'a Logger,
     name: FullTrackName,
     writer: TrackWriter,
     feed: Feed,
@@ -143,7 +145,7 @@ struct Track<'a> {
 impl<'a> Track<'a> {
     async fn begin(
         options: &'a PubOptions,
-        meter: &'a Meter,
+        (meter, log): (&'a Meter, &'a Logger),
         publisher: &mut Publisher,
         name: FullTrackName,
         source: impl Source + Send + 'static,
@@ -164,6 +166,7 @@ impl<'a> Track<'a> {
         Ok(Self {
             options,
             meter,
+            log,
             name,
             writer,
             feed,
@@ -211,6 +214,8 @@ impl<'a> Track<'a> {
         while self.options.count.is_none_or(|count| self.sent < count) {
             match self.step().await? {
                 Some(Ok(Step::Object(object))) => {
+                    let at = object.location;
+                    trace!(self.log, "object made"; "group" => at.group, "object" => at.object);
                     if waits {
                         self.writer.wanted().await.map_err(|error| self.fault(&error))?;
                     }
