@@ -211,6 +211,8 @@ impl<'a> Track<'a> {
     async fn send(&mut self) -> Result<(), Failure> {
         // Live sources go on while nobody wants them; what is in a file waits.
         let waits = matches!(self.options.source, SourceKind::File(_) | SourceKind::Stdin);
+        // The last object of the group so far was not sent.
+        let mut left_out = false;
         while self.options.count.is_none_or(|count| self.sent < count) {
             match self.step().await? {
                 Some(Ok(Step::Object(object))) => {
@@ -219,15 +221,21 @@ impl<'a> Track<'a> {
                     if waits {
                         self.writer.wanted().await.map_err(|error| self.fault(&error))?;
                     }
-                    if self.writer.is_wanted() {
+                    left_out = !self.writer.is_wanted();
+                    if !left_out {
                         self.object(object).await?;
                     }
                 }
+                Some(Ok(Step::Gap)) => left_out = true,
                 Some(Ok(Step::GroupStart(_))) => {
-                    self.writer
-                        .end_group()
-                        .await
-                        .map_err(|error| self.fault(&error))?;
+                    // MOQT-14 §10.4.3 [D14-CLOSE-1]: a FIN says that nothing is missing at the end of the group, and
+                    // another publisher of the track may have sent it. [D14-MAL-2]
+                    let ended = if std::mem::take(&mut left_out) {
+                        self.writer.cut().await
+                    } else {
+                        self.writer.end_group().await
+                    };
+                    ended.map_err(|error| self.fault(&error))?;
                 }
                 // A feed keeps its waits to itself.
                 Some(Ok(Step::WaitUntil(_))) => {}

@@ -31,6 +31,11 @@ impl Source for Clock {
         }
         let group = second / 60;
         if self.last_group != Some(group) {
+            // A minute whose last seconds were missed is not complete, and whoever else sends it has them.
+            let missed = self.last_second.is_some_and(|last| last % 60 != 59);
+            if missed && self.last_group.take().is_some() {
+                return Ok(Step::Gap);
+            }
             self.last_group = Some(group);
             return Ok(Step::GroupStart(group));
         }
@@ -103,6 +108,7 @@ mod tests {
         assert_eq!(clock.next(start).unwrap(), Step::WaitUntil(59 * NANOS));
         // Late by a second, over the minute: the missed second is not made up.
         let late = 60 * NANOS;
+        assert_eq!(clock.next(late).unwrap(), Step::Gap);
         assert_eq!(clock.next(late).unwrap(), Step::GroupStart(1));
         let Step::Object(object) = clock.next(late).unwrap() else {
             panic!()

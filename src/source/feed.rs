@@ -86,7 +86,7 @@ fn run(
             }
             step => step,
         };
-        let last = !matches!(step, Ok(Step::GroupStart(_) | Step::Object(_)));
+        let last = !matches!(step, Ok(Step::Gap | Step::GroupStart(_) | Step::Object(_)));
         let sent = match sender.try_send(step) {
             Err(TrySendError::Full(step)) => {
                 held_up.fetch_add(1, Ordering::Relaxed);
@@ -126,7 +126,7 @@ mod tests {
                 Step::GroupStart(group) => format!("group {group}"),
                 Step::Object(object) => String::from_utf8(object.payload.to_vec()).unwrap(),
                 Step::End => "end".to_owned(),
-                Step::WaitUntil(_) => panic!("waits stay inside"),
+                Step::WaitUntil(_) | Step::Gap => panic!("waits stay inside"),
             });
         }
         assert_eq!(said, ["group 0", "a", "b", "group 1", "c", "end"]);

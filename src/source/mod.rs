@@ -45,7 +45,9 @@ pub struct SourceObject {
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// This group starts; the one before it, if any, is complete.
+    /// The rest of the group is left out. The next step starts another one.
+    Gap,
+    /// This group starts; the one before it, if any, is complete, but for a gap.
     GroupStart(u64),
     /// This object.
     Object(SourceObject),
@@ -170,7 +172,7 @@ mod testing {
                     assert!(objects.last().is_none_or(|(last, _)| *last < object.location));
                     objects.push((object.location, object.payload.to_vec()));
                 }
-                Step::WaitUntil(_) => panic!("a byte source does not wait"),
+                Step::WaitUntil(_) | Step::Gap => panic!("a byte source does not wait"),
                 Step::End => {
                     assert_eq!(source.next(0)?, Step::End);
                     return Ok(objects);
