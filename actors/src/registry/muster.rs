@@ -6,7 +6,7 @@
 
 use super::messages::{AllTold, ReregisterTrack};
 use super::{
-    Announcer, Changes, Entry, RegisterPublisher, RegistryActor, ResolveTrack, State, TrackReply,
+    Announcer, Changes, Entry, RegisterPublisher, RegistryActor, ResolveTrack, State, TrackReply, WatchId,
     WatchNamespace, WithdrawPublisher, overloaded,
 };
 use crate::reply::ReplyTo;
@@ -37,7 +37,7 @@ enum Deferred {
 #[derive(Debug, Default)]
 pub(super) struct Muster {
     deferred: Vec<Deferred>,
-    watches: Vec<(WatchNamespace, ReplyTo<Changes>)>,
+    watches: BTreeMap<WatchId, (WatchNamespace, ReplyTo<Changes>)>,
     questions: usize,
     refused: u64,
     /// Whom the homes of tracks know as announcers.
@@ -46,7 +46,7 @@ pub(super) struct Muster {
 
 impl Muster {
     /// What waits.
-    pub(super) const fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.deferred.len() + self.watches.len()
     }
 
@@ -85,14 +85,14 @@ impl Muster {
     pub(super) fn watch(&mut self, msg: WatchNamespace, reply: ReplyTo<Changes>) {
         self.unwatch(msg.id);
         if !self.is_full() {
-            self.watches.push((msg, reply));
+            self.watches.insert(msg.id, (msg, reply));
         }
     }
 
-    pub(super) fn unwatch(&mut self, id: super::WatchId) {
-        let before = self.watches.len();
-        self.watches.retain(|(watch, _)| watch.id != id);
-        self.questions -= before - self.watches.len();
+    pub(super) fn unwatch(&mut self, id: WatchId) {
+        if self.watches.remove(&id).is_some() {
+            self.questions -= 1;
+        }
     }
 
     /// Who of those that ask will attach to which track, if it is theirs to have.
@@ -151,7 +151,7 @@ impl RegistryActor {
                 Deferred::Withdraw(msg) => self.withdraw_publisher(&msg),
             }
         }
-        for (watch, reply) in muster.watches {
+        for (watch, reply) in muster.watches.into_values() {
             reply.send(self.watch(watch));
         }
     }

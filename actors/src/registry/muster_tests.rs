@@ -3,9 +3,7 @@
 use super::*;
 use crate::limits::{Limits, Prefixes, Strain};
 use crate::namespace::NamespacesChanged;
-use crate::registry::{
-    AnnounceId, CreateTrack, RegisterNamespace, RegistryHandle, Reregister, ShardRef, WatchId,
-};
+use crate::registry::{AnnounceId, CreateTrack, RegisterNamespace, RegistryHandle, Reregister, ShardRef};
 use crate::shard::{Env, ShardActor};
 use crate::supervise::mailbox::Wake;
 use crate::track::{TrackActor, TrackMeta, Unavailable};
@@ -237,9 +235,12 @@ fn published(session: &Context<SessionActor>) -> Source {
 }
 
 async fn until_gone(track: &Addr<TrackActor>) {
-    while track.connected() {
-        tokio::task::yield_now().await;
-    }
+    let gone = async {
+        while track.connected() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, gone).await.unwrap();
 }
 
 #[actix::test]

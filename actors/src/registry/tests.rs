@@ -3,9 +3,10 @@
 use super::*;
 use crate::namespace::NamespacesChanged;
 use crate::supervise::mailbox::{Credit, Wake};
-use crate::track::TrackActor;
+use crate::track::{ReaderId, Source, TrackActor, TrackMeta};
 use actix::MessageResult;
 use bytes::Bytes;
+use laps_protocol::moqt::message::RequestId;
 use slog::o;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -176,4 +177,45 @@ async fn what_a_lost_shard_had_is_forgotten() {
         changes.namespaces,
         [(ns("live/both"), true), (ns("live/lost"), false)]
     );
+}
+
+/// A shard that fails over a track that it is to make is not the end of who waits for the track, nor of who publishes it
+/// elsewhere.
+#[actix::test]
+async fn a_track_is_made_elsewhere_when_its_shard_is_lost() {
+    let (scene, _) = Scene::watching("live").await;
+    let lost = Context::<NoShard>::new();
+    let name = FullTrackName::new(ns("live"), Bytes::new()).unwrap();
+    let publish = |index, tracks| RegisterPublisher {
+        name: name.clone(),
+        id: SourceId::next(),
+        source: Source::Published {
+            session: scene.session.clone(),
+            request: RequestId(0),
+            largest: None,
+            meta: TrackMeta::default(),
+        },
+        shard: ShardRef { index, tracks },
+    };
+    let resolve = ResolveTrack {
+        name: name.clone(),
+        reader: ReaderId::next(),
+        stale: None,
+        wait: true,
+        except: None,
+    };
+    let first = publish(1, lost.address().recipient());
+    let first = mailbox::ask(&scene.registry, first, PATIENCE);
+    let reader = mailbox::ask(&scene.registry, resolve, PATIENCE);
+    let second = publish(0, scene.shard.tracks.clone());
+    let second = mailbox::ask(&scene.registry, second, PATIENCE);
+    // The shard goes when all of them have been handled.
+    let failure = async {
+        scene.take().await;
+        drop(lost);
+    };
+    let (first, reader, second, ()) = futures::join!(first, reader, second, failure);
+    assert!(first.unwrap().is_err());
+    assert!(reader.unwrap().is_err_and(|why| why.for_now), "it looks again");
+    assert_eq!(second.unwrap().unwrap().shard, 0);
 }
