@@ -19,7 +19,7 @@ use laps::relay::{Relay, Settings};
 use laps_actors::root::Outcome;
 use laps_actors::supervise::{FaultPlan, Trigger};
 use laps_protocol::moqt::message::{
-    ControlMessage, GroupOrderRequest, Namespace, RequestErrorReason, SubscribeFilter,
+    ControlMessage, GroupOrderRequest, Namespace, RequestErrorReason, RequestKind, SubscribeFilter,
 };
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::SubgroupIdMode;
@@ -88,6 +88,12 @@ async fn nobody_notices(shards: usize) {
     let id = subscriber.subscribe(&video, NEWEST).await;
     publisher.serve(&video, VIDEO).await;
     let alias = subscriber.answer(id).await.unwrap().alias;
+    // One that refused is not asked a second time.
+    let mut unwilling = placement.raw_on(&relay, 0).await;
+    unwilling.announce(video.namespace()).await;
+    let (refused, _) = unwilling.asked(&video, 0).await;
+    unwilling.refuse(refused, RequestKind::Subscribe).await;
+    unwilling.settled().await;
     let slides_alias = subscriber.subscribed(&slides, NEWEST).await.1.alias;
     let mut watcher = placement.raw_on(&relay, 0).await;
     watcher.watched("live").await;
@@ -117,6 +123,8 @@ async fn nobody_notices(shards: usize) {
     late.subscribed(&video, NEWEST).await;
     late.subscribed(&slides, NEWEST).await;
     assert_eq!(asked(&mut publisher, &video), 1);
+    unwilling.settled().await;
+    assert_eq!(asked(&mut unwilling, &video), 1);
     let fetch = range(&video, (1, 0), (3, 0));
     let (_, past) = {
         let id = late.fetch(fetch, GroupOrderRequest::Publisher).await;
@@ -152,6 +160,7 @@ fn subscriptions_and_watches_of_several_shards_outlive_the_registry() {
 /// D14-NS-13: what is withdrawn with nobody there to hear of it is gone when the registry is back.
 async fn withdrawn_meanwhile(shards: usize) {
     let (mut settings, trigger) = failing("live/new", shards);
+    settings.track.linger = Duration::from_millis(10);
     let placement = Placement::default();
     placement.watch(&mut settings);
     let relay = relay(settings).await;
@@ -159,6 +168,13 @@ async fn withdrawn_meanwhile(shards: usize) {
     for namespace in ["live/gone", "live/stays"] {
         publisher.announce(&ns(namespace)).await;
     }
+    let video = track_in("live/gone", "video");
+    let mut subscriber = placement.raw_on(&relay, 0).await;
+    let id = subscriber.subscribe(&video, NEWEST).await;
+    let upstream = publisher.serve(&video, VIDEO).await;
+    let alias = subscriber.answer(id).await.unwrap().alias;
+    publisher.group(VIDEO, 0, 2).await;
+    subscriber.until_objects(alias, 2).await;
     let mut leaver = placement.raw_on(&relay, 0).await;
     leaver.announce(&ns("live/left")).await;
     let mut watcher = placement.raw_on(&relay, 0).await;
@@ -166,13 +182,13 @@ async fn withdrawn_meanwhile(shards: usize) {
     watcher.until_told(3).await;
     // The registry dies over the first, so that it does not see to the others.
     trigger.arm(2);
-    let id = publisher.id();
+    let announced = publisher.id();
     let withdrawn = Namespace {
         namespace: ns("live/gone"),
     };
     publisher
         .say_all([
-            ControlMessage::PublishNamespace(id, request("live/new")),
+            ControlMessage::PublishNamespace(announced, request("live/new")),
             ControlMessage::PublishNamespaceDone(withdrawn),
         ])
         .await;
@@ -183,12 +199,25 @@ async fn withdrawn_meanwhile(shards: usize) {
     assert_eq!(heard, ["+live/new", "-live/gone", "-live/left"]);
     publisher
         .control(|message| {
-            matches!(message, ControlMessage::PublishNamespaceOk(of) if *of == id).then_some(())
+            matches!(message, ControlMessage::PublishNamespaceOk(of) if *of == announced).then_some(())
         })
         .await;
     watcher.settled().await;
     assert_eq!(told(&watcher.log).len(), 6);
     assert_eq!(trigger.fired(), 2);
+    // MOQT-14 §6.2 [D14-NS-12]: what is subscribed goes on, and is not asked for again once it has ended.
+    publisher.group(VIDEO, 1, 2).await;
+    assert_eq!(subscriber.until_objects(alias, 4).await, all(2));
+    subscriber.say(ControlMessage::Unsubscribe(id)).await;
+    publisher
+        .control(|message| {
+            matches!(message, ControlMessage::Unsubscribe(of) if *of == upstream).then_some(())
+        })
+        .await;
+    let again = subscriber.subscribe(&video, NEWEST).await;
+    let (_, error) = subscriber.refused(again).await;
+    assert_eq!(error.reason, RequestErrorReason::TrackDoesNotExist);
+    assert_eq!(asked(&mut publisher, &video), 1);
 }
 
 #[test]
