@@ -8,8 +8,8 @@ use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
 use crate::track::replication::MAX_PENDING_BYTES;
 use crate::track::{
-    AttachReplica, Config, Gather, Ingest, ReaderId, Replicate, Source, SourceId, TrackGone, UpstreamTerms,
-    WantNewGroup,
+    AddSource, AttachReplica, Config, Gather, Ingest, Joined, ReaderId, Replicate, Source, SourceId,
+    TrackGone, UpstreamTerms, WantNewGroup,
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -226,6 +226,40 @@ fn a_writer_is_asked_for_one_group_at_a_time() {
         mailbox::ask(&home, first_of(source, 2), LONG).await.unwrap();
         mailbox::ask(&home, WantNewGroup::default(), LONG).await.unwrap();
         assert_eq!(*asked.borrow_and_update(), 3);
+    });
+}
+
+/// D14-PUB-2: a registry that begins again may offer a publisher that the track has, which stays as it is.
+#[test]
+fn a_publisher_that_is_offered_again_stays_as_it_is() {
+    actix::System::new().block_on(async {
+        let log = Logger::root(Discard, o!());
+        let registry = RegistryActor::new(log.clone(), 1, None).start();
+        let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
+        let source = |wanted| Source::Local {
+            wanted,
+            new_group: watch::Sender::new(0),
+        };
+        let (wanted, wants) = watch::channel(false);
+        let id = SourceId::next();
+        let home = TrackActor::new(Birth {
+            name: FullTrackName::new(namespace, Bytes::from_static(b"track")).unwrap(),
+            epoch: 1,
+            config: Arc::new(Config::default()),
+            registry: registry.into(),
+            log,
+            faults: Faults::default(),
+            guard: None,
+            terms: UpstreamTerms::default(),
+            source: (id, source(wanted)),
+        })
+        .start();
+        let again = AddSource {
+            id,
+            source: source(watch::Sender::new(false)),
+        };
+        assert_eq!(mailbox::ask(&home, again, LONG).await.unwrap(), Joined::Taken);
+        assert!(wants.has_changed().is_ok(), "nothing took its place");
     });
 }
 
