@@ -55,19 +55,17 @@ impl SessionActor {
         request: &NamespaceRequest,
     ) -> Option<Place> {
         let kind = Kind::Namespaces;
-        let announced = self.children.announces.values_mut();
-        let mut same = announced.filter(|slot| slot.request.namespace == request.namespace);
-        let Some(first) = same.next() else {
+        let mut announced = self.children.announces.values();
+        if !announced.any(|slot| slot.request.namespace == request.namespace) {
             return self.admit(ctx, id, kind);
-        };
+        }
         // It begins nothing, so load is no reason against it.
-        if self.account.has_no_place(kind)
-            && let Some(place) = first
-                .place
-                .take()
-                .or_else(|| same.find_map(|slot| slot.place.take()))
-        {
-            return Some(place);
+        if self.account.has_no_place(kind) {
+            let announced = self.children.announces.values_mut();
+            let mut same = announced.filter(|slot| slot.request.namespace == request.namespace);
+            if let Some(place) = same.find_map(|slot| slot.place.take()) {
+                return Some(place);
+            }
         }
         self.place(ctx, id, kind)
     }
