@@ -16,6 +16,7 @@ compiles_c() {
 }
 
 has_ffmpeg() { have ffmpeg; }
+has_make() { have make; }
 has_git() { have git; }
 
 # ensure_rust: cargo is there and new enough for the workspace.
@@ -88,6 +89,7 @@ install_macos() {
 ensure_build_deps() {
     ensure_rust
     ensure compiles_c "gcc libc6-dev" "C compiler, for the TLS library aws-lc-rs and for linking"
+    ensure has_make "make" "make, builds the allocator jemalloc"
 }
 ensure_history_deps() {
     ensure has_git "git" "git, for the check of the version and its self-test"

@@ -9,6 +9,7 @@
 //! owners is counted by what lives exactly as long as its owner: a [`ChildGuard`](crate::supervise::ChildGuard) is a
 //! field of each actor, and a stream guard holds each stream.
 
+pub mod bound;
 mod live;
 #[cfg(test)]
 mod tests;

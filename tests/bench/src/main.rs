@@ -21,6 +21,7 @@ mod bare;
 mod child;
 mod congested;
 mod direct;
+mod flood;
 mod load;
 mod pairs;
 mod publisher;
@@ -109,6 +110,8 @@ enum Command {
     },
     /// Measures what the others notice when one subscriber is stopped
     Slow(slow::Options),
+    /// Floods subscribers that cannot keep up, and says what that costs and whom
+    Flood(flood::Options),
 }
 
 fn main() -> Result<(), Failure> {
@@ -145,5 +148,6 @@ fn main() -> Result<(), Failure> {
         Command::Priority(options) => congested::run(&options),
         Command::Stopped { to } => runtime::block_on(stopped::run(to)),
         Command::Slow(options) => slow::run(&options),
+        Command::Flood(options) => flood::run(&options),
     }
 }

@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use laps_actors::transport::{ClientEndpoint, ConnHandle, SendGuard, TransportConfig};
 use laps_protocol::moqt::message::ControlMessage;
 use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupIdMode};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -100,17 +101,32 @@ pub(crate) async fn send_objects(
 ) -> Result<(), Failure> {
     going.wait_for(|go| *go).await?;
     let filler = Bytes::from(vec![0x55; work.size.saturating_sub(STAMP)]);
-    let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / work.rate));
+    // A rate of 0 is as fast as it goes.
+    let mut ticks = (work.rate > 0.0)
+        .then(|| Duration::from_secs_f64(1.0 / work.rate))
+        .map(tokio::time::interval);
+    let mut under_way: VecDeque<SendGuard> = VecDeque::new();
     let mut streams: Vec<SendGuard> = Vec::new();
     for number in 0_u64.. {
-        ticks.tick().await;
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
         if shared.stop.load(Ordering::Relaxed) {
             break;
         }
         let (group, object) = (number / work.group, number % work.group);
         if object == 0 {
             streams.iter_mut().try_for_each(SendGuard::finish)?;
-            streams.clear();
+            under_way.extend(streams.drain(..));
+            // A stack takes any number of streams that fit their buffers; as fast as it goes is as fast as they leave.
+            while ticks.is_none() && under_way.len() > 2 {
+                if let Some(mut oldest) = under_way.pop_front() {
+                    oldest.delivered().await?;
+                }
+            }
+            if ticks.is_some() {
+                under_way.clear();
+            }
             for conn in &mut conns {
                 let mut stream = conn.open_uni().await?;
                 stream.send(&mut [stream_header(alias, group)?]).await?;

@@ -201,13 +201,13 @@ fn resident(pid: u32) -> Result<u64, Failure> {
 }
 
 /// Watches how much memory a process has at most.
-struct Peak {
+pub(crate) struct Peak {
     thread: std::thread::JoinHandle<u64>,
     over: Arc<AtomicBool>,
 }
 
 impl Peak {
-    fn watch(pid: u32) -> Self {
+    pub(crate) fn watch(pid: u32) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
         let thread = std::thread::spawn(move || {
@@ -221,7 +221,7 @@ impl Peak {
         Self { thread, over }
     }
 
-    fn end(self) -> u64 {
+    pub(crate) fn end(self) -> u64 {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
     }
