@@ -2,7 +2,7 @@
 
 use actix::{AsyncContext, Context};
 use laps_actors::limits::{Gauge, Prefixes, Pressure, Strain};
-use laps_actors::registry::{RegistryActor, RegistryHandle, ShardRef};
+use laps_actors::registry::{RegistryActor, RegistryHandle, ShardLost, ShardRef};
 use laps_actors::root::{
     Birth, ChildSpec, Options, Outcome, OwnThread, Retire, RootActor, RootHandle, Running, StartError,
 };
@@ -205,6 +205,10 @@ async fn start_shard(
     let arbiter = thread.begin().await?.lingering(LAST_WORDS);
     let registry = common.registry;
     let index = socket.shard().index();
+    if birth.epoch > 0 {
+        // What its actors did not get to withdraw while they were dropped, such as a track that was just being made.
+        registry.signal(ShardLost { index });
+    }
     let socket = socket.try_clone().map_err(StartError::failed)?;
     let (reset_key, prefixes, board) = (common.reset_key, common.prefixes, common.board);
     let strain = Strain::new(&common.pressure);

@@ -2,7 +2,7 @@
 
 use super::{RegistryActor, ShardLost};
 use actix::{Context, Handler};
-use slog::warn;
+use slog::info;
 
 impl Handler<ShardLost> for RegistryActor {
     type Result = ();
@@ -17,7 +17,7 @@ impl Handler<ShardLost> for RegistryActor {
         let announced: Vec<_> = there
             .map(|entry| (entry.value.namespace.clone(), *entry.owner))
             .collect();
-        warn!(self.log, "what a lost shard had is forgotten"; "shard" => msg.index, "tracks" => homes.len(),
+        info!(self.log, "what a lost shard had is forgotten"; "shard" => msg.index, "tracks" => homes.len(),
             "announced" => announced.len());
         for track in homes {
             self.forget(&track.name, track.epoch);
