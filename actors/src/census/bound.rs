@@ -10,9 +10,9 @@ pub const SHARD: u64 = 16 << 20;
 /// Bytes of a connection with its session.
 pub const CONNECTION: u64 = 64 << 10;
 /// Bytes of a request of a peer: a subscription, an announced namespace, a watched prefix, a FETCH, a TRACK_STATUS.
-pub const REQUEST: u64 = 8 << 10;
+pub const REQUEST: u64 = 16 << 10;
 /// Bytes of a track, or of its copy on another shard, without its objects.
-pub const TRACK: u64 = 16 << 10;
+pub const TRACK: u64 = 32 << 10;
 /// Bytes of an open stream, of either direction, with what the stack holds of it while its reader keeps up.
 pub const STREAM: u64 = 32 << 10;
 /// Bytes that the stack holds for a connection whose peer reads more slowly than it is sent to.

@@ -8,6 +8,7 @@
 
 mod clients;
 mod judge;
+mod measure;
 mod relay;
 mod rng;
 mod run;
@@ -35,6 +36,8 @@ enum Command {
         #[structopt(long)]
         count: usize,
     },
+    /// Says what one of each thing costs a relay in memory
+    Measure(measure::Options),
     /// One client that stays until standard input ends: the leak that `run --keep-one` plants
     Stay {
         /// Where the relay listens
@@ -52,6 +55,7 @@ fn main() -> Result<(), Failure> {
     match command {
         Command::Run(options) => local.block_on(&runtime, run::run(&options)),
         Command::Clients { to, seed, count } => local.block_on(&runtime, clients::run(to, seed, count)),
+        Command::Measure(options) => local.block_on(&runtime, measure::run(&options)),
         Command::Stay { to } => local.block_on(&runtime, clients::stay(to)),
     }
 }

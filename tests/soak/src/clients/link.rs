@@ -29,7 +29,7 @@ const REQUESTS: u64 = 10_000;
 
 /// How a client treats the streams that it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// As they come.
     All,
     /// A little every now and then.
@@ -39,8 +39,8 @@ pub(super) enum Reading {
 }
 
 /// A session; its tasks end with it.
-pub(super) struct Link {
-    pub(super) conn: ConnHandle,
+pub(crate) struct Link {
+    pub(crate) conn: ConnHandle,
     say: UnboundedSender<ControlMessage>,
     next_id: u64,
     _tasks: JoinSet<()>,
@@ -49,7 +49,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects and shakes hands.
-    pub(super) async fn connect(to: SocketAddr, reading: Reading, rng: &mut Rng) -> Result<Self, Failure> {
+    pub(crate) async fn connect(to: SocketAddr, reading: Reading, rng: &mut Rng) -> Result<Self, Failure> {
         let tls = ClientTls::new(&Verify::Insecure, &moqt_alpn())?;
         let config = TransportConfig {
             // Each client has an endpoint of its own.
@@ -94,7 +94,7 @@ impl Link {
     }
 
     /// Says a request, and gives the id that it has.
-    pub(super) fn request(
+    pub(crate) fn request(
         &mut self,
         message: impl FnOnce(RequestId) -> ControlMessage,
     ) -> Result<RequestId, Failure> {
@@ -105,7 +105,7 @@ impl Link {
     }
 
     /// Says something else.
-    pub(super) fn say(&self, message: ControlMessage) -> Result<(), Failure> {
+    pub(crate) fn say(&self, message: ControlMessage) -> Result<(), Failure> {
         Ok(self.say.send(message)?)
     }
 }

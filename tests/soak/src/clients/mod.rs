@@ -3,7 +3,9 @@
 mod feed;
 mod life;
 mod link;
-mod names;
+pub(crate) mod names;
+
+pub(crate) use link::{Link, Reading};
 
 use crate::Failure;
 use crate::rng::Rng;
@@ -37,7 +39,7 @@ pub(crate) async fn run(to: SocketAddr, seed: u64, count: usize) -> Result<(), F
 
 /// One client that does nothing but be there, until standard input ends.
 pub(crate) async fn stay(to: SocketAddr) -> Result<(), Failure> {
-    let link = link::Link::connect(to, link::Reading::All, &mut Rng::new(0)).await?;
+    let link = Link::connect(to, Reading::All, &mut Rng::new(0)).await?;
     told_to_end().await?;
     drop(link);
     Ok(())
