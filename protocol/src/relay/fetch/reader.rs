@@ -111,6 +111,8 @@ pub(super) struct Reader {
     settled: Option<Settled>,
     told: bool,
     stuck: Option<Stuck>,
+    /// Its end came, and took it away from the place at which it waited.
+    pub(super) moved: bool,
 }
 
 impl Reader {
@@ -132,6 +134,7 @@ impl Reader {
             settled,
             told: false,
             stuck: None,
+            moved: false,
         }
     }
 
@@ -276,7 +279,9 @@ impl Reader {
         {
             settled.end = Location::new(last.group, last.object.saturating_add(1));
         }
+        let place = self.place();
         self.cursor.truncate(settled.end);
+        self.moved = self.cursor.is_over() || self.place() != place;
         self.settled = Some(settled);
     }
 

@@ -25,9 +25,9 @@ impl FetchDesk {
         self.settle_up(now, log);
     }
 
-    /// Serves those who stand in `range`.
+    /// Serves those who stand in `range`, and those who stood there until their end was known.
     pub(super) fn serve_in(&mut self, now: Instant, log: &mut TrackLog, range: PastRange) {
-        self.serve_those(now, log, |reader| range.contains(reader.place()));
+        self.serve_those(now, log, |reader| reader.moved || range.contains(reader.place()));
         self.settle_up(now, log);
     }
 
@@ -65,6 +65,7 @@ impl FetchDesk {
                     break;
                 };
                 self.stats.displaced += 1;
+                self.passed_by(now, idle);
                 self.give_up(log, idle);
             }
             self.serve(now, log, key);
@@ -93,6 +94,18 @@ impl FetchDesk {
         Some(*key)
     }
 
+    /// A fill is given up that has gone past readers who wait in its range: what it brought was evicted before they read
+    /// it. It did not help them, and they do not ask for ever.
+    fn passed_by(&mut self, now: Instant, key: FillKey) {
+        if let Some(fill) = self.fills.get(&key) {
+            let range = fill.range;
+            let readers = self.readers.values_mut();
+            for reader in readers.filter(|reader| reader.hungry && range.contains(reader.place())) {
+                reader.missed(now);
+            }
+        }
+    }
+
     fn give_up(&mut self, log: &mut TrackLog, key: FillKey) {
         if self.fills.remove(&key).is_some() {
             log.fill_closed(key, FillEnd::Broken);
@@ -105,7 +118,7 @@ impl FetchDesk {
         let Some(reader) = self.readers.get_mut(&key).filter(|reader| reader.hungry) else {
             return;
         };
-        reader.blocked = false;
+        (reader.blocked, reader.moved) = (false, false);
         let (chunks, stop) = reader.take(now, log, self.limits.batch_bytes);
         let then = match stop {
             Stop::End => Then::Done,

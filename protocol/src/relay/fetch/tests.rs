@@ -1247,3 +1247,72 @@ fn an_object_that_changed_is_not_gone_on_with() {
         stage.then(1)
     );
 }
+
+/// D14-FETCH-4 D14-FETCH-9: new groups first, so it is the end that is found out first. Whoever waited behind it goes on
+/// before it, whether the publisher refuses or says where it ends.
+#[test]
+fn an_end_that_is_found_out_takes_readers_along() {
+    for refused in [true, false] {
+        let mut stage = Stage::new(FetchLimits::default());
+        stage.group(5, 2);
+        let down = GroupOrder::Descending;
+        stage
+            .open_reader(1, Standing::Idle, range((5, 0), (7, 0)), down)
+            .unwrap();
+        stage.read_on(1);
+        let (fill, hole) = stage.asks()[0];
+        assert!(hole.start >= at(5, 2), "{hole:?}");
+        assert!(stage.got(1).is_empty());
+        if refused {
+            let reason = RequestErrorReason::NoObjects;
+            stage.desk.refused(stage.now, &mut stage.log, fill, reason);
+            stage.drain();
+        } else {
+            stage.ok(fill, (5, 2));
+        }
+        assert_eq!(stage.got(1), [(5, 0), (5, 1)], "refused: {refused}");
+        stage.read_on(1);
+        assert_eq!(stage.then(1), Some(Then::Done));
+    }
+}
+
+/// D14-FETCH-20: what is evicted before anybody reads it is not asked for without end.
+#[test]
+fn what_the_log_cannot_hold_is_not_asked_for_ever() {
+    let mut stage = Stage::new(FetchLimits {
+        max_fills: 1,
+        ..FetchLimits::default()
+    });
+    stage.log = TrackLog::new(Limits {
+        max_bytes: 2_000,
+        ..Limits::default()
+    });
+    stage.log.seed_largest(at(9, 0));
+    stage
+        .open_reader(1, Standing::Live, range((2, 0), (2, 4)), UP)
+        .unwrap();
+    stage.read_on(1);
+    for round in 0..10 {
+        let Some(&(fill, hole)) = stage.asks().get(round) else {
+            break;
+        };
+        let mut chunks = Vec::new();
+        for object in hole.start.object..hole.end.object {
+            chunks.push(Fill::Object(FetchObjectHeader {
+                location: at(2, object),
+                subgroup: 0,
+                priority: 128,
+                status: ObjectStatus::Normal,
+                extensions: Bytes::new(),
+                payload_len: 1_500,
+            }));
+            chunks.push(Fill::Payload(Bytes::from_static(&[0; 1_500])));
+        }
+        let taken = stage.desk.filled(stage.now, &mut stage.log, fill, chunks);
+        assert_eq!(taken, Ok(()));
+        stage.drain();
+    }
+    let reason = RequestErrorReason::UnknownStatusInRange;
+    assert_eq!(stage.then(1), Some(Then::Failed(reason)));
+    assert!(stage.asks().len() <= usize::from(ATTEMPTS) + 1);
+}

@@ -26,6 +26,9 @@ impl FetchDesk {
         self.settle(range, settled);
         if finished {
             self.complete(now, log, key, settled.end);
+        } else {
+            self.serve_those(now, log, |reader| reader.moved);
+            self.settle_up(now, log);
         }
     }
 
