@@ -49,6 +49,9 @@ pub(crate) struct Options {
     /// Objects of a group
     #[structopt(long, default_value = "200")]
     group: u64,
+    /// Objects that are published each second; 0 is as fast as it goes
+    #[structopt(long, default_value = "0")]
+    rate: u64,
     /// Seconds of each round
     #[structopt(long, default_value = "60")]
     seconds: u64,
@@ -104,6 +107,7 @@ async fn round(options: &Options, slow: usize) -> Result<Round, Failure> {
     let mut env = vec![
         ("LAPS_WORKERS__THREADS", "1".to_owned()),
         ("LAPS_CACHE__MAX_MB", CACHE_MB.to_string()),
+        ("LAPS_CACHE__TRACK_MB", CACHE_MB.to_string()),
         ("LAPS_SUBSCRIBE__MAX_BEHIND_MB", options.max_behind_mb.to_string()),
         ("LAPS_LOGGING__LEVEL", "error".to_owned()),
     ];
@@ -114,7 +118,7 @@ async fn round(options: &Options, slow: usize) -> Result<Round, Failure> {
     let (addr, pid) = (relay.addr(), relay.pid());
     let work = Work {
         subscribers: options.fast + slow,
-        rate: 0.0,
+        rate: options.rate as f64,
         size: options.size,
         group: options.group,
         seconds: 0.0,
@@ -219,6 +223,14 @@ fn faults(options: &Options, round: &Round) -> Vec<String> {
     }
     if round.slowly.done + round.fast.done > 0 {
         wrong.push(format!("{slow} slow: a subscription ended for another reason"));
+    }
+    // As fast as it goes is faster than any subscriber, on a machine with few cores.
+    let all = round.sent * options.fast as u64;
+    if options.rate > 0 && (round.fast.too_far > 0 || round.fast.objects < all / 100 * 95) {
+        wrong.push(format!(
+            "{slow} slow: the fast ones got {} of {all} objects",
+            round.fast.objects
+        ));
     }
     if options.newest_group {
         let oldest = Duration::from_nanos(round.slowly.latency.value_at_quantile(0.99));
