@@ -42,7 +42,10 @@ fn a_second_signal_ends_a_relay_that_drains() {
 #[test]
 fn sigint_ends_a_relay_at_once() {
     let mut relay = Relay::start(&[AGES], &[]);
-    let publisher = Running::start(&[], &["pub", "--insecure", &relay.url, "n", "clock"]);
+    let publisher = Running::start(
+        &[],
+        &["pub", "--insecure", "--retry", "0", &relay.url, "n", "clock"],
+    );
     relay.process.err_line("session established");
     relay.process.signal("INT");
     let (ended, took) = relay.process.finish();

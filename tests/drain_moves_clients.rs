@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::disallowed_types,
+    clippy::wildcard_enum_match_arm,
     reason = "a test fails by panicking"
 )]
 
@@ -15,7 +16,9 @@ mod common;
 use bytes::Bytes;
 use common::apart::{Apart, apart};
 use common::{options, run, settings, target, track};
-use laps_actors::client::{Flow, Item, Moving, Notice, Options, Publisher, Subscriber, TrackWriter, Wanted};
+use laps_actors::client::{
+    Flow, Item, Moving, Notice, Options, Publisher, Step, Subscriber, TrackWriter, Wanted,
+};
 use laps_actors::root::{Outcome, Retire};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDoneStatus, SubscribeFilter};
@@ -35,7 +38,10 @@ fn noted(moves: &Moves) -> Options {
     let moves = Arc::clone(moves);
     Options {
         moving: Moving {
-            notice: Notice::new(move |to| moves.lock().unwrap().push(to.to_owned())),
+            notice: Notice::new(move |step| match step {
+                Step::Moved(to) => moves.lock().unwrap().push(to.to_owned()),
+                other => panic!("no move: {other:?}"),
+            }),
             ..Moving::default()
         },
         ..options()

@@ -1,6 +1,11 @@
 //! Who is sent to another relay by GOAWAY shows its token there too.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -8,7 +13,7 @@ use bytes::Bytes;
 use common::apart::apart;
 use common::tokens::{client_at, full, guards, minted, value};
 use common::{options, run, target};
-use laps_actors::client::{Flow, Moving, Notice, Options, Publisher};
+use laps_actors::client::{Flow, Moving, Notice, Options, Publisher, Step};
 use laps_actors::root::Retire;
 use laps_protocol::auth::Token;
 use laps_protocol::moqt::message::SubscribeFilter;
@@ -27,7 +32,10 @@ fn a_token_is_shown_in_each_session() {
                 value: Bytes::from(minted("publisher:live", 1000)),
             }),
             moving: Moving {
-                notice: Notice::new(move |to| drop(moved.send(to.to_owned()))),
+                notice: Notice::new(move |step| match step {
+                    Step::Moved(to) => drop(moved.send(to.to_owned())),
+                    other => panic!("no move: {other:?}"),
+                }),
                 ..Moving::default()
             },
             ..options()

@@ -2,6 +2,7 @@
 
 use super::access::AccessOptions;
 use super::log_options::LogOptions;
+use super::retry_options::RetryOptions;
 use super::trust::TrustOptions;
 use super::values::Seconds;
 use crate::exit::Failure;
@@ -23,7 +24,9 @@ EXAMPLES:
     echo hello | laps pub URL demo chat - --format lines              an object per line
     laps pub URL demo load synth --rate 1000 --size 1200 --tracks 4   load, with time stamps
     laps pub URL demo clock --flow publish                            PUBLISH instead of an announcement
-    laps pub URL demo load synth --sync                               twice at once: a publisher and its spare";
+    laps pub URL demo load synth --sync                               twice at once: a publisher and its spare
+
+A session that fails is tried again for --retry seconds, and what was published meanwhile is kept.";
 
 /// Most bytes of a datagram's payload that any path carries: a QUIC packet of 1200 bytes less its headers.
 pub const MAX_DATAGRAM_PAYLOAD: usize = 1_100;
@@ -77,6 +80,9 @@ pub struct PubOptions {
     /// Print statistics to standard error at this interval
     #[structopt(short = "i", long = "interval", value_name = "SECONDS")]
     pub interval: Option<Seconds>,
+    /// What to do when the session fails.
+    #[structopt(flatten)]
+    pub retry: RetryOptions,
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,

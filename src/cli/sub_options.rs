@@ -3,6 +3,7 @@
 use super::access::AccessOptions;
 use super::log_options::LogOptions;
 use super::output_options::OutputOptions;
+use super::retry_options::RetryOptions;
 use super::trust::TrustOptions;
 use super::values::{Filter, Number, Seconds, track_name};
 use crate::exit::Failure;
@@ -26,7 +27,9 @@ EXAMPLES:
     laps sub moqt://relay.example/ demo video -o film.mp4 --timeout 60      a film, once someone publishes it
     laps sub URL demo video --join -o rest.mp4                              from the start of the current group on
     laps sub URL demo clock --json --count 3                                three objects as JSON
-    laps sub URL demo load --duration 10 -i 1 -o /dev/null                  rate and latency each second";
+    laps sub URL demo load --duration 10 -i 1 -o /dev/null                  rate and latency each second
+
+A session that fails is tried again for --retry seconds, and what was missed meanwhile is fetched.";
 
 /// Subscribes to a track and writes what arrives
 #[derive(Clone, Debug, PartialEq, Eq, StructOpt)]
@@ -70,6 +73,9 @@ pub struct SubOptions {
     /// How objects are written.
     #[structopt(flatten)]
     pub output: OutputOptions,
+    /// What to do when the session fails.
+    #[structopt(flatten)]
+    pub retry: RetryOptions,
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,

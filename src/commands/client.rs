@@ -4,11 +4,11 @@ use super::meter::{Meter, say};
 use super::output::{Output, Written};
 use crate::cli::{AccessOptions, LogOptions, OutputOptions, TrustOptions};
 use crate::config::{self, Config, Layers, LogLevel};
-use crate::exit::Failure;
+use crate::exit::{Failure, one_line};
 use crate::logging::Logging;
 use crate::signals::Shutdown;
 use crate::url::MoqtUrl;
-use laps_actors::client::{ClientError, Moving, Notice, Options, Subscriber, Target, reach};
+use laps_actors::client::{ClientError, Moving, Notice, Options, Step, Subscriber, Target, reach};
 use laps_actors::transport::ConnectError;
 use laps_actors::{session, track};
 use laps_protocol::moqt::message::{RequestError, RequestErrorReason};
@@ -34,11 +34,12 @@ pub(super) fn setup(log: &LogOptions) -> Result<(Config, Logging), Failure> {
     Ok((config, logging))
 }
 
-/// Settings of a client session. `answer` is how long the relay may take to answer a SUBSCRIBE.
+/// Settings of a client session. `answer` is how long the relay may take to answer a SUBSCRIBE, `retry` how long a session
+/// that fails is tried again.
 pub(super) fn options(
     config: &Config,
     (trust, access): (&TrustOptions, &AccessOptions),
-    answer: Duration,
+    (answer, retry): (Duration, Duration),
     log: Logger,
 ) -> Result<Options, Failure> {
     Ok(Options {
@@ -55,11 +56,22 @@ pub(super) fn options(
             ..track::Config::default()
         },
         moving: Moving {
-            notice: Notice::new(|to| say(&format!("moved to {to} because the relay asked for it"))),
+            retry,
+            notice: Notice::new(|step| say(&told(step))),
             ..Moving::default()
         },
         log,
     })
+}
+
+/// A step of a session, as a person is told of it.
+fn told(step: Step<'_>) -> String {
+    match step {
+        Step::Moved(to) => format!("moved to {to} because the relay asked for it"),
+        Step::Lost { at, why } => format!("connection to {at} lost ({}); trying again", one_line(why)),
+        Step::TrackLost { why } => format!("track lost ({}); trying again", one_line(why)),
+        Step::Back { at, after } => format!("back at {at} after {:.1} s", after.as_secs_f64()),
+    }
 }
 
 /// Looks the host up and tries its addresses, each a moment after the one before; the first that answers is taken.
@@ -117,14 +129,23 @@ pub(super) fn failure(url: &MoqtUrl, error: &ClientError) -> Failure {
     if let ClientError::Unresolved(reason) = error {
         return Failure::run(url.to_string(), reason, "check the host name");
     }
-    let ClientError::Connect(fault) = error else {
-        return Failure::run(
-            url.to_string(),
-            error.to_string(),
-            remedy(error).unwrap_or_default(),
-        );
+    let remedy = if let ClientError::Connect(fault) = error {
+        connect_remedy(fault)
+    } else if let ClientError::Lost { last, .. } = error {
+        if let ClientError::Connect(fault) = &**last {
+            connect_remedy(fault)
+        } else {
+            "try for longer with --retry"
+        }
+    } else {
+        remedy(error).unwrap_or_default()
     };
-    let remedy = if matches!(fault, ConnectError::Untrusted { .. }) {
+    Failure::run(url.to_string(), error.to_string(), remedy)
+}
+
+/// What to do when the relay cannot be reached.
+const fn connect_remedy(fault: &ConnectError) -> &'static str {
+    if matches!(fault, ConnectError::Untrusted { .. }) {
         "give the SHA-256 that the relay prints with --cert-hash, or its issuer with --ca"
     } else if matches!(fault, ConnectError::NoCommonProtocol { .. }) {
         "check that it is a relay for draft 14 over raw QUIC"
@@ -132,8 +153,7 @@ pub(super) fn failure(url: &MoqtUrl, error: &ClientError) -> Failure {
         ELSEWHERE
     } else {
         "check that the relay runs, its host and its port"
-    };
-    Failure::run(url.to_string(), error.to_string(), remedy)
+    }
 }
 
 /// Whether it was refused for nothing but the load of the relay.

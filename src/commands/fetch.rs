@@ -11,6 +11,7 @@ use crate::signals::{self, Shutdown};
 use laps_actors::client::{Options, ReceivedObject, Subscriber};
 use laps_protocol::moqt::message::{GroupOrder, GroupOrderRequest};
 use laps_protocol::moqt::object::ObjectStatus;
+use std::time::Duration;
 
 /// Why the receiving ended.
 enum End {
@@ -29,7 +30,7 @@ pub fn run(options: &FetchOptions) -> Result<(), Failure> {
     let settings = client::options(
         &config,
         (&options.trust, &options.access),
-        options.timeout.0,
+        (options.timeout.0, Duration::ZERO),
         logging.logger.clone(),
     )?;
     actix::System::new().block_on(fetch(options, settings, &logging))

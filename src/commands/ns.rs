@@ -27,7 +27,7 @@ pub fn run(options: &NsOptions) -> Result<(), Failure> {
     let settings = client::options(
         &config,
         (&options.trust, &options.access),
-        ANSWER,
+        (ANSWER, Duration::ZERO),
         logging.logger.clone(),
     )?;
     actix::System::new().block_on(watch(options, settings, &logging))

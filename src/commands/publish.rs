@@ -39,7 +39,7 @@ pub fn run(options: &PubOptions) -> Result<(), Failure> {
     let settings = client::options(
         &config,
         (&options.trust, &options.access),
-        ANSWER,
+        (ANSWER, options.retry.retry.0),
         logging.logger.clone(),
     )?;
     actix::System::new().block_on(publish(options, settings, &logging))

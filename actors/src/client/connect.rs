@@ -1,6 +1,7 @@
 //! Opening a client's connection and the actors around it.
 
 use super::moving::Moving;
+use super::silence;
 use crate::limits::{Limits, Prefixes, Strain};
 use crate::registry::{RegistryActor, ShardRef};
 use crate::session::incoming::Acceptors;
@@ -51,7 +52,7 @@ pub struct Options {
     pub session: session::Config,
     /// Track settings.
     pub track: track::Config,
-    /// How it follows a relay's wish to leave.
+    /// How it goes on when its session ends.
     pub moving: Moving,
     /// Where it logs.
     pub log: Logger,
@@ -87,6 +88,19 @@ pub enum ClientError {
     /// The session ended.
     #[error("the session ended: {0}")]
     Closed(String),
+    /// The session ended because one side broke a rule, as it would do again.
+    #[error("the session ended: {0}")]
+    Broken(String),
+    /// The session was lost, and no other came about.
+    #[error("the session ended: {why}; tried again for {} s: {last}", .tried.as_secs_f64())]
+    Lost {
+        /// Why it ended.
+        why: String,
+        /// How long another one was tried for.
+        tried: Duration,
+        /// Why the last try failed.
+        last: Arc<Self>,
+    },
     /// The relay ended the session because of the token that was shown. MOQT-14 §3.4
     #[error("the relay refused the token: {0}")]
     NotLetIn(String),
@@ -104,32 +118,107 @@ pub enum ClientError {
     Timeout,
 }
 
+impl ClientError {
+    /// The next try cannot mend it.
+    pub(super) const fn is_lasting(&self) -> bool {
+        match self {
+            Self::Tls(_)
+            | Self::Elsewhere { .. }
+            | Self::NotLetIn(_)
+            | Self::Broken(_)
+            | Self::Lost { .. }
+            | Self::Token(_) => true,
+            Self::Connect(fault) => matches!(
+                fault,
+                ConnectError::ServerName { .. }
+                    | ConnectError::Untrusted { .. }
+                    | ConnectError::NoCommonProtocol { .. }
+            ),
+            Self::Rejected(error) => matches!(
+                error.reason,
+                RequestErrorReason::Unauthorized
+                    | RequestErrorReason::MalformedAuthToken
+                    | RequestErrorReason::ExpiredAuthToken
+                    | RequestErrorReason::NotSupported
+                    | RequestErrorReason::MalformedTrack
+            ),
+            Self::Command(error) => matches!(error, CommandError::NotAllowed(_) | CommandError::Encode(_)),
+            Self::Start(_) | Self::Unresolved(_) | Self::AskedAway(_) | Self::Closed(_) | Self::Timeout => {
+                false
+            }
+        }
+    }
+}
+
 /// Why a session ended, as a client is told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
     pub(super) why: String,
-    /// Over the token that was shown.
-    pub(super) not_let_in: bool,
+    lasts: Lasts,
+}
+
+/// Whether another session would end the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasts {
+    /// Not that one knows.
+    No,
+    /// Yes, since one side broke a rule.
+    Broken,
+    /// Yes, over the token that was shown.
+    NotLetIn,
 }
 
 impl From<Ended> for ClientError {
     fn from(ended: Ended) -> Self {
-        if ended.not_let_in {
-            Self::NotLetIn(ended.why)
-        } else {
-            Self::Closed(ended.why)
+        match ended.lasts {
+            Lasts::No => Self::Closed(ended.why),
+            Lasts::Broken => Self::Broken(ended.why),
+            Lasts::NotLetIn => Self::NotLetIn(ended.why),
         }
     }
 }
 
 impl Ended {
-    /// From what the session's actor says last.
-    pub(super) fn new(why: String, code: Option<CloseCode>) -> Self {
-        let not_let_in = matches!(
-            code,
-            Some(CloseCode::Unauthorized | CloseCode::MalformedAuthToken | CloseCode::ExpiredAuthToken)
-        );
-        Self { why, not_let_in }
+    /// From what the session's actor says last: the peer's code, or ours. MOQT-14 §3.4 [D14-TERM-1]
+    pub(super) fn new(why: String, peer: Option<CloseCode>, ours: Option<CloseCode>) -> Self {
+        let lasts = match (ours, peer) {
+            // The connection was lost, or ended with a code that says nothing.
+            (None, None) => Lasts::No,
+            (
+                None,
+                Some(CloseCode::Unauthorized | CloseCode::MalformedAuthToken | CloseCode::ExpiredAuthToken),
+            ) => Lasts::NotLetIn,
+            // A relay that fails, is ended, or found us too slow: another one may be there already.
+            (None, Some(CloseCode::NoError | CloseCode::GoawayTimeout))
+            | (
+                _,
+                Some(
+                    CloseCode::InternalError
+                    | CloseCode::ControlMessageTimeout
+                    | CloseCode::DataStreamTimeout,
+                ),
+            )
+            | (
+                Some(
+                    CloseCode::InternalError
+                    | CloseCode::ControlMessageTimeout
+                    | CloseCode::DataStreamTimeout,
+                ),
+                _,
+            ) => Lasts::No,
+            (Some(_), _) | (None, Some(_)) => Lasts::Broken,
+        };
+        Self { why, lasts }
+    }
+
+    /// Nobody said why.
+    pub(super) fn unsaid() -> Self {
+        Self::new("the session failed".to_owned(), None, None)
+    }
+
+    /// Another session may fare better.
+    pub(super) fn may_come_back(&self) -> bool {
+        self.lasts == Lasts::No
     }
 }
 
@@ -179,8 +268,13 @@ impl Node {
         target: &Target,
         news: Recipient<SessionNews>,
     ) -> Result<Self, ClientError> {
+        let mut transport = options.transport.clone();
+        if options.moving.comes_back() {
+            let keep_alive = transport.keep_alive.unwrap_or(silence::KEEP_ALIVE);
+            transport.keep_alive = Some(keep_alive.min(silence::KEEP_ALIVE));
+        }
         let tls = ClientTls::new(&options.verify, &crate::transport::moqt_alpn())?;
-        let endpoint = ClientEndpoint::for_remote(target.addr, &tls, &options.transport)?;
+        let endpoint = ClientEndpoint::for_remote(target.addr, &tls, &transport)?;
         let parts = endpoint.connect(target.addr, &target.server_name).await?.split();
         let conn = parts.handle.clone();
         let mut core = env.session.core.clone();

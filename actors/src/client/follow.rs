@@ -1,16 +1,19 @@
-//! The task that waits for GOAWAY and makes the next session of a subscriber, with what is left of its subscription.
+//! The task that waits for the end of a subscriber's session, or for GOAWAY, and makes the next one with what is left of
+//! its subscription.
 
+use super::again::Tries;
 use super::connect::{ClientError, Options};
 use super::item::Wanted;
+use super::journey::{Journey, Next};
 use super::link::Link;
-use super::moving::{self, Way};
+use super::moving::{Step, Way};
 use crate::shard::Env;
 use crate::track::TrackGone;
 use actix_rt::task::JoinHandle;
 use laps_protocol::moqt::filter;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDoneStatus, SubscribeFilter};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tokio::sync::Notify;
 
@@ -32,6 +35,15 @@ pub(super) fn remainder(wanted: &SubscribeFilter, largest: Option<Location>) -> 
     }
 }
 
+/// The subscription ended, and asking again may bring more: what the relay or its publisher failed at, or a publisher
+/// that is elsewhere now. MOQT-14 §9.12 [D14-SUB-30]
+pub(super) const fn may_come_back(gone: &TrackGone) -> bool {
+    matches!(
+        gone.status,
+        PublishDoneStatus::InternalError | PublishDoneStatus::GoingAway | PublishDoneStatus::Unknown(_)
+    )
+}
+
 /// Nothing more comes, wherever one asks.
 pub(super) fn is_final(gone: &TrackGone, remainder: &Remainder) -> bool {
     let ends = matches!(
@@ -42,12 +54,10 @@ pub(super) fn is_final(gone: &TrackGone, remainder: &Remainder) -> bool {
         || ends && gone.status == PublishDoneStatus::SubscriptionEnded
 }
 
-/// The next session.
+/// The next session's subscription.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) link: Link,
-    /// Where it is, for a person.
-    pub(super) name: String,
     /// The largest place that existed there before; none also when nothing was to be subscribed.
     pub(super) largest: Option<Location>,
 }
@@ -57,7 +67,7 @@ pub(super) struct Arrived {
 enum Found {
     #[default]
     Nothing,
-    There(Box<Arrived>),
+    There(Box<Next<Arrived>>),
     Stranded(ClientError),
 }
 
@@ -65,6 +75,9 @@ enum Found {
 struct Shared {
     found: RefCell<Found>,
     news: Notify,
+    /// The subscription of this session failed, and it is to be asked again.
+    failed: RefCell<Option<(Link, TrackGone)>>,
+    has_failed: Notify,
 }
 
 /// Follows one session. Dropped, it stops.
@@ -75,24 +88,43 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Waits for the GOAWAY of `link`.
-    pub(super) fn start(options: Options, env: Env, link: &Link, remainder: Remainder) -> Self {
+    /// Waits until `link` is to be left.
+    pub(super) fn start(
+        options: Options,
+        env: Env,
+        tries: Rc<Tries>,
+        link: &Link,
+        remainder: Remainder,
+    ) -> Self {
         let shared = Rc::<Shared>::default();
-        let (found, watch, from) = (Rc::clone(&shared), link.watch(), link.target().clone());
+        let (found, watch) = (Rc::clone(&shared), link.watch());
+        let (from, conn) = (link.target().clone(), link.conn().clone());
         let task = actix_rt::spawn(async move {
-            let Some(uri) = watch.asked_away().await else {
-                return;
+            let trip = Trip {
+                options: &options,
+                env: &env,
+                tries: &tries,
+                remainder: &remainder,
             };
-            let arrived = async {
-                let way = Way::to(&uri, &from)?;
-                let spare = RefCell::new(None);
-                moving::keep_trying(options.moving.patience, watch.over(), || {
-                    arrive(&options, &env, &way, &remainder, &spare)
-                })
-                .await
+            let journey = Journey {
+                moving: &options.moving,
+                tries: &tries,
+                from: &from,
+                conn: &conn,
+                log: &options.log,
             };
-            *found.found.borrow_mut() = match arrived.await {
-                Ok(arrived) => Found::There(Box::new(arrived)),
+            let result = tokio::select! {
+                next = journey.next(&watch, async |way| trip.arrive(way, None).await) => next,
+                (link, gone) = found.subscription_failed() => {
+                    let why = format!("{:?}: {}", gone.status, String::from_utf8_lossy(&gone.phrase));
+                    options.moving.notice.tell(Step::TrackLost { why: &why });
+                    let spare = Cell::new(Some(link));
+                    journey.retry(&why, async |way| trip.arrive(way, spare.take()).await).await.map(Some)
+                }
+            };
+            *found.found.borrow_mut() = match result {
+                Ok(None) => return,
+                Ok(Some(next)) => Found::There(Box::new(next)),
                 Err(error) => Found::Stranded(error),
             };
             found.news.notify_one();
@@ -100,8 +132,14 @@ impl Follower {
         Self { shared, task }
     }
 
+    /// The subscription ended as `gone` says; `link`, the same session, asks again.
+    pub(super) fn subscription_failed(&self, link: Link, gone: TrackGone) {
+        self.shared.failed.replace(Some((link, gone)));
+        self.shared.has_failed.notify_one();
+    }
+
     /// The next session, once.
-    pub(super) fn take(&self) -> Option<Result<Arrived, ClientError>> {
+    pub(super) fn take(&self) -> Option<Result<Next<Arrived>, ClientError>> {
         match self.shared.found.take() {
             Found::Nothing => None,
             Found::There(arrived) => Some(Ok(*arrived)),
@@ -121,35 +159,53 @@ impl Drop for Follower {
     }
 }
 
-/// One attempt. A session whose relay refuses the track for now is kept in `spare` for the next one.
-async fn arrive(
-    options: &Options,
-    env: &Env,
-    way: &Way,
-    remainder: &Remainder,
-    spare: &RefCell<Option<Link>>,
-) -> Result<Arrived, ClientError> {
-    let kept = spare.take();
-    let mut link = match kept {
-        Some(link) => link,
-        None => {
-            way.connect(|target| async move { Link::connect(env, options, &target).await })
-                .await?
-        }
-    };
-    let wanted = remainder.borrow().clone();
-    let largest = match wanted {
-        None => None,
-        Some(wanted) => match link.subscribe(wanted).await {
-            Ok((largest, _)) => largest,
-            Err(error) => {
-                if matches!(error, ClientError::Rejected(_)) {
-                    spare.replace(Some(link));
-                }
-                return Err(error);
+impl Shared {
+    async fn subscription_failed(&self) -> (Link, TrackGone) {
+        loop {
+            self.has_failed.notified().await;
+            if let Some(failed) = self.failed.take() {
+                return failed;
             }
-        },
-    };
-    let name = way.name();
-    Ok(Arrived { link, name, largest })
+        }
+    }
+}
+
+/// What one makes the next session with.
+struct Trip<'a> {
+    options: &'a Options,
+    env: &'a Env,
+    tries: &'a Tries,
+    remainder: &'a Remainder,
+}
+
+impl Trip<'_> {
+    /// A session at `way`, or `spare`, with what is left of the subscription.
+    async fn arrive(&self, way: &Way, mut spare: Option<Link>) -> Result<Arrived, ClientError> {
+        let (env, options) = (self.env, self.options);
+        let connect = || way.connect(|target| async move { Link::connect(env, options, &target).await });
+        loop {
+            let mut link = match spare.take() {
+                Some(link) => link,
+                None => self.tries.race(connect).await?,
+            };
+            let wanted = self.remainder.borrow().clone();
+            let answer = match wanted {
+                None => Ok(None),
+                Some(wanted) => link.subscribe_awake(wanted).await.map(|(largest, _)| largest),
+            };
+            match answer {
+                Ok(largest) => {
+                    self.tries.succeeded();
+                    return Ok(Arrived { link, largest });
+                }
+                Err(error) if error.is_lasting() => return Err(error),
+                Err(error) => {
+                    // Its publisher may come.
+                    spare = Some(link).filter(|_| matches!(error, ClientError::Rejected(_)));
+                    self.tries.note(error);
+                }
+            }
+            tokio::time::sleep(self.tries.pause()).await;
+        }
+    }
 }

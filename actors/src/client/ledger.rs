@@ -45,12 +45,16 @@ struct Stream {
     /// How it ends unless a session goes on with it: as the old one ended it too early, or because all of it was
     /// fetched.
     cut: Option<StreamEnd>,
+    /// It was cut by a session that is not left, as it turns out once that one goes on.
+    in_passing: bool,
 }
 
 /// Objects and streams that were handed out.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     mode: Mode,
+    /// A subscription that fails comes back, so what it cuts off may go on.
+    comes_back: bool,
     /// By group, ranges of object ids: first and one past the last.
     given: BTreeMap<GroupId, BTreeMap<ObjectId, ObjectId>>,
     ranges: usize,
@@ -64,6 +68,14 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// Nothing was handed out; `comes_back` says whether a subscription that fails is asked for again.
+    pub(super) fn new(comes_back: bool) -> Self {
+        Self {
+            comes_back,
+            ..Self::default()
+        }
+    }
+
     /// The session that gives is to be left, and is `Old` from now on; what it resets is held back.
     pub(super) fn leaving(&mut self) {
         if self.mode == Mode::Alone {
@@ -71,6 +83,7 @@ impl Ledger {
         }
         for stream in self.streams.values_mut() {
             stream.old += std::mem::take(&mut stream.new);
+            stream.in_passing = false;
         }
     }
 
@@ -206,8 +219,8 @@ impl Ledger {
             Side::Old => stream.old += 1,
             Side::New => stream.new += 1,
         }
-        stream.cut = None;
-        self.mode != Mode::Merging || !known
+        let goes_on = stream.cut.take().is_some();
+        !goes_on && (self.mode != Mode::Merging || !known)
     }
 
     fn closed(&mut self, side: Side, id: StreamId, end: StreamEnd) -> bool {
@@ -220,8 +233,10 @@ impl Ledger {
             Side::New => stream.new = stream.new.saturating_sub(1),
         }
         let open = stream.old + stream.new > 0;
-        if side == Side::Old && self.mode != Mode::Alone && matches!(end, StreamEnd::Reset(_)) {
-            // Perhaps only because the session ends; the next one tells.
+        let left = side == Side::Old && self.mode != Mode::Alone;
+        if (left || self.comes_back) && matches!(end, StreamEnd::Reset(_)) {
+            // Perhaps only because the session ends, or the subscription; the next one tells.
+            stream.in_passing = !left;
             stream.cut = (!open).then_some(end);
             return false;
         }
@@ -232,20 +247,21 @@ impl Ledger {
         true
     }
 
-    /// The new session is in `group`: what was cut two groups before does not go on. A stream that the old session
-    /// left open is forgotten then too.
+    /// The new session is in `group`: what was cut two groups before does not go on, nor what it has cut itself before
+    /// this group. A stream that the old session left open is forgotten then too.
     fn give_up(&mut self, group: GroupId) -> Vec<Item> {
-        let mut items = Vec::new();
-        while let Some(entry) = self.streams.first_entry()
-            && entry.key().0.saturating_add(1) < group
-            && entry.get().old + entry.get().new == 0
-        {
-            let ((group, subgroup), stream) = entry.remove_entry();
-            if let Some(end) = stream.cut {
-                items.push(Item::Closed { group, subgroup, end });
-            }
-        }
-        items
+        let over = |(id, stream): (&StreamId, &Stream)| {
+            let behind = if stream.in_passing { 0 } else { 1 };
+            let over = id.0.saturating_add(behind) < group && stream.old + stream.new == 0;
+            over.then_some((*id, stream.cut))
+        };
+        let over: Vec<_> = self.streams.range(..(group, 0)).filter_map(over).collect();
+        over.into_iter()
+            .filter_map(|((group, subgroup), cut)| {
+                self.streams.remove(&(group, subgroup));
+                cut.map(|end| Item::Closed { group, subgroup, end })
+            })
+            .collect()
     }
 
     /// Nothing goes on: the ends that were held back.

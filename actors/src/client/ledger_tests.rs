@@ -207,3 +207,40 @@ fn ranges_join_and_are_bounded() {
     assert!(ledger.has(Location::new(3, 3)), "forgotten is given");
     assert!(!ledger.has(Location::new(9_999, 1)));
 }
+
+/// A subscription that resets its streams may be about to end, and to be asked for again.
+#[test]
+fn what_is_cut_is_told_once_the_subscription_goes_on() {
+    // It goes on: an object of the next group tells.
+    let mut ledger = Ledger::new(true);
+    for (item, passes) in [
+        (opened(3), "o3"),
+        (object(3, 0), "3.0"),
+        (reset(3), ""),
+        (opened(4), "o4"),
+        (object(4, 0), "r3 4.0"),
+    ] {
+        assert_eq!(pass(&mut ledger, Side::New, item), passes);
+    }
+    // It is asked for again, and the stream goes on.
+    let mut ledger = Ledger::new(true);
+    for (item, passes) in [(opened(3), "o3"), (object(3, 0), "3.0"), (reset(3), "")] {
+        assert_eq!(pass(&mut ledger, Side::New, item), passes);
+    }
+    ledger.leaving();
+    ledger.merging();
+    ledger.old_is_over();
+    for (item, passes) in [
+        (opened(3), ""),
+        (object(3, 0), ""),
+        (object(3, 1), "3.1"),
+        (fin(3), "f3"),
+    ] {
+        assert_eq!(pass(&mut ledger, Side::New, item), passes);
+    }
+    // Who does not come back is told at once.
+    let mut ledger = Ledger::new(false);
+    for (item, passes) in [(opened(3), "o3"), (reset(3), "r3")] {
+        assert_eq!(pass(&mut ledger, Side::New, item), passes);
+    }
+}

@@ -2,7 +2,9 @@
 
 use super::connect::{ClientError, Ended, Node, Options, Target};
 use super::item::{Item, Wanted};
+use super::journey::{Departure, Fate};
 use super::reading::Reading;
+use super::silence;
 use crate::session::{SessionActor, SessionNews, Shutdown};
 use crate::shard::Env;
 use crate::supervise::mailbox::{self, AskError, Credit, Wake};
@@ -45,8 +47,8 @@ struct Shared {
 /// Hears of news of the track and the session.
 ///
 /// Parent: the command that started it. Arbiter: the client's. Restart: never. In: `TrackAdvanced`, `TrackGone`,
-/// [`SessionNews`]. Out: nothing; its [`Subscriber`](super::Subscriber) reads the log. Lost on death: the subscriber
-/// hears no more.
+/// [`SessionNews`]. Out: nothing; its [`Subscriber`](super::Subscriber) reads the log. Lost on death: the session, which
+/// its subscriber tries again.
 #[derive(Debug)]
 pub struct SubscriberActor {
     shared: Rc<Shared>,
@@ -57,6 +59,10 @@ impl Actor for SubscriberActor {
     type Context = Context<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        // Who hears nothing any more has no session.
+        self.shared.state.send_modify(|state| {
+            state.closed.get_or_insert_with(Ended::unsaid);
+        });
         self.shared.news.notify_one();
     }
 }
@@ -83,7 +89,7 @@ impl Handler<SessionNews> for SubscriberActor {
         self.shared.state.send_modify(|state| match msg {
             SessionNews::Established(_) => state.established = true,
             SessionNews::Goaway(uri) => state.goaway = Some(uri),
-            SessionNews::Closed { why, code, .. } => state.closed = Some(Ended::new(why, code)),
+            SessionNews::Closed { why, code, ours, .. } => state.closed = Some(Ended::new(why, code, ours)),
             SessionNews::NamespaceOk(_)
             | SessionNews::PublishOk(..)
             | SessionNews::Rejected(..)
@@ -112,6 +118,8 @@ pub(super) enum Polled {
 pub(super) struct Link {
     node: Node,
     target: Target,
+    /// Several share a session only while one subscription takes over from another.
+    last: Rc<()>,
     actor: Addr<SubscriberActor>,
     shared: Rc<Shared>,
     credit: Credit,
@@ -124,17 +132,21 @@ pub(super) struct Link {
 #[derive(Clone, Debug)]
 pub(super) struct Watch(watch::Receiver<State>);
 
-impl Watch {
-    /// Where the relay wants us to go; none when the session ended without such a wish.
-    pub(super) async fn asked_away(&self) -> Option<Bytes> {
+impl Fate for Watch {
+    async fn left(&self) -> Departure {
         let mut state = self.0.clone();
         let told = state.wait_for(|state| state.goaway.is_some() || state.closed.is_some());
-        told.await.ok()?.goaway.clone()
+        let Ok(state) = told.await else {
+            return Departure::Over(Ended::unsaid());
+        };
+        match (&state.goaway, &state.closed) {
+            (Some(uri), _) => Departure::Asked(uri.clone()),
+            (None, closed) => Departure::Over(closed.clone().unwrap_or_else(Ended::unsaid)),
+        }
     }
 
-    /// Resolves when the session is over.
-    pub(super) async fn over(self) {
-        let mut state = self.0;
+    async fn over(&self) {
+        let mut state = self.0.clone();
         drop(state.wait_for(|state| state.closed.is_some()).await);
     }
 }
@@ -154,6 +166,7 @@ impl Link {
         let link = Self {
             node,
             target: target.clone(),
+            last: Rc::default(),
             actor,
             shared,
             credit,
@@ -167,6 +180,32 @@ impl Link {
             Err(_) => return Err(ClientError::Timeout),
         }
         Ok(link)
+    }
+
+    /// The same session, for a subscription that takes over from this one.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            node: self.node.clone(),
+            target: self.target.clone(),
+            last: Rc::clone(&self.last),
+            actor: self.actor.clone(),
+            shared: Rc::clone(&self.shared),
+            credit: self.credit.clone(),
+            reading: None,
+            asking: None,
+        }
+    }
+
+    /// [`Link::subscribe`], given up when the relay falls silent.
+    pub(super) async fn subscribe_awake(
+        &mut self,
+        wanted: Wanted,
+    ) -> Result<(Option<Location>, TrackMeta), ClientError> {
+        let conn = self.node.conn.clone();
+        tokio::select! {
+            answer = self.subscribe(wanted) => answer,
+            () = silence::suspected(&conn) => Err(ClientError::Timeout),
+        }
     }
 
     fn check(&self) -> Result<(), ClientError> {
@@ -295,9 +334,12 @@ impl Link {
         self.shared.state.borrow().goaway.clone()
     }
 
-    /// Whether the relay wants us to go.
-    pub(super) fn is_asked_away(&self) -> bool {
-        self.shared.state.borrow().goaway.is_some()
+    /// Whether another session is to take its place: because the relay wants it, or because this one failed and such
+    /// a one `comes_back`.
+    pub(super) fn is_left(&self, comes_back: bool) -> bool {
+        let state = self.shared.state.borrow();
+        let failed = state.closed.as_ref().is_some_and(Ended::may_come_back);
+        state.goaway.is_some() || comes_back && failed
     }
 
     pub(super) const fn target(&self) -> &Target {
@@ -329,16 +371,23 @@ impl Link {
             // UNSUBSCRIBE goes ahead of the end.
             mailbox::ask(&track, Detach { reader }, CLOSE_DEADLINE).await.ok();
         }
-        self.shut_down();
+        if !self.shut_down() {
+            return;
+        }
         drop(tokio::time::timeout(CLOSE_DEADLINE, self.watch().over()).await);
         let mut endpoint = self.node.endpoint.clone();
         drop(tokio::time::timeout(IDLE_DEADLINE, endpoint.wait_idle()).await);
     }
 
-    fn shut_down(&self) {
+    /// False when the session goes on for another subscription.
+    fn shut_down(&self) -> bool {
+        if Rc::strong_count(&self.last) > 1 {
+            return false;
+        }
         // MOQT-14 §3.5 [D14-GOAWAY-3]
         let code = CloseCode::NoError;
         mailbox::signal(&self.node.session, Shutdown { code, reason: "done" });
+        true
     }
 }
 

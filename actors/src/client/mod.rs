@@ -5,21 +5,26 @@
 //!
 //! When the relay says GOAWAY, [`Publisher`] and [`Subscriber`] make the next session beside the one they have
 //! ([`Moving`]): `voice` and `link` are one session each, `follow` makes the next one, `ledger` sees to it that what
-//! comes twice is given once, `filling` fetches what neither gave.
+//! comes twice is given once, `filling` fetches what neither gave. A session that fails comes back the same way: `silence`
+//! suspects it before it is over, `again` says when and for how long another one is tried.
 
+mod again;
 mod connect;
 mod fetcher;
 mod filling;
 mod follow;
 mod item;
 mod join;
+mod journey;
 mod ledger;
 mod link;
 mod moving;
 mod publisher;
 pub mod reach;
 mod reading;
+mod silence;
 mod subscriber;
+mod tether;
 pub mod url;
 mod voice;
 mod watcher;
@@ -30,7 +35,7 @@ pub use fetcher::{FetchItem, Fetcher, FetcherActor};
 pub use item::{Item, ReceivedObject, Wanted};
 pub use join::Start;
 pub use link::SubscriberActor;
-pub use moving::{Moving, Notice};
+pub use moving::{Moving, Notice, Step};
 pub use publisher::{Flow, Publisher};
 pub use subscriber::Subscriber;
 pub use voice::PublisherActor;

@@ -1,49 +1,85 @@
-//! Following GOAWAY: where to, how to get there, and for how long it is tried. MOQT-14 §3.5, §9.4.
+//! Going on in another session: where, how to get there, and for how long it is tried. MOQT-14 §3.5, §9.4.
 
 use super::connect::{ClientError, Target};
 use super::reach;
 use super::url::MoqtUrl;
-use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The pause after the first failed attempt; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause between attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// How a client follows GOAWAY.
+/// How a client goes on when its session ends before it is done.
 #[derive(Clone, Debug)]
 pub struct Moving {
-    /// How long the next relay may be out of reach, or without the track, once the session before is over.
+    /// After GOAWAY, how long the next relay may be out of reach, or without the track, once the session before is over.
     pub patience: Duration,
-    /// Who is told of a move.
+    /// How long a session that failed is tried again, from its failure on; not at all when it is zero. Where it is
+    /// longer than `patience` it counts for that too.
+    pub retry: Duration,
+    /// Who is told of each step.
     pub notice: Notice,
+}
+
+impl Moving {
+    /// Whether a session that fails is tried again.
+    pub(super) const fn comes_back(&self) -> bool {
+        !self.retry.is_zero()
+    }
+
+    /// How long one goes on after the end of a session that said GOAWAY.
+    pub(super) fn longest(&self) -> Duration {
+        self.patience.max(self.retry)
+    }
 }
 
 impl Default for Moving {
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(10),
+            retry: Duration::ZERO,
             notice: Notice::default(),
         }
     }
 }
 
-/// Called with the URI of the relay that a client has moved to because its relay asked for it.
+/// What becomes of a client's session.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// It goes on at this URI, because its relay asked for it.
+    Moved(&'a str),
+    /// It failed, and another one is tried.
+    Lost {
+        /// Where it was.
+        at: &'a str,
+        /// Why it failed.
+        why: &'a str,
+    },
+    /// The subscription failed, and it is asked for again.
+    TrackLost {
+        /// Why it failed.
+        why: &'a str,
+    },
+    /// It goes on where it was.
+    Back {
+        /// Where that is.
+        at: &'a str,
+        /// How long after the failure, as far as one knows.
+        after: Duration,
+    },
+}
+
+/// Called with each step.
 #[derive(Clone)]
-pub struct Notice(Arc<dyn Fn(&str) + Send + Sync>);
+pub struct Notice(Arc<dyn Fn(Step<'_>) + Send + Sync>);
 
 impl Notice {
-    /// Calls `told` at each move, on the client's arbiter.
-    pub fn new(told: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    /// Calls `told` at each step, on the client's arbiter.
+    pub fn new(told: impl Fn(Step<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(told))
     }
 
-    pub(super) fn tell(&self, to: &str) {
-        (self.0)(to);
+    pub(super) fn tell(&self, step: Step<'_>) {
+        (self.0)(step);
     }
 }
 
@@ -72,19 +108,27 @@ impl Way {
     /// MOQT-14 §9.4 [D14-GOAWAY-2]: the URI that is given, else the one of now. The scheme stays: this client speaks
     /// MOQT over QUIC alone, and goes nowhere instead when it is sent to what it cannot speak to.
     pub(super) fn to(uri: &[u8], from: &Target) -> Result<Self, ClientError> {
-        let from = from.clone();
         if uri.is_empty() {
-            // Looked up again: the name may lead elsewhere by now.
-            let url = format!("moqt://{}{}", from.authority, from.path).parse().ok();
-            return Ok(Self { url, from });
+            return Ok(Self::back(from));
         }
         let text = String::from_utf8_lossy(uri);
         match text.parse() {
-            Ok(url) => Ok(Self { url: Some(url), from }),
+            Ok(url) => Ok(Self {
+                url: Some(url),
+                from: from.clone(),
+            }),
             Err(error) => Err(ClientError::Elsewhere {
                 uri: text.chars().take(200).collect(),
                 why: error.to_string(),
             }),
+        }
+    }
+
+    /// Back to where a session with `from` was. Its name is looked up again, since it may lead elsewhere by now.
+    pub(super) fn back(from: &Target) -> Self {
+        Self {
+            url: format!("moqt://{}{}", from.authority, from.path).parse().ok(),
+            from: from.clone(),
         }
     }
 
@@ -106,38 +150,6 @@ impl Way {
             None => vec![self.from.clone()],
         };
         reach::first(targets, attempt).await
-    }
-}
-
-/// Tries again and again, each time after a longer pause, until it works or `patience` has passed after `over`. The
-/// last fault is told.
-pub(super) async fn keep_trying<T, F>(
-    patience: Duration,
-    over: impl Future<Output = ()>,
-    mut attempt: impl FnMut() -> F,
-) -> Result<T, ClientError>
-where
-    F: Future<Output = Result<T, ClientError>>,
-{
-    let fault = RefCell::new(None);
-    let trying = async {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match attempt().await {
-                Ok(done) => return done,
-                Err(error) => fault.replace(Some(error)),
-            };
-            tokio::time::sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
-        }
-    };
-    let limit = async {
-        over.await;
-        tokio::time::sleep(patience).await;
-    };
-    tokio::select! {
-        done = trying => Ok(done),
-        () = limit => Err(fault.take().unwrap_or(ClientError::Timeout)),
     }
 }
 
@@ -168,33 +180,5 @@ mod tests {
             let refused = Way::to(uri.as_bytes(), &target()).unwrap_err();
             assert!(matches!(refused, ClientError::Elsewhere { .. }), "{refused}");
         }
-    }
-
-    /// D14-GOAWAY-2: the next relay may not be there yet, and is tried until the session before is long over.
-    #[actix_rt::test]
-    async fn attempts_are_made_until_patience_ends() {
-        tokio::time::pause();
-        let begun = tokio::time::Instant::now();
-        let over = tokio::time::sleep(Duration::from_secs(5));
-        let mut tries = 0;
-        let failed = keep_trying(Duration::from_secs(10), over, || {
-            tries += 1;
-            async { Err::<(), _>(ClientError::Timeout) }
-        });
-        assert!(matches!(failed.await, Err(ClientError::Timeout)));
-        assert_eq!(begun.elapsed().as_secs(), 15);
-        // Five pauses that double, then one a second.
-        assert_eq!(tries, 6 + 13);
-        let mut tries = 0;
-        let worked = keep_trying(Duration::ZERO, std::future::pending(), || {
-            tries += 1;
-            let result = if tries < 4 {
-                Err(ClientError::Timeout)
-            } else {
-                Ok(tries)
-            };
-            async { result }
-        });
-        assert_eq!(worked.await.unwrap(), 4);
     }
 }

@@ -1,7 +1,11 @@
-//! Publishing: tracks of this process, offered to a relay, and to the next one when that relay asks to leave.
+//! Publishing: tracks of this process, offered to a relay, and to the next one when that relay asks to leave. When the
+//! session fails they are offered again in another one.
 
+use super::again::Tries;
 use super::connect::{ClientError, Ended, Node, Options, Target};
-use super::moving;
+use super::journey::{Journey, Next};
+use super::moving::Way;
+use super::tether::Tether;
 use super::voice::{Offer, Voice};
 use super::writer::TrackWriter;
 use crate::registry::RegisterTrack;
@@ -10,7 +14,6 @@ use crate::track::handle::LogId;
 use crate::track::{self, Source, SourceId, TrackActor, TrackRef, UpstreamTerms};
 use actix::Actor;
 use actix_rt::task::JoinHandle;
-use bytes::Bytes;
 use laps_protocol::moqt::name::FullTrackName;
 use slog::{info, warn};
 use std::cell::RefCell;
@@ -36,17 +39,19 @@ pub enum Flow {
 /// Where a publisher stands.
 #[derive(Clone, Debug)]
 enum Standing {
-    /// With the relay that it has moved to so many times.
+    /// In the session of this number.
     At(u64),
     /// Its session is over, and why.
-    Over(Ended),
+    Over(Rc<ClientError>),
 }
 
-/// What the publisher shares with the task that follows GOAWAY.
+/// What the publisher shares with the task that makes the next session.
 #[derive(Debug)]
 struct Inner {
     options: Options,
     env: Env,
+    tries: Tries,
+    tether: Tether,
     /// The session that new tracks are offered in.
     voice: RefCell<Rc<Voice>>,
     /// Everything that was offered.
@@ -57,7 +62,8 @@ struct Inner {
 }
 
 /// A session that publishes. When its relay says GOAWAY it moves: it offers its tracks at the relay it is sent to, and
-/// leaves the old one when nobody reads there any more.
+/// leaves the old one when nobody reads there any more. When its session fails it comes back, as far as
+/// [`Moving`](super::Moving) wants it.
 #[derive(Debug)]
 pub struct Publisher {
     inner: Rc<Inner>,
@@ -72,11 +78,14 @@ impl Publisher {
     /// [`ClientError`] says what stood in the way.
     pub async fn connect(target: &Target, options: Options) -> Result<Self, ClientError> {
         let env = Node::env(&options);
-        let voice = Voice::connect(&env, &options, target).await?;
+        let tether = Tether::new(options.moving.comes_back());
+        let voice = Voice::connect(&env, &options, target, (tether.clone(), 0)).await?;
         let (told, standing) = watch::channel(Standing::At(0));
         let inner = Rc::new(Inner {
             options,
             env,
+            tries: Tries::new(),
+            tether,
             voice: RefCell::new(Rc::new(voice)),
             offers: RefCell::default(),
             parting: RefCell::default(),
@@ -120,24 +129,25 @@ impl Publisher {
         };
         env.registry.signal(RegisterTrack(track.clone()));
         self.offer(Offer { track, log, flow }).await?;
-        Ok(TrackWriter::new(home, log, source, wants, new_groups))
+        let hold = self.inner.tether.hold();
+        Ok(TrackWriter::new(home, log, source, (wants, hold), new_groups))
     }
 
     async fn offer(&mut self, offer: Offer) -> Result<(), ClientError> {
         let voice = self.inner.voice();
         let moves = match &*self.standing.borrow_and_update() {
             Standing::At(moves) => *moves,
-            Standing::Over(ended) => return Err(ended.clone().into()),
+            Standing::Over(why) => return Err(again(why)),
         };
         // From here on the follower offers it too, wherever it goes.
         self.inner.offers.borrow_mut().push(offer.clone());
         match voice.offer(&offer).await {
-            Err(error) if voice.is_asked_away() => {
-                info!(self.inner.options.log, "offered at the next relay"; "here" => %error);
+            Err(error) if voice.is_left(self.inner.options.moving.comes_back()) => {
+                info!(self.inner.options.log, "offered in the next session"; "here" => %error);
                 let there = |standing: &Standing| !matches!(standing, Standing::At(now) if *now == moves);
                 match self.standing.wait_for(there).await.as_deref() {
                     Ok(Standing::At(_)) => Ok(()),
-                    Ok(Standing::Over(ended)) => Err(ended.clone().into()),
+                    Ok(Standing::Over(why)) => Err(again(why)),
                     Err(_) => Err(error),
                 }
             }
@@ -154,8 +164,8 @@ impl Publisher {
     pub async fn closed(&mut self) -> ClientError {
         let over = |standing: &Standing| matches!(standing, Standing::Over(_));
         match self.standing.wait_for(over).await.as_deref() {
-            Ok(Standing::Over(ended)) => ended.clone().into(),
-            Ok(Standing::At(_)) | Err(_) => ClientError::Closed("the session failed".to_owned()),
+            Ok(Standing::Over(why)) => again(why),
+            Ok(Standing::At(_)) | Err(_) => Ended::unsaid().into(),
         }
     }
 
@@ -190,26 +200,66 @@ impl Inner {
         next_offer(&mut self.offers.borrow_mut(), offered)
     }
 
-    /// A session at the next relay, in which everything is offered.
-    async fn move_from(&self, old: &Voice, uri: &Bytes) -> Result<(Rc<Voice>, String), ClientError> {
-        let way = moving::Way::to(uri, old.target())?;
-        let patience = self.options.moving.patience;
-        let there = moving::keep_trying(patience, old.over(), || async {
-            let voice = way
-                .connect(|target| async move { Voice::connect(&self.env, &self.options, &target).await })
-                .await?;
-            // One by one, since meanwhile one may be added and another be over.
-            let mut offered = HashSet::new();
-            while let Some(offer) = self.next_offer(&offered) {
-                if let Err(error) = voice.offer(&offer).await {
-                    voice.leave().await;
-                    return Err(error);
+    /// A session at `way`, in which everything is offered.
+    async fn arrive(&self, way: &Way, number: u64) -> Result<Rc<Voice>, ClientError> {
+        let connect = || {
+            way.connect(|target| async move {
+                let tie = (self.tether.clone(), number);
+                Voice::connect(&self.env, &self.options, &target, tie).await
+            })
+        };
+        loop {
+            let voice = self.tries.race(connect).await?;
+            match self.offer_all(&voice).await {
+                Ok(()) => {
+                    self.tries.succeeded();
+                    return Ok(Rc::new(voice));
                 }
-                offered.insert(offer.log);
+                Err(error) => {
+                    voice.leave().await;
+                    if error.is_lasting() {
+                        return Err(error);
+                    }
+                    self.tries.note(error);
+                }
             }
-            Ok(Rc::new(voice))
-        });
-        Ok((there.await?, way.name()))
+            tokio::time::sleep(self.tries.pause()).await;
+        }
+    }
+
+    async fn offer_all(&self, voice: &Voice) -> Result<(), ClientError> {
+        // One by one, since meanwhile one may be added and another be over.
+        let mut offered = HashSet::new();
+        while let Some(offer) = self.next_offer(&offered) {
+            voice.offer_awake(&offer).await?;
+            offered.insert(offer.log);
+        }
+        Ok(())
+    }
+
+    /// The next session takes the place of `old`.
+    fn take_over(self: &Rc<Self>, old: Rc<Voice>, next: Next<Rc<Voice>>) {
+        info!(self.options.log, "another session goes on"; "step" => ?next.step());
+        self.options.moving.notice.tell(next.step());
+        let number = next.there.number;
+        let failed = next.lost.is_some();
+        if failed {
+            self.tether.back(number);
+        } else {
+            self.tether.moved(number);
+        }
+        *self.voice.borrow_mut() = next.there;
+        self.standing.send_replace(Standing::At(number));
+        // MOQT-14 §8.4.2 [D14-GOAWAY-3]: who has not moved yet is served at the old relay too.
+        self.parting.borrow_mut().push(Rc::clone(&old));
+        let left = Rc::clone(self);
+        drop(actix_rt::spawn(async move {
+            if !failed {
+                old.unread().await;
+            }
+            old.leave().await;
+            left.parting.borrow_mut().retain(|other| !Rc::ptr_eq(other, &old));
+        }));
     }
 }
 
@@ -219,39 +269,59 @@ fn next_offer(offers: &mut Vec<Offer>, offered: &HashSet<LogId>) -> Option<Offer
     offers.iter().find(|offer| !offered.contains(&offer.log)).cloned()
 }
 
-/// Moves to the next relay each time that the one of now asks for it.
+/// Goes on in the next session each time that the one of now is to be left.
 async fn follow(inner: Rc<Inner>) {
-    let mut moves = 0;
-    loop {
+    let why = loop {
         let old = inner.voice();
-        let Some(uri) = old.asked_away().await else {
-            inner.standing.send_replace(Standing::Over(old.closed().await));
-            return;
+        let number = old.number + 1;
+        let journey = Journey {
+            moving: &inner.options.moving,
+            tries: &inner.tries,
+            from: old.target(),
+            conn: old.conn(),
+            log: &inner.options.log,
         };
-        match inner.move_from(&old, &uri).await {
-            Ok((voice, name)) => {
-                info!(inner.options.log, "moved because the relay asked for it"; "to" => &name);
-                inner.options.moving.notice.tell(&name);
-                *inner.voice.borrow_mut() = voice;
-                moves += 1;
-                inner.standing.send_replace(Standing::At(moves));
-                // MOQT-14 §8.4.2 [D14-GOAWAY-3]: who has not moved yet is served at the old relay too.
-                inner.parting.borrow_mut().push(Rc::clone(&old));
-                let left = Rc::clone(&inner);
-                drop(actix_rt::spawn(async move {
-                    old.unread().await;
-                    old.leave().await;
-                    left.parting.borrow_mut().retain(|other| !Rc::ptr_eq(other, &old));
-                }));
-            }
+        let next = journey.next(&*old, async |way| inner.arrive(way, number).await);
+        match next.await {
+            Ok(Some(next)) => inner.take_over(Rc::clone(&old), next),
+            Ok(None) => break old.closed().await.into(),
+            Err(error @ ClientError::Lost { .. }) => break error,
             Err(error) => {
-                warn!(inner.options.log, "cannot move where the relay sends us"; "error" => %error);
+                warn!(inner.options.log, "no other session can be had"; "error" => %error);
                 let why = old.closed().await.why;
-                let ended = Ended::new(format!("{why}; before that, {error}"), None);
-                inner.standing.send_replace(Standing::Over(ended));
-                return;
+                break if matches!(error, ClientError::NotLetIn(_) | ClientError::Rejected(_)) {
+                    error
+                } else {
+                    ClientError::Closed(format!("{why}; before that, {error}"))
+                };
             }
         }
+    };
+    inner.tether.over();
+    inner.standing.send_replace(Standing::Over(Rc::new(why)));
+}
+
+/// What each who asks is told.
+fn again(why: &ClientError) -> ClientError {
+    match why {
+        ClientError::NotLetIn(why) => ClientError::NotLetIn(why.clone()),
+        ClientError::Broken(why) => ClientError::Broken(why.clone()),
+        ClientError::Closed(why) => ClientError::Closed(why.clone()),
+        ClientError::Rejected(error) => ClientError::Rejected(error.clone()),
+        ClientError::Lost { why, tried, last } => ClientError::Lost {
+            why: why.clone(),
+            tried: *tried,
+            last: Arc::clone(last),
+        },
+        ClientError::Tls(_)
+        | ClientError::Start(_)
+        | ClientError::Connect(_)
+        | ClientError::Unresolved(_)
+        | ClientError::Elsewhere { .. }
+        | ClientError::AskedAway(_)
+        | ClientError::Token(_)
+        | ClientError::Command(_)
+        | ClientError::Timeout => ClientError::Broken(why.to_string()),
     }
 }
 
@@ -261,6 +331,7 @@ mod tests {
     use crate::registry::RegistryActor;
     use crate::supervise::inject::Faults;
     use actix::{Addr, Context};
+    use bytes::Bytes;
     use laps_protocol::moqt::name::TrackNamespace;
     use slog::{Discard, Logger, o};
 

@@ -1,7 +1,10 @@
 //! One session of a publisher, and what was offered in it.
 
 use super::connect::{ClientError, Ended, Node, Options, Target};
+use super::journey::{Departure, Fate};
 use super::publisher::{ANSWER_DEADLINE, Flow};
+use super::silence;
+use super::tether::Tether;
 use crate::session::{PublishTrack, Request, Say, SessionNews, Shutdown, Unread};
 use crate::shard::Env;
 use crate::supervise::mailbox;
@@ -34,20 +37,34 @@ struct Progress {
 /// Hears what becomes of a publisher's session.
 ///
 /// Parent: the command that started it. Arbiter: the client's. Restart: never. In: [`SessionNews`]. Out: nothing; its
-/// [`Publisher`](super::Publisher) watches. Lost on death: the publisher is told that the session ended.
+/// [`Publisher`](super::Publisher) watches. Lost on death: the session, which its publisher tries again.
 #[derive(Debug)]
 pub struct PublisherActor {
     progress: watch::Sender<Progress>,
+    /// Learns of the loss before the tracks lose their readers, whom the session's actor takes along.
+    tether: Tether,
+    number: u64,
 }
 
 impl Actor for PublisherActor {
     type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // Who hears nothing any more has no session.
+        self.tether.lost(self.number);
+        self.progress.send_modify(|progress| {
+            progress.closed.get_or_insert_with(Ended::unsaid);
+        });
+    }
 }
 
 impl Handler<SessionNews> for PublisherActor {
     type Result = ();
 
     fn handle(&mut self, msg: SessionNews, _: &mut Self::Context) {
+        if matches!(&msg, SessionNews::Closed { .. }) {
+            self.tether.lost(self.number);
+        }
         self.progress.send_modify(|progress| match msg {
             SessionNews::Established(_) => progress.established = true,
             SessionNews::NamespaceOk(id) | SessionNews::PublishOk(id, _) => {
@@ -57,7 +74,9 @@ impl Handler<SessionNews> for PublisherActor {
                 progress.accepted.insert(id, Err(error));
             }
             SessionNews::Goaway(uri) => progress.goaway = Some(uri),
-            SessionNews::Closed { why, code, .. } => progress.closed = Some(Ended::new(why, code)),
+            SessionNews::Closed { why, code, ours, .. } => {
+                progress.closed = Some(Ended::new(why, code, ours));
+            }
             SessionNews::Subscribed(_) | SessionNews::Listed(_) => {}
         });
     }
@@ -74,6 +93,8 @@ pub(super) struct Offer {
 /// One session that publishes.
 #[derive(Debug)]
 pub(super) struct Voice {
+    /// The how manieth session of its publisher it is.
+    pub(super) number: u64,
     node: Node,
     target: Target,
     progress: watch::Receiver<Progress>,
@@ -83,11 +104,22 @@ pub(super) struct Voice {
 
 impl Voice {
     /// Connects and completes SETUP.
-    pub(super) async fn connect(env: &Env, options: &Options, target: &Target) -> Result<Self, ClientError> {
+    pub(super) async fn connect(
+        env: &Env,
+        options: &Options,
+        target: &Target,
+        (tether, number): (Tether, u64),
+    ) -> Result<Self, ClientError> {
         let (sender, progress) = watch::channel(Progress::default());
-        let actor = PublisherActor { progress: sender }.start();
+        let actor = PublisherActor {
+            progress: sender,
+            tether,
+            number,
+        }
+        .start();
         let node = Node::join(env.clone(), options, target, actor.clone().recipient()).await?;
         let voice = Self {
+            number,
             node,
             target: target.clone(),
             progress,
@@ -143,8 +175,17 @@ impl Voice {
         accepted
     }
 
+    /// [`Voice::offer`], given up when the relay falls silent.
+    pub(super) async fn offer_awake(&self, offer: &Offer) -> Result<(), ClientError> {
+        tokio::select! {
+            offered = self.offer(offer) => offered,
+            () = silence::suspected(self.conn()) => Err(ClientError::Timeout),
+        }
+    }
+
     fn ended(&self) -> ClientError {
-        self.progress.borrow().closed.clone().unwrap_or_default().into()
+        let closed = self.progress.borrow().closed.clone();
+        closed.unwrap_or_else(Ended::unsaid).into()
     }
 
     async fn until<T>(
@@ -160,22 +201,18 @@ impl Voice {
         });
         match tokio::time::timeout(ANSWER_DEADLINE, wait).await {
             Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err(ClientError::Closed("the session failed".to_owned())),
+            Ok(Err(_)) => return Err(Ended::unsaid().into()),
             Err(_) => return Err(ClientError::Timeout),
         }
         result.unwrap_or(Err(ClientError::Timeout))
     }
 
-    /// Where the relay wants us to go; none when the session ended without such a wish.
-    pub(super) async fn asked_away(&self) -> Option<Bytes> {
-        let mut progress = self.progress.clone();
-        let told = progress.wait_for(|progress| progress.goaway.is_some() || progress.closed.is_some());
-        told.await.ok()?.goaway.clone()
-    }
-
-    /// Whether the relay wants us to go.
-    pub(super) fn is_asked_away(&self) -> bool {
-        self.progress.borrow().goaway.is_some()
+    /// Whether another session is to take its place: because the relay wants it, or because this one failed and such
+    /// a one `comes_back`.
+    pub(super) fn is_left(&self, comes_back: bool) -> bool {
+        let progress = self.progress.borrow();
+        let failed = progress.closed.as_ref().is_some_and(Ended::may_come_back);
+        progress.goaway.is_some() || comes_back && failed
     }
 
     /// Resolves when the session is over, with why.
@@ -183,13 +220,7 @@ impl Voice {
         let mut progress = self.progress.clone();
         let closed = progress.wait_for(|progress| progress.closed.is_some()).await;
         let ended = closed.ok().and_then(|progress| progress.closed.clone());
-        ended.unwrap_or_else(|| Ended::new("the session failed".to_owned(), None))
-    }
-
-    /// [`Voice::closed`] without the reason, borrowing nothing.
-    pub(super) fn over(&self) -> impl Future<Output = ()> + use<> {
-        let mut progress = self.progress.clone();
-        async move { drop(progress.wait_for(|progress| progress.closed.is_some()).await) }
+        ended.unwrap_or_else(Ended::unsaid)
     }
 
     /// Resolves when nobody reads in this session any more, or it is over.
@@ -225,5 +256,24 @@ impl Voice {
         drop(tokio::time::timeout(ANSWER_DEADLINE, self.over()).await);
         let mut endpoint = self.node.endpoint.clone();
         drop(tokio::time::timeout(IDLE_DEADLINE, endpoint.wait_idle()).await);
+    }
+}
+
+impl Fate for Voice {
+    async fn left(&self) -> Departure {
+        let mut progress = self.progress.clone();
+        let told = progress.wait_for(|progress| progress.goaway.is_some() || progress.closed.is_some());
+        let Ok(progress) = told.await else {
+            return Departure::Over(Ended::unsaid());
+        };
+        match (&progress.goaway, &progress.closed) {
+            (Some(uri), _) => Departure::Asked(uri.clone()),
+            (None, closed) => Departure::Over(closed.clone().unwrap_or_else(Ended::unsaid)),
+        }
+    }
+
+    async fn over(&self) {
+        let mut progress = self.progress.clone();
+        drop(progress.wait_for(|progress| progress.closed.is_some()).await);
     }
 }

@@ -231,7 +231,9 @@ impl Watcher {
             return Err(ClientError::Closed("the session failed".to_owned()));
         };
         match &news {
-            SessionNews::Closed { why, code, .. } => return Err(Ended::new(why.clone(), *code).into()),
+            SessionNews::Closed { why, code, ours, .. } => {
+                return Err(Ended::new(why.clone(), *code, *ours).into());
+            }
             SessionNews::NamespaceOk(id) => drop(self.answers.insert(*id, Ok(()))),
             SessionNews::Rejected(id, _, error) => drop(self.answers.insert(*id, Err(error.clone()))),
             SessionNews::Listed(listed) => self.listed(listed),

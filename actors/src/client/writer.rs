@@ -2,6 +2,7 @@
 
 use super::connect::ClientError;
 use super::publisher::ANSWER_DEADLINE;
+use super::tether::Hold;
 use crate::supervise::mailbox;
 use crate::track::handle::{self, LogId};
 use crate::track::{Ingest, SourceId, TrackActor, UpstreamDone};
@@ -34,6 +35,8 @@ pub struct TrackWriter {
     group_bytes: u64,
     source: SourceId,
     wants: watch::Receiver<bool>,
+    /// Who wanted it may only be away.
+    hold: Hold,
     /// Counts the new groups that subscribers asked for.
     new_groups: watch::Receiver<u64>,
     stream: Option<(StreamKey, GroupId)>,
@@ -45,11 +48,11 @@ pub struct TrackWriter {
 }
 
 impl TrackWriter {
-    pub(super) const fn new(
+    pub(super) fn new(
         home: Addr<TrackActor>,
         log: LogId,
         source: SourceId,
-        wants: watch::Receiver<bool>,
+        (wants, hold): (watch::Receiver<bool>, Hold),
         new_groups: watch::Receiver<u64>,
     ) -> Self {
         Self {
@@ -58,6 +61,7 @@ impl TrackWriter {
             group_bytes: 0,
             source,
             wants,
+            hold,
             new_groups,
             stream: None,
             next_key: 0,
@@ -78,9 +82,14 @@ impl TrackWriter {
         }
     }
 
-    /// Whether the relay wants objects right now.
+    /// Whether the relay wants objects right now, or wanted them when its session was lost: they are kept for when it is
+    /// back.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
+        self.hold.counts_as_wanted(self.is_read())
+    }
+
+    fn is_read(&self) -> bool {
         *self.wants.borrow()
     }
 
@@ -196,7 +205,8 @@ impl TrackWriter {
     /// that reads: the log would drop the oldest, and what it drops is not sent.
     async fn catch_up(&mut self, ahead: u64, streams: usize) {
         loop {
-            if !self.is_wanted() {
+            // Who is away finds in the log what it keeps.
+            if !self.is_read() {
                 handle::forgive(self.log);
             }
             let Some(behind) = handle::behind(self.log) else {
@@ -239,7 +249,7 @@ impl TrackWriter {
         self.ingest(vec![Append::Datagram(datagram)]).await
     }
 
-    /// Ends the track and waits until every subscriber has what was written.
+    /// Ends the track and waits until every subscriber has what was written, those too whose session is being made anew.
     ///
     /// No END_OF_TRACK is sent: the publisher may come back under the same name with larger groups.
     /// MOQT-14 §2.5.1 [D14-LIB-3] [D14-LIB-4]
@@ -248,6 +258,9 @@ impl TrackWriter {
     /// When that takes too long.
     pub async fn finish(mut self) -> Result<(), ClientError> {
         self.end_group().await?;
+        if self.is_wanted() {
+            self.hold.all_are_back(self.wants.clone()).await;
+        }
         let done = PublishDone {
             status: PublishDoneStatus::TrackEnded,
             stream_count: None,

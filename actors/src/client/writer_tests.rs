@@ -1,6 +1,7 @@
 use super::*;
 use crate::client::Options;
 use crate::client::connect::Node;
+use crate::client::tether::Tether;
 use crate::session;
 use crate::supervise::mailbox::Wake;
 use crate::track::{self, Attach, Gather, ReaderId, Source, TrackAdvanced, TrackGone, UpstreamTerms};
@@ -72,7 +73,7 @@ async fn writer() -> (TrackWriter, LogId) {
         .await
         .unwrap()
         .unwrap();
-    let mut writer = TrackWriter::new(home, log, source, wants, new_groups);
+    let mut writer = TrackWriter::new(home, log, source, (wants, Tether::new(false).hold()), new_groups);
     writer.wanted().await.unwrap();
     (writer, log)
 }

@@ -248,5 +248,7 @@ pub enum SessionNews {
         clean: bool,
         /// With which code the peer ended it, when it was the peer.
         code: Option<CloseCode>,
+        /// With which code we ended it, when it was us.
+        ours: Option<CloseCode>,
     },
 }

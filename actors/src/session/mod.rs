@@ -172,8 +172,9 @@ pub struct SessionActor {
     news: Option<Recipient<SessionNews>>,
     log: Logger,
     over: Option<(String, bool)>,
-    /// The code by which the peer ended it.
+    /// The code by which the peer ended it, or we did.
     peer_code: Option<CloseCode>,
+    our_code: Option<CloseCode>,
     /// The machine's outputs are being carried out.
     draining: bool,
     _guard: Option<ChildGuard>,
@@ -234,6 +235,7 @@ impl SessionActor {
             log,
             over: None,
             peer_code: None,
+            our_code: None,
             draining: false,
             env: birth.env,
             _guard: birth.guard,
@@ -325,6 +327,7 @@ impl SessionActor {
             Cow::Owned(_) => "",
         };
         self.conn.close(self.codec.close_code(code), words);
+        self.our_code = Some(code);
         self.end(ctx, reason.into_owned(), code == CloseCode::NoError);
     }
 
@@ -390,12 +393,17 @@ impl Actor for SessionActor {
         let (why, clean) = self
             .over
             .clone()
-            .unwrap_or_else(|| ("the session was stopped".to_owned(), true));
+            .unwrap_or_else(|| ("the session failed here".to_owned(), false));
         debug!(self.log, "session ends"; "why" => &why, "refused_early" => self.bindings.refused,
             "unauthorized" => self.denied, "held" => %self.account,
             "registry_questions" => self.account.questions().peak());
-        let code = self.peer_code;
-        self.tell(SessionNews::Closed { why, clean, code });
+        let (code, ours) = (self.peer_code, self.our_code);
+        self.tell(SessionNews::Closed {
+            why,
+            clean,
+            code,
+            ours,
+        });
     }
 }
 

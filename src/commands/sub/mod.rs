@@ -38,7 +38,7 @@ pub fn run(options: &SubOptions) -> Result<(), Failure> {
     let settings = client::options(
         &config,
         (&options.trust, &options.access),
-        answer_time(options),
+        (answer_time(options), options.retry.retry.0),
         logging.logger.clone(),
     )?;
     actix::System::new().block_on(subscribe(options, settings, &logging))

@@ -8,19 +8,23 @@
 //! ```
 //!
 //! When the old one ends before it has given L, what is missing up to L is fetched from the new one, and what waits in
-//! its log is read after that.
+//! its log is read after that. A session that fails is the same with nothing left of the old one: the new one is made
+//! after it, or beside it while it is silent.
 
-use super::connect::{ClientError, Node, Options, Target};
-use super::filling::{Filled, Filling, Gap};
-use super::follow::{Arrived, Follower, Remainder, is_final, remainder};
-use super::item::{Item, Wanted};
-use super::ledger::{Ledger, Side};
-use super::link::{Link, Polled};
+mod gap;
+
+use crate::client::again::Tries;
+use crate::client::connect::{ClientError, Node, Options, Target};
+use crate::client::filling::Filling;
+use crate::client::follow::{Arrived, Follower, Remainder, is_final, may_come_back, remainder};
+use crate::client::item::{Item, Wanted};
+use crate::client::journey::{Fate, Next, SILENT};
+use crate::client::ledger::{Ledger, Side};
+use crate::client::link::{Link, Polled};
 use crate::shard::Env;
 use crate::track::{TrackGone, TrackMeta};
 use actix_rt::task::JoinHandle;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::SubscribeFilter;
 use slog::{info, warn};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -36,7 +40,7 @@ const LONGEST_OVERLAP: Duration = Duration::from_secs(10);
 /// The next session, which has what comes from now on, while the old one still gives what came before.
 #[derive(Debug)]
 struct Incoming {
-    arrived: Arrived,
+    next: Next<Arrived>,
     since: Instant,
     /// Since when the old one has given all that it alone has.
     reached: Option<Instant>,
@@ -59,17 +63,21 @@ enum End {
 /// A session that reads one track at a time.
 ///
 /// When its relay says GOAWAY it moves: it subscribes at the relay it is sent to, with what is left of its range, and
-/// reads the old session until nothing can be missing. Each object is given once.
+/// reads the old session until nothing can be missing. When its session or its subscription fails it comes back, as far
+/// as [`Moving`](super::Moving) wants it. Each object is given once.
 #[derive(Debug)]
 pub struct Subscriber {
     options: Options,
     env: Env,
+    tries: Rc<Tries>,
     link: Link,
     follower: Follower,
     remainder: Remainder,
     ledger: Ledger,
-    /// The relay of now was asked to be left.
+    /// The session of now is to be left.
     leaving: bool,
+    /// It is not waited for: what it has not given by now it never will.
+    abandoned: bool,
     incoming: Option<Incoming>,
     tail: Option<Tail>,
     /// What neither gave, until it is there; the session of now is not read meanwhile.
@@ -90,15 +98,25 @@ impl Subscriber {
         let env = Node::env(&options);
         let link = Link::connect(&env, &options, target).await?;
         let remainder = Remainder::default();
-        let follower = Follower::start(options.clone(), env.clone(), &link, Rc::clone(&remainder));
+        let tries = Rc::new(Tries::new());
+        let ledger = Ledger::new(options.moving.comes_back());
+        let follower = Follower::start(
+            options.clone(),
+            env.clone(),
+            Rc::clone(&tries),
+            &link,
+            Rc::clone(&remainder),
+        );
         Ok(Self {
             options,
             env,
+            tries,
             link,
             follower,
             remainder,
-            ledger: Ledger::default(),
+            ledger,
             leaving: false,
+            abandoned: false,
             incoming: None,
             tail: None,
             filling: None,
@@ -121,10 +139,11 @@ impl Subscriber {
             let answer = tokio::select! {
                 answer = self.link.subscribe(wanted.clone()) => answer,
                 // MOQT-14 §9.4 [D14-GOAWAY-1] [D14-GOAWAY-5]: nothing was given here yet, so it is asked for there.
-                Some(_) = watch.asked_away() => continue,
+                _ = watch.left(), if !self.is_left() => continue,
+                () = self.follower.news() => continue,
             };
             match answer {
-                Err(_) if self.link.is_asked_away() && self.stranded.is_none() => {}
+                Err(_) if self.is_left() && self.stranded.is_none() => {}
                 Err(error) => return Err(error),
                 Ok((largest, meta)) => {
                     *self.remainder.borrow_mut() = Some(Wanted {
@@ -141,7 +160,7 @@ impl Subscriber {
 
     /// With nothing subscribed, the next session takes over as soon as it is there.
     async fn arrive_idle(&mut self) -> Result<(), ClientError> {
-        while self.link.is_asked_away() && self.stranded.is_none() {
+        loop {
             match self.follower.take() {
                 Some(Ok(arrived)) => {
                     let old = self.take_over(arrived);
@@ -149,13 +168,18 @@ impl Subscriber {
                     self.part(old);
                 }
                 Some(Err(error)) => {
-                    warn!(self.options.log, "cannot move where the relay sends us"; "error" => %error);
+                    warn!(self.options.log, "no other session can be had"; "error" => %error);
                     return Err(error);
                 }
-                None => self.follower.news().await,
+                None if self.is_left() && self.stranded.is_none() => self.follower.news().await,
+                None => return Ok(()),
             }
         }
-        Ok(())
+    }
+
+    /// Another session is to take the place of the one of now.
+    fn is_left(&self) -> bool {
+        self.link.is_left(self.options.moving.comes_back())
     }
 
     /// The next thing that happened on the track.
@@ -176,14 +200,14 @@ impl Subscriber {
             }
             let next = async {
                 match (&self.incoming, &self.tail) {
-                    (Some(incoming), _) => incoming.arrived.link.news().await,
+                    (Some(incoming), _) => incoming.next.there.link.news().await,
                     (None, Some(tail)) => tail.link.news().await,
                     (None, None) => std::future::pending().await,
                 }
             };
             let due = self.due();
             tokio::select! {
-                filled = fill(&mut self.filling) => self.filled(filled),
+                filled = gap::fill(&mut self.filling) => self.filled(filled),
                 () = self.link.news(), if self.ended.is_none() => {}
                 () = next => {}
                 () = self.follower.news() => {}
@@ -197,23 +221,37 @@ impl Subscriber {
         &self.link
     }
 
-    /// Takes note of GOAWAY and of what comes of it.
-    fn look_ahead(&mut self) {
-        if self.link.is_asked_away() && !self.leaving {
+    /// The session of now is to be left.
+    fn leave(&mut self) {
+        if !self.leaving {
             self.drop_tail();
             self.leaving = true;
             self.ledger.leaving();
         }
+    }
+
+    /// Takes note of GOAWAY, of a failure, and of what comes of it.
+    fn look_ahead(&mut self) {
+        if self.is_left() {
+            self.leave();
+        }
         match self.follower.take() {
-            Some(Ok(arrived)) => {
+            Some(Ok(next)) => {
+                if next.lost.is_some() {
+                    self.leave();
+                    self.abandoned = true;
+                    if self.filling.take().is_some() {
+                        self.ended = Some(silent());
+                    }
+                }
                 self.incoming = Some(Incoming {
-                    arrived,
+                    next,
                     since: Instant::now(),
                     reached: None,
                 });
             }
             Some(Err(error)) => {
-                warn!(self.options.log, "cannot move where the relay sends us"; "error" => %error);
+                warn!(self.options.log, "no other session can be had"; "error" => %error);
                 self.ready.extend(self.ledger.give_up_all());
                 self.stranded = Some(error);
             }
@@ -228,8 +266,14 @@ impl Subscriber {
         while self.ready.is_empty() && self.ended.is_none() && self.filling.is_none() {
             match self.link.poll() {
                 Polled::Item(item) => self.ready.extend(self.ledger.pass(side, item)),
+                Polled::Pending if self.abandoned => self.ended = Some(silent()),
                 Polled::Pending => break,
                 Polled::Gone(gone) if self.leaving && !is_final(&gone, &self.remainder) => {
+                    self.ended = Some(End::Gone(gone));
+                }
+                Polled::Gone(gone) if self.options.moving.comes_back() && may_come_back(&gone) => {
+                    self.leave();
+                    self.follower.subscription_failed(self.link.again(), gone.clone());
                     self.ended = Some(End::Gone(gone));
                 }
                 Polled::Gone(gone) => return self.done(gone),
@@ -296,13 +340,13 @@ impl Subscriber {
         if self.ended.is_some() || now >= incoming.since + LONGEST_OVERLAP {
             return true;
         }
-        let (largest, highest) = (incoming.arrived.largest, self.ledger.highest());
+        let (largest, highest) = (incoming.next.there.largest, self.ledger.highest());
         if highest < largest {
             return false;
         }
         let reached = *incoming.reached.get_or_insert(now);
         // What the new one gives first was given, or comes right behind what was.
-        let first = incoming.arrived.link.first_waiting();
+        let first = incoming.next.there.link.first_waiting();
         let joins = first
             .is_some_and(|first| highest.is_none_or(|highest| first <= highest || follows(highest, first)));
         now >= reached + SETTLE || joins && self.ledger.is_complete(largest)
@@ -324,9 +368,9 @@ impl Subscriber {
         let Some(incoming) = self.incoming.take() else {
             return;
         };
-        let missing = self.missing(&incoming.arrived);
+        let missing = self.missing(&incoming.next.there);
         let alive = self.ended.take().is_none();
-        let old = self.take_over(incoming.arrived);
+        let old = self.take_over(incoming.next);
         self.ledger.merging();
         if alive {
             let until = Instant::now() + SETTLE;
@@ -340,68 +384,17 @@ impl Subscriber {
         }
     }
 
-    /// What neither session gives.
-    fn missing(&mut self, arrived: &Arrived) -> Option<Gap> {
-        let largest = arrived.largest?;
-        if self.ended.is_none() && self.ledger.highest() >= Some(largest) {
-            return None;
-        }
-        let (begin, end_group) = match self.remainder.borrow().as_ref()?.filter {
-            SubscribeFilter::AbsoluteStart(start) => (start, None),
-            SubscribeFilter::AbsoluteRange { start, end_group } => (start, Some(end_group)),
-            SubscribeFilter::LargestObject | SubscribeFilter::NextGroupStart => (Location::ZERO, None),
-        };
-        Gap::new(self.ledger.resume_at(begin), largest, end_group)
-    }
-
-    /// The old session died before it gave these, and the new one's subscription begins after them.
-    fn fill(&mut self, gap: Gap) {
-        let Some(wanted) = self.remainder.borrow().clone() else {
-            return;
-        };
-        info!(self.options.log, "fetching what lies between two sessions"; "from" => %gap.start, "to" => %gap.end);
-        match self.link.session() {
-            Ok(session) => {
-                let filling = Filling::start(session.clone(), wanted.track, wanted.priority, gap);
-                self.filling = Some(filling);
-            }
-            Err(error) => self.unfilled(gap, &error.to_string()),
-        }
-    }
-
-    /// Takes in what was fetched.
-    fn filled(&mut self, filled: Filled) {
-        match filled {
-            Filled::Object(object) => self.ready.extend(self.ledger.fill(object)),
-            Filled::Whole => {
-                if let Some(filling) = self.filling.take() {
-                    self.ready.extend(self.ledger.filled(filling.gap().end.group));
-                }
-            }
-            Filled::Not(why) => {
-                if let Some(filling) = self.filling.take() {
-                    self.unfilled(filling.gap(), &why);
-                }
-            }
-        }
-    }
-
-    fn unfilled(&mut self, gap: Gap, why: &str) {
-        warn!(self.options.log, "objects between two sessions are missing"; "from" => %gap.start,
-            "to" => %gap.end, "why" => why);
-        self.ledger.unfilled();
-        self.ready.push_back(Item::Lost);
-    }
-
     /// Goes on with the next session; gives back the one before.
-    fn take_over(&mut self, arrived: Arrived) -> Link {
-        let Arrived { link, name, .. } = arrived;
-        // MOQT-14 §8.3.1 [D14-GOAWAY-5]
-        info!(self.options.log, "moved because the relay asked for it"; "to" => &name);
-        self.options.moving.notice.tell(&name);
+    fn take_over(&mut self, next: Next<Arrived>) -> Link {
+        let step = next.step();
+        info!(self.options.log, "another session goes on"; "step" => ?step);
+        self.options.moving.notice.tell(step);
+        let link = next.there.link;
+        self.abandoned = false;
         self.follower = Follower::start(
             self.options.clone(),
             self.env.clone(),
+            Rc::clone(&self.tries),
             &link,
             Rc::clone(&self.remainder),
         );
@@ -417,14 +410,15 @@ impl Subscriber {
     /// Ends the subscription.
     pub fn unsubscribe(&mut self) {
         self.remainder.take();
-        self.ledger = Ledger::default();
+        self.ledger = Ledger::new(self.options.moving.comes_back());
+        self.abandoned = false;
         self.ready.clear();
         self.ended = None;
         self.filling = None;
         self.drop_tail();
         self.link.unsubscribe();
         if let Some(incoming) = self.incoming.take() {
-            let mut old = self.take_over(incoming.arrived);
+            let mut old = self.take_over(incoming.next);
             self.link.unsubscribe();
             old.unsubscribe();
             self.part(old);
@@ -440,7 +434,7 @@ impl Subscriber {
     /// Ends the session in an orderly way and waits until the relay was told.
     pub async fn close(mut self) {
         self.filling = None;
-        let incoming = self.incoming.take().map(|incoming| incoming.arrived.link);
+        let incoming = self.incoming.take().map(|incoming| incoming.next.there.link);
         let tail = self.tail.take().map(|tail| tail.link);
         let Self { link, parting, .. } = self;
         for other in incoming.into_iter().chain(tail) {
@@ -451,17 +445,14 @@ impl Subscriber {
     }
 }
 
+/// The session of now gives nothing any more.
+fn silent() -> End {
+    End::Over(ClientError::Closed(SILENT.to_owned()))
+}
+
 /// Nothing can stand between the two.
 const fn follows(before: Location, next: Location) -> bool {
     before.group == next.group && before.object.saturating_add(1) == next.object
-}
-
-/// What comes next of a gap; never anything without one.
-async fn fill(filling: &mut Option<Filling>) -> Filled {
-    match filling {
-        Some(filling) => filling.next().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn until(at: Option<Instant>) {

@@ -1,0 +1,78 @@
+//! What lies between two sessions and neither gave.
+
+use super::{Subscriber, silent};
+use crate::client::filling::{Filled, Filling, Gap};
+use crate::client::follow::Arrived;
+use crate::client::item::Item;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::SubscribeFilter;
+use slog::{info, warn};
+
+impl Subscriber {
+    /// What neither session gives.
+    pub(super) fn missing(&mut self, arrived: &Arrived) -> Option<Gap> {
+        let largest = arrived.largest?;
+        if self.ended.is_none() && self.ledger.highest() >= Some(largest) {
+            return None;
+        }
+        let (begin, end_group) = match self.remainder.borrow().as_ref()?.filter {
+            SubscribeFilter::AbsoluteStart(start) => (start, None),
+            SubscribeFilter::AbsoluteRange { start, end_group } => (start, Some(end_group)),
+            SubscribeFilter::LargestObject | SubscribeFilter::NextGroupStart => (Location::ZERO, None),
+        };
+        Gap::new(self.ledger.resume_at(begin), largest, end_group)
+    }
+
+    /// The old session died before it gave these, and the new one's subscription begins after them.
+    pub(super) fn fill(&mut self, gap: Gap) {
+        let Some(wanted) = self.remainder.borrow().clone() else {
+            return;
+        };
+        info!(self.options.log, "fetching what lies between two sessions"; "from" => %gap.start, "to" => %gap.end);
+        match self.link.session() {
+            Ok(session) => {
+                let filling = Filling::start(session.clone(), wanted.track, wanted.priority, gap);
+                self.filling = Some(filling);
+            }
+            Err(error) => self.unfilled(gap, &error.to_string()),
+        }
+    }
+
+    /// Takes in what was fetched.
+    pub(super) fn filled(&mut self, filled: Filled) {
+        match filled {
+            Filled::Object(object) => self.ready.extend(self.ledger.fill(object)),
+            Filled::Whole => {
+                if let Some(filling) = self.filling.take() {
+                    self.ready.extend(self.ledger.filled(filling.gap().end.group));
+                }
+            }
+            Filled::Not(_) if self.is_left() => {
+                // What is behind the gap is not read here, so that the next session finds where to go on.
+                self.filling = None;
+                self.leave();
+                self.ended = Some(silent());
+            }
+            Filled::Not(why) => {
+                if let Some(filling) = self.filling.take() {
+                    self.unfilled(filling.gap(), &why);
+                }
+            }
+        }
+    }
+
+    fn unfilled(&mut self, gap: Gap, why: &str) {
+        warn!(self.options.log, "objects between two sessions are missing"; "from" => %gap.start,
+            "to" => %gap.end, "why" => why);
+        self.ledger.unfilled();
+        self.ready.push_back(Item::Lost);
+    }
+}
+
+/// What comes next of a gap; never anything without one.
+pub(super) async fn fill(filling: &mut Option<Filling>) -> Filled {
+    match filling {
+        Some(filling) => filling.next().await,
+        None => std::future::pending().await,
+    }
+}
