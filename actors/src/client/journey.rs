@@ -38,6 +38,8 @@ pub(super) struct Next<T> {
     pub(super) name: String,
     /// When the session before failed, as far as one knows; none when its relay asked to leave it.
     pub(super) lost: Option<Instant>,
+    /// The session before is only suspected to be over, and may still deliver.
+    pub(super) suspected: bool,
 }
 
 impl<T> Next<T> {
@@ -112,8 +114,13 @@ impl Journey<'_> {
             tokio::time::sleep(self.moving.longest()).await;
         };
         let there = self.tries.within(limit, arrive(&way)).await?;
-        let (name, lost) = (way.name(), None);
-        Ok(Next { there, name, lost })
+        let (name, lost, suspected) = (way.name(), None, false);
+        Ok(Next {
+            there,
+            name,
+            lost,
+            suspected,
+        })
     }
 
     /// Where it was, after a failure.
@@ -131,8 +138,13 @@ impl Journey<'_> {
         let limit = tokio::time::sleep_until(since + self.moving.retry);
         let there = self.tries.within(limit, trying).await;
         let there = there.map_err(|error| given_up(error, why, since))?;
-        let (name, lost) = (way.name(), Some(noticed));
-        Ok(Next { there, name, lost })
+        let (name, lost, suspected) = (way.name(), Some(noticed), false);
+        Ok(Next {
+            there,
+            name,
+            lost,
+            suspected,
+        })
     }
 
     /// Beside a session that is silent and may be over; none when it is not, after all.
@@ -146,7 +158,7 @@ impl Journey<'_> {
         let lost = Some(unanswered.map_or_else(Instant::now, Instant::from_std));
         let way = Way::back(self.from);
         let name = way.name();
-        let over = Cell::new(None);
+        let (over, is_over) = (Cell::new(None), Cell::new(false));
         let limit = async {
             let ended = match fate.left().await {
                 Departure::Over(ended) if ended.may_come_back() => ended,
@@ -156,22 +168,40 @@ impl Journey<'_> {
             let since = self.tries.failed();
             let (at, why) = (name.as_str(), ended.why.as_str());
             self.moving.notice.tell(Step::Lost { at, why });
+            is_over.set(true);
             over.set(Some((ended, since)));
             tokio::time::sleep_until(since + self.moving.retry).await;
+        };
+        let heard = async {
+            silence::heard_again(self.conn).await;
+            // Its last words change nothing.
+            if is_over.get() {
+                std::future::pending::<()>().await;
+            }
         };
         let arrived = tokio::select! {
             biased;
             // From then on it says itself what becomes of it.
-            () = silence::heard_again(self.conn) => return Ok(None),
+            () = heard => return Ok(None),
             arrived = self.tries.within(limit, arrive(&way)) => arrived,
         };
         match (over.take(), arrived) {
             (Some((ended, since)), Err(error)) => Err(given_up(error, &ended.why, since)),
-            (Some(_), Ok(there)) => Ok(Some(Next { there, name, lost })),
+            (Some(_), Ok(there)) => Ok(Some(Next {
+                there,
+                name,
+                lost,
+                suspected: false,
+            })),
             (None, Ok(there)) => {
                 let (at, why) = (name.as_str(), SILENT);
                 self.moving.notice.tell(Step::Lost { at, why });
-                Ok(Some(Next { there, name, lost }))
+                Ok(Some(Next {
+                    there,
+                    name,
+                    lost,
+                    suspected: true,
+                }))
             }
             // What stands in the way of another session does not end this one.
             (None, Err(error)) => {

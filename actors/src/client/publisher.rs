@@ -3,7 +3,7 @@
 
 use super::again::Tries;
 use super::connect::{ClientError, Ended, Node, Options, Target};
-use super::journey::{Journey, Next};
+use super::journey::{Fate, Journey, Next};
 use super::moving::Way;
 use super::tether::Tether;
 use super::voice::{Offer, Voice};
@@ -25,6 +25,10 @@ use tokio::sync::watch;
 
 /// How long the relay may take to answer a request.
 pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a session that is only suspected to be over is kept beside the one that took its place: what it has sent may
+/// still arrive, and what comes twice is passed on once.
+const BESIDE: Duration = Duration::from_secs(5);
 
 /// How a track is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -242,7 +246,7 @@ impl Inner {
         info!(self.options.log, "another session goes on"; "step" => ?next.step());
         self.options.moving.notice.tell(next.step());
         let number = next.there.number;
-        let failed = next.lost.is_some();
+        let (failed, suspected) = (next.lost.is_some(), next.suspected);
         if failed {
             self.tether.back(number);
         } else {
@@ -254,7 +258,9 @@ impl Inner {
         self.parting.borrow_mut().push(Rc::clone(&old));
         let left = Rc::clone(self);
         drop(actix_rt::spawn(async move {
-            if !failed {
+            if suspected {
+                drop(tokio::time::timeout(BESIDE, old.over()).await);
+            } else if !failed {
                 old.unread().await;
             }
             old.leave().await;
