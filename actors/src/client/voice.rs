@@ -90,7 +90,7 @@ pub(super) struct Offer {
     pub(super) flow: Flow,
 }
 
-/// One session that publishes.
+/// One session that publishes. Dropped, it is ended.
 #[derive(Debug)]
 pub(super) struct Voice {
     /// The how manieth session of its publisher it is.
@@ -250,12 +250,23 @@ impl Voice {
         for (_, request) in self.announced.take() {
             mailbox::signal(&self.node.session, Say(Command::PublishNamespaceDone(request)));
         }
-        // MOQT-14 §3.5 [D14-GOAWAY-3]
-        let code = CloseCode::NoError;
-        mailbox::signal(&self.node.session, Shutdown { code, reason: "done" });
+        self.shut_down();
         drop(tokio::time::timeout(ANSWER_DEADLINE, self.over()).await);
         let mut endpoint = self.node.endpoint.clone();
         drop(tokio::time::timeout(IDLE_DEADLINE, endpoint.wait_idle()).await);
+    }
+
+    fn shut_down(&self) {
+        // MOQT-14 §3.5 [D14-GOAWAY-3]
+        let code = CloseCode::NoError;
+        mailbox::signal(&self.node.session, Shutdown { code, reason: "done" });
+    }
+}
+
+impl Drop for Voice {
+    /// An attempt that another one was faster than leaves no session behind.
+    fn drop(&mut self) {
+        self.shut_down();
     }
 }
 
