@@ -2,7 +2,7 @@
 
 use super::ShardActor;
 use crate::limits::{EVERY, Kind};
-use actix::{AsyncContext, Context};
+use actix::{Actor, AsyncContext, Context};
 use slog::warn;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) struct Told {
 
 impl ShardActor {
     pub(super) fn watch_load(&self, ctx: &mut Context<Self>) {
-        ctx.run_interval(EVERY, |actor, _| actor.look_at_load());
+        every(ctx, EVERY, Self::look_at_load);
         if self.env.shard.index == 0 {
             ctx.run_interval(REFUSED_EVERY, |actor, _| actor.tell_refused());
         }
@@ -64,5 +64,73 @@ impl ShardActor {
                 warn!(self.log, "{}", why; "limit" => limit, "refused" => more);
             }
         }
+    }
+}
+
+/// Does `work` again and again, each time `period` after the last one or later.
+///
+/// An interval of actix catches up on what it missed, at once: of a thread that is later than the period it would tell
+/// that it is not late at all, and after a stop of an hour it would look 14,400 times.
+fn every<A>(ctx: &mut Context<A>, period: Duration, work: fn(&mut A))
+where
+    A: Actor<Context = Context<A>>,
+{
+    ctx.run_later(period, move |actor, ctx| {
+        work(actor);
+        every(ctx, period, work);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{Gauge, Observer, Pressure, Strain};
+    use laps_protocol::relay::load::{Level, Sample, Terms};
+    use slog::Logger;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    struct Shard(Observer);
+
+    impl Shard {
+        fn look(&mut self) {
+            let log = Logger::root(slog::Discard, slog::o!());
+            self.0.observe(&log, false, 0);
+        }
+    }
+
+    impl Actor for Shard {
+        type Context = Context<Self>;
+        fn started(&mut self, ctx: &mut Self::Context) {
+            every(ctx, EVERY, Self::look);
+        }
+    }
+
+    /// D14-LIM-6: the later a thread is, the more it is late; and it looks once, however much it has missed.
+    #[actix_rt::test]
+    async fn a_thread_that_is_later_than_its_period_is_late() {
+        tokio::time::pause();
+        let looks = Arc::new(AtomicU32::new(0));
+        let looked = Arc::clone(&looks);
+        let gauge = Gauge::given(move |lag| {
+            looked.fetch_add(1, Relaxed);
+            Sample {
+                lag,
+                ..Sample::default()
+            }
+        });
+        let strain = Strain::new(&Arc::new(Pressure::new(gauge, Terms::default())));
+        let _shard = Shard(Observer::new(strain.clone())).start();
+        let others_run = async || {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        for _ in 0..8 {
+            others_run().await;
+            tokio::time::advance(EVERY + Duration::from_millis(700)).await;
+        }
+        others_run().await;
+        assert_eq!((strain.level(), looks.load(Relaxed)), (Level::NoNewRequests, 8));
     }
 }
