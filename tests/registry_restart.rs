@@ -300,6 +300,50 @@ async fn asked_meanwhile() {
     assert_eq!(subscriber.until_objects(alias, 2).await, all(1));
 }
 
+/// D14-NS-9: what a watcher does not want to hear of it does not hear of again from the next registry.
+async fn refused_before(shards: usize) {
+    let (mut settings, trigger) = failing(&poison().to_string(), shards);
+    settings.session.subscribe_wait = Some(Duration::from_millis(100));
+    let placement = Placement::default();
+    placement.watch(&mut settings);
+    let relay = relay(settings).await;
+    let mut publisher = placement.raw_on(&relay, 0).await;
+    publisher.announce(&ns("live/a")).await;
+    publisher.announce(&ns("live/b")).await;
+    let id = publisher.publish(&track_in("live/c", "video"), VIDEO, true).await;
+    publisher.publish_ok(id).await;
+    let mut watcher = placement.raw_on(&relay, shards - 1).await;
+    watcher.watched("live").await;
+    let (refused, _) = watcher.announced(0).await;
+    watcher.refuse(refused, RequestKind::PublishNamespace).await;
+    let (taken, _) = watcher.announced(1).await;
+    watcher.take(taken).await;
+    watcher.cancel("live/b").await;
+    let (offered, _) = watcher.offered(0).await;
+    watcher.refuse(offered, RequestKind::Publish).await;
+    watcher.settled().await;
+    fail(&relay, &trigger, 1).await;
+    // Told behind everything that was there before.
+    publisher.announce(&ns("live/d")).await;
+    let again = publisher.publish(&track_in("live/d", "video"), AUDIO, true).await;
+    publisher.publish_ok(again).await;
+    assert_eq!(watcher.until_told(3).await, ["+live/a", "+live/b", "+live/d"]);
+    let (_, offer) = watcher.offered(1).await;
+    assert_eq!(offer.track, track_in("live/d", "video"));
+    watcher.settled().await;
+    assert_eq!((told(&watcher.log).len(), offers(&watcher.log).len()), (3, 2));
+}
+
+#[test]
+fn what_a_watcher_refused_is_not_repeated() {
+    run(|| refused_before(1));
+}
+
+#[test]
+fn what_a_watcher_on_another_shard_refused_is_not_repeated() {
+    run(|| refused_before(2));
+}
+
 /// D14-NS-7: who announces with nobody there to hear of it is asked for the tracks that run.
 async fn announced_meanwhile() {
     let (settings, trigger) = failing("live", 2);

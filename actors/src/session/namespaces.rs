@@ -78,14 +78,31 @@ impl Watched {
             .complete(&first, |name| prefix.is_prefix_of(name.namespace()));
     }
 
-    /// Nobody looks below the prefix, for a moment or for good.
+    /// Nobody looks below the prefix any more.
     fn mute(&mut self, prefix: &TrackNamespace) {
         self.namespaces.mute(prefix, |name| prefix.is_prefix_of(name));
         let first = FullTrackName::first_below(prefix.clone());
-        let below = |name: &FullTrackName| prefix.is_prefix_of(name.namespace());
-        self.tracks.mute(&first, below);
-        let gone = self.places.range(&first..).map(|(name, _)| name);
-        let gone: Vec<_> = gone.take_while(|name| below(name)).cloned().collect();
+        self.tracks
+            .mute(&first, |name| prefix.is_prefix_of(name.namespace()));
+        self.lose_places(prefix);
+    }
+
+    /// What there is below the prefix is about to be told, for the first time or again.
+    fn begin(&mut self, prefix: &TrackNamespace) {
+        self.namespaces.anew(prefix, |name| prefix.is_prefix_of(name));
+        let first = FullTrackName::first_below(prefix.clone());
+        self.tracks
+            .anew(&first, |name| prefix.is_prefix_of(name.namespace()));
+        self.lose_places(prefix);
+    }
+
+    fn lose_places(&mut self, prefix: &TrackNamespace) {
+        let first = FullTrackName::first_below(prefix.clone());
+        let gone = self.places.range(first..).map(|(name, _)| name);
+        let gone: Vec<_> = gone
+            .take_while(|name| prefix.is_prefix_of(name.namespace()))
+            .cloned()
+            .collect();
         for name in gone {
             self.places.remove(&name);
         }
@@ -438,7 +455,7 @@ impl Handler<Heard> for SessionActor {
             self.say(ctx, Command::AcceptNamespace(msg.request));
         }
         if msg.begins {
-            self.watched.mute(&prefix);
+            self.watched.begin(&prefix);
         }
         self.watched.hear(msg.changes);
         if msg.complete {

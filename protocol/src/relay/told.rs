@@ -38,6 +38,8 @@ struct Entry {
     said: Said,
     /// Nobody looks: what is said stays said.
     muted: bool,
+    /// Somebody is about to say whether it is there: what was refused stays refused.
+    anew: bool,
     queued: bool,
 }
 
@@ -54,7 +56,11 @@ impl Entry {
 
     /// Nothing is known here that matters later.
     const fn is_empty(&self) -> bool {
-        let silent = matches!(self.said, Said::Nothing | Said::Refused(_));
+        let silent = match self.said {
+            Said::Nothing => true,
+            Said::Refused(_) => !self.anew,
+            Said::Saying(_) | Said::Told(..) => false,
+        };
         silent && self.life.is_none() && !self.queued
     }
 }
@@ -106,9 +112,10 @@ impl<K: Ord + Clone> Told<K> {
             life: None,
             said: Said::Nothing,
             muted: false,
+            anew: false,
             queued: false,
         });
-        (entry.life, entry.muted) = (life, false);
+        (entry.life, entry.muted, entry.anew) = (life, false, false);
         self.look(&name);
     }
 
@@ -203,11 +210,23 @@ impl<K: Ord + Clone> Told<K> {
     /// Nobody looks at these names any more, which are the first from `from` on for which `below` holds. What the peer
     /// was told stays said, and nothing more is.
     pub fn mute(&mut self, from: &K, below: impl Fn(&K) -> bool) {
+        self.look_away(from, below, false);
+    }
+
+    /// All that there is of these names (as in [`Self::mute`]) is about to be given to [`Self::now`], up to
+    /// [`Self::complete`]. Nothing is said of them until they are.
+    ///
+    /// MOQT-14 §6.2 [D14-NS-9]: that they are given again is no news, so what the peer refused is not said again.
+    pub fn anew(&mut self, from: &K, below: impl Fn(&K) -> bool) {
+        self.look_away(from, below, true);
+    }
+
+    fn look_away(&mut self, from: &K, below: impl Fn(&K) -> bool, anew: bool) {
         let names = self.entries.range(from..).map(|(name, _)| name);
         let names: Vec<K> = names.take_while(|name| below(name)).cloned().collect();
         for name in names {
             if let Some(entry) = self.entries.get_mut(&name) {
-                (entry.life, entry.muted) = (None, true);
+                (entry.life, entry.muted, entry.anew) = (None, true, anew);
             }
             self.tidy(&name);
         }
@@ -224,9 +243,13 @@ impl<K: Ord + Clone> Told<K> {
         }
     }
 
-    /// Lets at most `max` names that nobody looks at stay said, and takes the others back.
+    /// Lets at most `max` names that nobody looks at stay said, and takes the others back. Those that are given
+    /// [anew](Self::anew) just now are looked at.
     pub fn trim(&mut self, max: usize) {
-        let muted = self.entries.iter().filter(|(_, entry)| entry.muted);
+        let muted = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.muted && !entry.anew);
         let names: Vec<K> = muted.skip(max).map(|(name, _)| name.clone()).collect();
         for name in names {
             self.now(name, None);
@@ -342,6 +365,31 @@ mod tests {
         assert_eq!(told.next(true), None);
     }
 
+    /// D14-NS-9
+    #[test]
+    fn what_was_refused_stays_so_when_all_is_given_anew() {
+        let mut told = told(&["a", "b", "c"]);
+        assert_eq!(told.refused(R(0)), Some("a"));
+        told.anew(&"", |_| true);
+        // Its refusal crosses what is given.
+        assert_eq!(told.refused(R(1)), Some("b"));
+        for name in ["a", "b", "d"] {
+            told.now(name, Some(0));
+        }
+        // Another prefix is not watched any more meanwhile.
+        told.trim(0);
+        assert_eq!(told.next(true), Some(Due::Tell("d", 0)), "nothing else is known");
+        told.complete(&"", |_| true);
+        assert_eq!(told.next(true), Some(Due::Withdraw("c", R(2))));
+        assert_eq!(told.next(true), None);
+        // What was refused and is not there any more is forgotten.
+        told.anew(&"", |_| true);
+        told.complete(&"", |_| true);
+        told.now("a", Some(0));
+        assert_eq!(told.next(true), Some(Due::Tell("a", 0)));
+        assert_eq!(told.len(), (2, 0));
+    }
+
     #[test]
     fn what_nobody_looks_at_is_bounded() {
         let mut told = told(&["a", "b", "c"]);
@@ -378,7 +426,7 @@ mod tests {
         /// D14-NS-2 D14-LIM-3: whatever happens in between, the peer knows in the end what there is, by messages that
         /// make sense to it, and no more is kept than there are names.
         #[test]
-        fn the_peer_ends_up_knowing_what_there_is(steps in proptest::collection::vec((0u8..6, 0u8..4, any::<bool>()), 0..200), tracks: bool) {
+        fn the_peer_ends_up_knowing_what_there_is(steps in proptest::collection::vec((0u8..7, 0u8..4, any::<bool>()), 0..200), tracks: bool) {
             let mut told: Told<u8> = Told::new();
             let (mut there, mut peer) = (BTreeMap::new(), BTreeMap::new());
             let (mut refused, mut saying) = (BTreeMap::new(), Vec::new());
@@ -417,8 +465,18 @@ mod tests {
                             refused.insert(name, life);
                         }
                     }
-                    _ => if let Some((name, life)) = saying.pop() && told.is_wanted(&name, life) {
+                    5 => if let Some((name, life)) = saying.pop() && told.is_wanted(&name, life) {
                         told.put_back(&name);
+                    }
+                    _ => {
+                        told.anew(&0, |_| true);
+                        for (name, life) in &there {
+                            told.now(*name, Some(*life));
+                            if yes {
+                                saying.extend(told.next(true).and_then(|due| hear(due, &mut peer)));
+                            }
+                        }
+                        told.complete(&0, |_| true);
                     }
                 }
                 prop_assert!(told.len().0 <= 4 && told.len().1 <= 4);
