@@ -12,13 +12,13 @@ use super::seldom::Seldom;
 use laps_protocol::relay::load::{self, Level, Load, Sample, Terms};
 use slog::{Logger, debug, info, warn};
 use std::fmt;
-use std::sync::Arc;
 #[expect(
     clippy::disallowed_types,
     reason = "whichever shard comes first feeds the machine of the process; nobody waits for it"
 )]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 /// How often each shard looks.
@@ -116,8 +116,13 @@ impl Pressure {
 
     /// What memory asks for.
     fn observe(&self, now: Instant, sample: Sample) -> Option<(Level, Level)> {
-        // Another shard is at it, and memory is the same for both.
-        let mut load = self.memory.try_lock().ok()?;
+        let mut load = match self.memory.try_lock() {
+            Ok(load) => load,
+            // A shard failed over it. What the next sample says holds all the same, and the level must not stay for ever.
+            Err(TryLockError::Poisoned(left)) => left.into_inner(),
+            // Another shard is at it, and memory is the same for both.
+            Err(TryLockError::WouldBlock) => return None,
+        };
         let before = load.level();
         let after = load.observe(now, sample);
         self.level.store(after as u8, Relaxed);
@@ -359,6 +364,20 @@ mod tests {
         assert_eq!(other.join().unwrap(), 0);
         assert_eq!(strain.level(), Level::Normal);
         drop(held);
+    }
+
+    /// A shard that fails over the level does not leave it as it is for ever.
+    #[test]
+    fn a_shard_that_fails_leaves_the_level_to_the_others() {
+        let strain = strain(&Arc::new(AtomicU64::new(96)));
+        let failing = strain.clone();
+        let failed = std::thread::spawn(move || {
+            let _held = failing.process.memory.lock().unwrap();
+            panic!("injected");
+        });
+        assert!(failed.join().is_err());
+        Observer::new(strain.clone()).observe(&log(), false, 0);
+        assert_eq!(strain.level(), Level::ShedSlow);
     }
 
     #[test]
