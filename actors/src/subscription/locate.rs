@@ -152,10 +152,9 @@ pub(crate) async fn locate(
     let until = wait.map(|wait| Instant::now() + wait);
     let mut attempts = 0;
     loop {
-        attempts += 1;
         let (attach, new_group) = attach();
         let reader = attach.reader;
-        let track = {
+        let found = {
             let place = || slot.take().map_or_else(|| waiting_place(&account, &log), Ok);
             let questions = account.questions();
             resolve(
@@ -166,8 +165,18 @@ pub(crate) async fn locate(
                 except.as_ref(),
                 place,
             )
-            .await?
+            .await
         };
+        let track = match found {
+            // MOQT-14 §8.4 [D14-SUB-10]: its publisher was lost with a shard and is about to be withdrawn, which is no answer
+            // for those who may wait for the next.
+            Err(why) if why.for_now && is_patient(until) => {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            found => found?,
+        };
+        attempts += 1;
         let opened = if at_home {
             Some(Local::Home(track.home.clone()))
         } else {
@@ -221,7 +230,7 @@ pub(crate) async fn locate(
             }
         };
         // MOQT-14 §8.4 [D14-SUB-10]: the end of one publisher is no answer for those who may wait for the next.
-        let patient = failed.for_now && until.is_none_or(|until| Instant::now() < until);
+        let patient = failed.for_now && is_patient(until);
         if attempts >= ATTEMPTS && !patient {
             return Err(failed);
         }
@@ -229,6 +238,10 @@ pub(crate) async fn locate(
             tokio::time::sleep(RETRY).await;
         }
     }
+}
+
+fn is_patient(until: Option<Instant>) -> bool {
+    until.is_none_or(|until| Instant::now() < until)
 }
 
 fn keeps_failing() -> Unavailable {
@@ -300,4 +313,92 @@ async fn open(env: &Env, track: &TrackRef) -> Option<Local> {
     let replicas = env.replicas.as_ref()?;
     let opened = mailbox::ask(replicas, OpenReplica(track.clone()), Duration::from_secs(5)).await;
     opened.ok().map(Local::Replica)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{Limits, PerKind, Prefixes, Share, Strain, UNLIMITED};
+    use crate::registry::{AnnounceId, RegisterNamespace, RegistryActor, ShardRef};
+    use crate::shard::ShardActor;
+    use crate::supervise::Faults;
+    use crate::supervise::mailbox::Wake;
+    use crate::track::{TrackAdvanced, TrackGone};
+    use actix::{Actor, AsyncContext, Context, Handler};
+    use bytes::Bytes;
+    use laps_protocol::moqt::name::TrackNamespace;
+
+    /// Reads nothing.
+    struct Reader;
+
+    impl Actor for Reader {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<TrackAdvanced> for Reader {
+        type Result = ();
+        fn handle(&mut self, _: TrackAdvanced, _: &mut Self::Context) {}
+    }
+
+    impl Handler<TrackGone> for Reader {
+        type Result = ();
+        fn handle(&mut self, _: TrackGone, _: &mut Self::Context) {}
+    }
+
+    /// D14-SUB-10: a shard that fails takes its announcers with it, but they are withdrawn a moment later. Who asks in
+    /// between waits as for any publisher.
+    #[actix::test]
+    async fn a_publisher_that_is_lost_with_its_shard_is_no_answer() {
+        tokio::time::pause();
+        let log = Logger::root(slog::Discard, slog::o!());
+        let lost = ShardRef {
+            index: 1,
+            tracks: Context::<ShardActor>::new().address().recipient(),
+        };
+        let env = Env {
+            registry: RegistryActor::new(log.clone(), 10, None).start().into(),
+            shard: ShardRef {
+                index: 0,
+                ..lost.clone()
+            },
+            replicas: None,
+            session: Arc::default(),
+            track: Arc::default(),
+            prefixes: Arc::new(Prefixes::new(Limits::NONE)),
+            strain: Strain::none(),
+            log: log.clone(),
+            faults: Faults::default(),
+        };
+        let namespace = TrackNamespace::new([Bytes::from_static(b"live")]).unwrap();
+        let session = Context::<SessionActor>::new().address();
+        let announced = RegisterNamespace {
+            id: AnnounceId(1),
+            namespace: namespace.clone(),
+            session: session.clone(),
+            shard: lost,
+        };
+        env.registry.ask(announced, REGISTRY_DEADLINE).await.unwrap();
+        let account = Account::new(PerKind::all(UNLIMITED), Share::unbounded());
+        let name = FullTrackName::new(namespace, Bytes::new()).unwrap();
+        let reader = Reader.start();
+        let wait = Duration::from_secs(1);
+        let search = Search {
+            wait: Some(wait),
+            ..Search::new(&env, &name, &account, &session, &log)
+        };
+        let began = Instant::now();
+        let found = locate(search, || {
+            let attach = Attach {
+                reader: ReaderId::next(),
+                wake: Wake::new(reader.clone().recipient()).0,
+                gone: reader.clone().recipient(),
+                forward: true,
+            };
+            (attach, false)
+        });
+        let why = found.await.unwrap_err();
+        assert!(why.for_now, "{why}");
+        assert!(began.elapsed() >= wait, "it waits as long as it may");
+        assert_eq!(account.used(Kind::Waiting), 0);
+    }
 }
