@@ -429,8 +429,9 @@ impl Drop for TrackActor {
         if self.phase != Phase::Ended {
             self.cancel_fills();
             self.sources.release_all();
-            // Readers on this shard are told by the fan-out's own end.
-            self.replicas.iter().for_each(ReplicaLink::abandon);
         }
+        // Readers on this shard are told by the fan-out's own end. After the end of the track too: what has yet to be
+        // sent to a replica, the news of that end included, is lost with this actor.
+        self.replicas.iter().for_each(ReplicaLink::abandon);
     }
 }

@@ -9,7 +9,7 @@ use crate::supervise::mailbox;
 use crate::track::replication::MAX_PENDING_BYTES;
 use crate::track::{
     AddSource, AttachReplica, Config, Gather, Ingest, Joined, ReaderId, Replicate, Source, SourceId,
-    TrackGone, UpstreamTerms, WantNewGroup,
+    Superseded, TrackGone, UpstreamTerms, WantNewGroup,
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -175,6 +175,33 @@ fn a_replica_that_is_given_up_is_told() {
             gone,
             TrackGone::new(PublishDoneStatus::InternalError, "the track failed in the relay")
         );
+    });
+}
+
+/// Fails like a bug would.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Fail;
+
+impl Handler<Fail> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, _: Fail, _: &mut Self::Context) {
+        panic!("injected");
+    }
+}
+
+/// A track that fails after its end: a replica that has yet to hear of that hears of it all the same.
+#[test]
+fn a_replica_hears_of_the_end_though_the_track_fails_over_it() {
+    actix::System::new().block_on(async {
+        let (home, source, _replica, mut batches) = track().await;
+        mailbox::ask(&home, object(source, 1, 1000), LONG).await.unwrap();
+        // In flight, and not answered, so that the end waits behind it.
+        assert_eq!(batches.recv().await.unwrap().gone, None);
+        mailbox::signal(&home, Superseded);
+        assert!(mailbox::ask(&home, Fail, LONG).await.is_err());
+        let last = tokio::time::timeout(LONG, batches.recv()).await.unwrap().unwrap();
+        assert!(last.gone.is_some());
     });
 }
 
