@@ -46,6 +46,14 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
         ..settings(config, logging, tls.clone(), auth)
     };
     let relay = Relay::start(settings).await.map_err(refused)?;
+    greet(config, relay.local_addr(), &tls, origin);
+    let mut systemd = Systemd::new(logging.logger.clone());
+    // Before the watchdog begins, whose beats would otherwise be the first that the service manager hears.
+    systemd.ready(&format!(
+        "serving on {}, {} worker(s)",
+        relay.local_addr(),
+        config.workers.count()
+    ));
     // Ends with this function, so that an end that takes its time is watched too.
     let _watching = watchdog::start(
         relay.board().clone(),
@@ -54,13 +62,6 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
         logging.logger.clone(),
     )
     .map_err(|error| Failure::run("watchdog", error.to_string(), ""))?;
-    greet(config, relay.local_addr(), &tls, origin);
-    let mut systemd = Systemd::new(logging.logger.clone());
-    systemd.ready(&format!(
-        "serving on {}, {} worker(s)",
-        relay.local_addr(),
-        config.workers.count()
-    ));
     let handle = relay.handle().clone();
     // Runs for the life of the arbiter; nothing waits for it.
     drop(actix_rt::spawn(census::answer(
