@@ -303,6 +303,33 @@ async fn a_publisher_is_taken_once() {
     until_gone(&track).await;
 }
 
+/// Fails like a bug would.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Fail;
+
+impl Handler<Fail> for ShardActor {
+    type Result = ();
+    fn handle(&mut self, _: Fail, _: &mut Self::Context) {
+        panic!("injected");
+    }
+}
+
+/// The tracks of a shard that fails end before its thread does, and the registry hears of it from them.
+#[actix::test]
+async fn the_tracks_of_a_failed_shard_end_at_once() {
+    let (env, shard) = env();
+    let session = Context::<SessionActor>::new();
+    let track = orphan(&shard, 7, published(&session)).await;
+    begin(&env.registry, 1);
+    let found = env.registry.ask(question("live"), LONG).await.unwrap().unwrap();
+    assert_eq!(found.home, track);
+    assert!(mailbox::ask(&shard, Fail, LONG).await.is_err());
+    until_gone(&track).await;
+    let answer = env.registry.ask(question("live"), LONG).await.unwrap();
+    assert!(answer.is_err_and(|why| why.for_now));
+}
+
 /// A home that tells so late that the track was made anew is not a second one.
 #[actix::test]
 async fn of_two_homes_one_ends() {

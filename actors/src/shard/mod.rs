@@ -15,7 +15,7 @@ use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
-use crate::track::{self, ReplicaActor, TrackActor, TrackRef};
+use crate::track::{self, ReplicaActor, ShardFailed, TrackActor, TrackRef};
 use crate::transport::{Conn, Door, EndpointStats, ServerEndpoint};
 use crate::watchdog::{BEAT, Figures, Pulse};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WeakAddr};
@@ -77,7 +77,7 @@ struct Serving {
 /// Parent: root. Arbiter: its own (a client's shard runs on the client's). Restart: permanent, on the same socket, when
 /// the thread of the last life has ended (decision 0021); also when its endpoint ends by itself. In: accepted
 /// connections, `CreateTrack`, [`OpenReplica`], `SendAway`, `StopChild`, `ChildDown`. Out: `TrackEnded` to the registry,
-/// `AskToLeave` and `Leave` to connections, `Remaining` to the root. Lost on death: its connections and tracks.
+/// `AskToLeave` and `Leave` to connections, `ShardFailed` to tracks, `Remaining` to the root. Lost on death: its connections and tracks.
 #[derive(Debug)]
 pub struct ShardActor {
     env: Env,
@@ -225,9 +225,12 @@ impl Drop for ShardActor {
                     let code = CloseCode::InternalError;
                     mailbox::signal(connection, Leave { code, reason });
                 }
-                Child::Track { name, epoch, .. } => {
-                    let (name, epoch) = (name.clone(), *epoch);
-                    self.env.registry.signal(TrackEnded { name, epoch });
+                // It tells the registry itself, when it has let go of its publishers: the track's next life may be made at
+                // once on another shard, and a publisher there is not asked for a track that it still serves.
+                Child::Track { home, .. } => {
+                    if let Some(home) = home.upgrade() {
+                        mailbox::signal(&home, ShardFailed);
+                    }
                 }
                 Child::Replica { .. } => {}
             }

@@ -22,8 +22,8 @@ pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
     Ingest, Joined, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached, ReplicaState,
-    Replicate, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone, TrackMeta, TrackRef,
-    Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
+    Replicate, ShardFailed, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone, TrackMeta,
+    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;

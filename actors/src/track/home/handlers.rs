@@ -6,13 +6,13 @@ use super::{Phase, TrackActor};
 use crate::reply::Reply;
 use crate::track::messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, Joined, ReadsItself,
-    ReplicaAttached, ReplicaState, Source, SourceGone, Unavailable, UpstreamDone, UpstreamOk,
-    UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
+    ReplicaAttached, ReplicaState, ShardFailed, Source, SourceGone, TrackGone, Unavailable, UpstreamDone,
+    UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 use crate::track::replication::chunk_bytes;
 use crate::track::wish::SetForward;
 use actix::{AsyncContext, Context, Handler, MessageResult};
-use laps_protocol::moqt::message::RequestId;
+use laps_protocol::moqt::message::{PublishDoneStatus, RequestId};
 use laps_protocol::relay::track_log::Append;
 use slog::{debug, warn};
 use std::time::{Duration, Instant};
@@ -305,5 +305,13 @@ impl Handler<SourceGone> for TrackActor {
             publisher.request = None;
         }
         self.lose(ctx, msg.source, &session_ended(), Fate::Gone);
+    }
+}
+
+impl Handler<ShardFailed> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, _: ShardFailed, ctx: &mut Self::Context) {
+        let phrase = "a part of the relay failed";
+        self.finish(ctx, &TrackGone::new(PublishDoneStatus::InternalError, phrase));
     }
 }

@@ -7,7 +7,7 @@ mod replicas;
 
 pub use past::{ClosePast, OpenPast, PastOpened, ReadPast};
 pub use publishers::{
-    AddSource, Ingest, Joined, ReadsItself, SourceGone, Superseded, UpstreamDone, UpstreamOk,
+    AddSource, Ingest, Joined, ReadsItself, ShardFailed, SourceGone, Superseded, UpstreamDone, UpstreamOk,
     UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 pub use readers::{

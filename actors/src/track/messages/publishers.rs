@@ -51,6 +51,11 @@ pub struct WithdrawAnnouncer {
 #[rtype(result = "()")]
 pub struct Superseded;
 
+/// The shard of this track's home has failed: the track ends while there is a moment left to say so.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ShardFailed;
+
 /// The session of a publisher that is subscribed to reads the track itself from now on.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
