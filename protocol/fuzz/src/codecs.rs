@@ -73,7 +73,8 @@ fn pairs(data: &Bytes) {
                 assert!(kvp::write(&wrong, &mut BytesMut::new()).is_err());
             }
             Err(Stop::Incomplete { missing }) => {
-                assert!(missing > 0);
+                // MOQT-14 §1.4.2: a longer value is refused before it is waited for.
+                assert!(missing > 0 && missing as u64 <= kvp::MAX_VALUE_BYTES);
                 break;
             }
             Err(Stop::TooLong { len, max }) => {

@@ -18,6 +18,7 @@ mod downstream;
 mod feed;
 mod messages;
 pub mod mutate;
+mod pressure;
 mod relay;
 mod session;
 mod tables;
@@ -68,6 +69,7 @@ pub const TARGETS: &[Target] = &[
     target("tree", tables::tree, 256, 20_000),
     target("told", tables::told, 256, 40_000),
     target("order", tables::order, 512, 40_000),
+    target("pressure", pressure::pressure, 256, 40_000),
     target("chunks", track::chunks, 1024, 20_000),
     target("merge", track::merge, 1024, 20_000),
     target("past", track::past, 1024, 20_000),

@@ -63,15 +63,20 @@ fn fuzz(target: &Target, time: Duration, seed: u64, corpus: &Path) -> ExitCode {
     paths.sort();
     let corpus: Vec<Vec<u8>> = paths.iter().filter_map(|path| std::fs::read(path).ok()).collect();
     let (begun, mut rng, mut count) = (Instant::now(), Rng::new(seed), 0_u64);
+    let mut files = corpus.iter().cloned();
     while begun.elapsed() < time {
         for _ in 0..64 {
-            let data = mutate(&mut rng, &corpus, target.max_len);
+            // What is known first.
+            let data = files
+                .next()
+                .unwrap_or_else(|| mutate(&mut rng, &corpus, target.max_len));
             count += 1;
             if std::panic::catch_unwind(|| (target.run)(&data)).is_err() {
                 let left = format!("crash-{}-{seed}", target.name);
                 let saved = std::fs::write(&left, &data).map_or("and cannot be saved", |()| "and is saved");
+                let took = begun.elapsed().as_millis();
                 println!(
-                    "{}: input {count} of seed {seed} finds something, {saved} as {left}",
+                    "{}: input {count} of seed {seed} finds something after {took} ms, {saved} as {left}",
                     target.name
                 );
                 return ExitCode::FAILURE;

@@ -63,6 +63,13 @@ impl Client {
         id.unwrap_or(RequestId(u64::MAX))
     }
 
+    /// As [`Self::say`], of a fetch that the relay may have given up meanwhile.
+    fn attempt(&mut self, relay: &mut Relay, command: Command) {
+        if self.session.command(relay.now, command).is_ok() {
+            self.talk(relay);
+        }
+    }
+
     /// Both ends hear what the other one said, until there is nothing more.
     pub(crate) fn talk(&mut self, relay: &mut Relay) {
         loop {
@@ -214,10 +221,10 @@ impl Publisher {
             end,
             params: MessageParams::default(),
         };
-        self.client.say(relay, Command::AcceptFetch(id, ok));
+        self.client.attempt(relay, Command::AcceptFetch(id, ok));
         let stream = self.stream();
         relay.stream(self.client.at, stream, bytes.freeze(), Some(StreamEnd::Fin));
-        self.client.say(relay, Command::FetchDone(id));
+        self.client.attempt(relay, Command::FetchDone(id));
     }
 
     const fn stream(&mut self) -> u64 {
