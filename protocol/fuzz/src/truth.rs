@@ -1,12 +1,22 @@
 //! What a track is made of, by rules: nobody has to remember what was published.
 
+use crate::mutate::Rng;
 use crate::wire::Got;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::object::{FetchObjectHeader, ObjectHeader, ObjectStatus};
+use std::sync::LazyLock;
 
 /// Groups of a track.
 pub(crate) const GROUPS: u64 = 6;
+/// Where a payload may begin in the noise, and bytes of that: longer than the longest payload behind the last start.
+const NOISE_STARTS: u64 = 6_007;
+const NOISE_LEN: usize = 8_192;
+/// What payloads are cut from, so that none has to be made.
+static NOISE: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut rng = Rng::new(0x1a95);
+    (0..NOISE_LEN).map(|_| rng.next().to_le_bytes()[0]).collect()
+});
 /// Priority of everything.
 pub(crate) const PRIORITY: u8 = 100;
 
@@ -63,12 +73,9 @@ impl Truth {
 
     pub(crate) fn payload(&self, at: Location) -> Bytes {
         let len = (at.group * 13 + at.object * 7 + u64::from(self.version / 4)) % 40 * self.scale;
-        let mut out = BytesMut::new();
-        for n in 0..len {
-            let byte = at.group * 31 + at.object * 17 + n * 3 + u64::from(self.version) * 101;
-            out.put_u8(u8::try_from(byte & 0xff).unwrap());
-        }
-        out.freeze()
+        let begin = (at.group * 31 + at.object * 17 + u64::from(self.version) * 101) * 7 % NOISE_STARTS;
+        let end = usize::try_from(begin + len).unwrap();
+        NOISE.slice(usize::try_from(begin).unwrap()..end)
     }
 
     pub(crate) fn header(&self, at: Location) -> ObjectHeader {

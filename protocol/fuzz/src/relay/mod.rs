@@ -172,7 +172,7 @@ fn settle(
     bad: &mut [Hostile],
     events: &mut Vec<Event>,
 ) {
-    for _ in 0..4 {
+    for _ in 0..2 {
         publisher.answer(relay);
         relay.pump();
         events.extend(subscriber.hear(relay));
