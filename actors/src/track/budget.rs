@@ -12,6 +12,7 @@ use super::handle;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// The limit, and what counts towards it.
 #[derive(Debug)]
@@ -48,9 +49,12 @@ impl Budget {
     }
 
     /// Keeps at most `limit` bytes from here on, and never more than [`max`](Self::max); what is too much, the logs of
-    /// this arbiter give up at once.
+    /// this arbiter give up at once, but for what came within [`LATEST`]: between the limit and the maximum nobody who
+    /// keeps up is to lose anything.
     pub(crate) fn keep(&self, limit: usize) {
         self.limit.store(limit.min(self.max), Ordering::Relaxed);
+        // What was too new the last time may be old by now.
+        IN_VAIN.set(0);
         self.relieve();
     }
 
@@ -88,7 +92,8 @@ impl Budget {
             return;
         }
         let wanted = (used - limit).max(self.step());
-        let freed = handle::give_up(self, wanted);
+        let spared = Instant::now().checked_sub(LATEST).filter(|_| used <= self.max);
+        let freed = handle::give_up(self, wanted, spared);
         self.given_up.fetch_add(freed as u64, Ordering::Relaxed);
         // Where little can be freed, looking again with every object would cost more than it brings.
         IN_VAIN.set(if freed < self.step() { self.used() } else { 0 });
@@ -134,6 +139,9 @@ impl Default for Budget {
     }
 }
 
+/// What readers who keep up are in the midst of.
+const LATEST: Duration = Duration::from_secs(2);
+
 thread_local! {
     /// How much was used when this arbiter last found too little to give up.
     static IN_VAIN: Cell<usize> = const { Cell::new(0) };
@@ -146,10 +154,12 @@ mod tests {
     use bytes::Bytes;
     use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
     use laps_protocol::relay::track_log::{Append, Limits, StreamEnd, TrackLog};
-    use std::time::Instant;
 
     fn group(owner: &LogOwner, group: u64, len: usize) {
-        let now = Instant::now();
+        group_at(owner, Instant::now(), group, len);
+    }
+
+    fn group_at(owner: &LogOwner, now: Instant, group: u64, len: usize) {
         let header = ObjectHeader {
             id: 0,
             status: ObjectStatus::Normal,
@@ -215,20 +225,27 @@ mod tests {
     fn less_is_kept_when_memory_runs_short() {
         let budget = Arc::new(Budget::new(1 << 20));
         let owner = LogOwner::new(TrackLog::new(Limits::default()), &budget, Share::All);
-        (0..80).for_each(|id| group(&owner, id, 10_000));
+        let now = Instant::now();
+        let long_ago = now.checked_sub(2 * LATEST).unwrap();
+        (0..60).for_each(|id| group_at(&owner, long_ago, id, 10_000));
+        (60..80).for_each(|id| group_at(&owner, now, id, 10_000));
         let all = budget.used();
         budget.keep(usize::MAX);
         assert_eq!((budget.used(), budget.limit()), (all, 1 << 20));
         budget.keep(1 << 18);
         assert!(budget.used() <= 1 << 18, "{}", budget.used());
-        (80..90).for_each(|id| group(&owner, id, 10_000));
-        assert!(budget.used() <= (1 << 18) + 16_000, "{}", budget.used());
-        // The newest stays, however little is to be kept.
+        // What came just now stays, however little is to be kept: somebody who keeps up may be reading it.
+        let latest = 20 * 10_000;
         budget.keep(0);
-        assert!(budget.used() > 0 && bytes(&owner) < 2 * 10_000 + 2_000);
-        budget.keep(1 << 20);
-        (90..110).for_each(|id| group(&owner, id, 10_000));
-        assert!(budget.used() > 200_000);
+        assert!(
+            (latest..latest + 40_000).contains(&budget.used()),
+            "{}",
+            budget.used()
+        );
+        // Beyond the maximum it goes, as ever.
+        (80..200).for_each(|id| group(&owner, id, 10_000));
+        assert!(budget.used() <= budget.max() + 16_000, "{}", budget.used());
+        assert!(budget.used() > latest);
     }
 
     /// What a replica has in common with its home copy counts once. D14-CACHE-6

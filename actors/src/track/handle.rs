@@ -13,6 +13,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Number of a log, unique in the process; its meaning ends with the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,9 +151,9 @@ pub fn read<R>(id: LogId, f: impl FnOnce(&TrackLog) -> R) -> Option<R> {
     Some(f(&log))
 }
 
-/// Lets the logs of this arbiter that count towards `budget` give up `bytes`, those that count most first; says how
-/// much less they count then.
-pub(super) fn give_up(budget: &Budget, bytes: usize) -> usize {
+/// Lets the logs of this arbiter that count towards `budget` give up `bytes`, those that count most first, or only of
+/// what came before `spared`; says how much less they count then.
+pub(super) fn give_up(budget: &Budget, bytes: usize, spared: Option<Instant>) -> usize {
     let mut entries: Vec<_> = LOGS.with_borrow(|logs| {
         let ours = logs
             .values()
@@ -169,7 +170,10 @@ pub(super) fn give_up(budget: &Budget, bytes: usize) -> usize {
             continue;
         };
         let before = entry.counted.get();
-        log.give_up(bytes - freed);
+        match spared {
+            Some(spared) => log.give_up_old(bytes - freed, spared),
+            None => log.give_up(bytes - freed),
+        };
         entry.count(&log);
         freed += before.saturating_sub(entry.counted.get());
     }

@@ -109,6 +109,24 @@ impl TrackLog {
         before - self.bytes
     }
 
+    /// Evicts at least so many bytes, if that much is in whole groups of which the last object came before `before`; says
+    /// how many it evicted. Readers of what is newer, and the newest live group, lose nothing.
+    pub fn give_up_old(&mut self, bytes: usize, before: Instant) -> usize {
+        let begun = self.bytes;
+        let target = begun.saturating_sub(bytes);
+        while self.bytes > target && self.has_older_group(before) && self.drop_oldest() {}
+        begun - self.bytes
+    }
+
+    /// Whether the group that [`TrackLog::drop_oldest`] evicts is as old as that.
+    fn has_older_group(&mut self, before: Instant) -> bool {
+        let live = self.oldest_group().map(|(at, _)| Some(at));
+        let past = self.oldest_past_group().map(|(at, _)| at);
+        // None is a past group that nobody has used: the oldest of all.
+        let oldest = live.into_iter().chain(past).min();
+        oldest.is_some_and(|at| at.is_none_or(|at| at < before))
+    }
+
     /// Evicts until the log is within its byte budget.
     pub(super) fn shrink(&mut self) {
         while self.bytes > self.limits.max_bytes {
