@@ -10,7 +10,7 @@ pub const SHARD: u64 = 16 << 20;
 /// Bytes of a connection with its session.
 pub const CONNECTION: u64 = 64 << 10;
 /// Bytes of a request of a peer: a subscription, an announced namespace, a watched prefix, a FETCH, a TRACK_STATUS.
-pub const REQUEST: u64 = 16 << 10;
+pub const REQUEST: u64 = 24 << 10;
 /// Bytes of a track, or of its copy on another shard, without its objects.
 pub const TRACK: u64 = 32 << 10;
 /// Bytes of an open stream, of either direction, with what the stack holds of it while its reader keeps up.

@@ -39,7 +39,13 @@ pub(crate) async fn run(to: SocketAddr, seed: u64, count: usize) -> Result<(), F
 
 /// One client that does nothing but be there, until standard input ends.
 pub(crate) async fn stay(to: SocketAddr) -> Result<(), Failure> {
-    let link = Link::connect(to, Reading::All, &mut Rng::new(0)).await?;
+    // A relay that is overloaded turns newcomers away.
+    let link = loop {
+        match Link::connect(to, Reading::All, &mut Rng::new(0)).await {
+            Ok(link) => break link,
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    };
     told_to_end().await?;
     drop(link);
     Ok(())
