@@ -263,10 +263,10 @@ async fn track_fails(shards: usize) {
     assert_eq!(done.stream_count, Some(1));
     let number = Raw::headers(&subscriber.log, alias)[0].0;
     let code = subscriber.ended(number).await;
-    assert!(
-        code == Some(RESET_INTERNAL_ERROR) || code == Some(RESET_DELIVERY_TIMEOUT),
-        "{code:?}"
-    );
+    // A replica's log says what became of the stream, and at once; with the home goes its log, and who is told of that
+    // first decides.
+    let late = shards == 1 && code == Some(RESET_DELIVERY_TIMEOUT);
+    assert!(code == Some(RESET_INTERNAL_ERROR) || late, "{code:?}");
     // Upstream is told, so that it stops sending. MOQT-14 §9.11
     publisher
         .control(|message| {

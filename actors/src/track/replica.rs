@@ -13,8 +13,9 @@ use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
 use crate::supervise::mailbox::{self, AskError};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
-use laps_protocol::relay::track_log::TrackLog;
+use laps_protocol::relay::track_log::{Append, StreamEnd, TrackLog};
 use slog::{Logger, debug};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -93,6 +94,15 @@ impl ReplicaActor {
         // What the log makes of a chunk was judged at home.
         self.fanout.append(Instant::now(), msg.batch);
         if let Some(gone) = msg.gone {
+            // A home that ends has closed every stream; of one that failed nobody says how they end, and their readers
+            // would wait for what cannot come. MOQT-14 §10.4.3 [D14-CLOSE-1]
+            let left = self.fanout.with_log(|log| log.open_streams().collect::<Vec<_>>());
+            let end = StreamEnd::Reset(ResetCode::InternalError);
+            let closes = left.into_iter().flatten();
+            let closes = closes
+                .map(|stream| Append::SubgroupClosed { stream, end })
+                .collect();
+            self.fanout.append(Instant::now(), closes);
             let why = Unavailable {
                 phrase: gone.phrase.clone(),
                 ..Unavailable::for_now("")

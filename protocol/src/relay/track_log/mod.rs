@@ -253,6 +253,11 @@ impl TrackLog {
         !self.streams.is_empty()
     }
 
+    /// The ingress streams that are open, in no particular order.
+    pub fn open_streams(&self) -> impl Iterator<Item = StreamKey> {
+        self.streams.keys().copied()
+    }
+
     /// Sets how long after its first byte came an object may still be begun by a reader; none for as long as it is
     /// kept. MOQT-14 §9.2.1.3 [D14-CACHE-4].
     pub const fn set_max_cache(&mut self, duration: Option<Duration>) {

@@ -443,4 +443,5 @@ fn an_empty_subgroup_shows_readers_nothing() {
     assert!(contents(&log).is_empty());
     assert_eq!(log.bytes(), 0);
     assert!(!log.has_open_streams());
+    assert_eq!(log.open_streams().count(), 0);
 }
