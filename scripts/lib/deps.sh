@@ -18,6 +18,19 @@ compiles_c() {
 has_ffmpeg() { have ffmpeg; }
 has_make() { have make; }
 has_git() { have git; }
+has_ip() { have ip; }
+# libfaketime: the library that fakes the time of one process, and nothing where there is none.
+libfaketime() {
+    local file
+    for file in /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1; do
+        if [ -f "$file" ]; then
+            printf '%s\n' "$file"
+            return
+        fi
+    done
+    return 1
+}
+has_faketime() { libfaketime >/dev/null; }
 
 # ensure_rust: cargo is there and new enough for the workspace.
 ensure_rust() {
@@ -96,4 +109,8 @@ ensure_history_deps() {
 }
 ensure_media_deps() {
     ensure has_ffmpeg "ffmpeg" "ffmpeg, makes the fragmented MP4 of the media tests" ffmpeg
+}
+ensure_chaos_deps() {
+    ensure has_ip "iproute2" "iproute2, makes the network namespaces of the chaos harness"
+    ensure has_faketime "libfaketime" "libfaketime, gives the relay of the chaos harness a clock that jumps"
 }
