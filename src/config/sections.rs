@@ -132,7 +132,8 @@ pub struct Subscribe {
     pub wait: u64,
     /// A SUBSCRIBE is accepted without a publisher, and outlives its publisher.
     pub detached: bool,
-    /// The least milliseconds between two messages that tell a publisher whether objects are wanted.
+    /// The least milliseconds between two messages that tell a publisher whether objects are wanted, and for how long
+    /// nobody has wanted any when it is told so.
     pub dampen_ms: u64,
     /// Milliseconds that a publisher has to answer our SUBSCRIBE.
     pub answer_ms: u64,

@@ -80,7 +80,8 @@ pub struct Config {
     pub silent_after: Duration,
     /// How long the streams that PUBLISH_DONE announced are awaited.
     pub done_wait: Duration,
-    /// The least time between two messages that tell a publisher whether objects are wanted.
+    /// The least time between two messages that tell a publisher whether objects are wanted, and for how long nobody
+    /// has wanted any when it is told so.
     pub dampen: Duration,
     /// Publishers that may feed one track at once. [D14-PUB-2]
     pub max_publishers: usize,

@@ -187,9 +187,9 @@ pub(crate) fn order(data: &[u8]) {
     let mut wishes = NewGroup::default();
     let mut handed = Handed::default();
     let (mut largest, mut sent): (Option<Location>, u64) = (None, 0);
-    let mut dampener = Dampener::new(Duration::from_millis(u64::from(feed.u8())), 0_u8);
+    let mut dampener = Dampener::new(Duration::from_millis(u64::from(feed.u8())), false);
     if feed.flag() {
-        dampener = Dampener::told_at(Duration::from_millis(9), 0, now);
+        dampener = Dampener::told_at(Duration::from_millis(9), false, now);
     }
     let mut at = now;
     let mut last_told = None;
@@ -300,8 +300,9 @@ pub(crate) fn order(data: &[u8]) {
                 }
             }
             _ => {
-                dampener.want(feed.u8() % 2);
+                let wanted = feed.flag();
                 at += Duration::from_millis(u64::from(feed.u8() % 16));
+                dampener.want(wanted, at);
                 if let Some(said) = dampener.poll(at) {
                     assert_ne!(last_told.replace(said), Some(said), "the same is told twice");
                     assert_eq!((said, dampener.poll(at)), (dampener.told(), None));

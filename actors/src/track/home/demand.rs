@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// What one publisher knows of the readers' wishes.
 #[derive(Debug)]
 pub(super) struct Demand {
-    forward: Dampener<bool>,
+    forward: Dampener,
     new_group: NewGroup,
 }
 
@@ -102,11 +102,13 @@ impl Publisher {
             // It is being given up.
             (Source::Announced { .. } | Source::Published { .. }, None) => return None,
         };
-        demand.forward.want(objects);
-        let changed = demand.forward.poll(now()).is_some();
+        let at = now();
+        // MOQT-14 §8.4 [D14-SUB-11]: 0 when nobody wants objects, which those do who are back in a moment.
+        demand.forward.want(objects, at);
+        let changed = demand.forward.poll(at).is_some();
         let forward = demand.forward.told();
         if changed {
-            self.heard = now();
+            self.heard = at;
             if forward {
                 self.pulse.resumed(self.heard);
             } else {
