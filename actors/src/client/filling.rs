@@ -5,6 +5,7 @@ use super::fetcher::{FetchItem, Fetcher};
 use super::item::ReceivedObject;
 use crate::session::SessionActor;
 use actix::Addr;
+use laps_protocol::moqt::extensions;
 use laps_protocol::moqt::location::{GroupId, Location};
 use laps_protocol::moqt::message::{
     Fetch, FetchOk, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestErrorReason,
@@ -49,6 +50,19 @@ impl Gap {
             _ => Location::new(last.group, last.object + 1),
         };
         (start < past(end)).then_some(Self { start, end })
+    }
+
+    /// The last place before an object that may exist: not where its extension headers say that nothing does. None when
+    /// there is none. MOQT-14 §11.1, §11.3 [D14-DATA-10]
+    pub(super) fn last_before(object: &ReceivedObject) -> Option<Location> {
+        let at = object.location;
+        let known = extensions::inspect(&object.extensions).unwrap_or_default();
+        let first_empty = at.object.saturating_sub(known.prior_object_gap.unwrap_or(0));
+        if let Some(last) = first_empty.checked_sub(1) {
+            return Some(Location::new(at.group, last));
+        }
+        let first_empty = at.group.saturating_sub(known.prior_group_gap.unwrap_or(0));
+        Some(Location::new(first_empty.checked_sub(1)?, MAX_PLACE))
     }
 }
 
@@ -144,6 +158,9 @@ fn verdict(accepted: Option<&FetchOk>, gap: Gap) -> Filled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use laps_protocol::moqt::object::ObjectStatus;
+    use std::time::Instant;
 
     /// D14-FETCH-3: the end is one past the last object, and 0 is the whole group.
     #[test]
@@ -166,6 +183,35 @@ mod tests {
                 end.map(place),
                 "{start:?} {last:?} {end_group:?}"
             );
+        }
+    }
+
+    /// D14-DATA-10: what extension headers say not to exist is not asked for.
+    #[test]
+    fn a_gap_ends_before_the_object_behind_it() {
+        for (at, extensions, last) in [
+            ((5, 2), &[][..], Some((5, 1))),
+            ((5, 0), &[], Some((4, MAX_PLACE))),
+            ((0, 0), &[], None),
+            // Prior Object ID Gap: 2, or all that are before it.
+            ((5, 3), &[0x3e, 2], Some((5, 0))),
+            ((5, 2), &[0x3e, 2], Some((4, MAX_PLACE))),
+            // Prior Group ID Gap: 3, which counts for whole groups alone.
+            ((5, 0), &[0x3c, 3], Some((1, MAX_PLACE))),
+            ((5, 0), &[0x3c, 5], None),
+            ((5, 1), &[0x3c, 5], Some((5, 0))),
+        ] {
+            let object = ReceivedObject {
+                location: Location::new(at.0, at.1),
+                subgroup: Some(0),
+                priority: 0,
+                status: ObjectStatus::Normal,
+                extensions: Bytes::from_static(extensions),
+                payload: Vec::new(),
+                at: Instant::now(),
+            };
+            let last = last.map(|(group, object)| Location::new(group, object));
+            assert_eq!(Gap::last_before(&object), last, "{at:?} {extensions:?}");
         }
     }
 

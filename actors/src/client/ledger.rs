@@ -3,6 +3,7 @@
 use super::item::{Item, ReceivedObject};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::{GroupId, Location, ObjectId, SubgroupId};
+use laps_protocol::moqt::object::ObjectStatus;
 use laps_protocol::relay::track_log::StreamEnd;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +62,8 @@ pub(super) struct Ledger {
     /// Groups below this are forgotten, and count as given.
     floor: GroupId,
     highest: Option<Location>,
+    /// The last object that said that its group has no more.
+    ended_at: Option<Location>,
     streams: BTreeMap<StreamId, Stream>,
     ended: BTreeSet<StreamId>,
     /// The track's objects come as datagrams.
@@ -112,6 +115,7 @@ impl Ledger {
                     return Vec::new();
                 }
                 self.note(object.location);
+                self.note_end(object);
                 self.datagrams |= object.subgroup.is_none();
                 if let Some(subgroup) = object.subgroup
                     && let Some(stream) = self.streams.get_mut(&(object.location.group, subgroup))
@@ -154,6 +158,7 @@ impl Ledger {
             }
         }
         self.note(at);
+        self.note_end(&object);
         items.push(Item::Object(object));
         items
     }
@@ -312,6 +317,12 @@ impl Ledger {
         }
     }
 
+    fn note_end(&mut self, object: &ReceivedObject) {
+        if matches!(object.status, ObjectStatus::EndOfGroup | ObjectStatus::EndOfTrack) {
+            self.ended_at = self.ended_at.max(Some(object.location));
+        }
+    }
+
     /// The first place in the group that was not given, beginning with the first one that was.
     fn first_hole(&self, group: GroupId) -> Option<ObjectId> {
         let (_, end) = self.given.get(&group)?.first_key_value()?;
@@ -354,6 +365,22 @@ impl Ledger {
             .filter(|(_, stream)| stream.cut.is_some() || stream.old > 0)
             .map(|((group, _), stream)| Location::new(*group, stream.next));
         open.fold(begun, Location::min).max(start)
+    }
+
+    /// The place after the last group's first objects without a hole, `start` being where the subscription began: the next
+    /// group when the last of them said that its group has no more. MOQT-14 §10.2.1.1
+    pub(super) fn next_place(&self, start: Location) -> Location {
+        let Some(highest) = self.highest else {
+            return start;
+        };
+        let hole = self.first_hole(highest.group).unwrap_or(0);
+        let last = hole.checked_sub(1).map(|last| Location::new(highest.group, last));
+        let next = if last.is_some() && last == self.ended_at {
+            Location::new(highest.group.saturating_add(1), 0)
+        } else {
+            Location::new(highest.group, hole)
+        };
+        next.max(start)
     }
 }
 

@@ -244,3 +244,40 @@ fn what_is_cut_is_told_once_the_subscription_goes_on() {
         assert_eq!(pass(&mut ledger, Side::New, item), passes);
     }
 }
+
+/// Where something may be missing after what was given; an object that ends its group leads on to the next one.
+#[test]
+fn what_comes_next_is_behind_all_that_was_given() {
+    let ended = |group, id| {
+        let Item::Object(mut last) = object(group, id) else {
+            panic!("an object");
+        };
+        last.status = ObjectStatus::EndOfGroup;
+        Item::Object(last)
+    };
+    let place = |(group, object)| Location::new(group, object);
+    for (given, start, next) in [
+        (vec![], (3, 0), (3, 0)),
+        (vec![object(3, 0), object(3, 1)], (3, 0), (3, 2)),
+        (vec![object(3, 1)], (3, 1), (3, 2)),
+        (vec![object(3, 0), object(3, 2)], (3, 0), (3, 1)),
+        (vec![object(3, 0), ended(3, 1)], (3, 0), (4, 0)),
+        (vec![object(3, 0), ended(3, 2)], (3, 0), (3, 1)),
+        (vec![ended(3, 2), object(4, 0)], (3, 2), (4, 1)),
+        (vec![object(3, 0)], (5, 0), (5, 0)),
+    ] {
+        let mut ledger = Ledger::new(true);
+        for item in given.clone() {
+            ledger.pass(Side::New, item);
+        }
+        assert_eq!(ledger.next_place(place(start)), place(next), "{given:?}");
+        let mut ledger = Ledger::new(true);
+        for item in given.clone() {
+            let Item::Object(fetched) = item else {
+                panic!("an object");
+            };
+            ledger.fill(fetched);
+        }
+        assert_eq!(ledger.next_place(place(start)), place(next), "fetched: {given:?}");
+    }
+}

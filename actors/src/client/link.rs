@@ -1,7 +1,7 @@
 //! One session of a subscriber, with at most one subscription.
 
 use super::connect::{ClientError, Ended, Node, Options, Target};
-use super::item::{Item, Wanted};
+use super::item::{Item, ReceivedObject, Wanted};
 use super::journey::{Departure, Fate};
 use super::reading::Reading;
 use super::silence;
@@ -315,8 +315,8 @@ impl Link {
         }
     }
 
-    /// The place of the first object that waits to be read.
-    pub(super) fn first_waiting(&mut self) -> Option<Location> {
+    /// The first object that waits to be read.
+    pub(super) fn first_waiting(&mut self) -> Option<&ReceivedObject> {
         self.reading.as_mut()?.first_waiting()
     }
 

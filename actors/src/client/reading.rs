@@ -52,19 +52,16 @@ impl Reading {
         self.ready.pop_front()
     }
 
-    /// The place of the first object that waits to be read. As long as there is one, what follows stays in the log,
-    /// which bounds it.
-    pub(super) fn first_waiting(&mut self) -> Option<Location> {
-        let place = |item: &Item| match item {
-            Item::Object(object) => Some(object.location),
-            Item::Opened { .. } | Item::Closed { .. } | Item::Lost | Item::Done(_) => None,
-        };
-        let mut first = self.ready.iter().find_map(place);
-        if first.is_none() {
+    /// The first object that waits to be read. As long as there is one, what follows stays in the log, which bounds it.
+    pub(super) fn first_waiting(&mut self) -> Option<&ReceivedObject> {
+        let object = |item: &Item| matches!(item, Item::Object(_));
+        if !self.ready.iter().any(object) {
             self.read();
-            first = self.ready.iter().find_map(place);
         }
-        first
+        self.ready.iter().find_map(|item| match item {
+            Item::Object(object) => Some(object),
+            Item::Opened { .. } | Item::Closed { .. } | Item::Lost | Item::Done(_) => None,
+        })
     }
 
     /// Takes everything that the log has.

@@ -4,22 +4,74 @@ use super::{Subscriber, silent};
 use crate::client::filling::{Filled, Filling, Gap};
 use crate::client::follow::Arrived;
 use crate::client::item::Item;
-use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::location::{GroupId, Location};
 use laps_protocol::moqt::message::SubscribeFilter;
 use slog::{info, warn};
 
+/// The place up to which a session that took over from one that failed leaves it to others to give everything.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seam {
+    /// The largest place that existed when it subscribed.
+    pub(super) largest: Option<Location>,
+}
+
 impl Subscriber {
+    /// Nothing is to be read of the session of now, since something is missing before what it gives next.
+    pub(super) fn is_before_a_gap(&mut self) -> bool {
+        if self.filling.is_none() {
+            self.cross_seam();
+        }
+        self.filling.is_some() || self.ended.is_some() || !self.ready.is_empty()
+    }
+
+    /// Looks at the first object that comes after all that was given or fetched, before it is given.
+    fn cross_seam(&mut self) {
+        let Some(Seam { largest }) = self.seam else {
+            return;
+        };
+        let Some(first) = self.link.first_waiting() else {
+            return;
+        };
+        if Some(first.location) <= self.ledger.highest().max(largest) {
+            return;
+        }
+        let before = Gap::last_before(first);
+        self.seam = None;
+        let Some((begin, end_group)) = self.range() else {
+            return;
+        };
+        // What was missing up to there was fetched, or is known to be lost.
+        let after = largest.map_or(begin, |largest| {
+            Location::new(largest.group, largest.object.saturating_add(1))
+        });
+        let start = self.ledger.next_place(begin).max(after);
+        let Some(gap) = before.and_then(|before| Gap::new(start, before, end_group)) else {
+            return;
+        };
+        if self.leaving {
+            // MOQT-14 §9.4 [D14-GOAWAY-1]: it is asked for nothing more, and the next session finds where to go on.
+            self.ended = Some(silent());
+        } else {
+            self.fill(gap);
+        }
+    }
+
+    /// Where the subscription begins, and its last group; none when nothing is subscribed.
+    fn range(&self) -> Option<(Location, Option<GroupId>)> {
+        Some(match self.remainder.borrow().as_ref()?.filter {
+            SubscribeFilter::AbsoluteStart(start) => (start, None),
+            SubscribeFilter::AbsoluteRange { start, end_group } => (start, Some(end_group)),
+            SubscribeFilter::LargestObject | SubscribeFilter::NextGroupStart => (Location::ZERO, None),
+        })
+    }
+
     /// What neither session gives.
     pub(super) fn missing(&mut self, arrived: &Arrived) -> Option<Gap> {
         let largest = arrived.largest?;
         if self.ended.is_none() && self.ledger.highest() >= Some(largest) {
             return None;
         }
-        let (begin, end_group) = match self.remainder.borrow().as_ref()?.filter {
-            SubscribeFilter::AbsoluteStart(start) => (start, None),
-            SubscribeFilter::AbsoluteRange { start, end_group } => (start, Some(end_group)),
-            SubscribeFilter::LargestObject | SubscribeFilter::NextGroupStart => (Location::ZERO, None),
-        };
+        let (begin, end_group) = self.range()?;
         Gap::new(self.ledger.resume_at(begin), largest, end_group)
     }
 

@@ -9,7 +9,8 @@
 //!
 //! When the old one ends before it has given L, what is missing up to L is fetched from the new one, and what waits in
 //! its log is read after that. A session that fails is the same with nothing left of the old one: the new one is made
-//! after it, or beside it while it is silent.
+//! after it, or beside it while it is silent. Its publisher may have been told that nobody reads, so that it sent nothing
+//! for a while after L: what lies between L and the first object that comes is fetched too.
 
 mod gap;
 
@@ -24,6 +25,7 @@ use crate::client::link::{Link, Polled};
 use crate::shard::Env;
 use crate::track::{TrackGone, TrackMeta};
 use actix_rt::task::JoinHandle;
+use gap::Seam;
 use laps_protocol::moqt::location::Location;
 use slog::{info, warn};
 use std::collections::VecDeque;
@@ -82,6 +84,8 @@ pub struct Subscriber {
     tail: Option<Tail>,
     /// What neither gave, until it is there; the session of now is not read meanwhile.
     filling: Option<Filling>,
+    /// Where the session of now goes on after one that failed, until its first object shows whether anything lies between.
+    seam: Option<Seam>,
     ended: Option<End>,
     /// There is no next session.
     stranded: Option<ClientError>,
@@ -120,6 +124,7 @@ impl Subscriber {
             incoming: None,
             tail: None,
             filling: None,
+            seam: None,
             ended: None,
             stranded: None,
             ready: VecDeque::new(),
@@ -263,7 +268,7 @@ impl Subscriber {
     fn turn(&mut self) -> Option<Result<Item, ClientError>> {
         self.read_tail();
         let side = if self.leaving { Side::Old } else { Side::New };
-        while self.ready.is_empty() && self.ended.is_none() && self.filling.is_none() {
+        while self.ready.is_empty() && self.ended.is_none() && !self.is_before_a_gap() {
             match self.link.poll() {
                 Polled::Item(item) => self.ready.extend(self.ledger.pass(side, item)),
                 Polled::Pending if self.abandoned => self.ended = Some(silent()),
@@ -346,7 +351,12 @@ impl Subscriber {
         }
         let reached = *incoming.reached.get_or_insert(now);
         // What the new one gives first was given, or comes right behind what was.
-        let first = incoming.next.there.link.first_waiting();
+        let first = incoming
+            .next
+            .there
+            .link
+            .first_waiting()
+            .map(|first| first.location);
         let joins = first
             .is_some_and(|first| highest.is_none_or(|highest| first <= highest || follows(highest, first)));
         now >= reached + SETTLE || joins && self.ledger.is_complete(largest)
@@ -369,9 +379,11 @@ impl Subscriber {
             return;
         };
         let missing = self.missing(&incoming.next.there);
+        let (failed, largest) = (incoming.next.lost.is_some(), incoming.next.there.largest);
         let alive = self.ended.take().is_none();
         let old = self.take_over(incoming.next);
         self.ledger.merging();
+        self.seam = failed.then_some(Seam { largest });
         if alive {
             let until = Instant::now() + SETTLE;
             self.tail = Some(Tail { link: old, until });
@@ -415,6 +427,7 @@ impl Subscriber {
         self.ready.clear();
         self.ended = None;
         self.filling = None;
+        self.seam = None;
         self.drop_tail();
         self.link.unsubscribe();
         if let Some(incoming) = self.incoming.take() {
