@@ -541,8 +541,14 @@ fn a_thread_that_does_not_end_ends_the_relay() {
                 async move {
                     let arbiter = thread.begin().await?;
                     if let Some(held) = held {
-                        // Until the test is over.
-                        arbiter.handle().spawn_fn(move || assert!(held.recv().is_err()));
+                        let (tell, told) = tokio::sync::oneshot::channel();
+                        arbiter.handle().spawn_fn(move || {
+                            tell.send(()).unwrap();
+                            // Until the test is over.
+                            assert!(held.recv().is_err());
+                        });
+                        // An arbiter that is asked to stop before its first turn runs nothing of this.
+                        told.await.unwrap();
                     }
                     // The actor is elsewhere, so that it can die while its thread cannot.
                     let _running = start_probe(&story, "stuck", Stops::AtOnce, birth);
