@@ -84,6 +84,9 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_millis(500);
 
+    /// Milliseconds, and what is wanted or told then.
+    type Times = &'static [(u64, bool)];
+
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
@@ -99,7 +102,7 @@ mod tests {
     /// Issue 5: objects are wanted, or not, from these milliseconds on; what is said of it, and when.
     #[test]
     fn a_moment_without_readers_is_not_told() {
-        let cases: [(&str, &[(u64, bool)], &[(u64, bool)]); 7] = [
+        let cases: [(&str, Times, Times); 7] = [
             ("wanted at once", &[(0, true)], &[(0, true)]),
             (
                 "back in time",
