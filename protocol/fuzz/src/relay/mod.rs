@@ -68,10 +68,12 @@ struct Fetched {
 pub(crate) fn relay(data: &[u8]) {
     let mut feed = Feed::new(data);
     let shared = feed.u8() % 4 == 3;
+    let max_bytes = [1 << 20, 12_000][feed.below(2)];
     let limits = Limits {
-        max_bytes: [1 << 20, 12_000][feed.below(2)],
+        max_bytes,
         max_groups: [100, 3][feed.below(2)],
-        max_age: Duration::from_secs(60),
+        // As long as nothing is to be evicted, time evicts nothing either.
+        max_age: Duration::from_secs(if max_bytes == 1 << 20 { 86_400 } else { 60 }),
         ..Limits::default()
     };
     let truth = Truth {
