@@ -333,6 +333,29 @@ fn a_failed_subscribers_session_ends_alone() {
     run(subscribers_session_fails);
 }
 
+async fn connection_fails() {
+    // Nothing happens to the actor of a connection, so it has to ask by itself.
+    let mut plan = FaultPlan::live();
+    let trigger = plan.point("connection");
+    let settings = Settings {
+        faults: plan.faults(),
+        ..settings(1)
+    };
+    let relay = relay(settings).await;
+    let mut alone = raw(&relay).await;
+    trigger.arm(1);
+    assert_eq!(alone.closed().await, CLOSE_INTERNAL_ERROR);
+    let mut next = raw(&relay).await;
+    next.announce(track("after", "it").namespace()).await;
+    assert_eq!(trigger.fired(), 1);
+}
+
+/// D14-TERM-1
+#[test]
+fn a_failed_connection_ends_with_its_session() {
+    run(connection_fails);
+}
+
 async fn publishers_session_fails() {
     let (settings, trigger) = failing("session", None, 1);
     let relay = relay(settings).await;

@@ -10,6 +10,7 @@ use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
 use crate::transport::{Conn, ConnHandle, ConnParts};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::session::Role;
 use slog::{Logger, error, info};
@@ -27,7 +28,8 @@ pub struct Leave {
 /// One accepted QUIC connection.
 ///
 /// Parent: the shard. Arbiter: the shard's. Restart: temporary. In: `ChildDown` of its session, [`Leave`],
-/// [`AskToLeave`], [`Reregister`]. Out: `Shutdown`, `AskToLeave` and `Reregister` to its session. Lost on death: the connection; its session hears of the end from the transport.
+/// [`AskToLeave`], [`Reregister`]. Out: `Shutdown`, `AskToLeave` and `Reregister` to its session. Lost on death: the
+/// connection, which is closed with INTERNAL_ERROR; its session hears of that from the transport.
 #[derive(Debug)]
 pub struct ConnectionActor {
     env: Env,
@@ -58,6 +60,15 @@ impl ConnectionActor {
             _lease: lease,
             _guard: guard,
         }
+    }
+}
+
+impl Drop for ConnectionActor {
+    fn drop(&mut self) {
+        // Only after a panic is it open still: without the actor nobody would ask its session to leave, and what it
+        // counts as in its address prefix is given back.
+        let code = Codec::Draft14.close_code(CloseCode::InternalError);
+        self.handle.close(code, "the connection failed in the relay");
     }
 }
 

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 /// A pause between two objects that nobody calls an interruption.
 const UNNOTICED_MS: u64 = 250;
+/// The same in words.
+pub(crate) const UNNOTICED: &str = "0.25 s";
 
 /// How long after a fault its pause may begin, nanoseconds.
 const SOON: u64 = 500_000_000;

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::faults::{self, Met};
+use crate::judge;
 use crate::run::{Cost, End, Ran};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -102,10 +103,20 @@ fn lost(costs: &[&Cost]) -> String {
 
 fn recovered(costs: &[&Cost]) -> String {
     let (middle, most) = figures(costs.iter().map(|cost| cost.recovered_ms).collect());
-    if most == 0 {
+    if most == 0
+        && costs
+            .iter()
+            .all(|cost| matches!(cost.met, Met::Nobody | Met::Ended(_)))
+    {
         return "no interruption".to_owned();
     }
-    let seconds = |ms: u64| format!("{}.{:02} s", ms / 1000, ms % 1000 / 10);
+    let seconds = |ms: u64| match ms {
+        0 => format!("less than {}", judge::UNNOTICED),
+        ms => format!("{}.{:02} s", ms / 1000, ms % 1000 / 10),
+    };
+    if most == 0 {
+        return seconds(0);
+    }
     format!("{}, at most {}", seconds(middle), seconds(most))
 }
 
@@ -126,7 +137,13 @@ mod tests {
     fn figures_become_words() {
         let (one, two, three) = (cost(0, 0), cost(3, 1234), cost(5, 20));
         assert_eq!(lost(&[&one]), "nothing");
-        assert_eq!(recovered(&[&one]), "no interruption");
+        assert_eq!(recovered(&[&one]), "less than 0.25 s");
+        let spared = Cost {
+            met: Met::Nobody,
+            ..cost(0, 0)
+        };
+        assert_eq!(recovered(&[&spared]), "no interruption");
+        assert_eq!(recovered(&[&one, &one, &two]), "less than 0.25 s, at most 1.23 s");
         assert_eq!(
             lost(&[&three, &one, &two]),
             "every subscriber of the track: 3 objects, at most 5"

@@ -30,17 +30,6 @@ pub(super) const FAULTS: &[Fault] = &[
         recovers_ms: 0,
     },
     Fault {
-        name: "panic-shard",
-        what: "a shard of four panics",
-        wants: Wants {
-            workers: 4,
-            ..Wants::PLAIN
-        },
-        strike: |scene, chance| panics(scene, chance, "shard", "-", Met::Everybody),
-        lost: 6 * GOP,
-        recovers_ms: 3_000,
-    },
-    Fault {
         name: "panic-connection",
         what: "a subscriber's connection actor panics",
         wants: Wants::PLAIN,

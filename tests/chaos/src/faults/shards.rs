@@ -4,7 +4,7 @@ use super::panics::moment;
 use super::{Fault, Met, Struck};
 use crate::Failure;
 use crate::record::{self, GOP, RATE};
-use crate::scene::{Scene, Wants};
+use crate::scene::{Client, Scene, Wants};
 use crate::seed::Chance;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,6 +16,17 @@ const SHOWS: Duration = Duration::from_secs(5);
 const MOST: usize = 12;
 
 pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "panic-shard",
+        what: "one shard of four panics, the one of the only publisher",
+        wants: Wants {
+            workers: 4,
+            ..Wants::PLAIN
+        },
+        strike: publishers,
+        lost: 6 * GOP,
+        recovers_ms: 4_000,
+    },
     Fault {
         name: "shard-killed-client-moves",
         what: "one shard of four panics under load; later a client of another shard gets another address",
@@ -127,9 +138,27 @@ fn killed(scene: &mut Scene, chance: &mut Chance) -> Result<Struck, Failure> {
     Ok(Struck::at(begun, Met::Several(which)))
 }
 
-/// Holds the thread of a shard.
+fn publishers(scene: &mut Scene, chance: &mut Chance) -> Result<Struck, Failure> {
+    moment(scene, chance)?;
+    let shard = shard_of(scene, scene.publishers.first())?;
+    let begun = record::now();
+    scene.hook().say(&format!("arm shard {shard} 1"))?;
+    scene.hook().until_fired("shard", &shard.to_string(), 1, SHOWS)?;
+    Ok(Struck::at(begun, Met::Everybody))
+}
+
+/// Where this client's connection is.
+fn shard_of(scene: &Scene, client: Option<&Client>) -> Result<u64, Failure> {
+    let address = &client.ok_or("there is no such client")?.node.address;
+    let by_address = accepted(scene);
+    let shard = by_address.get(address).and_then(|shards| shards.last());
+    Ok(*shard.ok_or("its connection was not accepted")?)
+}
+
+/// Holds the thread of a shard on which some subscriber is.
 fn hold(scene: &Scene, chance: &mut Chance) -> Result<u64, Failure> {
-    let shard = chance.between(0, 2);
+    let subscriber = scene.subscribers.get(chance.index(scene.subscribers.len()));
+    let shard = shard_of(scene, subscriber)?;
     scene.hook().say(&format!("arm shard {shard} 1 block"))?;
     scene.hook().until_fired("shard", &shard.to_string(), 1, SHOWS)?;
     Ok(shard)
