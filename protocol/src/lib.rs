@@ -9,11 +9,13 @@
 //! | [`auth`] | who may do what: scopes of tokens, and the decision about a request |
 //! | [`wire`] | integers, cursors, key-value pairs: what every draft builds on |
 //! | [`moqt`] | draft-neutral meaning, one codec per draft, the session state machine, data stream readers |
+//! | [`peering`] | relays among themselves: laps' peering messages, data headers, hashes, the session of one link |
 //! | [`relay`] | what a relay decides: the track log, the namespace tree |
 //! | `sim` | two sessions on a simulated wire with virtual time (feature `sim`, and in tests) |
 
 pub mod auth;
 pub mod moqt;
+pub mod peering;
 pub mod relay;
 mod state;
 pub mod wire;

@@ -4,7 +4,7 @@ use super::data::DataLimits;
 use super::draft14::{self, codepoints, reasons};
 use super::error::{CloseCode, DecodeError, EncodeError, ResetCode};
 use super::location::ObjectId;
-use super::message::{AuthToken, ControlMessage, RequestId};
+use super::message::{AuthToken, ControlMessage, RequestId, Subscribe};
 use super::object::{DatagramObject, FetchObjectHeader, ObjectHeader, SubgroupHeader};
 use super::version::Version;
 use bytes::{Bytes, BytesMut};
@@ -58,6 +58,32 @@ impl Codec {
         whole_or_nothing(out, |out| match self {
             Self::Draft14 => draft14::control::put(message, out),
         })
+    }
+
+    /// Appends the body of a SUBSCRIBE, which is the message without its type and length, as relays hand it on to one
+    /// another.
+    ///
+    /// # Errors
+    /// When the draft cannot say it; `out` is unchanged then.
+    pub fn encode_subscribe_body(
+        self,
+        id: RequestId,
+        subscribe: &Subscribe,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        whole_or_nothing(out, |out| match self {
+            Self::Draft14 => draft14::control::put_subscribe_body(id, subscribe, out),
+        })
+    }
+
+    /// Reads the whole body of a SUBSCRIBE, as [`Self::encode_subscribe_body`] writes it.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode_subscribe_body(self, body: &Bytes) -> Result<(RequestId, Subscribe), DecodeError> {
+        match self {
+            Self::Draft14 => draft14::control::read_subscribe_body(body),
+        }
     }
 
     /// Appends the header of a subgroup stream.

@@ -59,6 +59,19 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
+    /// The next `N` bytes, for an integer of fixed size.
+    ///
+    /// # Errors
+    /// When there are fewer.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        let array = rest.first_chunk().ok_or_else(|| Stop::Incomplete {
+            missing: N.saturating_sub(rest.len()),
+        })?;
+        self.at += N;
+        Ok(*array)
+    }
+
     /// One varint. RFC 9000 §16.
     ///
     /// # Errors
@@ -117,6 +130,11 @@ mod tests {
             Reader::new(&Bytes::new()).u8(),
             Err(Stop::Incomplete { missing: 1 })
         );
+        assert_eq!(
+            Reader::new(&data).array::<8>(),
+            Err(Stop::Incomplete { missing: 5 })
+        );
+        assert_eq!(Reader::new(&data).array(), Ok([0x80, 0]));
     }
 
     /// D14-LIM-8: a declared length is not believed.

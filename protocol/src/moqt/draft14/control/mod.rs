@@ -10,7 +10,7 @@ use super::codepoints::control as kind;
 use super::fields::{FieldReader, FieldWriter};
 use super::reasons;
 use crate::moqt::error::{DecodeError, EncodeError};
-use crate::moqt::message::{ControlMessage, RequestError, RequestKind};
+use crate::moqt::message::{ControlMessage, RequestError, RequestId, RequestKind, Subscribe};
 use crate::wire::varint;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -59,6 +59,23 @@ pub(crate) fn put(message: &ControlMessage, out: &mut BytesMut) -> Result<(), En
         field.copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
+}
+
+/// Appends the body of a SUBSCRIBE; on an error a part of it. MOQT-14 §9.7 [D14-MSG-6].
+pub(crate) fn put_subscribe_body(
+    id: RequestId,
+    body: &Subscribe,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    subscribe::write_subscribe(id, body, &mut FieldWriter { out })
+}
+
+/// Reads the body of a SUBSCRIBE, all of it. MOQT-14 §9.7 [D14-MSG-6].
+pub(crate) fn read_subscribe_body(body: &Bytes) -> Result<(RequestId, Subscribe), DecodeError> {
+    let r = &mut FieldReader::new(body, "MOQT-14 §9.7");
+    let read = (r.request_id()?, subscribe::read_subscribe(r)?);
+    r.finish()?;
+    Ok(read)
 }
 
 /// The section that defines a control message type; none for a type that is not defined.

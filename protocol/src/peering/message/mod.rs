@@ -1,0 +1,312 @@
+//! What relays tell one another, and its bytes. One file per family. laps peering, "Control Messages".
+
+pub(super) mod codepoints;
+mod connect;
+mod fields;
+mod node_info;
+mod node_set;
+mod publish_info;
+mod subscribe_data;
+mod subscribe_info;
+
+pub use connect::{Connect, ConnectResponse, PeerMode, ResponseCode};
+pub use node_set::{NodeSet, SnsId};
+pub use publish_info::{PublishInfo, Published};
+pub use subscribe_data::{encode_subscribe_data, laps_subscribe, parse_subscribe_data};
+pub use subscribe_info::{Sequence, SubscribeInfo};
+
+use super::error::{DecodeError, EncodeError, ErrorCode};
+use super::limits::Limits;
+use super::node::NodeInfo;
+use bytes::{BufMut, Bytes, BytesMut};
+use fields::FieldReader;
+use std::fmt;
+
+/// Bytes in front of the body of every control message. laps peering, "Common Control Headers".
+pub const HEADER_BYTES: usize = 7;
+
+/// Which relays are spoken to, and so how some messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// laps relays that speak MOQT draft 14 to their clients.
+    Laps14,
+    /// laps relays that speak MOQT draft 16: publish infos say what they announce, and subscribe infos carry a
+    /// SUBSCRIBE of that draft.
+    Laps16,
+}
+
+impl Dialect {
+    /// The ALPN token of a link in this dialect. laps relays have none of their own for peers.
+    #[must_use]
+    pub const fn alpn(self) -> &'static str {
+        match self {
+            Self::Laps14 => "moq-00",
+            Self::Laps16 => "moqt-16",
+        }
+    }
+
+    /// Its name in configurations and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Laps14 => "laps-14",
+            Self::Laps16 => "laps-16",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One control message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Message {
+    /// The first message of who dialled. laps peering, "Connect Message".
+    Connect(Connect),
+    /// The first message of who accepted. laps peering, "Connect Response Message".
+    ConnectResponse(ConnectResponse),
+    /// A node can be reached. laps peering, "Node Information Advertisement Message".
+    NodeInfoAdvertise(NodeInfo),
+    /// A node cannot be reached any more in this way. laps peering, "Node Information Withdraw Message".
+    NodeInfoWithdraw(NodeInfo),
+    /// A relay has subscribers. laps peering, "Subscribe Information Advertisement Message".
+    SubscribeInfoAdvertise(SubscribeInfo),
+    /// It has none any more. laps peering, "Subscribe Information Withdraw Message".
+    SubscribeInfoWithdraw(SubscribeInfo),
+    /// A relay has a publisher. laps peering, "Publish Information Advertisement Message".
+    PublishInfoAdvertise(PublishInfo),
+    /// It has none any more. laps peering, "Publish Information Withdraw Message".
+    PublishInfoWithdraw(PublishInfo),
+    /// Who is to get the data that comes under an id. laps peering, "Subscribe Node Set Advertisement Message".
+    NodeSetAdvertise(NodeSet),
+    /// No more data comes under this id. laps peering, "Subscribe Node Set Withdraw Message".
+    NodeSetWithdraw(SnsId),
+}
+
+/// The kinds of control messages, for tables and counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum MessageKind {
+    /// [`Message::Connect`].
+    Connect,
+    /// [`Message::ConnectResponse`].
+    ConnectResponse,
+    /// [`Message::NodeInfoAdvertise`].
+    NodeInfoAdvertise,
+    /// [`Message::NodeInfoWithdraw`].
+    NodeInfoWithdraw,
+    /// [`Message::SubscribeInfoAdvertise`].
+    SubscribeInfoAdvertise,
+    /// [`Message::SubscribeInfoWithdraw`].
+    SubscribeInfoWithdraw,
+    /// [`Message::PublishInfoAdvertise`].
+    PublishInfoAdvertise,
+    /// [`Message::PublishInfoWithdraw`].
+    PublishInfoWithdraw,
+    /// [`Message::NodeSetAdvertise`].
+    NodeSetAdvertise,
+    /// [`Message::NodeSetWithdraw`].
+    NodeSetWithdraw,
+}
+
+impl MessageKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::Connect,
+        Self::ConnectResponse,
+        Self::NodeInfoAdvertise,
+        Self::NodeInfoWithdraw,
+        Self::SubscribeInfoAdvertise,
+        Self::SubscribeInfoWithdraw,
+        Self::PublishInfoAdvertise,
+        Self::PublishInfoWithdraw,
+        Self::NodeSetAdvertise,
+        Self::NodeSetWithdraw,
+    ];
+
+    /// The name that the protocol gives it, for logs and labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::ConnectResponse => "CONNECT_RESPONSE",
+            Self::NodeInfoAdvertise => "NODE_INFO_ADV",
+            Self::NodeInfoWithdraw => "NODE_INFO_WD",
+            Self::SubscribeInfoAdvertise => "SUBSCRIBE_INFO_ADV",
+            Self::SubscribeInfoWithdraw => "SUBSCRIBE_INFO_WD",
+            Self::PublishInfoAdvertise => "PUBLISH_INFO_ADV",
+            Self::PublishInfoWithdraw => "PUBLISH_INFO_WD",
+            Self::NodeSetAdvertise => "SUBSCRIBE_NODE_SET_ADV",
+            Self::NodeSetWithdraw => "SUBSCRIBE_NODE_SET_WD",
+        }
+    }
+
+    /// The section that defines it.
+    const fn section(self) -> &'static str {
+        match self {
+            Self::Connect => "laps peering, \"Connect Message\"",
+            Self::ConnectResponse => "laps peering, \"Connect Response Message\"",
+            Self::NodeInfoAdvertise => "laps peering, \"Node Information Advertisement Message\"",
+            Self::NodeInfoWithdraw => "laps peering, \"Node Information Withdraw Message\"",
+            Self::SubscribeInfoAdvertise => "laps peering, \"Subscribe Information Advertisement Message\"",
+            Self::SubscribeInfoWithdraw => "laps peering, \"Subscribe Information Withdraw Message\"",
+            Self::PublishInfoAdvertise => "laps peering, \"Publish Information Advertisement Message\"",
+            Self::PublishInfoWithdraw => "laps peering, \"Publish Information Withdraw Message\"",
+            Self::NodeSetAdvertise => "laps peering, \"Subscribe Node Set Advertisement Message\"",
+            Self::NodeSetWithdraw => "laps peering, \"Subscribe Node Set Withdraw Message\"",
+        }
+    }
+}
+
+impl fmt::Display for MessageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Message {
+    /// Which one it is.
+    #[must_use]
+    pub const fn kind(&self) -> MessageKind {
+        match self {
+            Self::Connect(_) => MessageKind::Connect,
+            Self::ConnectResponse(_) => MessageKind::ConnectResponse,
+            Self::NodeInfoAdvertise(_) => MessageKind::NodeInfoAdvertise,
+            Self::NodeInfoWithdraw(_) => MessageKind::NodeInfoWithdraw,
+            Self::SubscribeInfoAdvertise(_) => MessageKind::SubscribeInfoAdvertise,
+            Self::SubscribeInfoWithdraw(_) => MessageKind::SubscribeInfoWithdraw,
+            Self::PublishInfoAdvertise(_) => MessageKind::PublishInfoAdvertise,
+            Self::PublishInfoWithdraw(_) => MessageKind::PublishInfoWithdraw,
+            Self::NodeSetAdvertise(_) => MessageKind::NodeSetAdvertise,
+            Self::NodeSetWithdraw(_) => MessageKind::NodeSetWithdraw,
+        }
+    }
+
+    /// Appends the message with its header. [`super::reader::ControlReader`] is the way back.
+    ///
+    /// # Errors
+    /// When the dialect cannot say it; `out` is unchanged then.
+    pub fn encode(&self, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let start = out.len();
+        let put = self.put(dialect, out);
+        if put.is_err() {
+            out.truncate(start);
+        }
+        put
+    }
+
+    fn put(&self, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
+        out.put_u8(codepoints::VERSION);
+        out.put_u16(codepoints::kind_number(self.kind()));
+        let length_at = out.len();
+        out.put_u32(0);
+        let body_at = out.len();
+        match self {
+            Self::Connect(connect) => connect::put(connect, out)?,
+            Self::ConnectResponse(response) => connect::put_response(response, out)?,
+            Self::NodeInfoAdvertise(info) | Self::NodeInfoWithdraw(info) => node_info::put(info, out)?,
+            Self::SubscribeInfoAdvertise(info) | Self::SubscribeInfoWithdraw(info) => {
+                subscribe_info::put(info, out)?;
+            }
+            Self::PublishInfoAdvertise(info) | Self::PublishInfoWithdraw(info) => {
+                publish_info::put(info, dialect, out)?;
+            }
+            Self::NodeSetAdvertise(set) => node_set::put(set, out)?,
+            Self::NodeSetWithdraw(id) => out.put_u32(id.get()),
+        }
+        let size = out.len() - body_at;
+        let length = u32::try_from(size).map_err(|_| EncodeError::TooLarge {
+            what: "bytes of a control message",
+            size,
+            max: u32::MAX as usize,
+        })?;
+        if let Some(field) = out.get_mut(length_at..body_at) {
+            field.copy_from_slice(&length.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// Reads the body of a message.
+    pub(super) fn decode(
+        kind: MessageKind,
+        body: &Bytes,
+        dialect: Dialect,
+        limits: &Limits,
+    ) -> Result<Self, DecodeError> {
+        let r = &mut FieldReader::new(body, limits, kind.section());
+        let message = match kind {
+            MessageKind::Connect => Self::Connect(connect::read(r)?),
+            MessageKind::ConnectResponse => Self::ConnectResponse(connect::read_response(r)?),
+            MessageKind::NodeInfoAdvertise => Self::NodeInfoAdvertise(node_info::read(r)?),
+            MessageKind::NodeInfoWithdraw => Self::NodeInfoWithdraw(node_info::read(r)?),
+            MessageKind::SubscribeInfoAdvertise => Self::SubscribeInfoAdvertise(subscribe_info::read(r)?),
+            MessageKind::SubscribeInfoWithdraw => Self::SubscribeInfoWithdraw(subscribe_info::read(r)?),
+            MessageKind::PublishInfoAdvertise => Self::PublishInfoAdvertise(publish_info::read(r, dialect)?),
+            MessageKind::PublishInfoWithdraw => Self::PublishInfoWithdraw(publish_info::read(r, dialect)?),
+            MessageKind::NodeSetAdvertise => Self::NodeSetAdvertise(node_set::read(r)?),
+            MessageKind::NodeSetWithdraw => Self::NodeSetWithdraw(r.sns_id()?),
+        };
+        r.finish()?;
+        Ok(message)
+    }
+}
+
+/// The header of one control message. laps peering, "Common Control Headers".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// What follows; none for a type that this build does not know.
+    pub(super) kind: Option<MessageKind>,
+    /// The number of the type.
+    pub(super) number: u16,
+    /// Bytes that follow.
+    pub(super) length: u32,
+}
+
+impl Header {
+    /// Reads the header at the front of `bytes`; none when it is not there whole.
+    ///
+    /// # Errors
+    /// As soon as the bytes that are there can be no header.
+    pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Option<Self>, DecodeError> {
+        const SECTION: &str = "laps peering, \"Common Control Headers\"";
+        if let Some(version) = bytes.first().filter(|version| **version != codepoints::VERSION) {
+            return Err(DecodeError::encoding(
+                format!("version {version} of the peering protocol is not spoken"),
+                SECTION,
+            ));
+        }
+        let Some(&[_, high, low]) = bytes.first_chunk() else {
+            return Ok(None);
+        };
+        let number = u16::from_be_bytes([high, low]);
+        if number == codepoints::DATA_OBJECT {
+            return Err(DecodeError::new(
+                ErrorCode::InvalidMessageType,
+                "a data object on a control stream",
+                "laps peering, \"Common Header Message Types\"",
+            ));
+        }
+        let Some(&[.., a, b, c, d]) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([a, b, c, d]);
+        let kinds = MessageKind::ALL.iter().copied();
+        let kind = kinds
+            .into_iter()
+            .find(|kind| codepoints::kind_number(*kind) == number);
+        if length > limits.max_message_bytes {
+            let name = kind.map_or_else(|| format!("a message of type {number}"), |kind| kind.to_string());
+            let max = limits.max_message_bytes;
+            return Err(DecodeError::encoding(
+                format!("{name} declares {length} bytes, at most {max} are taken"),
+                SECTION,
+            ));
+        }
+        Ok(Some(Self { kind, number, length }))
+    }
+}

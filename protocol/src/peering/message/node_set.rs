@@ -1,0 +1,157 @@
+//! SUBSCRIBE_NODE_SET_ADV and SUBSCRIBE_NODE_SET_WD. laps peering, "Source Routing".
+
+use super::fields::FieldReader;
+use crate::peering::error::{DecodeError, EncodeError};
+use crate::peering::node::NodeId;
+use bytes::{BufMut, BytesMut};
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// The number of a subscriber node set on one link, chosen by who sends the data. Zero is none.
+/// laps peering, "Source Routing".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnsId(NonZeroU32);
+
+impl SnsId {
+    /// The first number of a link.
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
+
+    /// This number; none for zero.
+    #[must_use]
+    pub const fn new(number: u32) -> Option<Self> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The number after this one; one comes after the largest. laps peering, "Source Routing".
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self.0.checked_add(1) {
+            Some(next) => Self(next),
+            None => Self::FIRST,
+        }
+    }
+}
+
+impl fmt::Display for SnsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for SnsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnsId({})", self.0)
+    }
+}
+
+/// The relays that are to get the data which comes under an id. Said again with the same id, it replaces what was said
+/// before. laps peering, "Source Routing".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSet {
+    /// The id.
+    pub id: SnsId,
+    /// A number that laps always sends as [`Self::PRIORITY`].
+    pub priority: u8,
+    nodes: Vec<NodeId>,
+}
+
+impl NodeSet {
+    /// The priority that laps sends.
+    pub const PRIORITY: u8 = 2;
+
+    /// The set of these nodes, each once, whatever their order.
+    #[must_use]
+    pub fn new(id: SnsId, priority: u8, nodes: impl IntoIterator<Item = NodeId>) -> Self {
+        let mut nodes: Vec<NodeId> = nodes.into_iter().collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        Self { id, priority, nodes }
+    }
+
+    /// The nodes, each once, in the order of their ids.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    /// Whether `node` is to get the data.
+    #[must_use]
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.nodes.binary_search(&node).is_ok()
+    }
+}
+
+// Without the hash of the track, which the document has here, and with priority and count, as laps does.
+pub(super) fn read(r: &mut FieldReader<'_>) -> Result<NodeSet, DecodeError> {
+    let id = r.sns_id()?;
+    let priority = r.u8()?;
+    let count = u64::from(r.u16()?);
+    let count = r.at_most("nodes in a set", count, r.limits.max_set_nodes)?;
+    // Eight bytes each: what is not there is not made room for.
+    let mut nodes = Vec::with_capacity(count.min(r.remaining() / 8));
+    for _ in 0..count {
+        nodes.push(r.node_id()?);
+    }
+    Ok(NodeSet::new(id, priority, nodes))
+}
+
+pub(super) fn put(set: &NodeSet, out: &mut BytesMut) -> Result<(), EncodeError> {
+    out.put_u32(set.id.get());
+    out.put_u8(set.priority);
+    let size = set.nodes.len();
+    out.put_u16(u16::try_from(size).map_err(|_| EncodeError::TooLarge {
+        what: "nodes in a set",
+        size,
+        max: usize::from(u16::MAX),
+    })?);
+    // Ascending, as laps does.
+    set.nodes.iter().for_each(|node| out.put_u64(node.0));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_skip_zero() {
+        assert_eq!(SnsId::new(0), None);
+        assert_eq!(SnsId::FIRST.get(), 1);
+        assert_eq!(SnsId::FIRST.next().get(), 2);
+        assert_eq!(SnsId::new(u32::MAX).unwrap().next(), SnsId::FIRST);
+    }
+
+    #[test]
+    fn a_set_has_each_node_once() {
+        let set = NodeSet::new(SnsId::FIRST, 2, [3, 1, 3, 2].map(NodeId));
+        assert_eq!(set.nodes(), [1, 2, 3].map(NodeId));
+        assert!(set.contains(NodeId(2)) && !set.contains(NodeId(4)));
+    }
+
+    #[test]
+    fn a_set_too_large_for_its_count_is_not_written() {
+        let mut out = BytesMut::from(&b"before"[..]);
+        let message = crate::peering::message::Message::NodeSetAdvertise(NodeSet::new(
+            SnsId::FIRST,
+            2,
+            (0..65_536).map(NodeId),
+        ));
+        let error = message
+            .encode(super::super::Dialect::Laps14, &mut out)
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "nodes in a set: 65536, and the field for it ends at 65535"
+        );
+        assert_eq!(out, &b"before"[..]);
+    }
+}
