@@ -14,11 +14,18 @@ pub(super) const MAX_GONE_RANGES: usize = 1024;
 pub(super) struct Gone {
     groups: BTreeMap<GroupId, IdRanges>,
     ranges: usize,
+    /// The highest group of which it is forgotten that it was evicted.
+    forgotten: Option<GroupId>,
 }
 
 impl Gone {
     pub(super) fn get(&self, group: GroupId) -> Option<&IdRanges> {
         self.groups.get(&group)
+    }
+
+    /// Whether a group may have been evicted: it was, or it is so old that nobody knows any more.
+    pub(super) fn may_hold(&self, group: GroupId) -> bool {
+        self.groups.contains_key(&group) || self.forgotten >= Some(group)
     }
 
     /// A group is evicted of which these ids began to come.
@@ -28,9 +35,10 @@ impl Gone {
         kept.join(known);
         self.ranges += kept.len();
         while (self.groups.len() > MAX_GONE_GROUPS || self.ranges > MAX_GONE_RANGES)
-            && let Some((_, lowest)) = self.groups.pop_first()
+            && let Some((group, lowest)) = self.groups.pop_first()
         {
             self.ranges -= lowest.len();
+            self.forgotten = self.forgotten.max(Some(group));
         }
     }
 }
@@ -52,6 +60,9 @@ mod tests {
             gone.remember(group, ids([group]));
         }
         assert!(gone.get(1000 - MAX_GONE_GROUPS as u64 - 1).is_none());
+        assert!(
+            gone.may_hold(1000 - MAX_GONE_GROUPS as u64 - 1) && gone.may_hold(999) && !gone.may_hold(1000)
+        );
         let contains =
             |gone: &Gone, group, id| gone.get(group).is_some_and(|ids: &IdRanges| ids.contains(id));
         assert!(contains(&gone, 1000 - MAX_GONE_GROUPS as u64, 744));

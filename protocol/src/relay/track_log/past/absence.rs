@@ -33,7 +33,8 @@ impl TrackLog {
     /// MOQT-14 §9.16.3 DEVIATION: the draft wants the status confirmed upstream, which such a publisher never does,
     /// so that no joining FETCH over a finished group could ever end. A live group counts as over when at least one
     /// stream brought it, all of them ended with FIN, none is open, and a newer group has begun; then nothing is
-    /// taken to stand behind its last object. Nothing else is: not between two objects, not in groups that never came.
+    /// taken to stand behind its last object. Nothing else is: not between two objects, not in groups that never came,
+    /// and not in one that was evicted before and of which more came since: what is gone may have been the rest.
     pub fn assume_finished(&mut self, hole: PastRange) -> bool {
         let groups = hole.start.group..=hole.end.group;
         let newest = self.groups.keys().next_back().copied();
@@ -41,7 +42,8 @@ impl TrackLog {
             .groups
             .range(groups)
             .filter(|&(&id, group)| {
-                Some(id) != newest && group.fins > 0 && !group.cut && !self.has_open_stream(id)
+                let whole = group.fins > 0 && !group.cut && !self.gone.may_hold(id);
+                Some(id) != newest && whole && !self.has_open_stream(id)
             })
             .filter_map(|(&id, group)| {
                 let behind = group.known.ranges().last()?.checked_add(1)?;

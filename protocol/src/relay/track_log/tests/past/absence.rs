@@ -281,3 +281,29 @@ fn finished_groups_have_no_more() {
     assert!(!log.assume_finished(range((0, 0), (4, 0))));
     assert_eq!(past(&log, up((4, 1), (4, 0))), "?4/1-4/2");
 }
+
+/// What was evicted of a group may have been the rest of it, whatever comes of it later. D14-CACHE-7
+#[test]
+fn a_group_that_was_evicted_is_never_taken_to_be_finished() {
+    let mut log = log();
+    feed(
+        &mut log,
+        [open(1, 4, 0), obj(1, 0, 0), open(2, 5, 0), obj(2, 0, 0)],
+    );
+    log.give_up(usize::MAX);
+    // The stream goes on, and is not listened to. Another one of the group comes whole.
+    feed(
+        &mut log,
+        [obj(1, 2, 0), fin(1), open(3, 4, 1), obj(3, 1, 0), fin(3)],
+    );
+    let tail = range((4, 2), (4, 0));
+    assert!(!log.assume_finished(tail));
+    assert_eq!(past(&log, up((4, 1), (4, 0))), "4/1 ?4/2-4/0");
+    // Nor when so many more were evicted that nobody knows any more that it was.
+    for group in 6..600 {
+        feed(&mut log, [open(group, group, 0), obj(group, 0, 0), fin(group)]);
+        log.give_up(usize::MAX);
+    }
+    feed(&mut log, [open(4, 4, 2), obj(4, 3, 0), fin(4)]);
+    assert!(!log.assume_finished(range((4, 4), (4, 0))));
+}
