@@ -2,7 +2,7 @@
 
 use crate::feed::Feed;
 use laps_protocol::relay::load::{HEALTHY, Level, Load, Sample, Terms, cache_limit, max_behind};
-use laps_protocol::relay::rate::{Pace, Rates};
+use laps_protocol::relay::rate::{BURST, Pace, Rates};
 use laps_protocol::relay::silence::Pulse;
 use std::time::Duration;
 
@@ -52,10 +52,11 @@ pub(crate) fn pressure(data: &[u8]) {
                 let key = feed.u8() % 8;
                 let pace = rates.take(now, key);
                 done[usize::from(key)] += u64::from(pace == Pace::Within);
-                // What is left of a burst, and a share of the time.
-                let seconds = now.saturating_duration_since(begun).as_secs() + 2;
+                // Each costs its share of a second, and who did nothing yet has a burst to spend.
+                let cost = 1_000_000_000 / per_second;
+                let paid = now.saturating_duration_since(begun) + BURST;
                 assert!(
-                    done[usize::from(key)] <= per_second * (seconds + 2) + 1,
+                    Duration::from_nanos(done[usize::from(key)] * cost) <= paid,
                     "{key} does too much"
                 );
                 assert!(rates.len() <= max_keys && (pace == Pace::Above || !rates.is_empty()));
