@@ -116,10 +116,11 @@ impl Truth {
 
     /// Whether this is the object at its place, as this version has it.
     pub(crate) fn made(&self, got: &Got) -> bool {
+        if got.at.group >= GROUPS || got.at.object >= Self::size(got.at.group) {
+            return false;
+        }
         let header = self.header(got.at);
-        got.at.group < GROUPS
-            && got.at.object < Self::size(got.at.group)
-            && got.subgroup == Self::subgroup_of(got.at)
+        got.subgroup == Self::subgroup_of(got.at)
             && got.status == header.status
             && got.priority == PRIORITY
             && got.extensions == header.extensions
