@@ -375,7 +375,7 @@ impl Link {
             return;
         }
         drop(tokio::time::timeout(CLOSE_DEADLINE, self.watch().over()).await);
-        let mut endpoint = self.node.endpoint.clone();
+        let endpoint = self.node.endpoint.clone();
         drop(tokio::time::timeout(IDLE_DEADLINE, endpoint.wait_idle()).await);
     }
 

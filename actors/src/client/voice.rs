@@ -252,7 +252,7 @@ impl Voice {
         }
         self.shut_down();
         drop(tokio::time::timeout(ANSWER_DEADLINE, self.over()).await);
-        let mut endpoint = self.node.endpoint.clone();
+        let endpoint = self.node.endpoint.clone();
         drop(tokio::time::timeout(IDLE_DEADLINE, endpoint.wait_idle()).await);
     }
 

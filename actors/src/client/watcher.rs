@@ -180,7 +180,7 @@ impl Watcher {
         mailbox::signal(&self.node.session, bye);
         let closed = async { while self.hear().await.is_ok() {} };
         drop(tokio::time::timeout(CLOSE_DEADLINE, closed).await);
-        let mut endpoint = self.node.endpoint.clone();
+        let endpoint = self.node.endpoint.clone();
         drop(tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await);
     }
 

@@ -2,8 +2,9 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use futures::future::poll_fn;
@@ -168,7 +169,7 @@ impl futures::Stream for ServerEndpoint {
 /// A client endpoint; one makes any number of connections from one socket. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ClientEndpoint {
-    client: Client,
+    client: Arc<Handle>,
     stats: Arc<EndpointStats>,
     offered: Arc<str>,
     keep_alive: bool,
@@ -229,7 +230,7 @@ impl ClientEndpoint {
         };
         socket::follow_address(&kernel)?;
         Ok(Self {
-            client,
+            client: Arc::new(Handle(client)),
             stats,
             offered: tls.offered().into(),
             keep_alive: config.keep_alive.is_some(),
@@ -251,6 +252,7 @@ impl ClientEndpoint {
         let failed = |error: ConnError| self.explain(error, addr, server_name);
         let attempt = self
             .client
+            .0
             .connect(Connect::new(addr).with_server_name(server_name));
         let connection = attempt.await.map_err(|error| failed(error.into()))?;
         let raw = RawConn::adopt(connection, self.keep_alive).map_err(failed)?;
@@ -262,7 +264,7 @@ impl ClientEndpoint {
     /// # Errors
     /// The socket is gone.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.client.local_addr()
+        self.client.0.local_addr()
     }
 
     /// Live figures of the endpoint.
@@ -273,9 +275,9 @@ impl ClientEndpoint {
 
     /// Waits until every connection of this endpoint has told its peer that it ended. Call it before the runtime
     /// stops, or the last close frames are lost.
-    pub async fn wait_idle(&mut self) {
+    pub async fn wait_idle(&self) {
         // It fails only when the endpoint is gone, and then nothing is left to wait for.
-        self.client.wait_idle().await.ok();
+        self.client.0.clone().wait_idle().await.ok();
     }
 
     fn explain(&self, error: ConnError, addr: SocketAddr, name: &str) -> ConnectError {
@@ -305,6 +307,19 @@ impl ClientEndpoint {
                 None => closed,
             },
         }
+    }
+}
+
+/// The stack's client, which ends with its socket when this is dropped and its last connection is gone.
+#[derive(Debug)]
+struct Handle(Client);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The drop of the client wakes the endpoint's task. Without a connection left, the task notes that nobody will
+        // ask for one any more, and sleeps on for good, unless it was asked to close: polled once, this is the question.
+        let asked = pin!(self.0.wait_idle());
+        let _closed: bool = asked.poll(&mut Context::from_waker(Waker::noop())).is_ready();
     }
 }
 

@@ -1,3 +1,4 @@
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -75,7 +76,7 @@ fn a_server_counts_its_connections_in_and_out() {
         let made = cert::generate::<&str>(&[]).unwrap();
         let mut server = start_server(&made);
         let to = server.local_addr();
-        let mut client = start_client(&Verify::Insecure);
+        let client = start_client(&Verify::Insecure);
         let (accepted, connected) = futures::join!(server.accept(), client.connect(to, "localhost"));
         assert_eq!(server.stats().open_connections(), 1);
         connected.unwrap().handle().close(0, "");
@@ -152,7 +153,7 @@ fn a_named_authority_decides_trust_and_name() {
 #[test]
 fn silence_is_reported_with_the_address() {
     run(async {
-        let nobody = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let tls = ClientTls::new(&Verify::Insecure, &moqt_alpn()).unwrap();
         let config = TransportConfig {
             handshake_timeout: Duration::from_millis(300),
@@ -288,5 +289,44 @@ fn an_unknown_protocol_is_refused_at_once() {
             "after {:?}",
             begun.elapsed()
         );
+    });
+}
+
+/// Waits until nobody has this port any more, in so many turns of the runtime.
+async fn until_free(port: SocketAddr) {
+    for _ in 0..100_000 {
+        if UdpSocket::bind(port).is_ok() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the socket of the endpoint is still open");
+}
+
+#[test]
+fn a_client_that_is_let_go_of_takes_its_socket_along() {
+    run(async {
+        // Nothing is on the way that could wake its task later.
+        let unused = start_client(&Verify::Insecure);
+        let port = unused.local_addr().unwrap();
+        drop(unused.clone());
+        tokio::task::yield_now().await;
+        assert!(UdpSocket::bind(port).is_err());
+        drop(unused);
+        until_free(port).await;
+    });
+}
+
+#[test]
+fn a_client_whose_connection_ended_first_takes_its_socket_along() {
+    run(async {
+        let pair = pair().await;
+        let (server, mut client) = (pair.server, pair.client);
+        let (_keeps, endpoint) = pair._endpoints;
+        server.handle.close(0, "the peer ends it");
+        while let Ok(Some(_)) = client.uni.accept().await {}
+        let port = endpoint.local_addr().unwrap();
+        drop((client, endpoint));
+        until_free(port).await;
     });
 }
