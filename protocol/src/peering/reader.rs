@@ -94,3 +94,169 @@ impl ControlReader {
         Ok(Some(Incoming::Message(message)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peering::error::ErrorCode;
+
+    fn read(limits: Limits, bytes: &[u8]) -> Result<Option<Incoming>, DecodeError> {
+        let mut reader = ControlReader::new(Dialect::Laps14, limits);
+        reader.push(bytes);
+        reader.next()
+    }
+
+    fn refused(limits: Limits, bytes: &[u8]) -> String {
+        let error = read(limits, bytes).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidEncoding, "{error}");
+        error.what.into_owned()
+    }
+
+    /// Header and body.
+    fn framed(message_type: u8, body: &[u8]) -> Vec<u8> {
+        let len = u8::try_from(body.len()).unwrap();
+        [&[1, 0, message_type, 0, 0, 0, len], body].concat()
+    }
+
+    #[test]
+    fn a_wrong_header_is_not_waited_for() {
+        let limits = Limits::default();
+        assert_eq!(
+            refused(limits, &[2]),
+            "version 2 of the peering protocol is not spoken"
+        );
+        let error = read(limits, &[1, 0, 3]).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidMessageType);
+        assert_eq!(read(limits, &[1, 0, 4, 0, 0]), Ok(None));
+        assert_eq!(
+            refused(limits, &[1, 0, 4, 0, 4, 0, 1]),
+            "NODE_INFO_ADV declares 262145 bytes, at most 262144 are taken"
+        );
+        assert_eq!(
+            refused(limits, &[1, 1, 0, 0xff, 0xff, 0xff, 0xff]),
+            "a message of type 256 declares 4294967295 bytes, at most 262144 are taken"
+        );
+    }
+
+    /// Each bound, from what is just allowed to what is too much; the complaint says what.
+    #[test]
+    fn what_is_too_large_is_named() {
+        let node = |contact: &[u8], items: usize| {
+            let len = u8::try_from(contact.len()).unwrap();
+            let head = [&[0; 8][..], &[1, len], contact, &[0; 16]].concat();
+            framed(4, &[head, vec![0; items * 16]].concat())
+        };
+        let limits = Limits::default().with_max_contact_bytes(2).with_max_path_items(1);
+        assert!(read(limits, &node(b"ab", 1)).is_ok());
+        assert_eq!(
+            refused(limits, &node(b"abc", 1)),
+            "bytes of a contact: 3, at most 2 are taken"
+        );
+        assert_eq!(
+            refused(limits, &node(b"ab", 2)),
+            "nodes on a path: 2, at most 1 are taken"
+        );
+
+        let set = |count: u8| {
+            let head = [0, 0, 0, 1, 2, 0, count];
+            framed(10, &[&head[..], &vec![0; usize::from(count) * 8]].concat())
+        };
+        let limits = Limits::default().with_max_set_nodes(2);
+        assert!(read(limits, &set(2)).is_ok());
+        assert_eq!(refused(limits, &set(3)), "nodes in a set: 3, at most 2 are taken");
+
+        let info = |len: u8| framed(6, &[&[0; 37][..], &[len], &vec![0; usize::from(len)]].concat());
+        let limits = Limits::default().with_max_subscribe_data_bytes(2);
+        assert!(read(limits, &info(2)).is_ok());
+        assert_eq!(
+            refused(limits, &info(3)),
+            "bytes of subscribe data: 3, at most 2 are taken"
+        );
+    }
+
+    /// A count or a length is not believed: what is not there is not made room for, and is a fault.
+    #[test]
+    fn declared_sizes_are_checked_against_what_is_there() {
+        let limits = Limits::default();
+        let ends = "the message ends inside a field";
+        assert_eq!(refused(limits, &framed(10, &[0, 0, 0, 1, 2, 0x40, 0])), ends);
+        let info = [&[0; 36][..], &[0x40, 0]].concat();
+        assert_eq!(refused(limits, &framed(6, &info)), ends);
+        let contact = [&[0; 8][..], &[1, 0x43, 0xff]].concat();
+        assert_eq!(refused(limits, &framed(4, &contact)), ends);
+        assert_eq!(
+            refused(limits, &framed(11, &[0, 0, 0, 1, 9])),
+            "1 bytes after the last field of the message"
+        );
+    }
+
+    #[test]
+    fn values_that_are_not_defined_are_refused() {
+        let limits = Limits::default();
+        assert_eq!(refused(limits, &framed(11, &[0; 4])), "SNS id 0 is reserved");
+        assert_eq!(refused(limits, &framed(1, &[3])), "peering mode 3 is not defined");
+        let node = [&[0; 8][..], &[3]].concat();
+        assert_eq!(refused(limits, &framed(4, &node)), "node type 3 is not defined");
+        let hash = [&[0; 8][..], &[0x40], &[0; 7]].concat();
+        assert_eq!(
+            refused(limits, &framed(8, &hash)),
+            "full name hash 4000000000000000 has more than 62 bits"
+        );
+        let path = [&[0; 26][..], &[0; 15]].concat();
+        assert_eq!(
+            refused(limits, &framed(4, &path)),
+            "a node path of 15 bytes, where each item has 16"
+        );
+        let nameless = [&[0; 16][..], &[0, 0, 0]].concat();
+        assert_eq!(
+            refused(limits, &framed(8, &nameless)),
+            "a namespace needs at least one field"
+        );
+    }
+
+    /// The draft-16 relays' flags say what draft-14 relays say by an empty name.
+    #[test]
+    fn publish_flags_are_checked() {
+        let body = |name: &[u8], flags: &[u8]| {
+            let len = u8::try_from(name.len()).unwrap();
+            framed(8, &[&[0; 16][..], &[1, 0, 1, b'a', 0, len], name, flags].concat())
+        };
+        let read = |bytes: Vec<u8>| {
+            let mut reader = ControlReader::new(Dialect::Laps16, Limits::default());
+            reader.push(&bytes);
+            reader.next().map_err(|error| error.what.into_owned())
+        };
+        assert!(matches!(read(body(b"", &[1])), Ok(Some(Incoming::Message(_)))));
+        assert!(matches!(read(body(b"", &[0])), Ok(Some(Incoming::Message(_)))));
+        assert!(matches!(read(body(b"n", &[0])), Ok(Some(Incoming::Message(_)))));
+        assert_eq!(
+            read(body(b"n", &[1])).unwrap_err(),
+            "a namespace with the name of a track"
+        );
+        assert_eq!(
+            read(body(b"n", &[2])).unwrap_err(),
+            "publish flags 2 are not defined"
+        );
+        assert_eq!(
+            read(body(b"n", &[])).unwrap_err(),
+            "the message ends inside a field"
+        );
+        let empty_name = Message::decode(
+            super::super::message::MessageKind::PublishInfoAdvertise,
+            &body(b"", &[0]).split_off(HEADER_BYTES).into(),
+            Dialect::Laps16,
+            &Limits::default(),
+        );
+        // A track with an empty name can be said to draft-16 relays alone.
+        let mut out = BytesMut::new();
+        assert!(
+            empty_name
+                .clone()
+                .unwrap()
+                .encode(Dialect::Laps14, &mut out)
+                .is_err()
+        );
+        assert!(out.is_empty());
+        assert!(empty_name.unwrap().encode(Dialect::Laps16, &mut out).is_ok());
+    }
+}
