@@ -11,6 +11,7 @@
 //! | [`message`] | the control messages, and the only place with codepoints of the protocol |
 //! | [`data_header`] | what stands before the payload of datagrams and streams |
 //! | [`reader`] | messages out of the bytes of a control stream, however they are split |
+//! | [`session`] | the state machine of one link |
 //! | [`limits`], [`error`] | how much of anything is accepted, and what is wrong with what is not |
 
 pub mod data_header;
@@ -20,3 +21,4 @@ pub mod limits;
 pub mod message;
 pub mod node;
 pub mod reader;
+pub mod session;

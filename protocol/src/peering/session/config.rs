@@ -1,0 +1,85 @@
+//! What a link is told at its start.
+
+use crate::peering::limits::Limits;
+use crate::peering::message::PeerMode;
+use crate::peering::node::{NodeId, NodeInfo};
+use std::time::Duration;
+
+/// Which way data goes on a link that carries data. laps peering, "(2) Data Peering".
+///
+/// Nothing on the wire says it: both sides are configured alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DataFlow {
+    /// Both ways, the only one that laps relays have.
+    #[default]
+    Bidirectional,
+    /// From the dialler to the acceptor only.
+    Unidirectional,
+}
+
+/// Settings of one link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Who we are. It is sent with an empty path.
+    pub own: NodeInfo,
+    /// What a dialler asks for.
+    pub mode: PeerMode,
+    /// What an acceptor grants.
+    pub accepted_modes: Vec<PeerMode>,
+    /// Which way data goes.
+    pub data_flow: DataFlow,
+    /// The one node that may be at the other end, where it is known beforehand: by the peer's certificate, or by what is
+    /// dialled.
+    pub expected: Option<NodeId>,
+    /// Bounds on what the peer says.
+    pub limits: Limits,
+    /// How long a dialler waits for the answer to CONNECT, and an acceptor for CONNECT.
+    pub connect_timeout: Duration,
+    /// How long the peer may take to finish a control message that it began.
+    pub message_timeout: Duration,
+    /// How long a dialler may be without a control stream after its old one ended.
+    pub control_timeout: Duration,
+    /// How long a refusal may take to be flushed before the link is closed all the same.
+    pub refusal_timeout: Duration,
+    /// Control messages that may wait for the peer.
+    pub max_queued_messages: usize,
+    /// Bytes of them.
+    pub max_queued_bytes: usize,
+    /// How often the control stream may be replaced.
+    pub max_control_moves: u32,
+    /// Data streams and datagrams that may come before the answer to CONNECT.
+    pub max_early_data: u32,
+    /// Gives each control message, in and out, as an [`super::Output::Trace`].
+    pub trace: bool,
+}
+
+impl Config {
+    /// The usual settings of a link of `own`.
+    #[must_use]
+    pub fn new(own: NodeInfo) -> Self {
+        Self {
+            own,
+            // What laps relays ask for.
+            mode: PeerMode::Both,
+            accepted_modes: PeerMode::ALL.to_vec(),
+            data_flow: DataFlow::default(),
+            expected: None,
+            limits: Limits::default(),
+            // As for SETUP of a MOQT session.
+            connect_timeout: Duration::from_secs(5),
+            // The largest message has 256 KiB, which takes two seconds at a megabit per second.
+            message_timeout: Duration::from_secs(10),
+            control_timeout: Duration::from_secs(5),
+            // A few round trips over the slowest path.
+            refusal_timeout: Duration::from_secs(1),
+            // One message leaves per flush: at a few milliseconds each, these are minutes of silence of the peer.
+            max_queued_messages: 65_536,
+            max_queued_bytes: 16 * 1024 * 1024,
+            // Each makes both sides say everything again.
+            max_control_moves: 16,
+            // As many data streams as a connection usually allows at a time.
+            max_early_data: 100,
+            trace: false,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Control messages on their way out.
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Messages that wait, and whether one is under way.
+///
+/// Real laps relays handle one message for each chunk of the stream that arrives, and whatever else is in it only when
+/// more comes. So one message is written at a time, and the next when that one has been flushed.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: VecDeque<Bytes>,
+    bytes: usize,
+    under_way: bool,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+impl Queue {
+    pub(super) const fn new(max_messages: usize, max_bytes: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            under_way: false,
+            max_messages,
+            max_bytes,
+        }
+    }
+
+    /// Messages that wait, and their bytes.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.waiting.len(), self.bytes)
+    }
+
+    /// Whether everything has been written and flushed.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.under_way && self.waiting.is_empty()
+    }
+
+    /// How many more messages may wait.
+    pub(super) fn room(&self) -> usize {
+        if self.bytes >= self.max_bytes {
+            return 0;
+        }
+        self.max_messages.saturating_sub(self.waiting.len())
+    }
+
+    /// Takes a message; false when it would be one too many.
+    pub(super) fn push(&mut self, message: Bytes) -> bool {
+        let bytes = self.bytes.saturating_add(message.len());
+        if self.room() == 0 || bytes > self.max_bytes {
+            return false;
+        }
+        self.bytes = bytes;
+        self.waiting.push_back(message);
+        true
+    }
+
+    /// Puts a message before all others, whatever waits: CONNECT and its answer are the first on a stream.
+    pub(super) fn push_first(&mut self, message: Bytes) {
+        self.bytes = self.bytes.saturating_add(message.len());
+        self.waiting.push_front(message);
+    }
+
+    /// What was written has been flushed, or the stream that it was written to is no more.
+    pub(super) const fn flushed(&mut self) {
+        self.under_way = false;
+    }
+
+    /// The message that may be written now.
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        if self.under_way {
+            return None;
+        }
+        let message = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(message.len());
+        self.under_way = true;
+        Some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_under_way_at_a_time() {
+        let mut queue = Queue::new(2, 100);
+        assert!(queue.push(Bytes::from_static(b"b")) && queue.push(Bytes::from_static(b"c")));
+        queue.push_first(Bytes::from_static(b"a"));
+        for expected in ["a", "b", "c"] {
+            assert_eq!(queue.next().unwrap(), expected);
+            assert_eq!(queue.next(), None);
+            assert!(!queue.is_idle());
+            queue.flushed();
+        }
+        assert_eq!((queue.next(), queue.len(), queue.is_idle()), (None, (0, 0), true));
+    }
+
+    #[test]
+    fn both_bounds_hold() {
+        let mut queue = Queue::new(2, 100);
+        assert!(queue.push(vec![0; 50].into()) && !queue.push(vec![0; 51].into()));
+        assert_eq!((queue.room(), queue.len()), (1, (1, 50)));
+        assert!(queue.push(vec![0; 1].into()) && !queue.push(Bytes::new()));
+        assert_eq!((queue.room(), queue.len()), (0, (2, 51)));
+        queue.next();
+        assert!(queue.push(vec![0; 99].into()));
+        assert_eq!((queue.room(), queue.len()), (0, (2, 100)));
+    }
+}

@@ -1,0 +1,140 @@
+//! What a link may carry. laps peering, "Peering Modes".
+
+use super::PeerSession;
+use super::breach::PeerMisbehaved;
+use super::config::DataFlow;
+use super::handshake::Phase;
+use super::io::{CommandError, Event, Role};
+use crate::peering::error::ErrorCode;
+use crate::peering::message::{Message, MessageKind};
+
+/// What a message is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Handshake,
+    InformationBase,
+    NodeSet,
+}
+
+const fn family(kind: MessageKind) -> Family {
+    match kind {
+        MessageKind::Connect | MessageKind::ConnectResponse => Family::Handshake,
+        MessageKind::NodeInfoAdvertise
+        | MessageKind::NodeInfoWithdraw
+        | MessageKind::SubscribeInfoAdvertise
+        | MessageKind::SubscribeInfoWithdraw
+        | MessageKind::PublishInfoAdvertise
+        | MessageKind::PublishInfoWithdraw => Family::InformationBase,
+        MessageKind::NodeSetAdvertise | MessageKind::NodeSetWithdraw => Family::NodeSet,
+    }
+}
+
+impl PeerSession {
+    /// Whether information bases are exchanged on this link, once it stands. laps peering, "(1) Control Peering".
+    #[must_use]
+    pub fn carries_control(&self) -> bool {
+        self.is_established() && self.mode.has_control()
+    }
+
+    /// Whether we may send data on this link, and node sets for it. laps peering, "(2) Data Peering".
+    #[must_use]
+    pub fn may_send_data(&self) -> bool {
+        self.is_established() && self.data_goes_from(self.role)
+    }
+
+    /// Whether the peer may. laps peering, "(2) Data Peering".
+    #[must_use]
+    pub fn may_receive_data(&self) -> bool {
+        self.is_established() && self.data_goes_from(self.role.other())
+    }
+
+    fn data_goes_from(&self, side: Role) -> bool {
+        let flows = match self.config.data_flow {
+            DataFlow::Bidirectional => true,
+            DataFlow::Unidirectional => side == Role::Dialler,
+        };
+        flows && self.mode.has_data()
+    }
+
+    /// Whether we may say this.
+    pub(super) fn may_send(&self, message: &Message) -> Result<(), CommandError> {
+        match family(message.kind()) {
+            Family::Handshake => Err(CommandError::NotAllowed("CONNECT and its answer are made here")),
+            Family::InformationBase if !self.mode.has_control() => {
+                Err(CommandError::NotAllowed("this link is for data alone"))
+            }
+            Family::NodeSet if !self.data_goes_from(self.role) => {
+                Err(CommandError::NotAllowed("no data of ours goes over this link"))
+            }
+            Family::InformationBase | Family::NodeSet => Ok(()),
+        }
+    }
+
+    /// A message of the peer on a link that stands.
+    pub(super) fn on_info(&mut self, message: Message) -> Result<(), PeerMisbehaved> {
+        let kind = message.kind();
+        match family(kind) {
+            Family::Handshake => Err(PeerMisbehaved::message(
+                format!("{kind} on a link that stands"),
+                "laps peering, \"Connection Establishment\"",
+            )),
+            // laps peering, "(2) Data Peering": the stream of a data link is for node sets.
+            Family::InformationBase if !self.mode.has_control() => Err(PeerMisbehaved::message(
+                format!("{kind} on a link for data alone"),
+                "laps peering, \"(2) Data Peering\"",
+            )),
+            // laps peering, "Subscribe Node Set Advertisement Message": where the data goes, nowhere else.
+            Family::NodeSet if !self.data_goes_from(self.role.other()) => Err(PeerMisbehaved::message(
+                format!("{kind} on a link that takes no data of this peer"),
+                "laps peering, \"Subscribe Node Set Advertisement Message\"",
+            )),
+            Family::InformationBase | Family::NodeSet => {
+                self.tell(Event::Message(message));
+                Ok(())
+            }
+        }
+    }
+
+    /// A data stream or datagram of the peer.
+    pub(super) fn on_data(&mut self) -> Result<(), PeerMisbehaved> {
+        match (self.phase, self.role) {
+            (Phase::Established, _) if self.may_receive_data() => Ok(()),
+            (Phase::Established, _) => Err(PeerMisbehaved::new(
+                ErrorCode::InvalidStartOfStream,
+                "data on a link that takes none of this peer",
+                "laps peering, \"Peering Modes\"",
+            )),
+            // laps peering, "Connect Response Message" DEVIATION: data that overtakes the answer is not a breach. The
+            // streams of a connection are independent, so a lost packet is enough for it; the document would close here.
+            (Phase::Start | Phase::Asked, Role::Dialler) => {
+                self.early_data = self.early_data.saturating_add(1);
+                if self.early_data <= self.config.max_early_data {
+                    return Ok(());
+                }
+                Err(PeerMisbehaved::new(
+                    ErrorCode::ConnectResponseMissing,
+                    "data instead of an answer to CONNECT",
+                    "laps peering, \"Connect Response Message\"",
+                ))
+            }
+            // The peer cannot have an answer yet, so it did not wait for one.
+            (Phase::Start | Phase::Judging | Phase::Asked, _) => Err(PeerMisbehaved::new(
+                ErrorCode::ConnectMissing,
+                "data before the link stands",
+                "laps peering, \"Connect Message\"",
+            )),
+            (Phase::Refusing | Phase::Closed, _) => Ok(()),
+        }
+    }
+}
+
+impl Role {
+    /// The other side.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Dialler => Self::Acceptor,
+            Self::Acceptor => Self::Dialler,
+        }
+    }
+}
