@@ -20,7 +20,7 @@ use crate::session::{Say, SessionActor, SubscriptionOver};
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox::{self, Credit, Wake};
-use crate::track::handle::LogId;
+use crate::track::handle::{self, LogId};
 use crate::track::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, Unavailable};
 use crate::transport::ConnHandle;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
@@ -36,7 +36,7 @@ use laps_protocol::moqt::message::{
 use laps_protocol::moqt::session::Command;
 use laps_protocol::relay::track_log::Cursor;
 use locate::{Attachment, Search};
-use slog::{Logger, debug};
+use slog::{Logger, debug, info};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -272,7 +272,9 @@ impl SubscriptionActor {
         if self.ending.is_none() {
             self.ending = Some(gone);
             ctx.run_later(DRAIN, |actor, _| {
-                actor.birth.streams.reset_all(ResetCode::DeliveryTimeout)
+                let streams = &actor.birth.streams;
+                info!(actor.birth.log, "streams of a track that has ended take too long"; "streams" => streams.open());
+                streams.reset_all(ResetCode::DeliveryTimeout);
             });
         }
         self.settle(ctx);
@@ -379,6 +381,11 @@ impl Handler<TrackGone> for SubscriptionActor {
     type Result = ();
     fn handle(&mut self, msg: TrackGone, ctx: &mut Self::Context) {
         self.look(ctx);
+        // MOQT-14 §10.4.3 [D14-CLOSE-8]: with a track that failed goes its log, so there is nothing left to wait for.
+        let gone = |place: &Place| handle::read(place.log, |_| ()).is_none();
+        if self.place.as_ref().is_some_and(gone) {
+            self.birth.streams.reset_unfinished(ResetCode::InternalError);
+        }
         if !self.outlive(ctx, &msg) {
             self.end(ctx, msg);
         }

@@ -273,6 +273,14 @@ impl Streams {
         self.reset_groups(code, |_| true);
     }
 
+    /// Resets the open lanes that the transport does not have all of.
+    pub fn reset_unfinished(&self, code: ResetCode) {
+        for lane in self.lanes.borrow().values().filter(|lane| !lane.closing.get()) {
+            lane.reset.set(Some(code));
+            lane.waker.wake();
+        }
+    }
+
     /// Resets and counts the open lanes whose subgroup is not kept any more.
     pub fn reset_lost(&self, is_kept: impl Fn(SubgroupSeq) -> bool) {
         for (_, lane) in self.lanes.borrow().iter().filter(|(seq, _)| !is_kept(**seq)) {
