@@ -161,6 +161,7 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.subscribe.detached = true;
     config.subscribe.dampen_ms = 9;
     config.subscribe.max_behind_mb = 9;
+    config.subscribe.max_behind_ms = 8;
     config.subscribe.newest_group = "nine,n%2fi/ne".parse().unwrap();
     config.session.max_request_id = 9;
     config.session.setup_timeout_ms = 9;

@@ -22,6 +22,7 @@ use laps_protocol::moqt::message::{
 };
 use laps_protocol::moqt::object::SubgroupIdMode;
 use std::sync::Arc;
+use std::time::Duration;
 
 const ALIAS: u64 = 70;
 const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
@@ -215,6 +216,45 @@ fn by_its_namespace_one_skips_to_the_newest_group() {
     });
 }
 
+/// D14-SUB-30 D14-LIM-7: in a namespace that skips, it does so as well when little waits for it, but for long.
+#[test]
+fn by_the_time_one_skips_to_the_newest_group() {
+    run(async || {
+        let mut settings = skipping();
+        // All of it would be kept.
+        settings.track.limits.max_bytes = 64 << 20;
+        settings.session.max_behind = 64 << 20;
+        settings.session.skips.below = vec![track("slow", "").namespace().clone()];
+        settings.session.skips.max_wait = Some(Duration::from_millis(1));
+        goes_on_with_the_newest(settings, None).await;
+    });
+}
+
+/// D14-SUB-30: a group that alone is too much is given up for the next, and the subscription goes on.
+#[test]
+fn one_that_skips_gives_up_a_group_that_is_too_large() {
+    run(async || {
+        let mut settings = skipping();
+        settings.track.limits.max_bytes = 16 << 20;
+        settings.session.skips.below = vec![track("slow", "").namespace().clone()];
+        let mut race = Race::new(settings).await;
+        let mut stream = race.publisher.open(ALIAS, 0, SubgroupIdMode::Zero).await;
+        for object in 0..30 {
+            stream.object(object, &vec![1; 100_000]).await;
+            race.fast.until_object(race.fast_alias, (0, object)).await;
+        }
+        stream.fin();
+        race.group = 1;
+        race.send(100).await;
+        race.slow.read_held();
+        race.slow.until_object(race.slow_alias, (1, 0)).await;
+        assert!(!Race::is_over(&race.slow.log));
+        let got = Raw::places(&race.slow.log, race.slow_alias);
+        assert!(got.len() < 15, "{got:?}");
+        assert_eq!(race.slow.ended(0).await, Some(LATE));
+    });
+}
+
 /// D14-SUB-30 D14-TO-1: who asks for a DELIVERY_TIMEOUT, however long, skips as well.
 #[test]
 fn with_a_timeout_one_skips_to_the_newest_group() {
@@ -262,7 +302,7 @@ fn streams_that_wait_for_their_alias_are_bounded() {
     run(async || {
         let mut settings = settings(1);
         settings.session.limits.session.early_streams = 2;
-        settings.session.alias_wait = std::time::Duration::from_secs(20);
+        settings.session.alias_wait = Duration::from_secs(20);
         let relay = relay(settings).await;
         let name = track("slow", "alias");
         let mut publisher = raw(&relay).await;

@@ -47,7 +47,7 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
         return Some(refused);
     }
     let transport = &config.transport;
-    let ranges: [(&'static str, u64, u64, u64); 36] = [
+    let ranges: [(&'static str, u64, u64, u64); 37] = [
         (
             "workers.threads",
             config.workers.threads.into(),
@@ -61,6 +61,12 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
             config.subscribe.max_behind_mb,
             1,
             1 << 20,
+        ),
+        (
+            "subscribe.max_behind_ms",
+            config.subscribe.max_behind_ms,
+            0,
+            HOUR_MS,
         ),
         // MOQT-14 §9.3.2.3 [D14-SETUP-18]: with a maximum of 0 a peer could never make a request.
         (
@@ -320,6 +326,9 @@ mod tests {
             ("cache.track_mb", |c| c.cache.track_mb = 0),
             ("subscribe.max_behind_mb", |c| c.subscribe.max_behind_mb = 0),
             ("subscribe.max_behind_mb", |c| c.subscribe.max_behind_mb = 33),
+            ("subscribe.max_behind_ms", |c| {
+                c.subscribe.max_behind_ms = 3_600_001
+            }),
             ("cache.track_mb", |c| c.cache.track_mb = 15),
             ("limits.max_object_mb", |c| c.limits.max_object_mb = 0),
             ("limits.publishers_per_track", |c| {

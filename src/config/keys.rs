@@ -91,6 +91,13 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     key(
+        "subscribe.max_behind_ms",
+        &[
+            "Milliseconds that an object may wait for a subscriber in the namespaces of subscribe.newest_group while a newer",
+            "group is there; then that one goes on with the newest group as well. 0 lets it wait for any time.",
+        ],
+    ),
+    key(
         "session.max_request_id",
         &["Window of request ids that a peer has; half as many of its requests may be open."],
     ),

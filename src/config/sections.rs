@@ -139,8 +139,10 @@ pub struct Subscribe {
     pub answer_ms: u64,
     /// Mebibytes of objects that wait for one subscription.
     pub max_behind_mb: u64,
-    /// Namespaces whose subscribers go on with the newest group when more than that waits for them.
+    /// Namespaces whose subscribers go on with the newest group when more than that waits for them, or for too long.
     pub newest_group: Namespaces,
+    /// Milliseconds that an object waits for one of these subscribers while a newer group is there; 0 for any time.
+    pub max_behind_ms: u64,
 }
 
 impl Default for Subscribe {
@@ -152,6 +154,7 @@ impl Default for Subscribe {
             answer_ms: 3000,
             max_behind_mb: 16,
             newest_group: Namespaces::default(),
+            max_behind_ms: 500,
         }
     }
 }

@@ -116,12 +116,13 @@ impl Subscribe {
         self.max_behind_mb.saturating_mul(1 << 20)
     }
 
-    /// Whose subscriptions go on with the newest group when more waits for them.
+    /// Whose subscriptions go on with the newest group when more waits for them, or for longer.
     #[must_use]
     pub fn skips(&self) -> SkipRules {
         SkipRules {
             all: false,
             below: self.newest_group.list().to_vec(),
+            max_wait: (self.max_behind_ms > 0).then(|| Duration::from_millis(self.max_behind_ms)),
         }
     }
 }

@@ -3,14 +3,14 @@
 use super::SubscriptionActor;
 use crate::track::TrackGone;
 use crate::track::handle::{self, LogId};
-use actix::Context;
+use actix::{AsyncContext, Context, SpawnHandle};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::{GroupId, Location};
 use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::relay::behind::{Behind, Reading, Standing};
 use slog::{debug, info};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How far a subscription is behind, and what it gave up for that.
 #[derive(Debug)]
@@ -20,15 +20,18 @@ pub(super) struct Lag {
     floor: Option<GroupId>,
     /// How often groups were given up.
     pub(super) skips: u64,
+    /// Looks again when nothing comes: what waits grows old by itself.
+    timer: Option<SpawnHandle>,
 }
 
 impl Lag {
-    /// A subscription that may be `max` bytes behind.
-    pub(super) const fn new(max: u64) -> Self {
+    /// A subscription that may be `max` bytes behind, and while it skips no longer than `max_wait`.
+    pub(super) const fn new(max: u64, max_wait: Option<Duration>) -> Self {
         Self {
-            behind: Behind::new(max),
+            behind: Behind::new(max).waiting(max_wait),
             floor: None,
             skips: 0,
+            timer: None,
         }
     }
 }
@@ -72,10 +75,11 @@ impl SubscriptionActor {
         let policy = self.birth.env.session.skips.policy(namespace, has_timeout);
         let most = self.birth.env.session.max_behind;
         let squeezed = self.birth.env.strain.max_behind(most);
-        let lag = &mut self.lag;
-        lag.behind.squeeze(Instant::now(), squeezed);
+        let (lag, now) = (&mut self.lag, Instant::now());
+        lag.behind.squeeze(squeezed);
         let standing = handle::read(place.log, |log| {
             let at = Reading {
+                now,
                 log,
                 cursor: &place.cursor,
                 filter: &filter,
@@ -86,15 +90,27 @@ impl SubscriptionActor {
             (standing, lag.behind.at_most(log, at.taken))
         });
         match standing {
-            None | Some((Standing::Near, _)) => true,
-            Some((Standing::SkipTo(group), bytes)) => {
-                self.skip_to(group, bytes);
-                true
-            }
+            None | Some((Standing::Near, _)) => {}
+            Some((Standing::SkipTo(group), bytes)) => self.skip_to(group, bytes),
             Some((Standing::TooFar, bytes)) => {
                 self.too_far_behind(ctx, bytes);
-                false
+                return false;
             }
+        }
+        self.watch_lag(ctx, now);
+        true
+    }
+
+    /// Sets the timer, unless it is set: whoever waits is looked at again when a publisher that falls silent says nothing.
+    fn watch_lag(&mut self, ctx: &mut Context<Self>, now: Instant) {
+        if self.lag.timer.is_none()
+            && let Some(due) = self.lag.behind.due()
+        {
+            let wait = due.saturating_duration_since(now);
+            self.lag.timer = Some(ctx.run_later(wait, |actor, ctx| {
+                actor.lag.timer = None;
+                actor.look(ctx);
+            }));
         }
     }
 

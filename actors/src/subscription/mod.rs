@@ -321,7 +321,10 @@ impl Birth {
                 start: Location::ZERO,
                 end_group: None,
             };
-            let lag = Lag::new(birth.env.session.max_behind);
+            let session = &birth.env.session;
+            let max_wait = session.skips.max_wait(birth.spec.subscribe.track.namespace());
+            birth.streams.times(max_wait.is_some());
+            let lag = Lag::new(session.max_behind, max_wait);
             SubscriptionActor {
                 birth,
                 reader: ReaderId::next(),

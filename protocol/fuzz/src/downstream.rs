@@ -61,6 +61,7 @@ pub(crate) struct Begin {
     pub(crate) priority: u8,
     pub(crate) policy: Policy,
     pub(crate) max_behind: u64,
+    pub(crate) max_wait: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -76,7 +77,7 @@ impl Subscription {
             lanes: Vec::new(),
             opened: 0,
             ending: None,
-            behind: Behind::new(begin.max_behind),
+            behind: Behind::new(begin.max_behind).waiting(begin.max_wait),
             policy: begin.policy,
             taken: 0,
             lost: false,
@@ -156,7 +157,7 @@ impl Subscription {
             }
         }
         self.send(now, log, wire);
-        self.keep_up(log);
+        self.keep_up(now, log);
         self.send(now, log, wire);
     }
 
@@ -189,12 +190,13 @@ impl Subscription {
     }
 
     /// What becomes of it when it does not keep up.
-    fn keep_up(&mut self, log: &TrackLog) {
+    fn keep_up(&mut self, now: Instant, log: &TrackLog) {
         if !self.forward {
             return;
         }
         self.lagged |= self.lost;
         let at = Reading {
+            now,
             log,
             cursor: &self.cursor,
             filter: &self.filter,
@@ -210,6 +212,7 @@ impl Subscription {
                     seq: lane.reader.seq(),
                     position: lane.reader.position(),
                     held: 0,
+                    since: None,
                 })
         };
         match self.behind.look(self.policy, &at, open) {

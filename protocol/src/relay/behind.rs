@@ -6,6 +6,11 @@
 //! since less what was taken since. It is never too low; it is too high by what came for subgroups that the subscription
 //! does not want, or gave up. Only when it passes the limit is counted again.
 //!
+//! A subscription that goes on with the newest group gives up, beside what is too much, what has waited for too long while
+//! a newer group is there: few bytes of a slow track are old as well. What is with the transport waits no more, and what is
+//! late by its publisher's doing has only just come. That costs a look at the open subgroups four times in that long, however
+//! many objects come.
+//!
 //! While the relay is short of memory a lower limit holds as well, for those alone that are beyond it all the time:
 //! a burst is behind for a moment in every subscription, however fast its subscriber reads.
 
@@ -14,7 +19,14 @@ use super::track_log::{Cursor, Position, SubgroupSeq, TrackLog};
 use crate::moqt::filter::ResolvedFilter;
 use crate::moqt::location::GroupId;
 use crate::moqt::name::TrackNamespace;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a subscription that gave up the newest group waits for a newer one, while its track goes on: as long as a group
+/// of live video has ever reason to be. After that its subscriber has to be told that nothing comes.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often in the longest wait it is looked for what has waited for so long.
+const LOOKS: u32 = 4;
 
 /// What becomes of a subscription that is too far behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +44,8 @@ pub struct SkipRules {
     pub all: bool,
     /// Those to tracks whose namespace begins with one of these.
     pub below: Vec<TrackNamespace>,
+    /// How long what came may wait for one of these, while a newer group is there; none for as long as it is not too much.
+    pub max_wait: Option<Duration>,
 }
 
 impl SkipRules {
@@ -39,8 +53,22 @@ impl SkipRules {
     /// DELIVERY_TIMEOUT or neither did: whoever sets a time for objects can do without some.
     #[must_use]
     pub fn policy(&self, namespace: &TrackNamespace, has_timeout: bool) -> Policy {
-        let skips = has_timeout || self.all || self.below.iter().any(|prefix| prefix.is_prefix_of(namespace));
-        if skips { Policy::NewestGroup } else { Policy::End }
+        if has_timeout || self.covers(namespace) {
+            Policy::NewestGroup
+        } else {
+            Policy::End
+        }
+    }
+
+    /// How long what came may wait for a subscription to a track in `namespace`. A DELIVERY_TIMEOUT alone brings no such
+    /// limit with it: that says itself how old an object may be.
+    #[must_use]
+    pub fn max_wait(&self, namespace: &TrackNamespace) -> Option<Duration> {
+        self.max_wait.filter(|_| self.covers(namespace))
+    }
+
+    fn covers(&self, namespace: &TrackNamespace) -> bool {
+        self.all || self.below.iter().any(|prefix| prefix.is_prefix_of(namespace))
     }
 }
 
@@ -58,6 +86,8 @@ pub enum Standing {
 /// What a subscription reads, and from where on.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
+    /// The time.
+    pub now: Instant,
     /// The log.
     pub log: &'a TrackLog,
     /// Behind the subgroups that were begun.
@@ -81,26 +111,29 @@ pub struct Open {
     pub position: Position,
     /// Bytes of payload that were read from the log, and yet wait for their turn to be sent.
     pub held: u64,
+    /// Nothing of it that waits came before this, as far as its owner knows: the object that is held began to come then, or
+    /// all that had come was sent then. The log knows only when an object began to come, and its last byte may come much later.
+    pub since: Option<Instant>,
 }
 
 /// How far one subscription is behind.
 #[derive(Clone, Copy, Debug)]
 pub struct Behind {
     max: u64,
+    max_wait: Option<Duration>,
     /// What was counted last, and what had been offered and taken then.
     counted: u64,
     offered: u64,
     taken: u64,
     /// The lower limit that holds for now, and since when it is beyond that.
-    squeeze: Option<Squeeze>,
+    squeeze: Option<u64>,
     slow_since: Option<Instant>,
-}
-
-/// A lower limit, as of a moment.
-#[derive(Clone, Copy, Debug)]
-struct Squeeze {
-    max: u64,
-    now: Instant,
+    /// Before this nothing can have waited for too long that was not known when it was last looked.
+    wait_over: Option<Instant>,
+    /// Something may be waiting in a group that is not the newest, and when it is to be looked at again if nothing comes.
+    due: Option<Instant>,
+    /// It gave up the newest group then, and there is no newer one yet.
+    pause: Option<Instant>,
 }
 
 impl Behind {
@@ -109,17 +142,27 @@ impl Behind {
     pub const fn new(max: u64) -> Self {
         Self {
             max,
+            max_wait: None,
             counted: 0,
             offered: 0,
             taken: 0,
             squeeze: None,
             slow_since: None,
+            wait_over: None,
+            due: None,
+            pause: None,
         }
     }
 
-    /// At `now` whoever is more than `max` bytes behind, and was for [`SLOW_AFTER`], is too far behind; none ends that.
-    pub fn squeeze(&mut self, now: Instant, max: Option<u64>) {
-        self.squeeze = max.map(|max| Squeeze { max, now });
+    /// One that goes on with the newest group, too, when something older waits for longer than this; none for no such limit.
+    #[must_use]
+    pub const fn waiting(self, max_wait: Option<Duration>) -> Self {
+        Self { max_wait, ..self }
+    }
+
+    /// From now on whoever is more than `max` bytes behind, and was for [`SLOW_AFTER`], is too far behind; none ends that.
+    pub const fn squeeze(&mut self, max: Option<u64>) {
+        self.squeeze = max;
         if max.is_none() {
             self.slow_since = None;
         }
@@ -131,6 +174,13 @@ impl Behind {
         self.offered = log.offered();
         self.taken = taken;
         self.slow_since = None;
+        (self.wait_over, self.due, self.pause) = (None, None, None);
+    }
+
+    /// When to [look](Self::look) again though nothing may have come by then; none when nothing waits.
+    #[must_use]
+    pub const fn due(&self) -> Option<Instant> {
+        self.due
     }
 
     /// No more than this is it behind, in bytes.
@@ -150,7 +200,10 @@ impl Behind {
         let is_over = self.is_beyond(self.max, at, &open) || self.is_slow(at, &open);
         match policy {
             Policy::End if is_over || at.lost => Standing::TooFar,
-            Policy::NewestGroup if is_over || at.lost => self.skip(at, &open, is_over),
+            Policy::NewestGroup if self.paused_too_long(at) => Standing::TooFar,
+            Policy::NewestGroup if is_over || at.lost || self.is_stale(at, &open) => {
+                self.skip(at, &open, is_over)
+            }
             Policy::End | Policy::NewestGroup => Standing::Near,
         }
     }
@@ -175,32 +228,96 @@ impl Behind {
         let Some(squeeze) = self.squeeze else {
             return false;
         };
-        if !self.is_beyond(squeeze.max, at, open) {
+        if !self.is_beyond(squeeze, at, open) {
             self.slow_since = None;
             return false;
         }
-        let since = *self.slow_since.get_or_insert(squeeze.now);
-        squeeze.now.saturating_duration_since(since) >= SLOW_AFTER
+        let since = *self.slow_since.get_or_insert(at.now);
+        at.now.saturating_duration_since(since) >= SLOW_AFTER
     }
 
-    fn skip<I>(&self, at: &Reading<'_>, open: &impl Fn() -> I, is_over: bool) -> Standing
+    /// Something of a group that is not the newest has waited for too long.
+    fn is_stale<I>(&mut self, at: &Reading<'_>, open: &impl Fn() -> I) -> bool
     where
         I: Iterator<Item = Open>,
     {
-        let newest = at.log.newest_group();
-        let Some(newest) = newest.map(|newest| at.filter.end_group.map_or(newest, |end| end.min(newest)))
-        else {
+        let Some(most) = self.max_wait else {
+            return false;
+        };
+        if self.wait_over.is_some_and(|over| at.now < over) {
+            // Something may have come that nobody looks at before the next comes, which it may not.
+            self.due = self.due.or(Some(at.now + most));
+            return false;
+        }
+        let oldest = newest(at).and_then(|newest| waits_since(at, open, newest));
+        let over = oldest.map(|since| since + most);
+        let again = at.now + most / LOOKS;
+        self.wait_over = Some(
+            over.filter(|over| *over > at.now)
+                .map_or(again, |over| again.min(over)),
+        );
+        self.due = oldest.map(|_| at.now + most);
+        over.is_some_and(|over| over <= at.now)
+    }
+
+    /// The newest group was given up, and its track goes on without a newer one.
+    fn paused_too_long(&mut self, at: &Reading<'_>) -> bool {
+        let Some(since) = self.pause else {
+            return false;
+        };
+        if newest(at).is_some_and(|newest| newest >= at.filter.start.group) {
+            self.pause = None;
+            return false;
+        }
+        at.now.saturating_duration_since(since) >= LONGEST_PAUSE
+    }
+
+    fn skip<I>(&mut self, at: &Reading<'_>, open: &impl Fn() -> I, is_over: bool) -> Standing
+    where
+        I: Iterator<Item = Open>,
+    {
+        let Some(newest) = newest(at) else {
             return Standing::Near;
         };
-        // A group that alone is more than the limit leaves nothing newer to go to.
         if is_over && unread(at, open, |group| group >= newest) > self.max {
-            Standing::TooFar
+            // A group that alone is more than the limit leaves nothing newer to go to, yet. No subgroup can be joined in
+            // the middle: what is left of it is given up, and the next group is the first that can be begun.
+            let next = newest.saturating_add(1);
+            if !at.filter.admits_group(next) {
+                return Standing::TooFar;
+            }
+            self.pause = Some(at.now);
+            Standing::SkipTo(next)
         } else if at.filter.start.group < newest {
             Standing::SkipTo(newest)
         } else {
             Standing::Near
         }
     }
+}
+
+/// The newest group that is wanted.
+fn newest(at: &Reading<'_>) -> Option<GroupId> {
+    let newest = at.log.newest_group()?;
+    Some(at.filter.end_group.map_or(newest, |end| end.min(newest)))
+}
+
+/// Since when the oldest waits of what is wanted of the groups before `newest`.
+fn waits_since<I>(at: &Reading<'_>, open: &impl Fn() -> I, newest: GroupId) -> Option<Instant>
+where
+    I: Iterator<Item = Open>,
+{
+    let begun = open().filter(|open| open.group < newest).filter_map(|open| {
+        let next = || at.log.unread_since(open.seq, &open.position);
+        if open.held > 0 {
+            open.since.or_else(next)
+        } else {
+            next().map(|came| open.since.map_or(came, |since| since.max(came)))
+        }
+    });
+    let wanted = |group| at.filter.admits_group(group) && group < newest;
+    let ahead = at.log.ahead_since(at.cursor, |info| wanted(info.group));
+    begun.chain(ahead).min()
 }
 
 /// What of these groups was not taken, in bytes of payload.
@@ -263,6 +380,14 @@ mod tests {
 
         /// Object 0 of a group, on a stream of its own.
         fn group(&mut self, group: GroupId, len: usize) {
+            self.part(group, len as u64, len);
+            let end = StreamEnd::Fin;
+            let closed = Append::SubgroupClosed { stream: group, end };
+            self.log.append(self.now, closed);
+        }
+
+        /// The first `len` bytes of such an object.
+        fn part(&mut self, group: GroupId, payload_len: u64, len: usize) {
             let chunks = [
                 Append::SubgroupOpened {
                     stream: group,
@@ -278,21 +403,19 @@ mod tests {
                         id: 0,
                         status: ObjectStatus::Normal,
                         extensions: Bytes::new(),
-                        payload_len: len as u64,
+                        payload_len,
                     },
-                },
-                Append::Payload {
-                    stream: group,
-                    bytes: Bytes::from(vec![0; len]),
-                },
-                Append::SubgroupClosed {
-                    stream: group,
-                    end: StreamEnd::Fin,
                 },
             ];
             for chunk in chunks {
                 self.log.append(self.now, chunk);
             }
+            self.more(group, len);
+        }
+
+        fn more(&mut self, stream: u64, len: usize) {
+            let bytes = Bytes::from(vec![0; len]);
+            self.log.append(self.now, Append::Payload { stream, bytes });
         }
 
         fn begin(&mut self) {
@@ -305,6 +428,7 @@ mod tests {
                 seq,
                 position: Position::default(),
                 held: 0,
+                since: None,
             });
         }
 
@@ -322,6 +446,7 @@ mod tests {
 
         fn look(&mut self, policy: Policy, lost: bool) -> Standing {
             let at = Reading {
+                now: self.now,
                 log: &self.log,
                 cursor: &self.cursor,
                 filter: &self.filter,
@@ -376,7 +501,7 @@ mod tests {
         assert_eq!(bench.look(Policy::End, false), Standing::TooFar);
     }
 
-    /// D14-SUB-30: the newest group instead of the end, unless that alone is too much.
+    /// D14-SUB-30: the newest group instead of the end, and when that alone is too much the one after it.
     #[test]
     fn the_newest_group_is_what_is_left() {
         let mut bench = Bench::new(250);
@@ -396,7 +521,13 @@ mod tests {
         bench.group(10, 100);
         assert_eq!(bench.look(Policy::NewestGroup, true), Standing::SkipTo(10));
         bench.group(11, 251);
-        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::TooFar);
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(12));
+        bench.filter.end_group = Some(11);
+        assert_eq!(
+            bench.look(Policy::NewestGroup, false),
+            Standing::TooFar,
+            "there is none that is wanted"
+        );
         // No further than to the last wanted group.
         bench.filter.end_group = Some(9);
         bench.filter.start = Location::ZERO;
@@ -408,40 +539,49 @@ mod tests {
     fn a_lower_limit_holds_for_who_stays_behind() {
         let mut bench = Bench::new(1000);
         let start = bench.now;
-        let at = |ms| start + std::time::Duration::from_millis(ms);
+        let at = |ms| start + Duration::from_millis(ms);
         bench.group(0, 100);
         bench.begin();
-        bench.behind.squeeze(at(0), Some(50));
+        bench.now = at(0);
+        bench.behind.squeeze(Some(50));
         assert_eq!(
             bench.look(Policy::End, false),
             Standing::Near,
             "a burst is no slowness"
         );
-        bench.behind.squeeze(at(1999), Some(50));
+        bench.now = at(1999);
+        bench.behind.squeeze(Some(50));
         assert_eq!(bench.look(Policy::End, false), Standing::Near);
         // It catches up just in time, and the next burst is another one.
         (0..2).for_each(|_| bench.take());
         bench.send();
         assert_eq!(bench.look(Policy::End, false), Standing::Near);
         bench.group(1, 100);
-        bench.behind.squeeze(at(2500), Some(50));
+        bench.now = at(2500);
+        bench.behind.squeeze(Some(50));
         assert_eq!(bench.look(Policy::End, false), Standing::Near);
-        bench.behind.squeeze(at(4499), Some(50));
+        bench.now = at(4499);
+        bench.behind.squeeze(Some(50));
         assert_eq!(bench.look(Policy::End, false), Standing::Near);
         // An end of the shortage ends it, too.
-        bench.behind.squeeze(at(4500), None);
+        bench.now = at(4500);
+        bench.behind.squeeze(None);
         assert_eq!(bench.look(Policy::End, false), Standing::Near);
-        bench.behind.squeeze(at(9000), Some(50));
+        bench.now = at(9000);
+        bench.behind.squeeze(Some(50));
         assert_eq!(bench.look(Policy::End, false), Standing::Near);
-        bench.behind.squeeze(at(11_000), Some(100));
+        bench.now = at(11_000);
+        bench.behind.squeeze(Some(100));
         assert_eq!(
             bench.look(Policy::End, false),
             Standing::Near,
             "it is at the limit"
         );
-        bench.behind.squeeze(at(11_000), Some(99));
+        bench.now = at(11_000);
+        bench.behind.squeeze(Some(99));
         assert_eq!(bench.look(Policy::End, false), Standing::Near);
-        bench.behind.squeeze(at(13_000), Some(99));
+        bench.now = at(13_000);
+        bench.behind.squeeze(Some(99));
         assert_eq!(bench.look(Policy::End, false), Standing::TooFar);
     }
 
@@ -453,13 +593,164 @@ mod tests {
         for group in 0..3 {
             bench.group(group, 100);
         }
-        bench.behind.squeeze(bench.now, Some(50));
+        bench.behind.squeeze(Some(50));
         assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
-        bench.behind.squeeze(later, Some(50));
+        bench.now = later;
+        bench.behind.squeeze(Some(50));
         assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(2));
         bench.filter.start = Location::new(2, 0);
         // The newest alone is more than that, and less than what it may have at other times.
         assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+    }
+
+    /// D14-SUB-30: who gave up the newest group goes on with the next, or is told that there is none.
+    #[test]
+    fn a_group_that_never_ends_is_not_waited_out_in_silence() {
+        let skipped = || {
+            let mut bench = Bench::new(250);
+            bench.group(3, 251);
+            assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(4));
+            bench.filter.start = Location::new(4, 0);
+            bench.open.clear();
+            bench
+        };
+        let mut bench = skipped();
+        bench.now += LONGEST_PAUSE - Duration::from_millis(1);
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        bench.group(4, 10);
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        bench.now += LONGEST_PAUSE;
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        let mut bench = skipped();
+        bench.now += LONGEST_PAUSE;
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::TooFar);
+    }
+
+    const MAX_WAIT: Duration = Duration::from_millis(500);
+
+    fn hurried() -> Bench {
+        let mut bench = Bench::new(1 << 30);
+        bench.behind = bench.behind.waiting(Some(MAX_WAIT));
+        bench
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// D14-SUB-30: what has waited for too long is given up for a newer group, begun or not, however little it is.
+    #[test]
+    fn what_has_waited_for_too_long_is_given_up_for_a_newer_group() {
+        for begun in [false, true] {
+            let mut bench = hurried();
+            bench.group(0, 1);
+            if begun {
+                bench.begin();
+            }
+            bench.now += ms(2000);
+            assert_eq!(
+                bench.look(Policy::NewestGroup, false),
+                Standing::Near,
+                "nothing is newer"
+            );
+            bench.group(1, 1);
+            bench.now += ms(125);
+            assert_eq!(bench.look(Policy::End, false), Standing::Near);
+            assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(1));
+            bench.filter.start = Location::new(1, 0);
+            bench.open.clear();
+            bench.now += ms(2000);
+            assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        }
+    }
+
+    /// D14-SUB-30: who has taken everything is not behind, however old that is; nor is one that holds what is new.
+    #[test]
+    fn what_is_taken_does_not_wait() {
+        let mut bench = hurried();
+        bench.group(0, 10);
+        bench.begin();
+        (0..2).for_each(|_| bench.take());
+        // Held, and for too long only by the log's word: its owner knows better.
+        let began = bench.now;
+        bench.now += ms(600);
+        bench.group(1, 1);
+        bench.open[0].since = Some(bench.now - ms(10));
+        bench.begin();
+        (0..2).for_each(|_| bench.take());
+        bench.send();
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        // It does for as long as it is allowed to.
+        bench.open[0].since = Some(began);
+        bench.now += ms(125);
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(1));
+        bench.taken += std::mem::take(&mut bench.open[0].held);
+        bench.now += ms(5000);
+        bench.group(2, 0);
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        assert!(bench.behind.due().is_none(), "nothing waits");
+    }
+
+    /// D14-SUB-30: an object that its publisher sends slowly is late for nobody who takes what there is of it.
+    #[test]
+    fn a_slow_publisher_makes_nobody_late() {
+        let mut bench = hurried();
+        bench.part(0, 1000, 10);
+        bench.begin();
+        (0..2).for_each(|_| bench.take());
+        bench.send();
+        bench.now += ms(600);
+        bench.group(1, 1);
+        bench.begin();
+        (0..2).for_each(|_| bench.take());
+        bench.send();
+        assert_eq!(
+            bench.look(Policy::NewestGroup, false),
+            Standing::Near,
+            "all is taken"
+        );
+        // More of it comes, and is looked at before it can be taken.
+        bench.now += ms(600);
+        bench.more(0, 10);
+        bench.open[0].since = Some(bench.now);
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        bench.now += ms(499);
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        bench.now += ms(1);
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(1));
+    }
+
+    /// D14-LIM-7: objects that come are not looked at one by one.
+    #[test]
+    fn time_is_looked_at_seldom() {
+        let mut bench = hurried();
+        for group in 0..1000 {
+            bench.now += ms(1);
+            bench.group(group, 1);
+            bench.begin();
+            (0..2).for_each(|_| bench.take());
+            bench.send();
+            bench.open.clear();
+            assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Near);
+        }
+        assert_eq!(bench.counts.get(), 8, "four times in 500 ms");
+        // What came since is looked at by the end of the time that it may wait.
+        assert!(bench.behind.due().is_some_and(|due| due <= bench.now + MAX_WAIT));
+    }
+
+    #[test]
+    fn a_longest_wait_is_for_whom_the_operator_names() {
+        let namespace =
+            |text: &'static str| TrackNamespace::new([Bytes::from_static(text.as_bytes())]).unwrap();
+        let rules = SkipRules {
+            below: vec![namespace("live")],
+            max_wait: Some(MAX_WAIT),
+            ..SkipRules::default()
+        };
+        assert_eq!(rules.max_wait(&namespace("live")), Some(MAX_WAIT));
+        // One with a DELIVERY_TIMEOUT skips as well, and has said how old an object may be.
+        assert_eq!(rules.policy(&namespace("talk"), true), Policy::NewestGroup);
+        assert_eq!(rules.max_wait(&namespace("talk")), None);
     }
 
     #[test]
@@ -471,6 +762,7 @@ mod tests {
         let rules = SkipRules {
             all: false,
             below: vec![namespace("live/cam"), namespace("talk")],
+            max_wait: None,
         };
         for (text, has_timeout, policy) in [
             ("live/cam", false, Policy::NewestGroup),

@@ -157,9 +157,10 @@ impl Lane {
         let (codec, filter, out) = (self.codec, filter.get(), &mut self.out);
         let taken = handle::read(*log, |log| {
             let age = self.streams.age(log, self.conn.stats());
-            let waits = age
-                .timeout
-                .and_then(|_| log.waiting_since(reader.seq(), &reader.position()));
+            let wants = age.timeout.is_some() || self.streams.is_timed();
+            let waits = wants
+                .then(|| log.waiting_since(reader.seq(), &reader.position()))
+                .flatten();
             let (taken, payload) = reader.take_in_time(&age, log, codec, &filter, BATCH, out);
             self.control.take(reader.position(), payload, waits);
             (taken, payload)

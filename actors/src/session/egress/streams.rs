@@ -44,6 +44,8 @@ pub(super) struct LaneControl {
     /// Bytes of payload that it has taken and that wait for their turn, and since when the log has had the first.
     held: Cell<u64>,
     held_since: Cell<Option<Instant>>,
+    /// When it was last seen to have taken all that the log had for it.
+    had_all: Cell<Option<Instant>>,
     /// When that came which the transport has had for longest and may still have.
     pub(super) handed: Cell<Option<Instant>>,
     /// That has had its time: the lane looks whether it has left.
@@ -69,6 +71,15 @@ impl LaneControl {
         self.position.set(position);
         self.held.set(0);
         self.held_since.set(None);
+    }
+
+    /// Nothing that waits for its turn at `now` came before this.
+    fn since(&self, now: Instant) -> Option<Instant> {
+        if self.hungry.get() {
+            // What came since it was last woken is not late: its turn has yet to come.
+            self.had_all.set(Some(now));
+        }
+        self.held_since.get().max(self.had_all.get())
     }
 
     /// When that came which waits for its turn, here or in the log.
@@ -102,6 +113,8 @@ pub struct Streams {
     lost: Cell<bool>,
     /// DELIVERY_TIMEOUT.
     timeout: Cell<Option<Duration>>,
+    /// Whoever looks after it wants to know since when something waits.
+    timed: Cell<bool>,
     lanes: RefCell<BTreeMap<SubgroupSeq, Rc<LaneControl>>>,
     changed: RefCell<Option<Wake<LanesChanged>>>,
     empty: Notify,
@@ -144,6 +157,15 @@ impl Streams {
         self.timeout.get()
     }
 
+    /// From here on it is noted since when something waits, or not.
+    pub fn times(&self, timed: bool) {
+        self.timed.set(timed);
+    }
+
+    pub(super) const fn is_timed(&self) -> bool {
+        self.timed.get()
+    }
+
     /// Sets DELIVERY_TIMEOUT from here on.
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         self.timeout.set(timeout);
@@ -181,6 +203,7 @@ impl Streams {
                 seq: *seq,
                 position: lane.position.get(),
                 held: lane.held.get(),
+                since: lane.since(at.now),
             })
         })
     }
@@ -313,6 +336,7 @@ impl Streams {
             position: Cell::new(position),
             held: Cell::default(),
             held_since: Cell::default(),
+            had_all: Cell::default(),
             handed: Cell::default(),
             overdue: Cell::default(),
             waker: KeptWaker::default(),

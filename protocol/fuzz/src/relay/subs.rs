@@ -114,6 +114,7 @@ impl Relay {
                     Policy::End
                 },
                 max_behind: 20_000,
+                max_wait: None,
                 timeout,
             };
             conn.subs

@@ -89,6 +89,7 @@ pub(crate) fn merge(data: &[u8]) {
         priority: 1,
         policy: Policy::NewestGroup,
         max_behind: u64::MAX,
+        max_wait: None,
         timeout: None,
     };
     // One who reads everything at once, and one who is slow.

@@ -97,6 +97,7 @@ pub(crate) fn chunks(data: &[u8]) {
     let rules = SkipRules {
         all: feed.flag(),
         below: Vec::new(),
+        max_wait: Some(Duration::from_millis(200)),
     };
     let name = crate::messages::track(&mut Feed::new(&[]));
     let timeout = feed.flag().then_some(Duration::from_millis(500));
@@ -113,6 +114,7 @@ pub(crate) fn chunks(data: &[u8]) {
         priority: 1,
         policy,
         max_behind,
+        max_wait: rules.max_wait(name.namespace()),
         timeout,
     };
     let mut readers = [

@@ -1,6 +1,6 @@
 //! What a reader has not read, and since when.
 
-use super::read::{Cursor, Position};
+use super::read::{Cursor, Position, Read};
 use super::subgroup::Object;
 use super::{SubgroupInfo, SubgroupSeq, TrackLog};
 use crate::moqt::location::GroupId;
@@ -44,6 +44,26 @@ impl TrackLog {
     #[must_use]
     pub fn waiting_since(&self, seq: SubgroupSeq, pos: &Position) -> Option<Instant> {
         self.waiting(seq, pos).map(|object| object.at)
+    }
+
+    /// When the first byte came of the object of which a reader at `pos` reads something next; none while there is nothing
+    /// to be read.
+    #[must_use]
+    pub fn unread_since(&self, seq: SubgroupSeq, pos: &Position) -> Option<Instant> {
+        match self.read(seq, &mut pos.clone()) {
+            Read::Object(object) => Some(object.at),
+            Read::Payload(_) => self.waiting_since(seq, pos),
+            Read::Pending | Read::End(_) | Read::Evicted => None,
+        }
+    }
+
+    /// When the first byte came of what is kept of the first subgroup that follows at `cursor` and that `counts` lets
+    /// through. Costs a look at those before it.
+    #[must_use]
+    pub fn ahead_since(&self, cursor: &Cursor, counts: impl Fn(&SubgroupInfo) -> bool) -> Option<Instant> {
+        let mut ahead = self.entries.range(cursor.next_seq()..).map(|(_, entry)| entry);
+        let first = ahead.find(|entry| counts(&entry.info))?;
+        first.objects.front().map(|object| object.at)
     }
 
     /// At the time `now`, the object that a reader at `pos` reads next is there, and too old to be begun.

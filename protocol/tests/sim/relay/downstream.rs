@@ -156,10 +156,12 @@ impl World {
         let timeout = delivery_timeout(None, subscribe.params.delivery_timeout_ms);
         let rules = SkipRules {
             all: listener.skips,
+            max_wait: listener.max_wait_ms.map(Duration::from_millis),
             ..SkipRules::default()
         };
-        let policy = rules.policy(subscribe.track.namespace(), timeout.is_some());
-        let mut behind = Behind::new(listener.max_behind);
+        let namespace = subscribe.track.namespace();
+        let policy = rules.policy(namespace, timeout.is_some());
+        let mut behind = Behind::new(listener.max_behind).waiting(rules.max_wait(namespace));
         behind.begins(&self.log, 0);
         let sub = Subscription {
             request,
@@ -398,6 +400,7 @@ impl World {
             return;
         };
         let at = Reading {
+            now: self.now,
             log: &self.log,
             cursor: &sub.cursor,
             filter: &sub.filter,
@@ -412,6 +415,7 @@ impl World {
                 seq: lane.reader.seq(),
                 position: lane.reader.position(),
                 held: 0,
+                since: None,
             })
         });
         let truth = &mut self.conns[conn].truths[number];

@@ -120,6 +120,7 @@ pub(crate) struct Listener {
     pub(crate) max_streams: usize,
     /// How many bytes the relay lets it be behind, and whether it skips then.
     pub(crate) max_behind: u64,
+    pub(crate) max_wait_ms: Option<u64>,
     pub(crate) skips: bool,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) whims: Vec<(u64, Whim)>,
@@ -582,7 +583,7 @@ fn listener(rng: &mut Rng, first: u64) -> Listener {
     if past.is_some() && rng.one_in(6) {
         whims.push((rng.below(100), Whim::CancelFetch));
     }
-    Listener {
+    let mut listener = Listener {
         past: past.map(|past| (past, order(rng))),
         joins_ms: if rng.one_in(3) { 0 } else { rng.below(TRACK_MS) },
         filter: match rng.below(6) {
@@ -608,9 +609,14 @@ fn listener(rng: &mut Rng, first: u64) -> Listener {
             1 << 30
         },
         skips: rng.one_in(3),
+        max_wait_ms: None,
         timeout_ms: rng.one_in(6).then(|| rng.below(400)),
         whims,
-    }
+    };
+    // Drawn from what is drawn already, so that the seeds of old findings still mean the same.
+    let window = listener.window as u64;
+    listener.max_wait_ms = (window % 4 == 1).then_some(20 + window % 300);
+    listener
 }
 
 pub(crate) fn usize(n: u64) -> usize {
