@@ -3,6 +3,9 @@
 use crate::publisher::{STAMP, Shared};
 use crate::wire::{CODEC, Control, subscribe, unexpected};
 use crate::{Failure, runtime};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use hdrhistogram::Histogram;
 use laps_actors::transport::{ClientEndpoint, RecvGuard, StreamError, TransportConfig, UniAcceptor};
 use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
@@ -48,6 +51,18 @@ pub(super) struct Tally {
 struct Seen {
     tally: RefCell<Tally>,
     measuring: Cell<bool>,
+}
+
+impl Seen {
+    fn ended(&self, end: End) {
+        let mut tally = self.tally.borrow_mut();
+        match end {
+            End::Whole => tally.whole += 1,
+            End::Reset => tally.reset += 1,
+            End::Truncated => tally.truncated += 1,
+            End::Lost => {}
+        }
+    }
 }
 
 /// Subscribers of one kind, on a thread of their own.
@@ -202,21 +217,28 @@ impl Pace {
     }
 }
 
+/// Reads all streams of a connection, one piece after the other: what a slow one has not taken yet waits in its windows, as
+/// it would behind a slow link. A task for each stream would take the first piece of any number of them at once, and let
+/// the rest of each grow old.
 async fn accept(mut uni: UniAcceptor, pace: Rc<Pace>, seen: Rc<Seen>, shared: Arc<Shared>) {
-    let mut streams = tokio::task::JoinSet::new();
-    while let Ok(Some(stream)) = uni.accept().await {
-        let (pace, seen, shared) = (Rc::clone(&pace), Rc::clone(&seen), Arc::clone(&shared));
-        streams.spawn_local(async move {
-            let end = read(stream, &pace, &seen, &shared).await;
-            let mut tally = seen.tally.borrow_mut();
-            match end {
-                End::Whole => tally.whole += 1,
-                End::Reset => tally.reset += 1,
-                End::Truncated => tally.truncated += 1,
-                End::Lost => {}
+    let mut streams = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            stream = uni.accept() => {
+                let Ok(Some(stream)) = stream else {
+                    return;
+                };
+                streams.push(Incoming::new(stream).receive());
             }
-        });
-        while streams.try_join_next().is_some() {}
+            Some((mut stream, received)) = streams.next() => {
+                let (taken, end) = stream.took(received, &seen, &shared);
+                match end {
+                    None => streams.push(stream.receive()),
+                    Some(end) => seen.ended(end),
+                }
+                pace.took(taken).await;
+            }
+        }
     }
 }
 
@@ -230,40 +252,64 @@ enum End {
     Lost,
 }
 
-async fn read(mut stream: RecvGuard, pace: &Pace, seen: &Seen, shared: &Shared) -> End {
-    let mut reader = StreamReader::new(CODEC, DataLimits::default());
-    let (mut len, mut left, mut stamp) = (0_u64, 0_u64, [0; STAMP]);
-    loop {
-        let bytes = match stream.receive().await {
+/// One stream, and how far it is read.
+struct Incoming {
+    stream: RecvGuard,
+    reader: StreamReader,
+    len: u64,
+    left: u64,
+    stamp: [u8; STAMP],
+}
+
+type Received = Result<Option<Bytes>, StreamError>;
+
+impl Incoming {
+    fn new(stream: RecvGuard) -> Self {
+        Self {
+            stream,
+            reader: StreamReader::new(CODEC, DataLimits::default()),
+            len: 0,
+            left: 0,
+            stamp: [0; STAMP],
+        }
+    }
+
+    async fn receive(mut self) -> (Self, Received) {
+        let received = self.stream.receive().await;
+        (self, received)
+    }
+
+    /// Takes what was received; how much that is, and how the stream ended if it did.
+    fn took(&mut self, received: Received, seen: &Seen, shared: &Shared) -> (usize, Option<End>) {
+        let bytes = match received {
             Ok(Some(bytes)) => bytes,
-            Ok(None) if reader.fin().is_ok() => return End::Whole,
-            Ok(None) => return End::Truncated,
-            Err(StreamError::Reset { .. }) => return End::Reset,
-            Err(_) => return End::Lost,
+            Ok(None) if self.reader.fin().is_ok() => return (0, Some(End::Whole)),
+            Ok(None) => return (0, Some(End::Truncated)),
+            Err(StreamError::Reset { .. }) => return (0, Some(End::Reset)),
+            Err(_) => return (0, Some(End::Lost)),
         };
         let taken = bytes.len();
-        reader.push(bytes);
+        self.reader.push(bytes);
         loop {
-            match reader.next() {
+            match self.reader.next() {
                 Ok(Some(StreamItem::Object(header))) => {
-                    (len, left) = (header.payload_len, header.payload_len);
+                    (self.len, self.left) = (header.payload_len, header.payload_len);
                 }
                 Ok(Some(StreamItem::Payload(bytes))) => {
-                    let at = usize::try_from(len - left).unwrap_or(usize::MAX);
-                    if let Some(room) = stamp.get_mut(at..) {
+                    let at = usize::try_from(self.len - self.left).unwrap_or(usize::MAX);
+                    if let Some(room) = self.stamp.get_mut(at..) {
                         room.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
                     }
-                    left -= bytes.len() as u64;
-                    if left == 0 {
-                        object(seen, shared, len, stamp);
+                    self.left -= bytes.len() as u64;
+                    if self.left == 0 {
+                        object(seen, shared, self.len, self.stamp);
                     }
                 }
                 Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => return End::Truncated,
+                Ok(None) => return (taken, None),
+                Err(_) => return (taken, Some(End::Truncated)),
             }
         }
-        pace.took(taken).await;
     }
 }
 
