@@ -10,12 +10,14 @@
 //! | [`hash`] | the hashes that stand for namespaces, names and tracks |
 //! | [`message`] | the control messages, and the only place with codepoints of the protocol |
 //! | [`data_header`] | what stands before the payload of datagrams and streams |
+//! | [`forward`] | who gets data that comes in, and how its bytes go on |
 //! | [`reader`] | messages out of the bytes of a control stream, however they are split |
 //! | [`session`] | the state machine of one link |
 //! | [`limits`], [`error`] | how much of anything is accepted, and what is wrong with what is not |
 
 pub mod data_header;
 pub mod error;
+pub mod forward;
 pub mod hash;
 pub mod limits;
 pub mod message;

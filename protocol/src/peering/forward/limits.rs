@@ -1,0 +1,63 @@
+//! How much of anything is kept, and for how long.
+
+use std::time::Duration;
+
+/// Bounds of everything that forwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Sets on one link, in each direction.
+    pub max_sets_per_link: usize,
+    /// Nodes in one set, in each direction.
+    pub max_set_nodes: usize,
+    /// Nodes in all sets that came in on one link, together. Each takes about 100 bytes with what follows from it.
+    pub max_nodes_per_link: usize,
+    /// Sets on one link with data of one track. A peer has one for each publisher that it hears the track from; many
+    /// more are the sign of a loop in the mesh, each turn of which makes one.
+    pub max_sets_per_track: usize,
+    /// How long a peer still knows an id and its nodes after new streams take another link to them, so that it can
+    /// place streams that are under way to it.
+    pub move_grace: Duration,
+    /// Streams that come in on one link and are not over.
+    pub max_streams: usize,
+    /// Bytes that wait for their set, all of a link together; pieces count more than they have, see [`super::Parked`].
+    pub max_parked_bytes: usize,
+    /// Streams and datagrams that wait for their set.
+    pub max_parked_items: usize,
+    /// How long something waits for its set.
+    pub park_for: Duration,
+    /// Bytes of a stream that wait for one target; with more, the stream to that target is reset.
+    pub max_waiting_bytes: u64,
+    /// Bytes of a stream that wait for the fastest of its targets when no more is read of it.
+    pub pause_at_bytes: u64,
+    /// How long the head of a stream towards a laps relay waits for payload to go with it.
+    pub start_wait: Duration,
+    /// How long a datagram may wait to be sent.
+    pub datagram_ttl: Duration,
+    /// Bytes of a datagram, header and all, towards a link of which nothing better is known.
+    pub datagram_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_sets_per_link: 65_536,
+            max_set_nodes: 16_384,
+            max_nodes_per_link: 1 << 20,
+            max_sets_per_track: 32,
+            // Control messages and data of one link are not in order. Two seconds are several round trips.
+            move_grace: Duration::from_secs(2),
+            // As many as the transport lets a peer open.
+            max_streams: 10_000,
+            max_parked_bytes: 4 << 20,
+            max_parked_items: 1024,
+            park_for: Duration::from_secs(2),
+            max_waiting_bytes: 1 << 20,
+            pause_at_bytes: 512 << 10,
+            start_wait: Duration::from_millis(5),
+            datagram_ttl: Duration::from_millis(500),
+            // QUIC's least packet without what encloses the datagram. RFC 9000 §14, RFC 9221 §4.
+            datagram_bytes: 1150,
+        }
+    }
+}

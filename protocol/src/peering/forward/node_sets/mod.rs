@@ -1,0 +1,331 @@
+//! The subscriber node sets of a relay: what it tells peers and what they tell it. laps peering, "Source Routing".
+//!
+//! There is one set for each source and link: an origin has one for each (track, link out), a relay in the middle one
+//! for each (link in, id, link out). It keeps its id while nodes come and go, and is withdrawn when none is left.
+//! Inputs are taken as they come and worked out when outputs are asked for, so several changes in a row are told as
+//! one.
+//!
+//! A node never gets data back over the peer that it came from. A node to which no link leads is kept, and looked at
+//! again whenever routes or links change. A stub is nobody's business but its edge's: the edge hands data to it as the
+//! origin of what it has in its own log, and everybody else names the edge.
+//!
+//! When new streams take another link to a node, the node stays in the set of the link before for a while
+//! (`move_grace`): the peer there needs it for streams that are under way to it.
+
+mod link;
+mod output;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+pub use output::{JoinCause, Joined, Lost, Output, Refusal, Rerouted};
+
+use super::counters::Counters;
+use super::limits::Limits;
+use super::route::{LinkId, Route, Routes, Source};
+use crate::peering::hash::FullNameHash;
+use crate::peering::message::{NodeSet, SnsId};
+use crate::peering::node::{NodeId, NodeType};
+use link::Link;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The sets of one relay. Inputs first, in any number, then [`Self::poll_output`] until there is nothing more.
+#[derive(Debug)]
+pub struct NodeSets<R> {
+    me: NodeId,
+    role: NodeType,
+    limits: Limits,
+    routes: R,
+    links: BTreeMap<LinkId, Link>,
+    sets: BTreeMap<Source, Set>,
+    /// To be worked out.
+    dirty: BTreeSet<Source>,
+    /// To be worked out when a set on some link ends, because there was no room for one.
+    crowded: BTreeSet<Source>,
+    /// To be worked out at a time.
+    due: BTreeSet<(Instant, Source)>,
+    outputs: VecDeque<Output>,
+    /// Of the latest route.
+    version: u64,
+    /// Nodes to which no link leads, those of all sources together.
+    stranded: usize,
+    counters: Counters,
+}
+
+/// Who is to get the data of one source, and how.
+#[derive(Debug, Default)]
+struct Set {
+    /// Who is to get it, each once, ascending.
+    wanted: Vec<NodeId>,
+    /// What the links were told.
+    out: BTreeMap<LinkId, OutSet>,
+    /// The latest route; none before the first one.
+    route: Option<Arc<Route>>,
+    /// Those of the wanted that no link leads to, ascending.
+    stranded: Vec<NodeId>,
+}
+
+/// One set on one link.
+#[derive(Debug)]
+struct OutSet {
+    id: SnsId,
+    /// What the peer was told last, ascending.
+    told: Vec<NodeId>,
+    /// Those of them that new streams reach by another link, and until when the peer still has to know them.
+    leaving: BTreeMap<NodeId, Instant>,
+    /// Whether data may come. A laps relay must have read the set first.
+    ready: bool,
+    /// Why it came into the route, while it is not there yet.
+    cause: JoinCause,
+}
+
+impl OutSet {
+    /// The nodes that new streams reach by this link.
+    fn assigned(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let told = self.told.iter().copied();
+        told.filter(|node| !self.leaving.contains_key(node))
+    }
+}
+
+/// What is known of a source, for tests and for who looks in.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// Who is to get its data, ascending.
+    pub wanted: &'a [NodeId],
+    /// Its route; none before the first one came out.
+    pub route: Option<&'a Arc<Route>>,
+    /// Those of the wanted that no link leads to.
+    pub stranded: &'a [NodeId],
+    /// What the peers were told: the link, the id, the nodes, and how many of those new streams reach otherwise.
+    pub told: Vec<(LinkId, SnsId, &'a [NodeId], usize)>,
+}
+
+impl<R: Routes> NodeSets<R> {
+    /// Those of the relay `me`, without links.
+    ///
+    /// As the roles have it, laps peering, "Relay Types": a Via has no subscribers of its own, and what comes to a Stub
+    /// goes no further.
+    #[must_use]
+    pub fn new(me: NodeId, role: NodeType, limits: Limits, routes: R) -> Self {
+        Self {
+            me,
+            role,
+            limits,
+            routes,
+            links: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            crowded: BTreeSet::new(),
+            due: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            version: 0,
+            stranded: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A link over which data may go is up. `laps` says that a laps relay is at the other end: it gets no data of a set
+    /// before [`Self::set_delivered`] says that it has read it. Nothing when the link is up already.
+    pub fn link_up(&mut self, link: LinkId, peer: NodeId, laps: bool) {
+        if self.links.contains_key(&link) {
+            return;
+        }
+        self.links.insert(link, Link::new(peer, laps));
+        self.all_dirty();
+    }
+
+    /// A link is gone, with all sets on it. laps peering, "SNS Withdrawal": state ends with the session.
+    pub fn link_down(&mut self, link: LinkId) {
+        let Some(gone) = self.links.remove(&link) else {
+            return;
+        };
+        // What was to be told there has no use any more.
+        self.outputs.retain(|output| match output {
+            Output::Advertise { link: to, .. } | Output::Withdraw { link: to, .. } => *to != link,
+            Output::Route(_) | Output::Ended(_) | Output::Lost(_) | Output::Refused { .. } => true,
+        });
+        self.dirty.extend(gone.out.into_values());
+        let last = SnsId::new(u32::MAX).unwrap_or(SnsId::FIRST);
+        let range = Source::Ingress(link, SnsId::FIRST)..=Source::Ingress(link, last);
+        let from_there: Vec<Source> = self.sets.range(range).map(|(source, _)| *source).collect();
+        for source in from_there {
+            self.end(source);
+        }
+    }
+
+    /// Links lead elsewhere now.
+    pub fn set_routes(&mut self, routes: R) {
+        self.routes = routes;
+        self.all_dirty();
+    }
+
+    /// The relays, and stubs of this one, that are to get a track of which this relay has the data. None ends it. This
+    /// relay itself is left out: its own subscribers have the data already.
+    pub fn set_targets(&mut self, track: FullNameHash, nodes: impl IntoIterator<Item = NodeId>) {
+        let mut wanted: Vec<NodeId> = nodes.into_iter().filter(|node| *node != self.me).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let source = Source::Track(track);
+        match self.sets.get_mut(&source) {
+            Some(set) if set.wanted == wanted => return,
+            Some(set) => set.wanted = wanted,
+            None if wanted.is_empty() => return,
+            None => {
+                let set = Set {
+                    wanted,
+                    ..Set::default()
+                };
+                self.sets.insert(source, set);
+            }
+        }
+        self.dirty.insert(source);
+    }
+
+    /// A peer told a set, new or changed. laps peering, "SNS Advertisement".
+    pub fn advertised(&mut self, link: LinkId, set: &NodeSet) {
+        let Some(state) = self.links.get_mut(&link) else {
+            self.counters.sets_unknown += 1;
+            return;
+        };
+        let source = Source::Ingress(link, set.id);
+        let before = self.sets.get(&source);
+        let without = state.in_nodes - before.map_or(0, |set| set.wanted.len());
+        let nodes = set.nodes();
+        let refusal = if nodes.len() > self.limits.max_set_nodes {
+            Some(Refusal::Nodes)
+        } else if before.is_none() && state.in_sets >= self.limits.max_sets_per_link {
+            Some(Refusal::Sets)
+        } else if without + nodes.len() > self.limits.max_nodes_per_link {
+            Some(Refusal::LinkNodes)
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            self.counters.sets_refused += 1;
+            if state.refused.insert(why) {
+                let sns = set.id;
+                self.outputs.push_back(Output::Refused { link, sns, why });
+            }
+            return;
+        }
+        self.counters.sets_taken += 1;
+        if before.is_some_and(|before| before.wanted == nodes) {
+            return;
+        }
+        state.in_sets += usize::from(before.is_none());
+        state.in_nodes = without + nodes.len();
+        self.sets.entry(source).or_default().wanted = nodes.to_vec();
+        self.dirty.insert(source);
+    }
+
+    /// A peer withdrew a set. It ends at once, so that the same id may stand for another track from now on.
+    /// laps peering, "SNS Withdrawal".
+    pub fn withdrawn(&mut self, link: LinkId, sns: SnsId) {
+        let source = Source::Ingress(link, sns);
+        let set = self.sets.get(&source);
+        let (Some(set), Some(state)) = (set, self.links.get_mut(&link)) else {
+            self.counters.sets_unknown += 1;
+            return;
+        };
+        state.in_sets -= 1;
+        state.in_nodes -= set.wanted.len();
+        self.end(source);
+    }
+
+    /// A laps relay has read the set `sns`, as far as one can know: data may come. Also right, and without effect, for
+    /// other peers and for sets that are gone.
+    pub fn set_delivered(&mut self, link: LinkId, sns: SnsId) {
+        let source = self.links.get(&link).and_then(|state| state.out.get(&sns));
+        let Some(&source) = source else { return };
+        let out = self.sets.get_mut(&source).and_then(|set| set.out.get_mut(&link));
+        if let Some(out) = out.filter(|out| out.id == sns && !out.ready) {
+            out.ready = true;
+            self.dirty.insert(source);
+        }
+    }
+
+    /// What is to be done next; none when all is done for now.
+    pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            while let Some((_, source)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+                self.due.pop_first();
+                self.dirty.insert(source);
+            }
+            let source = self.dirty.pop_first()?;
+            self.resolve(source, now);
+        }
+    }
+
+    /// When [`Self::poll_output`] is to be asked again although nothing happened.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// How often something happened.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Nodes to which no link leads, those of all sources together.
+    #[must_use]
+    pub const fn stranded(&self) -> usize {
+        self.stranded
+    }
+
+    /// Every source there is, in order.
+    pub fn sources(&self) -> impl Iterator<Item = Source> + '_ {
+        self.sets.keys().copied()
+    }
+
+    /// What is known of a source.
+    #[must_use]
+    pub fn view(&self, source: Source) -> Option<View<'_>> {
+        let set = self.sets.get(&source)?;
+        let told = set.out.iter();
+        let told = told.map(|(link, out)| (*link, out.id, out.told.as_slice(), out.leaving.len()));
+        Some(View {
+            wanted: &set.wanted,
+            route: set.route.as_ref(),
+            stranded: &set.stranded,
+            told: told.collect(),
+        })
+    }
+
+    fn all_dirty(&mut self) {
+        self.dirty.extend(self.sets.keys().copied());
+    }
+
+    /// Forgets a source, and withdraws all that was told of it.
+    fn end(&mut self, source: Source) {
+        let Some(set) = self.sets.remove(&source) else {
+            return;
+        };
+        self.dirty.remove(&source);
+        self.crowded.remove(&source);
+        self.stranded -= set.stranded.len();
+        if set.route.is_some() {
+            self.outputs.push_back(Output::Ended(source));
+        }
+        for (link, out) in set.out {
+            self.withdraw(link, out.id);
+        }
+    }
+
+    /// Ends a set of ours, if its link is up; who found no room on some link is looked at again.
+    fn withdraw(&mut self, link: LinkId, sns: SnsId) {
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
+        state.out.remove(&sns);
+        self.counters.withdrawn += 1;
+        self.outputs.push_back(Output::Withdraw { link, sns });
+        self.dirty.append(&mut self.crowded);
+    }
+}

@@ -1,0 +1,570 @@
+//! Tables and properties of [`NodeSets`].
+
+use super::*;
+use proptest::prelude::*;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+mod properties;
+
+type Table = BTreeMap<NodeId, Vec<LinkId>>;
+
+const ME: u64 = 100;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant will do as the origin of test time"
+)]
+fn t0() -> Instant {
+    Instant::now()
+}
+
+fn sns(id: u32) -> SnsId {
+    SnsId::new(id).unwrap()
+}
+
+fn track(n: u64) -> FullNameHash {
+    FullNameHash::new(n).unwrap()
+}
+
+fn table(entries: &[(u64, &[u32])]) -> Table {
+    let links = |links: &[u32]| links.iter().map(|link| LinkId(*link)).collect();
+    let entries = entries.iter().map(|(node, to)| (NodeId(*node), links(to)));
+    entries.collect()
+}
+
+/// What is said, in one line each.
+fn said(output: &Output) -> String {
+    let list = |nodes: &[NodeId]| {
+        let nodes: Vec<String> = nodes.iter().map(|node| node.0.to_string()).collect();
+        format!("[{}]", nodes.join(" "))
+    };
+    let name = |source: &Source| match source {
+        Source::Track(track) => format!("track {}", track.get()),
+        Source::Ingress(link, sns) => format!("L{link}:{sns}"),
+    };
+    match output {
+        Output::Advertise { link, set } => {
+            assert_eq!(set.priority, 2);
+            format!("tell L{link}:{} {}", set.id, list(set.nodes()))
+        }
+        Output::Withdraw { link, sns } => format!("withdraw L{link}:{sns}"),
+        Output::Route(change) => {
+            let mut text = format!("route {} ->", name(&change.source));
+            if change.route.is_local() {
+                text.push_str(" here");
+            }
+            for egress in change.route.egress() {
+                write!(text, " L{}:{}", egress.link, egress.sns).unwrap();
+            }
+            for joined in &change.joined {
+                write!(text, ", L{} {:?}", joined.link, joined.cause).unwrap();
+            }
+            for left in &change.left {
+                write!(text, ", not L{left}").unwrap();
+            }
+            text
+        }
+        Output::Ended(source) => format!("end {}", name(source)),
+        Output::Lost(lost) => {
+            let now = |to: &Option<LinkId>| to.map_or_else(|| "-".to_owned(), |link| format!("L{link}"));
+            let nodes: Vec<String> = lost
+                .nodes
+                .iter()
+                .map(|(node, to)| format!("{}>{}", node.0, now(to)))
+                .collect();
+            format!(
+                "lost {} on L{}: {}",
+                name(&lost.source),
+                lost.link,
+                nodes.join(" ")
+            )
+        }
+        Output::Refused { link, sns, why } => format!("refused L{link}:{sns} {why:?}"),
+    }
+}
+
+struct Relay {
+    sets: NodeSets<Table>,
+    now: Instant,
+}
+
+impl Relay {
+    fn new(role: NodeType, limits: Limits, routes: &[(u64, &[u32])]) -> Self {
+        Self {
+            sets: NodeSets::new(NodeId(ME), role, limits, table(routes)),
+            now: t0(),
+        }
+    }
+
+    /// An edge with links 1, 2, 3, 4 to the peers 1, 2, 3, and 3 again.
+    fn edge(routes: &[(u64, &[u32])]) -> Self {
+        Self::new(NodeType::Edge, Limits::default(), routes).linked()
+    }
+
+    fn linked(mut self) -> Self {
+        for (link, peer) in [(1, 1), (2, 2), (3, 3), (4, 3)] {
+            self.sets.link_up(LinkId(link), NodeId(peer), false);
+        }
+        self
+    }
+
+    fn targets(&mut self, name: u64, nodes: &[u64]) {
+        self.sets
+            .set_targets(track(name), nodes.iter().map(|node| NodeId(*node)));
+    }
+
+    fn told(&mut self, link: u32, id: u32, nodes: &[u64]) {
+        let set = NodeSet::new(sns(id), 2, nodes.iter().map(|node| NodeId(*node)));
+        self.sets.advertised(LinkId(link), &set);
+    }
+
+    fn routes(&mut self, routes: &[(u64, &[u32])]) {
+        self.sets.set_routes(table(routes));
+    }
+
+    fn after(&mut self, ms: u64) -> Vec<String> {
+        self.now += Duration::from_millis(ms);
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<String> {
+        let outputs = std::iter::from_fn(|| self.sets.poll_output(self.now));
+        outputs.map(|output| said(&output)).collect()
+    }
+}
+
+const NOTHING: [&str; 0] = [];
+
+/// laps peering, "SNS Advertisement": one set for each track and link, nodes in order, told before data has a route.
+#[test]
+fn an_origin_tells_each_link_its_nodes() {
+    let mut relay = Relay::edge(&[(1, &[1]), (2, &[2]), (7, &[2]), (6, &[2])]);
+    relay.targets(5, &[7, 2, 1, 6, ME, 2]);
+    assert_eq!(
+        relay.drain(),
+        [
+            "tell L1:1 [1]",
+            "tell L2:1 [2 6 7]",
+            "route track 5 -> L1:1 L2:1, L1 Asked, L2 Asked"
+        ]
+    );
+    // The next track has the next id.
+    relay.targets(6, &[7]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L2:2 [7]", "route track 6 -> L2:2, L2 Asked"]
+    );
+    assert_eq!(relay.drain(), NOTHING);
+}
+
+/// laps peering, "FIB": the same id gets a new set, and no stream changes; one that is empty is withdrawn.
+#[test]
+fn nodes_come_and_go_under_the_same_id() {
+    let mut relay = Relay::edge(&[(1, &[1]), (2, &[2]), (7, &[2])]);
+    relay.targets(5, &[2]);
+    relay.drain();
+    relay.targets(5, &[2, 7]);
+    assert_eq!(relay.drain(), ["tell L2:1 [2 7]"]);
+    relay.targets(5, &[1, 7]);
+    assert_eq!(
+        relay.drain(),
+        [
+            "tell L1:1 [1]",
+            "tell L2:1 [7]",
+            "route track 5 -> L1:1 L2:1, L1 Asked"
+        ]
+    );
+    relay.targets(5, &[1]);
+    assert_eq!(relay.drain(), ["route track 5 -> L1:1, not L2", "withdraw L2:1"]);
+    relay.targets(5, &[]);
+    assert_eq!(relay.drain(), ["end track 5", "withdraw L1:1"]);
+    // Ids are not given again.
+    relay.targets(5, &[1]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L1:2 [1]", "route track 5 -> L1:2, L1 Asked"]
+    );
+}
+
+/// Issue 6: several changes in one turn are one advertisement.
+#[test]
+fn changes_in_a_row_are_told_once() {
+    let mut relay = Relay::edge(&[(1, &[1]), (2, &[1]), (3, &[1]), (4, &[1])]);
+    for last in 1..=4 {
+        relay.targets(5, &(1..=last).collect::<Vec<_>>());
+        relay.told(2, 9, &(1..=last).collect::<Vec<_>>());
+    }
+    assert_eq!(
+        relay.drain(),
+        [
+            "tell L1:1 [1 2 3 4]",
+            "route track 5 -> L1:1, L1 Asked",
+            "tell L1:2 [1 2 3 4]",
+            "route L2:9 -> L1:2, L1 Asked"
+        ]
+    );
+    relay.targets(5, &[1]);
+    relay.targets(5, &[1, 2, 3, 4]);
+    relay.told(2, 9, &[4, 3, 2, 1]);
+    assert_eq!(relay.drain(), NOTHING);
+    // Gone and back in one turn.
+    relay.targets(5, &[]);
+    relay.targets(5, &[1, 2]);
+    assert_eq!(relay.drain(), ["tell L1:1 [1 2]"]);
+    let counters = relay.sets.counters();
+    assert_eq!((counters.advertised, counters.withdrawn), (3, 0));
+}
+
+/// laps peering, "FIB": in -> out ids on a relay in the middle; self in the set means its own subscribers.
+#[test]
+fn a_relay_in_the_middle_hands_on_what_it_was_told() {
+    let mut relay = Relay::edge(&[(2, &[2]), (3, &[3]), (8, &[2])]);
+    relay.told(1, 77, &[8, ME, 3, 2]);
+    assert_eq!(
+        relay.drain(),
+        [
+            "tell L2:1 [2 8]",
+            "tell L3:1 [3]",
+            "route L1:77 -> here L2:1 L3:1, L2 Asked, L3 Asked"
+        ]
+    );
+    // The same nodes from another peer are another source: each has one publisher.
+    relay.told(2, 77, &[ME, 3]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L3:2 [3]", "route L2:77 -> here L3:2, L3 Asked"]
+    );
+    relay.told(1, 77, &[3, 2]);
+    assert_eq!(relay.drain(), ["tell L2:1 [2]", "route L1:77 -> L2:1 L3:1"]);
+    relay.sets.withdrawn(LinkId(1), sns(77));
+    assert_eq!(relay.drain(), ["end L1:77", "withdraw L2:1", "withdraw L3:1"]);
+    relay.sets.withdrawn(LinkId(1), sns(77));
+    relay.sets.withdrawn(LinkId(9), sns(77));
+    assert_eq!((relay.drain().len(), relay.sets.counters().sets_unknown), (0, 2));
+}
+
+/// Issue 6: "never sent back on the link it came from", nor on another one to the same peer.
+#[test]
+fn nothing_goes_back() {
+    let mut relay = Relay::edge(&[(2, &[2]), (3, &[3, 4]), (5, &[1])]);
+    relay.told(4, 1, &[2, 3]);
+    relay.told(1, 1, &[5, 1]);
+    assert_eq!(
+        relay.drain(),
+        ["route L1:1 ->", "tell L2:1 [2]", "route L4:1 -> L2:1, L2 Asked"]
+    );
+    assert_eq!(relay.sets.stranded(), 3);
+    // No link leads to node 1 at all; those to 3 and 5 lead back.
+    assert_eq!(
+        (
+            relay.sets.counters().loops_cut,
+            relay.sets.counters().nodes_stranded
+        ),
+        (2, 3)
+    );
+    relay.routes(&[(2, &[2]), (3, &[2]), (5, &[1])]);
+    assert_eq!(relay.drain(), ["tell L2:1 [2 3]"]);
+    assert_eq!(relay.sets.stranded(), 2);
+    assert_eq!(
+        relay
+            .sets
+            .view(Source::Ingress(LinkId(1), sns(1)))
+            .unwrap()
+            .stranded
+            .len(),
+        2
+    );
+}
+
+/// Issue 6: "nodes no route leads to are kept and re-tried when routes change".
+#[test]
+fn who_cannot_be_reached_is_tried_again() {
+    let mut relay = Relay::edge(&[]);
+    relay.targets(5, &[1, 8]);
+    assert_eq!(relay.drain(), ["route track 5 ->"]);
+    relay.routes(&[(8, &[2, 9])]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L2:1 [8]", "route track 5 -> L2:1, L2 Asked"]
+    );
+    // The table may know of a link before it is up here.
+    relay.routes(&[(8, &[2]), (1, &[9])]);
+    assert_eq!((relay.drain().len(), relay.sets.stranded()), (0, 1));
+    relay.sets.link_up(LinkId(9), NodeId(9), false);
+    assert_eq!(
+        relay.drain(),
+        ["tell L9:1 [1]", "route track 5 -> L2:1 L9:1, L9 Asked"]
+    );
+    relay.routes(&[(1, &[9])]);
+    assert_eq!(relay.drain(), ["route track 5 -> L9:1, not L2", "withdraw L2:1"]);
+    assert_eq!(
+        (relay.sets.stranded(), relay.sets.counters().nodes_stranded),
+        (1, 3)
+    );
+}
+
+/// laps peering, "Via" and "Stub": a Via has no subscribers, a Stub hands nothing on, an edge hands its stubs what it
+/// has.
+#[test]
+fn roles_differ() {
+    let mut via = Relay::new(NodeType::Via, Limits::default(), &[(2, &[2])]).linked();
+    via.told(1, 1, &[ME, 2]);
+    assert_eq!(via.drain(), ["tell L2:1 [2]", "route L1:1 -> L2:1, L2 Asked"]);
+    assert_eq!(via.sets.stranded(), 1);
+    let mut stub = Relay::new(NodeType::Stub, Limits::default(), &[(1, &[1]), (2, &[2])]).linked();
+    stub.told(1, 1, &[ME, 2]);
+    stub.targets(5, &[1]);
+    assert_eq!(
+        stub.drain(),
+        [
+            "tell L1:1 [1]",
+            "route track 5 -> L1:1, L1 Asked",
+            "route L1:1 -> here"
+        ]
+    );
+    // The edge is named by others, and names the stub to nobody but the stub.
+    let mut edge = Relay::edge(&[(2, &[2])]);
+    edge.told(1, 1, &[ME]);
+    edge.targets(5, &[2]);
+    assert_eq!(
+        edge.drain(),
+        [
+            "tell L2:1 [2]",
+            "route track 5 -> L2:1, L2 Asked",
+            "route L1:1 -> here"
+        ]
+    );
+}
+
+/// Issue 6: a better path or a drain: new streams take the new link, the old peer knows what is under way to it.
+#[test]
+fn a_planned_change_lets_streams_finish() {
+    let mut relay = Relay::edge(&[(7, &[1]), (8, &[1])]);
+    relay.targets(5, &[7, 8]);
+    relay.drain();
+    relay.routes(&[(7, &[2]), (8, &[2])]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L2:1 [7 8]", "route track 5 -> L2:1, L2 Moved, not L1"]
+    );
+    assert_eq!(
+        relay.sets.poll_timeout(),
+        Some(relay.now + Duration::from_secs(2))
+    );
+    assert_eq!(relay.after(1999), NOTHING);
+    assert_eq!(relay.after(1), ["withdraw L1:1"]);
+    assert_eq!(relay.sets.counters().nodes_moved, 2);
+    // Part of a set.
+    relay.routes(&[(7, &[2]), (8, &[3])]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L3:1 [8]", "route track 5 -> L2:1 L3:1, L3 Moved"]
+    );
+    assert_eq!(relay.after(2000), ["tell L2:1 [7]"]);
+    // Who wants nothing any more is out at once, wherever it stands.
+    relay.routes(&[(7, &[1]), (8, &[1])]);
+    assert_eq!(
+        relay.drain(),
+        [
+            "tell L1:2 [7 8]",
+            "route track 5 -> L1:2, L1 Moved, not L2, not L3"
+        ]
+    );
+    relay.targets(5, &[7]);
+    assert_eq!(relay.drain(), ["tell L1:2 [7]", "withdraw L3:1"]);
+    // Back before the old peer forgot: nothing has to be told.
+    relay.routes(&[(7, &[2])]);
+    assert_eq!(relay.drain(), ["route track 5 -> L2:1, L2 Moved, not L1"]);
+    assert_eq!(relay.after(2000), ["withdraw L1:2"]);
+    assert_eq!((relay.after(9000).len(), relay.sets.poll_timeout()), (0, None));
+}
+
+/// Issue 6: a dead link says which track lost streams on it, and which link goes on from the cache.
+#[test]
+fn a_dead_link_is_replaced() {
+    let mut relay = Relay::edge(&[(7, &[1]), (8, &[1]), (9, &[1]), (3, &[3])]);
+    relay.targets(5, &[7, 8, 9]);
+    relay.targets(6, &[3]);
+    relay.told(1, 4, &[3, ME]);
+    relay.told(2, 4, &[7]);
+    relay.drain();
+    relay.sets.link_down(LinkId(1));
+    relay.routes(&[(7, &[2]), (8, &[3]), (3, &[3])]);
+    assert_eq!(
+        relay.drain(),
+        [
+            "end L1:4",
+            "withdraw L3:2",
+            "tell L2:1 [7]",
+            "tell L3:3 [8]",
+            "lost track 5 on L1: 7>L2 8>L3 9>-",
+            "route track 5 -> L2:1 L3:3, L2 Died, L3 Died, not L1",
+            "lost L2:4 on L1: 7>-",
+            "route L2:4 ->, not L1"
+        ]
+    );
+    assert_eq!(relay.sets.counters().nodes_lost, 4);
+    relay.sets.link_down(LinkId(1));
+    assert_eq!(relay.drain(), NOTHING);
+}
+
+/// A laps relay drops data of sets that it does not know yet: nothing goes there before it has read them, and the link
+/// before goes on until then.
+#[test]
+fn laps_relays_read_the_set_first() {
+    let mut relay = Relay::edge(&[(5, &[5]), (1, &[1])]);
+    relay.sets.link_up(LinkId(5), NodeId(5), true);
+    relay.targets(5, &[5, 1]);
+    assert_eq!(
+        relay.drain(),
+        [
+            "tell L1:1 [1]",
+            "tell L5:1 [5]",
+            "route track 5 -> L1:1, L1 Asked"
+        ]
+    );
+    relay.sets.set_delivered(LinkId(5), sns(2));
+    relay.sets.set_delivered(LinkId(6), sns(1));
+    assert_eq!(relay.drain(), NOTHING);
+    relay.sets.set_delivered(LinkId(5), sns(1));
+    relay.sets.set_delivered(LinkId(1), sns(1));
+    assert_eq!(relay.drain(), ["route track 5 -> L1:1 L5:1, L5 Asked"]);
+    // Moved to it, with a set that it has to read first.
+    relay.targets(6, &[1]);
+    relay.drain();
+    relay.routes(&[(5, &[5]), (1, &[5])]);
+    assert_eq!(
+        relay.drain(),
+        [
+            "tell L5:1 [1 5]",
+            "route track 5 -> L5:1, not L1",
+            "tell L5:2 [1]"
+        ]
+    );
+    relay.sets.set_delivered(LinkId(5), sns(2));
+    assert_eq!(relay.drain(), ["route track 6 -> L5:2, L5 Moved, not L1"]);
+}
+
+/// laps peering, "Source Routing": behind the largest id comes one, zero never, and none that is in use.
+#[test]
+fn ids_wrap() {
+    let mut relay = Relay::edge(&[(1, &[1])]);
+    let ids = |relay: &mut Relay| {
+        let ids = relay.drain().into_iter();
+        let ids =
+            ids.filter_map(|line| Some(line.strip_prefix("tell L1:")?.trim_end_matches(" [1]").to_owned()));
+        ids.collect::<Vec<_>>()
+    };
+    for name in 1..=3 {
+        relay.targets(name, &[1]);
+    }
+    assert_eq!(ids(&mut relay), ["1", "2", "3"]);
+    relay.targets(2, &[]);
+    relay.drain();
+    let link = relay.sets.links.get_mut(&LinkId(1)).unwrap();
+    link.count_from(sns(u32::MAX - 1));
+    for name in 4..=8 {
+        relay.targets(name, &[1]);
+    }
+    assert_eq!(ids(&mut relay), ["4294967294", "4294967295", "2", "4", "5"]);
+}
+
+/// Issue 6, "a peer that advertises a million nodes": bounded, told once, counted; what was taken before stays.
+#[test]
+fn a_peer_has_so_much_and_no_more() {
+    let limits = Limits {
+        max_sets_per_link: 3,
+        max_set_nodes: 4,
+        max_nodes_per_link: 8,
+        ..Limits::default()
+    };
+    let mut relay = Relay::new(NodeType::Edge, limits, &[(2, &[2])]).linked();
+    relay.told(1, 1, &[2, 3]);
+    relay.drain();
+    relay.told(1, 1, &[2, 3, 4, 5, 6]);
+    relay.told(1, 2, &[2, 3, 4, 5, 6]);
+    assert_eq!(relay.drain(), ["refused L1:1 Nodes"]);
+    relay.told(1, 2, &[2, 3, 4, 5]);
+    relay.told(1, 3, &[2, 3, 4]);
+    relay.told(1, 3, &[2, 3]);
+    relay.told(1, 4, &[]);
+    relay.told(1, 5, &[2]);
+    assert_eq!(
+        relay.drain(),
+        [
+            "refused L1:3 LinkNodes",
+            "refused L1:4 Sets",
+            "tell L2:2 [2]",
+            "route L1:2 -> L2:2, L2 Asked",
+            "tell L2:3 [2]",
+            "route L1:3 -> L2:3, L2 Asked"
+        ]
+    );
+    let view = relay.sets.view(Source::Ingress(LinkId(1), sns(1))).unwrap();
+    assert_eq!(view.wanted, [NodeId(2), NodeId(3)]);
+    assert_eq!(
+        (
+            relay.sets.counters().sets_refused,
+            relay.sets.counters().sets_taken
+        ),
+        (5, 3)
+    );
+    // Room on the way out is bounded too, and given to who waits for it.
+    relay.targets(9, &[2]);
+    assert_eq!(relay.drain(), ["route track 9 ->"]);
+    assert_eq!(relay.sets.counters().nodes_crowded_out, 1);
+    relay.sets.withdrawn(LinkId(1), sns(2));
+    assert_eq!(
+        relay.drain(),
+        [
+            "end L1:2",
+            "withdraw L2:2",
+            "tell L2:4 [2]",
+            "route track 9 -> L2:4, L2 Asked"
+        ]
+    );
+    relay.told(1, 2, &[2, 3, 4, 5]);
+    assert_eq!(relay.drain(), ["route L1:2 ->"]);
+    // A set has so many nodes, the rest waits.
+    let routes: Vec<(u64, &[u32])> = (20..26).map(|node| (node, &[3_u32][..])).collect();
+    relay.routes(&routes);
+    relay.drain();
+    relay.targets(10, &[20, 21, 22, 23, 24, 25]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L3:1 [20 21 22 23]", "route track 10 -> L3:1, L3 Asked"]
+    );
+}
+
+/// Equally good links share the tracks; one track keeps to one of them.
+#[test]
+fn parallel_links_share_the_tracks() {
+    let mut relay = Relay::edge(&[(3, &[3, 4]), (8, &[3, 4])]);
+    for name in 0..64 {
+        relay.targets(name, &[3, 8]);
+    }
+    relay.drain();
+    let by_link = |relay: &Relay| {
+        let mut by_link = BTreeMap::<u32, usize>::new();
+        for source in relay.sets.sources() {
+            let told = relay.sets.view(source).unwrap().told;
+            let [(link, _, nodes, 0)] = told[..] else {
+                panic!("{told:?}")
+            };
+            assert_eq!(nodes.len(), 2);
+            *by_link.entry(link.0).or_default() += 1;
+        }
+        by_link
+    };
+    let both = by_link(&relay);
+    assert!(both[&3] > 16 && both[&4] > 16, "{both:?}");
+    // When one dies, those of the other stay where they are.
+    relay.sets.link_down(LinkId(4));
+    let told = relay
+        .drain()
+        .iter()
+        .filter(|line| line.starts_with("tell"))
+        .count();
+    assert_eq!((told, by_link(&relay)[&3]), (both[&4], 64));
+}

@@ -1,0 +1,229 @@
+//! What holds whatever happens.
+
+use super::*;
+use std::collections::{HashMap, HashSet};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Up(u32),
+    Down(u32),
+    Routes(Vec<(u64, Vec<u32>)>),
+    Targets(u64, Vec<u64>),
+    Told(u32, u32, Vec<u64>),
+    Withdrawn(u32, u32),
+    Delivered(u32, u32),
+    Wait(u64),
+    Drain,
+}
+
+/// Peers are 1, 2, 3; links 1 to 6 lead to them, the first three and the others; the last is to a laps relay.
+const LINKS: u32 = 6;
+
+const fn peer(link: u32) -> NodeId {
+    NodeId(((link - 1) % 3 + 1) as u64)
+}
+
+fn nodes() -> impl Strategy<Value = Vec<u64>> {
+    let node = prop_oneof![5 => 1..10_u64, 1 => Just(ME)];
+    prop::collection::vec(node, 0..8)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let route = (1..10_u64, prop::collection::vec(1..=LINKS, 0..3));
+    let link = || 1..=LINKS;
+    prop_oneof![
+        2 => link().prop_map(Step::Up),
+        1 => link().prop_map(Step::Down),
+        2 => prop::collection::vec(route, 0..12).prop_map(Step::Routes),
+        3 => (1..4_u64, nodes()).prop_map(|(track, nodes)| Step::Targets(track, nodes)),
+        4 => (link(), 1..4_u32, nodes()).prop_map(|(link, id, nodes)| Step::Told(link, id, nodes)),
+        2 => (link(), 1..4_u32).prop_map(|(link, id)| Step::Withdrawn(link, id)),
+        2 => (link(), 1..9_u32).prop_map(|(link, id)| Step::Delivered(link, id)),
+        1 => (0..3000_u64).prop_map(Step::Wait),
+        5 => Just(Step::Drain),
+    ]
+}
+
+/// What the other ends of the links, and the data plane, make of what is said.
+#[derive(Default)]
+struct World {
+    /// Numbers of links are not given again.
+    life: HashMap<u32, u32>,
+    up: HashMap<LinkId, NodeId>,
+    peers: HashMap<(LinkId, SnsId), Vec<NodeId>>,
+    latest: HashMap<LinkId, u32>,
+    routes: HashMap<Source, Arc<Route>>,
+    versions: HashSet<u64>,
+}
+
+impl World {
+    fn link(&self, link: u32) -> LinkId {
+        LinkId(self.life.get(&link).copied().unwrap_or_default() * 10 + link)
+    }
+
+    fn obey(&mut self, output: Output) {
+        match output {
+            Output::Advertise { link, set } => {
+                assert!(self.up.contains_key(&link), "told to a dead link");
+                assert!(!set.nodes().is_empty());
+                let known = self.peers.insert((link, set.id), set.nodes().to_vec());
+                assert_ne!(known.as_deref(), Some(set.nodes()), "told twice");
+                if known.is_none() {
+                    let latest = self.latest.entry(link).or_default();
+                    assert!(set.id.get() > *latest, "an id was given again");
+                    *latest = set.id.get();
+                }
+            }
+            Output::Withdraw { link, sns } => {
+                assert!(self.peers.remove(&(link, sns)).is_some(), "nothing to withdraw");
+                let used =
+                    |route: &Arc<Route>| route.egress().iter().any(|to| (to.link, to.sns) == (link, sns));
+                assert!(!self.routes.values().any(used), "withdrawn while data goes there");
+            }
+            Output::Route(change) => {
+                assert!(self.versions.insert(change.route.version()));
+                for to in change.route.egress() {
+                    assert!(self.peers.contains_key(&(to.link, to.sns)), "data before its set");
+                }
+                let before = self.routes.insert(change.source, Arc::clone(&change.route));
+                let links = |route: &Route| route.egress().iter().map(|to| to.link).collect::<BTreeSet<_>>();
+                let (was, is) = (
+                    before.map(|route| links(&route)).unwrap_or_default(),
+                    links(&change.route),
+                );
+                let joined: BTreeSet<LinkId> = change.joined.iter().map(|joined| joined.link).collect();
+                assert_eq!(joined, &is - &was);
+                assert_eq!(change.left.into_iter().collect::<BTreeSet<_>>(), &was - &is);
+            }
+            Output::Ended(source) => assert!(self.routes.remove(&source).is_some()),
+            Output::Lost(lost) => assert!(!self.up.contains_key(&lost.link) && !lost.nodes.is_empty()),
+            Output::Refused { .. } => panic!("nothing is beyond a bound here"),
+        }
+    }
+
+    /// Nothing is open: what follows holds between any two turns.
+    fn check(&self, sets: &NodeSets<Table>) {
+        let mut told = HashMap::new();
+        let mut stranded = 0;
+        for source in sets.sources() {
+            let view = sets.view(source).unwrap();
+            let set = &sets.sets[&source];
+            let route = view.route.expect("each source has a route");
+            assert_eq!(self.routes.get(&source), Some(route));
+            // The parts make up the whole, and are apart.
+            let assigned = set.out.values().flat_map(OutSet::assigned);
+            let here = route.is_local().then_some(NodeId(ME));
+            let mut parts: Vec<NodeId> = assigned
+                .chain(here)
+                .chain(view.stranded.iter().copied())
+                .collect();
+            parts.sort_unstable();
+            assert_eq!(parts, view.wanted, "{source:?}");
+            stranded += view.stranded.len();
+            let from = match source {
+                Source::Ingress(link, _) => Some(self.up[&link]),
+                Source::Track(_) => None,
+            };
+            for (link, id, nodes, leaving) in view.told {
+                assert_ne!(Some(self.up[&link]), from, "back to where it came from");
+                assert!(
+                    nodes.is_sorted_by(|a, b| a < b) && nodes.iter().all(|node| view.wanted.contains(node))
+                );
+                assert!(told.insert((link, id), nodes.to_vec()).is_none());
+                let out = &set.out[&link];
+                let listed = route.to(link).is_some();
+                // Each link that serves somebody is in the route, as soon as its peer can know.
+                assert!(listed || !out.ready || leaving == nodes.len());
+                assert!(!listed || out.ready);
+            }
+        }
+        assert_eq!(told, self.peers);
+        assert_eq!(stranded, sets.stranded());
+        assert_eq!(self.routes.len(), sets.sources().count());
+        for (link, state) in &sets.links {
+            let range = |source: &&Source| matches!(source, Source::Ingress(from, _) if from == link);
+            let mine: Vec<&Source> = sets.sets.keys().filter(range).collect();
+            let nodes: usize = mine.iter().map(|source| sets.sets[source].wanted.len()).sum();
+            assert_eq!((state.in_sets, state.in_nodes), (mine.len(), nodes));
+        }
+    }
+}
+
+fn apply(world: &mut World, relay: &mut Relay, step: Step) {
+    let list = |nodes: Vec<u64>| nodes.into_iter().map(NodeId);
+    match step {
+        Step::Up(link) => {
+            let id = world.link(link);
+            world.up.insert(id, peer(link));
+            relay.sets.link_up(id, peer(link), link == LINKS);
+        }
+        Step::Down(link) => {
+            let id = world.link(link);
+            relay.sets.link_down(id);
+            world.up.remove(&id);
+            world.peers.retain(|(at, _), _| *at != id);
+            *world.life.entry(link).or_default() += 1;
+        }
+        Step::Routes(routes) => {
+            let to = |links: Vec<u32>| links.into_iter().map(|link| world.link(link)).collect();
+            let routes = routes.into_iter().map(|(node, links)| (NodeId(node), to(links)));
+            relay.sets.set_routes(routes.collect());
+        }
+        Step::Targets(name, nodes) => relay.sets.set_targets(track(name), list(nodes)),
+        Step::Told(link, id, nodes) => {
+            let link = world.link(link);
+            relay
+                .sets
+                .advertised(link, &NodeSet::new(sns(id), 2, list(nodes)));
+        }
+        Step::Withdrawn(link, id) => relay.sets.withdrawn(world.link(link), sns(id)),
+        Step::Delivered(link, id) => relay.sets.set_delivered(world.link(link), sns(id)),
+        Step::Wait(ms) => relay.now += Duration::from_millis(ms),
+        Step::Drain => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Issue 6: what goes out, what stays here and what cannot be reached make up what was asked for, and nothing goes
+    /// back. Peers and data plane hear all of it once, in an order in which no data comes before its set.
+    #[test]
+    fn the_parts_make_up_the_whole(steps in prop::collection::vec(step(), 0..80)) {
+        let mut relay = Relay::new(NodeType::Edge, Limits::default(), &[]);
+        let mut world = World::default();
+        for step in steps {
+            // A link that dies with things to be said is looked at in the same turn.
+            let drain = matches!(step, Step::Drain | Step::Down(_));
+            apply(&mut world, &mut relay, step);
+            if drain {
+                while let Some(output) = relay.sets.poll_output(relay.now) {
+                    world.obey(output);
+                }
+                world.check(&relay.sets);
+            }
+        }
+        for _ in 0..2 {
+            relay.now += Duration::from_secs(3);
+            while let Some(output) = relay.sets.poll_output(relay.now) {
+                world.obey(output);
+            }
+        }
+        world.check(&relay.sets);
+        // In peace nobody is told more than what is so.
+        prop_assert_eq!(relay.sets.poll_timeout(), None);
+        let leaving = |set: &Set| set.out.values().any(|out| !out.leaving.is_empty());
+        prop_assert!(!relay.sets.sets.values().any(leaving));
+        for link in 1..=LINKS {
+            apply(&mut world, &mut relay, Step::Down(link));
+        }
+        for name in 1..4 {
+            apply(&mut world, &mut relay, Step::Targets(name, vec![]));
+        }
+        while let Some(output) = relay.sets.poll_output(relay.now) {
+            world.obey(output);
+        }
+        prop_assert!(world.peers.is_empty() && world.routes.is_empty() && relay.sets.stranded() == 0);
+        prop_assert!(relay.sets.due.is_empty() && relay.sets.crowded.is_empty() && relay.sets.sets.is_empty());
+    }
+}
