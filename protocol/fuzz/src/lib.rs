@@ -18,6 +18,7 @@ mod downstream;
 mod feed;
 mod messages;
 pub mod mutate;
+mod peering;
 mod pressure;
 mod relay;
 mod session;
@@ -75,6 +76,8 @@ pub const TARGETS: &[Target] = &[
     target("past", track::past, 1024, 20_000),
     target("session", session::session, 1024, 40_000),
     target("relay", relay::relay, 1536, 20_000),
+    target("peering", peering::peering, 512, 40_000),
+    target("link", peering::link, 512, 40_000),
 ];
 
 /// The base of virtual time: read once, and only ever added to.

@@ -196,3 +196,67 @@ fn target(head: &[u8], section: &'static str) -> Result<(SnsId, FullNameHash), D
     })?;
     Ok((sns, track))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(head: &[u8]) -> Result<Option<StreamHeader>, DecodeError> {
+        StreamHeaderReader::new().read(&mut Bytes::copy_from_slice(head))
+    }
+
+    #[track_caller]
+    fn refused<T: std::fmt::Debug>(read: Result<T, DecodeError>, words: &str) {
+        let error = read.unwrap_err();
+        assert_eq!(
+            (error.code, &*error.what),
+            (ErrorCode::InvalidStartOfStream, words)
+        );
+    }
+
+    /// As soon as it is known, without waiting for the rest. laps peering, "Start of New Stream Data".
+    #[test]
+    fn what_does_not_begin_a_stream() {
+        for len in [0, 14, 18, 20, 255] {
+            let words = format!("a data header of {len} bytes, where it has 19");
+            refused(stream(&[len]), &words);
+        }
+        for kind in [0, 1, 3, 255] {
+            let words = format!("a data header of type {kind}, where it is 2");
+            refused(stream(&[19, kind]), &words);
+        }
+        assert_eq!(stream(&[19, 2]), Ok(None));
+        let mut head = StreamHeader {
+            sns: SnsId::FIRST,
+            track: FullNameHash::MAX,
+            priority: 0,
+            ttl_ms: 0,
+        }
+        .encode();
+        assert!(stream(&head).unwrap().is_some());
+        head[5] = 0;
+        refused(stream(&head), "SNS id 0 is reserved");
+        head[5] = 1;
+        head[6] = 0x40;
+        refused(
+            stream(&head),
+            "full name hash 40ffffffffffffff has more than 62 bits",
+        );
+    }
+
+    #[test]
+    fn what_is_no_datagram() {
+        let split = |bytes: &[u8]| DatagramHeader::split(Bytes::copy_from_slice(bytes));
+        refused(split(&[14]), "a datagram of 1 bytes ends in its header");
+        let mut head = DatagramHeader {
+            sns: SnsId::FIRST,
+            track: FullNameHash::MAX,
+        }
+        .encode();
+        assert!(split(&head).is_ok());
+        head[1] = 2;
+        refused(split(&head), "a data header of type 2, where it is 0");
+        head[0] = 19;
+        refused(split(&head), "a data header of 19 bytes, where it has 14");
+    }
+}

@@ -138,6 +138,25 @@ mod tests {
         );
     }
 
+    /// Also of a type that nobody knows.
+    #[test]
+    fn a_message_may_be_as_long_as_it_may() {
+        let limits = Limits::default().with_max_message_bytes(4);
+        assert!(matches!(
+            read(limits, &framed(11, &[0, 0, 0, 1])),
+            Ok(Some(Incoming::Message(_)))
+        ));
+        let unknown = Incoming::Unknown {
+            message_type: 99,
+            length: 4,
+        };
+        assert_eq!(read(limits, &framed(99, &[0; 4])), Ok(Some(unknown)));
+        assert_eq!(
+            refused(limits, &framed(99, &[0; 5])),
+            "a message of type 99 declares 5 bytes, at most 4 are taken"
+        );
+    }
+
     /// Each bound, from what is just allowed to what is too much; the complaint says what.
     #[test]
     fn what_is_too_large_is_named() {
