@@ -2,14 +2,9 @@
 
 use super::connect::{ClientError, Target};
 use super::url::{Host, MoqtUrl};
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use crate::transport::reach;
 use std::future::Future;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Duration;
-
-/// Head start of each address over the next one. RFC 8305 §5.
-const HEAD_START: Duration = Duration::from_millis(250);
+use std::net::SocketAddr;
 
 /// Every address of the host, the one that the system prefers first.
 ///
@@ -23,44 +18,24 @@ pub async fn targets(url: &MoqtUrl) -> Result<Vec<Target>, ClientError> {
 /// Tries them, each a moment after the one before; the first that answers is taken.
 ///
 /// # Errors
-/// The fault of the first one when none answers.
+/// The first fault when none answers, which is that of the address that the system prefers unless another fails sooner.
 pub async fn first<T, F>(targets: Vec<Target>, attempt: impl Fn(Target) -> F) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,
 {
-    let mut head_start = Duration::ZERO;
-    let mut attempts = FuturesUnordered::new();
-    for target in targets {
-        let (wait, tried) = (head_start, attempt(target));
-        head_start += HEAD_START;
-        attempts.push(async move {
-            tokio::time::sleep(wait).await;
-            tried.await
-        });
-    }
-    let mut fault = None;
-    while let Some(result) = attempts.next().await {
-        match result {
-            Ok(client) => return Ok(client),
-            // The first fault is that of the address that the system prefers.
-            Err(error) => fault = fault.or(Some(error)),
-        }
-    }
-    Err(fault.unwrap_or_else(|| ClientError::Unresolved("the host has no address".to_owned())))
+    reach::first(targets, attempt).await.map_err(|faults| {
+        let first = faults.into_iter().next();
+        first.unwrap_or_else(|| ClientError::Unresolved("the host has no address".to_owned()))
+    })
 }
 
 async fn resolve(url: &MoqtUrl) -> Result<Vec<SocketAddr>, String> {
     let port = url.port();
-    let name = match url.host() {
-        Host::Address(address) => return Ok(vec![SocketAddr::new(*address, port)]),
-        Host::Name(name) => name.clone(),
-    };
-    // The system's resolver blocks.
-    let found = tokio::task::spawn_blocking(move || (name.as_str(), port).to_socket_addrs()).await;
-    match found {
-        Ok(Ok(found)) => Ok(found.collect()),
-        Ok(Err(error)) => Err(format!("cannot look up the host: {error}")),
-        Err(_) => Err("cannot look up the host".to_owned()),
+    match url.host() {
+        Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
+        Host::Name(name) => reach::lookup(name, port)
+            .await
+            .map_err(|error| format!("cannot look up the host: {error}")),
     }
 }
 

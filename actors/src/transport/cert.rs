@@ -43,9 +43,9 @@ impl std::fmt::Debug for SelfSigned {
 const VALIDITY: Duration = Duration::from_secs(13 * DAY);
 
 /// How far back its life starts, for clients whose clock is behind.
-const BACKDATED: Duration = Duration::from_secs(DAY / 2);
+pub(super) const BACKDATED: Duration = Duration::from_secs(DAY / 2);
 
-const DAY: u64 = 24 * 60 * 60;
+pub(super) const DAY: u64 = 24 * 60 * 60;
 
 /// Makes an ECDSA P-256 certificate for `localhost`, the loopback addresses, this machine's name and `names` (host
 /// names or IP addresses), valid for 13 days.
@@ -117,7 +117,7 @@ pub fn parse_fingerprint(text: &str) -> Option<[u8; 32]> {
     bytes.try_into().ok()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.

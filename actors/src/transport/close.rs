@@ -6,10 +6,10 @@ use s2n_quic::{
 };
 use s2n_quic_core::transport;
 
-use super::{conn::take_reason, endpoint::NO_APPLICATION_PROTOCOL};
+use super::{conn::take_reason, endpoint::NO_APPLICATION_PROTOCOL, error::certificate_fault};
 
 /// Writes the reason given to [`ConnHandle::close`](super::ConnHandle::close) into the frame, and says plainly when a
-/// client asked for a protocol we do not speak. Other transport errors keep their code and lose their details.
+/// client asked for a protocol we do not speak and what is wrong with a certificate. Other transport errors keep their code and lose their details.
 #[derive(Debug)]
 pub(super) struct CloseText;
 
@@ -20,6 +20,10 @@ impl Formatter for CloseText {
     fn format_transport_error(&self, context: &Context<'_>, error: transport::Error) -> ConnectionClose<'_> {
         if error.code.as_u64() == NO_APPLICATION_PROTOCOL {
             return error.with_reason(NO_COMMON_ALPN).into();
+        }
+        // TLS over TCP tells as much; without it an operator cannot know which of two relays is set up wrongly.
+        if let Some(fault) = certificate_fault(error.code.as_u64()) {
+            return error.with_reason(fault).into();
         }
         Production.format_transport_error(context, error)
     }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::future::poll_fn;
 use laps_protocol::{
     moqt::message::{GroupOrder, RequestId},
+    peering::node::NodeId,
     relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder},
 };
 use s2n_quic::{
@@ -91,8 +92,13 @@ pub struct RawConn {
 }
 
 impl RawConn {
-    /// Adopts a connection whose handshake is done; none when it ended meanwhile.
-    pub(super) fn adopt(mut connection: Connection, keep_alive: bool) -> Result<Self, ConnError> {
+    /// Adopts a connection whose handshake is done; none when it ended meanwhile, or when its peer has to be named by a
+    /// certificate and is not.
+    pub(super) fn adopt(
+        mut connection: Connection,
+        keep_alive: bool,
+        names_peers: bool,
+    ) -> Result<Self, ConnError> {
         if keep_alive {
             connection.keep_alive(true)?;
         }
@@ -103,6 +109,12 @@ impl RawConn {
         let stats = quic
             .query_event_context(|context: &events::Tally| Arc::clone(&context.stats))
             .map_err(lost)?;
+        // TLS has seen to it; whoever comes to doubt that finds no connection to a nameless peer.
+        if names_peers && stats.peer_node().is_none() {
+            return Err(ConnError::Stack {
+                reason: "the peer has no name",
+            });
+        }
         let (peer_limit, datagrams) = quic
             .datagram_mut(|out: &mut Outgoing| (out.peer_limit(), out.counts()))
             .map_err(lost)?;
@@ -280,6 +292,13 @@ impl ConnHandle {
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.facts.server_name.as_deref()
+    }
+
+    /// The node that the peer's certificate names, which the mesh's CA has signed; none on endpoints whose TLS is not
+    /// [`PeerTls::mutual`](super::PeerTls::mutual), and always some on those.
+    #[must_use]
+    pub fn peer_node(&self) -> Option<NodeId> {
+        self.facts.stats.peer_node()
     }
 
     /// Live figures of the path.

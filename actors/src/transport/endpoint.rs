@@ -24,13 +24,15 @@ use super::{
     close::CloseText,
     conn::{Conn, RawConn},
     datagrams::Queues,
-    error::{ConnError, ConnectError, StartError},
-    events::{EndpointStats, Events},
+    error::{ConnError, ConnectError, StartError, certificate_fault},
+    events::Events,
     limits::{Admission, Congestion, Door, TransportConfig},
+    membership::Refusals,
     refusal::Aloud,
     socket::{self, ShardSocket},
     steering::{ResetKey, ShardIds, ShardIndex},
     tls::{ClientTls, ServerTls},
+    totals::EndpointStats,
 };
 
 /// The server of one shard. It lives on the tokio runtime it was started on, as all its connections do.
@@ -41,6 +43,8 @@ pub struct ServerEndpoint {
     shard: ShardIndex,
     local: SocketAddr,
     door: Door,
+    refusals: Option<Refusals>,
+    names_peers: bool,
     keep_alive: bool,
 }
 
@@ -57,7 +61,13 @@ impl ServerEndpoint {
         reset_key: ResetKey,
     ) -> Result<Self, StartError> {
         let (shard, local) = (socket.shard(), socket.local_addr());
-        let events = Events::default();
+        let names_peers = tls.names_peers;
+        let (events, refusals) = if names_peers {
+            let (events, refusals) = Events::of_members();
+            (events, Some(refusals))
+        } else {
+            (Events::default(), None)
+        };
         let stats = events.stats();
         let admission = Admission::new(config);
         let door = admission.door();
@@ -98,6 +108,8 @@ impl ServerEndpoint {
             shard,
             local,
             door,
+            refusals,
+            names_peers,
             keep_alive: config.keep_alive.is_some(),
         })
     }
@@ -109,7 +121,7 @@ impl ServerEndpoint {
             let Some(connection) = ready!(self.server.poll_accept(cx)) else {
                 return Poll::Ready(None);
             };
-            if let Ok(raw) = RawConn::adopt(connection, self.keep_alive) {
+            if let Ok(raw) = RawConn::adopt(connection, self.keep_alive, self.names_peers) {
                 return Poll::Ready(Some(Conn::Raw(raw)));
             }
         }
@@ -130,6 +142,12 @@ impl ServerEndpoint {
     #[must_use]
     pub fn door(&self) -> Door {
         self.door.clone()
+    }
+
+    /// Who was turned away for the certificate it showed, or for showing none; for whoever logs it. None when clients need
+    /// none, and when they were taken before.
+    pub const fn take_refusals(&mut self) -> Option<Refusals> {
+        self.refusals.take()
     }
 
     /// Waits until every connection of this endpoint has told its peer that it ended and is gone, which takes a few
@@ -172,6 +190,7 @@ pub struct ClientEndpoint {
     client: Arc<Handle>,
     stats: Arc<EndpointStats>,
     offered: Arc<str>,
+    names_peers: bool,
     keep_alive: bool,
 }
 
@@ -199,7 +218,13 @@ impl ClientEndpoint {
     pub fn bind(local: SocketAddr, tls: &ClientTls, config: &TransportConfig) -> Result<Self, StartError> {
         let socket = UdpSocket::bind(local)?;
         let kernel = socket.try_clone()?;
-        let events = Events::default();
+        let names_peers = tls.names_peers;
+        // A client is told of whom it refused by `connect`.
+        let events = if names_peers {
+            Events::of_members().0
+        } else {
+            Events::default()
+        };
         let stats = events.stats();
         macro_rules! start {
             ($congestion:expr) => {
@@ -233,6 +258,7 @@ impl ClientEndpoint {
             client: Arc::new(Handle(client)),
             stats,
             offered: tls.offered().into(),
+            names_peers,
             keep_alive: config.keep_alive.is_some(),
         })
     }
@@ -255,7 +281,7 @@ impl ClientEndpoint {
             .0
             .connect(Connect::new(addr).with_server_name(server_name));
         let connection = attempt.await.map_err(|error| failed(error.into()))?;
-        let raw = RawConn::adopt(connection, self.keep_alive).map_err(failed)?;
+        let raw = RawConn::adopt(connection, self.keep_alive, self.names_peers).map_err(failed)?;
         Ok(Conn::Raw(raw))
     }
 
@@ -299,6 +325,11 @@ impl ClientEndpoint {
             },
             (_, true) => closed,
             (_, false) => match certificate_fault(code) {
+                Some(_) if self.names_peers && code == BAD_CERTIFICATE => ConnectError::Untrusted {
+                    addr,
+                    name: name.to_owned(),
+                    reason: "it names no node of a mesh".to_owned(),
+                },
                 Some(fault) => ConnectError::Untrusted {
                     addr,
                     name: name.to_owned(),
@@ -329,19 +360,8 @@ const CONNECTION_REFUSED: u64 = 0x2;
 /// RFC 9001 §8.1: a handshake without a common ALPN token ends with this code (TLS alert 120).
 pub(super) const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
 
-/// What a TLS alert that we raised says about the server's certificate, if that is its subject. RFC 8446 §6.2.
-const fn certificate_fault(code: u64) -> Option<&'static str> {
-    match code.wrapping_sub(0x100) {
-        42 => Some("it is not for this name"),
-        44 => Some("it was revoked"),
-        45 => Some("it has expired or is not valid yet"),
-        // A signature that fails is a certificate of somebody who uses the name of an authority.
-        48 | 51 => Some("nobody we trust has signed it"),
-        49 => Some("it is not the one with the expected fingerprint"),
-        43 | 46 | 47 => Some("it cannot be used"),
-        _ => None,
-    }
-}
+/// RFC 9001 §4.8: the certificate is not fit, such as for its name (TLS alert 42).
+const BAD_CERTIFICATE: u64 = 0x100 + 42;
 
 fn queues(config: &TransportConfig) -> Queues {
     Queues {

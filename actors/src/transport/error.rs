@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use laps_protocol::peering::node::NodeId;
 use s2n_quic::{connection, stream};
 
 /// A UDP port could not be taken.
@@ -86,7 +87,25 @@ pub enum TlsError {
         /// What went wrong while reading them.
         detail: Option<String>,
     },
-    /// A self-signed certificate could not be made.
+    /// Peers would not accept the certificate.
+    #[error("the certificate in {cert} lets nobody into the mesh: {reason}")]
+    NoMember {
+        /// Where it came from.
+        cert: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificate is that of another node.
+    #[error("the certificate in {cert} is that of node {named}, and this relay is node {node}")]
+    OtherNode {
+        /// Where it came from.
+        cert: String,
+        /// The node that it names.
+        named: NodeId,
+        /// The node that this relay is.
+        node: NodeId,
+    },
+    /// A certificate could not be made.
     #[error("cannot make a certificate for {names}: {detail}")]
     Generate {
         /// The names it was for.
@@ -211,6 +230,37 @@ pub enum ConnError {
         /// Which of these.
         reason: &'static str,
     },
+}
+
+impl ConnError {
+    /// What the peer holds against the certificate that we showed, if that is why it ended the connection. A client hears
+    /// of it when [`connect`](super::ClientEndpoint::connect) has long succeeded, in place of the first answer: in TLS 1.3
+    /// the server looks at its certificate last.
+    #[must_use]
+    pub const fn own_certificate_fault(&self) -> Option<&'static str> {
+        if let Self::Transport {
+            code, by_peer: true, ..
+        } = self
+        {
+            return certificate_fault(*code);
+        }
+        None
+    }
+}
+
+/// What a TLS alert says about a certificate, if that is its subject. RFC 8446 §6.2.
+pub(super) const fn certificate_fault(code: u64) -> Option<&'static str> {
+    match code.wrapping_sub(0x100) {
+        42 => Some("it is not for this name"),
+        44 => Some("it was revoked"),
+        45 => Some("it has expired or is not valid yet"),
+        // A signature that fails is a certificate of somebody who uses the name of an authority.
+        48 | 51 => Some("nobody who is trusted has signed it"),
+        49 => Some("it is not the one with the expected fingerprint"),
+        43 | 46 | 47 => Some("it cannot be used"),
+        116 => Some("there was none"),
+        _ => None,
+    }
 }
 
 impl From<connection::Error> for ConnError {

@@ -4,6 +4,7 @@
 //! numbers, wake a task, and do nothing else.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, OnceLock,
         atomic::{
@@ -15,8 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::unsent::{self, FirstWindows, SendStreams, Waiting};
+use super::{
+    limits::socket_addr,
+    membership::{self, Membership, Refusals},
+    totals::EndpointStats,
+    unsent::{self, FirstWindows, SendStreams, Waiting},
+};
 use futures::task::AtomicWaker;
+use laps_protocol::peering::node::NodeId;
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
 
 /// Live figures of one connection. Written by the endpoint, read by anybody; values may lag by one packet.
@@ -34,7 +41,9 @@ pub struct ConnStats {
     stops: AtomicU64,
     stop_waker: AtomicWaker,
     closed: AtomicBool,
+    heard: AtomicU64,
     peer_close: OnceLock<PeerClose>,
+    peer_node: OnceLock<NodeId>,
 }
 
 /// What the peer said when it closed the connection.
@@ -73,7 +82,9 @@ impl ConnStats {
             stops: AtomicU64::new(0),
             stop_waker: AtomicWaker::new(),
             closed: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
             peer_close: OnceLock::new(),
+            peer_node: OnceLock::new(),
         }
     }
 
@@ -197,6 +208,20 @@ impl ConnStats {
     /// The peer is there.
     fn answered(&self) {
         self.unanswered_us.store(0, Relaxed);
+        // Nobody else writes it.
+        self.heard.store(self.heard() + 1, Relaxed);
+    }
+
+    /// Packets of the peer that arrived (count). Whoever looks at it now and then learns since when it is silent, without
+    /// a clock being read for each packet.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Relaxed)
+    }
+
+    /// The node that the peer's certificate names, on an endpoint where that is asked for.
+    pub(super) fn peer_node(&self) -> Option<NodeId> {
+        self.peer_node.get().copied()
     }
 
     /// Whether the connection has ended.
@@ -224,60 +249,25 @@ fn micros(cell: &AtomicU64) -> Option<Duration> {
         .map(Duration::from_micros)
 }
 
-/// Live figures of one endpoint.
-#[derive(Debug, Default)]
-pub struct EndpointStats {
-    dropped_packets: AtomicU64,
-    failed_handshakes: AtomicU64,
-    connections: AtomicU64,
-    open_connections: AtomicU64,
-    idle_waker: AtomicWaker,
-}
-
-impl EndpointStats {
-    /// UDP packets that belonged to no connection (count). A rise on a real network card speaks against GRO.
-    #[must_use]
-    pub fn dropped_packets(&self) -> u64 {
-        self.dropped_packets.load(Relaxed)
-    }
-
-    /// Connections that ended before their handshake was done, in the first packet (count).
-    #[must_use]
-    pub fn failed_handshakes(&self) -> u64 {
-        self.failed_handshakes.load(Relaxed)
-    }
-
-    /// Connections begun, handshakes included (count).
-    #[must_use]
-    pub fn connections(&self) -> u64 {
-        self.connections.load(Relaxed)
-    }
-
-    /// Connections begun and not yet ended (count).
-    #[must_use]
-    pub fn open_connections(&self) -> u64 {
-        self.open_connections.load(Acquire)
-    }
-
-    /// Waits until no connection is left, those included that still repeat their close frame. It wakes one task, the
-    /// last that asked.
-    pub fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.idle_waker.register(cx.waker());
-        if self.open_connections() == 0 {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
 /// The subscriber of one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     endpoint: Arc<EndpointStats>,
+    /// What is told of those whose certificate was refused; none where nobody has to show one.
+    members: Option<Membership>,
 }
 
 impl Events {
+    /// For an endpoint whose peers are named by their certificates.
+    pub(super) fn of_members() -> (Self, Refusals) {
+        let (members, refusals) = Membership::new();
+        let events = Self {
+            members: Some(members),
+            ..Self::default()
+        };
+        (events, refusals)
+    }
+
     pub(super) fn stats(&self) -> Arc<EndpointStats> {
         Arc::clone(&self.endpoint)
     }
@@ -288,6 +278,8 @@ impl Events {
 pub(super) struct Tally {
     pub(super) stats: Arc<ConnStats>,
     pub(super) streams: SendStreams,
+    /// Where the handshake came from.
+    remote: Option<SocketAddr>,
     endpoint: Arc<EndpointStats>,
 }
 
@@ -314,8 +306,18 @@ impl Subscriber for Events {
         Tally {
             streams: SendStreams::new(Arc::clone(&stats)),
             stats,
+            remote: None,
             endpoint: self.stats(),
         }
+    }
+
+    fn on_connection_started(
+        &mut self,
+        context: &mut Tally,
+        _: &ConnectionMeta,
+        event: &events::ConnectionStarted<'_>,
+    ) {
+        context.remote = Some(socket_addr(&event.path.remote_addr));
     }
 
     fn on_mtu_updated(&mut self, context: &mut Tally, _: &ConnectionMeta, event: &events::MtuUpdated) {
@@ -437,9 +439,28 @@ impl Subscriber for Events {
         &mut self,
         context: &mut Tally,
         _: &ConnectionMeta,
-        _: &events::ConnectionClosed,
+        event: &events::ConnectionClosed,
     ) {
         context.stats.end();
+        if let Some(members) = &self.members
+            && !members.tell(context.remote, event.error.into())
+        {
+            self.endpoint.untold_refusals.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn on_tls_exporter_ready(
+        &mut self,
+        context: &mut Tally,
+        _: &ConnectionMeta,
+        event: &events::TlsExporterReady<'_>,
+    ) {
+        if self.members.is_some()
+            && let Ok(chain) = event.session.peer_cert_chain_der()
+            && let Some(node) = membership::verified(&chain)
+        {
+            context.stats.peer_node.get_or_init(|| node);
+        }
     }
 
     fn on_endpoint_datagram_dropped(

@@ -1,7 +1,7 @@
 //! What one endpoint grants its peers: stream counts, windows, buffers and timers.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use s2n_quic_core::event::api::SocketAddress;
 
 use s2n_quic::provider::{
@@ -173,6 +174,8 @@ pub struct Door(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     refusing: AtomicBool,
+    /// None while it matters to nobody where newcomers come from.
+    from: OnceLock<Box<[IpNet]>>,
     /// None while nobody counts where connections come from.
     prefixes: OnceLock<Arc<Prefixes>>,
     /// None while nobody measures the load.
@@ -184,6 +187,14 @@ impl Door {
     /// Turns newcomers away (CONNECTION_REFUSED), or lets them in again.
     pub fn refuse(&self, refuse: bool) {
         self.0.refusing.store(refuse, Relaxed);
+    }
+
+    /// From now on, turns everybody away whose address is in none of these networks. Later calls change nothing.
+    ///
+    /// Who forges an address gets no further than to the first answer, which goes there; what is admitted may move to
+    /// another address later. RFC 9000 §8.1, §9
+    pub fn admit(&self, from: &[IpNet]) {
+        drop(self.0.from.set(from.into()));
     }
 
     /// From now on, turns those away whose address prefix has all the connections that it may have. Whoever takes the
@@ -208,6 +219,11 @@ impl Door {
     fn meet(&self, address: IpAddr) -> Pace {
         let inner = &self.0;
         if inner.refusing.load(Relaxed) || inner.strain.get().is_some_and(Strain::refuses_connection) {
+            return Pace::FarAbove;
+        }
+        if let Some(from) = inner.from.get()
+            && !from.iter().any(|network| network.contains(&address))
+        {
             return Pace::FarAbove;
         }
         let Some(prefixes) = inner.prefixes.get() else {
@@ -262,7 +278,7 @@ impl Limiter for Admission {
             return Outcome::close();
         }
         // Whoever comes back with the token of a Retry is not asked about here again: the stack lets it in.
-        match self.door.meet(address(&attempt.remote_address)) {
+        match self.door.meet(socket_addr(&attempt.remote_address).ip()) {
             Pace::FarAbove => Outcome::close(),
             Pace::Above => self.door.ask_for_proof(),
             Pace::Within if attempt.inflight_handshakes >= self.retry_above_handshakes => {
@@ -273,12 +289,14 @@ impl Limiter for Admission {
     }
 }
 
-fn address(remote: &SocketAddress<'_>) -> IpAddr {
-    match remote {
-        SocketAddress::IpV4 { ip, .. } => IpAddr::from(**ip),
-        SocketAddress::IpV6 { ip, .. } => IpAddr::from(**ip),
-        _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
+/// An address as the standard library has it; IPv4 in IPv6 is IPv4.
+pub(super) fn socket_addr(remote: &SocketAddress<'_>) -> SocketAddr {
+    let (ip, port) = match remote {
+        SocketAddress::IpV4 { ip, port, .. } => (IpAddr::from(**ip), *port),
+        SocketAddress::IpV6 { ip, port, .. } => (IpAddr::from(**ip), *port),
+        _ => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    };
+    SocketAddr::new(ip.to_canonical(), port)
 }
 
 const MIB: u64 = 1 << 20;

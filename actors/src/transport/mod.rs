@@ -5,6 +5,8 @@
 //!  shard i ServerEndpoint::start(socket i, tls, config, reset key) ──▶ Stream of Conn
 //!  client  ClientEndpoint::for_remote(addr, tls, config).connect(addr, name) ──▶ Conn
 //!
+//!  PeerTls::mutual(ca, cert, key, node) ──▶ server(), client()    between relays: both sides show who they are
+//!
 //!  Conn::split() ──▶ ConnHandle (open, send, close; cloneable)  UniAcceptor  BidiAcceptor  DatagramReceiver
 //!                        │                                          │             │
 //!                     SendGuard: dropped unfinished = reset      RecvGuard: dropped unread = stop sending
@@ -21,11 +23,17 @@ mod endpoint;
 mod error;
 mod events;
 mod limits;
+mod link;
+mod membership;
+pub mod peer_cert;
+mod peer_tls;
+pub mod reach;
 mod refusal;
 mod socket;
 mod steering;
 mod streams;
 mod tls;
+mod totals;
 mod unsent;
 
 #[cfg(test)]
@@ -39,10 +47,15 @@ pub use self::{
     datagrams::{DatagramCounts, DatagramError},
     endpoint::{ClientEndpoint, ServerEndpoint},
     error::{BindError, ConnError, ConnectError, StartError, StreamError, TlsError},
-    events::{ConnStats, EndpointStats, MAX_REASON, PeerClose},
+    events::{ConnStats, MAX_REASON, PeerClose},
     limits::{Congestion, Door, TransportConfig},
+    link::LinkTimes,
+    membership::{Refusal, Refusals},
+    peer_cert::{NodeCert, NodeNameError, PeerCa},
+    peer_tls::{LAPS_ALPN, LINK_ALPN, PeerTls},
     socket::{Listen, ShardSocket, bind},
     steering::{MAX_SHARDS, ResetKey, ShardIndex},
     streams::{ABANDONED, Received, RecvGuard, SendGuard},
     tls::{ClientTls, Pem, ServerTls, Verify, moqt_alpn},
+    totals::EndpointStats,
 };

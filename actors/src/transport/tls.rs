@@ -4,12 +4,13 @@ use std::{fmt, fs, path::PathBuf, sync::Arc};
 
 use laps_protocol::moqt::version::Version;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    server::danger::ClientCertVerifier,
 };
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, ServerName, UnixTime,
@@ -29,11 +30,20 @@ pub enum Pem {
 }
 
 impl Pem {
-    fn origin(&self) -> String {
+    pub(super) fn origin(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Text(_) => "the given text".to_owned(),
         }
+    }
+
+    /// What it holds, as text; PEM is nothing else.
+    pub(super) fn read_text(&self, what: &'static str) -> Result<String, TlsError> {
+        String::from_utf8(self.read(what)?).map_err(|error| TlsError::Missing {
+            what,
+            origin: self.origin(),
+            detail: Some(error.to_string()),
+        })
     }
 
     fn read(&self, what: &'static str) -> Result<Vec<u8>, TlsError> {
@@ -60,6 +70,8 @@ impl fmt::Debug for Pem {
 pub struct ServerTls {
     pub(super) config: Arc<ServerConfig>,
     pub(super) leaf_sha256: [u8; 32],
+    /// Whether clients show certificates that name them.
+    pub(super) names_peers: bool,
     reset_key: ResetKey,
 }
 
@@ -70,13 +82,30 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`] says which file cannot be read, lacks what it should hold, or does not belong to the other.
     pub fn load(cert: &Pem, key: &Pem, alpn: &[Vec<u8>]) -> Result<Self, TlsError> {
+        Self::asking(cert, key, alpn, None)
+    }
+
+    /// The same, asking clients for certificates that `clients` accepts.
+    pub(super) fn asking(
+        cert: &Pem,
+        key: &Pem,
+        alpn: &[Vec<u8>],
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<Self, TlsError> {
+        let names_peers = clients.is_some();
         let chain = certificates(cert)?;
         let leaf_sha256 = chain.first().map(|leaf| cert::sha256(leaf)).unwrap_or_default();
         let secret = private_key(key)?;
         let reset_key = ResetKey::derived(secret.secret_der(), &host_name());
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
+            .and_then(|builder| {
+                let builder = match clients {
+                    Some(clients) => builder.with_client_cert_verifier(clients),
+                    None => builder.with_no_client_auth(),
+                };
+                builder.with_single_cert(chain, secret)
+            })
             .map_err(|error| server_error(error, cert, key))?;
         config.alpn_protocols = alpn.to_vec();
         // Nothing here resumes sessions, so tickets would only cost the handshake time.
@@ -84,6 +113,7 @@ impl ServerTls {
         Ok(Self {
             config: Arc::new(config),
             leaf_sha256,
+            names_peers,
             reset_key,
         })
     }
@@ -126,6 +156,8 @@ pub enum Verify {
 #[derive(Clone)]
 pub struct ClientTls {
     pub(super) config: Arc<ClientConfig>,
+    /// Whether servers show certificates that name them.
+    pub(super) names_peers: bool,
 }
 
 impl ClientTls {
@@ -137,17 +169,7 @@ impl ClientTls {
         let provider = provider();
         let verifier: Arc<dyn ServerCertVerifier> = match verify {
             Verify::SystemRoots => web_pki(system_roots()?, &provider, "the system's trusted certificates")?,
-            Verify::Ca(pem) => {
-                let origin = pem.origin();
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(pem)? {
-                    roots.add(certificate).map_err(|error| TlsError::Unusable {
-                        origin: origin.clone(),
-                        detail: error.to_string(),
-                    })?;
-                }
-                web_pki(roots, &provider, &origin)?
-            }
+            Verify::Ca(pem) => web_pki(authorities(pem)?, &provider, &pem.origin())?,
             Verify::CertSha256(hash) => Arc::new(Pinned {
                 hash: Some(*hash),
                 provider: Arc::clone(&provider),
@@ -157,20 +179,25 @@ impl ClientTls {
                 provider: Arc::clone(&provider),
             }),
         };
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| TlsError::Unusable {
-                origin: "TLS 1.3".to_owned(),
-                detail: error.to_string(),
-            })?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.to_vec();
-        // A resumed session would skip the verifier.
-        config.resumption = rustls::client::Resumption::disabled();
         Ok(Self {
-            config: Arc::new(config),
+            config: finish(verifying(provider, verifier)?.with_no_client_auth(), alpn),
+            names_peers: false,
+        })
+    }
+
+    /// A client that `servers` decides for, and that shows a certificate of its own, with which servers name it.
+    pub(super) fn showing(
+        cert: &Pem,
+        key: &Pem,
+        alpn: &[Vec<u8>],
+        servers: Arc<dyn ServerCertVerifier>,
+    ) -> Result<Self, TlsError> {
+        let config = verifying(provider(), servers)?
+            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
+            .map_err(|error| server_error(error, cert, key))?;
+        Ok(Self {
+            config: finish(config, alpn),
+            names_peers: true,
         })
     }
 
@@ -192,6 +219,26 @@ impl fmt::Debug for ClientTls {
             .field("alpn", &self.offered())
             .finish_non_exhaustive()
     }
+}
+
+fn verifying(
+    provider: Arc<CryptoProvider>,
+    servers: Arc<dyn ServerCertVerifier>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| TlsError::Unusable {
+            origin: "TLS 1.3".to_owned(),
+            detail: error.to_string(),
+        })?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(servers))
+}
+
+fn finish(mut config: ClientConfig, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {
+    config.alpn_protocols = alpn.to_vec();
+    // A resumed session would skip the verifier.
+    config.resumption = rustls::client::Resumption::disabled();
+    Arc::new(config)
 }
 
 /// The ALPN tokens of every MOQT draft of this build, the preferred one first.
@@ -279,6 +326,18 @@ fn web_pki(
     Ok(verifier)
 }
 
+/// The certificates in `pem` as those that may sign others.
+pub(super) fn authorities(pem: &Pem) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).map_err(|error| TlsError::Unusable {
+            origin: pem.origin(),
+            detail: error.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
+
 fn system_roots() -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -292,7 +351,7 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn certificates(from: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(from: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let what = "certificate";
     let missing = |detail| TlsError::Missing {
         what,
@@ -337,6 +396,6 @@ fn server_error(error: rustls::Error, cert: &Pem, key: &Pem) -> TlsError {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

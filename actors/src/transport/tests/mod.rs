@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod newcomers;
+mod peers;
 mod shards;
 mod streams;
 mod unsent;
