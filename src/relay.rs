@@ -24,12 +24,20 @@ use std::time::Duration;
 /// one what is theirs, and one that fails over that has to leave them time.
 const REGISTRY_INTENSITY: Intensity = Intensity::per_secs(5, 10);
 const REGISTRY_BACKOFF: Backoff = Backoff {
+    at_once: 0,
     first: Duration::from_millis(10),
     max: Duration::from_secs(1),
     jitter_percent: 20,
 };
-/// How often a shard comes back. Decision 0021.
+/// How often a shard comes back, and how long it stays away: its clients are to be back within fractions of a second of
+/// a single failure, and one that fails over what they bring gives the others on the machine a pause. Decision 0021.
 const SHARD_RETURNS: Intensity = Intensity::per_secs(3, 30);
+const SHARD_BACKOFF: Backoff = Backoff {
+    at_once: 1,
+    first: Duration::from_millis(250),
+    max: Duration::from_secs(1),
+    jitter_percent: 20,
+};
 /// How long what a failed shard leaves on its thread may still tell its peers that it ends. Who is not told, or does
 /// not hear it, is told by a stateless reset as soon as it says something to the next life.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -191,6 +199,7 @@ fn shard_spec(settings: &Settings, common: &Common, socket: ShardSocket) -> Chil
         start_shard(settings, common, Rc::clone(&socket), thread.clone(), birth)
     })
     .intensity(SHARD_RETURNS)
+    .backoff(SHARD_BACKOFF)
 }
 
 /// Starts a shard's thread, when that of its last life has ended, and on it its endpoint and actor.

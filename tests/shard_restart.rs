@@ -306,6 +306,10 @@ async fn too_often() {
     assert_eq!(outcome.code(), 70);
     // Three returns in thirty seconds are granted; the failure after them is the last.
     assert_eq!(scene.trigger.fired(), 4);
+    // The first return waits for nothing, the others ever longer, less a fifth at most.
+    let waits = scene.placement.values("child restarts", "after_ms");
+    let waits: Vec<u64> = waits.iter().map(|wait| wait.parse().unwrap()).collect();
+    assert!(matches!(waits[..], [0, 200..=250, 400..=500]), "{waits:?}");
 }
 
 #[test]

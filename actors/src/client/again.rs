@@ -12,6 +12,7 @@ use tokio::time::Instant;
 /// A relay that comes back is found within a second; a fifth of each pause is left to chance, so that its clients do not
 /// come all at once.
 const BACKOFF: Backoff = Backoff {
+    at_once: 0,
     first: Duration::from_millis(100),
     max: Duration::from_secs(1),
     jitter_percent: 20,

@@ -11,6 +11,7 @@ use crate::transport::{ClientEndpoint, ClientTls, Conn, ConnectError, StartError
 /// When a peer that was not reached, or whose link ended, is dialled again: after 1 s, then twice as long each time up to
 /// a minute. Half of each wait is left to chance, so that a mesh does not come back to a restarted relay all at once.
 pub const BACKOFF: Backoff = Backoff {
+    at_once: 0,
     first: Duration::from_secs(1),
     max: Duration::from_secs(60),
     jitter_percent: 50,

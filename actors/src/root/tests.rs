@@ -326,6 +326,7 @@ async fn transient_and_temporary_children_may_end() {
 async fn a_restart_waits_its_back_off_and_a_drain_does_not() {
     tokio::time::pause();
     let backoff = Backoff {
+        at_once: 0,
         first: 10 * SECOND,
         max: 40 * SECOND,
         jitter_percent: 0,
@@ -398,6 +399,7 @@ async fn a_dispensable_child_that_cannot_start_holds_nobody_up() {
     .on_loss(Loss::StayDown)
     .intensity(Intensity::UNLIMITED)
     .backoff(Backoff {
+        at_once: 0,
         first: 60 * SECOND,
         max: 60 * SECOND,
         jitter_percent: 0,

@@ -28,6 +28,7 @@ const INTENSITY: Intensity = Intensity {
 /// The policy of every request's actor: transient, ten restarts in ten seconds.
 pub(super) fn supervisor(id: RequestId) -> Supervisor {
     let backoff = Backoff {
+        at_once: 0,
         first: Duration::from_millis(10),
         max: Duration::from_secs(1),
         jitter_percent: 20,

@@ -48,10 +48,13 @@ impl Intensity {
     }
 }
 
-/// How long a restart waits: `first`, then twice as long each time, never longer than `max`.
+/// How long a restart waits: not at all at first, then `first`, then twice as long each time, never longer than `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// Wait before the first restart. Zero means that no restart waits.
+    /// How many restarts of a streak wait for nothing, because a single failure says little and costs least when it is
+    /// over soonest.
+    pub at_once: u32,
+    /// Wait before the first restart that waits. Zero means that no restart does.
     pub first: Duration,
     /// Longest wait.
     pub max: Duration,
@@ -63,6 +66,7 @@ pub struct Backoff {
 impl Backoff {
     /// Every restart happens at once.
     pub const IMMEDIATE: Self = Self {
+        at_once: 0,
         first: Duration::ZERO,
         max: Duration::ZERO,
         jitter_percent: 0,
@@ -70,6 +74,9 @@ impl Backoff {
 
     /// The wait before the restart that follows `earlier` restarts, before jitter.
     fn wait(&self, earlier: u32) -> Duration {
+        let Some(earlier) = earlier.checked_sub(self.at_once) else {
+            return Duration::ZERO;
+        };
         // Past 2^31 the product has met any sensible maximum; `saturating_mul` covers the others.
         let factor = 1_u32 << earlier.min(31);
         self.first.saturating_mul(factor).min(self.max)

@@ -17,6 +17,7 @@ const fn after(ms: u64) -> Decision {
 
 const fn backoff(first_ms: u64, max_ms: u64) -> Backoff {
     Backoff {
+        at_once: 0,
         first: Duration::from_millis(first_ms),
         max: Duration::from_millis(max_ms),
         jitter_percent: 0,
@@ -123,6 +124,26 @@ fn the_back_off_doubles_to_its_maximum() {
         now += wait + 1_000;
     }
     table(supervisor, &rows);
+}
+
+#[test]
+fn a_single_failure_is_mended_at_once() {
+    let backoff = Backoff {
+        at_once: 1,
+        ..backoff(250, 1_000)
+    };
+    let supervisor = Supervisor::new(Restart::Permanent, Intensity::per_secs(3, 30), backoff, 0);
+    table(
+        supervisor,
+        &[
+            (0, Panicked, AT_ONCE),
+            (100, Panicked, after(250)),
+            (1_000, Panicked, after(500)),
+            (2_000, Panicked, Decision::GiveUp),
+            // The first three have left the window; the last life was as long as that.
+            (32_000, Panicked, AT_ONCE),
+        ],
+    );
 }
 
 #[test]
