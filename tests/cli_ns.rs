@@ -93,9 +93,18 @@ fn faults_are_named() {
         "{}",
         nobody.err
     );
-    // The end of the relay is the end of the watching, and is told.
+    // With --retry 0 the end of the relay is the end of the watching, and is told.
     let url = relay.url.clone();
-    let mut watching = Running::start(&[], &["ns", "--cert-hash", &relay.hash, &relay.url, "live"]);
+    let words = [
+        "ns",
+        "--retry",
+        "0",
+        "--cert-hash",
+        &relay.hash,
+        &relay.url,
+        "live",
+    ];
+    let mut watching = Running::start(&[], &words);
     let shown = publisher(&relay, "live/a", "video", "announce");
     watching.out_line("+ live/a");
     relay.process.signal("INT");
@@ -121,4 +130,30 @@ fn it_ends_when_the_relay_asks_it_to_leave() {
     );
     assert_eq!((ended.code, ended.err), (4, says));
     drop(shown);
+}
+
+/// D14-NS-2: what the next relay knows is compared with what was shown.
+#[test]
+fn it_is_back_when_the_relay_is_started_again() {
+    let relay = Relay::start(&[], &[]);
+    let url = relay.url.clone();
+    let port = url.rsplit(':').next().unwrap().to_owned();
+    let mut watching = Running::start(&[], &["ns", "--insecure", &url, "live"]);
+    let gone = publisher(&relay, "live/gone", "video", "announce");
+    watching.out_line("+ live/gone");
+    gone.signal("KILL");
+    relay.process.signal("KILL");
+    drop((gone, relay));
+    let mut again = Running::start(&[], &["relay", "-b", "127.0.0.1", "-p", &port]);
+    again.out_line("listening on ");
+    watching.err_line(&format!("connection to {url}/ lost ("));
+    watching.err_line(&format!("back at {url}/ after "));
+    assert_eq!(watching.out_line("/gone"), "- live/gone");
+    let words = ["pub", "--insecure", &url, "live/new", "video", "clock"];
+    let new = Running::start(&[], &words);
+    assert_eq!(watching.out_line("/new"), "+ live/new");
+    watching.signal("INT");
+    let (ended, _) = watching.finish();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    drop((new, again));
 }

@@ -2,6 +2,7 @@
 
 use super::access::AccessOptions;
 use super::log_options::LogOptions;
+use super::retry_options::RetryOptions;
 use super::trust::TrustOptions;
 use super::values::Seconds;
 use crate::exit::Failure;
@@ -42,6 +43,9 @@ pub struct NsOptions {
     /// Write a JSON object a line for each change
     #[structopt(long = "json")]
     pub json: bool,
+    /// For how long a session that fails is tried again; --once ends at once in any case.
+    #[structopt(flatten)]
+    pub retry: RetryOptions,
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,

@@ -27,7 +27,15 @@ pub fn run(options: &NsOptions) -> Result<(), Failure> {
     let settings = client::options(
         &config,
         (&options.trust, &options.access),
-        (ANSWER, Duration::ZERO),
+        // What is there now is a question to one session.
+        (
+            ANSWER,
+            if options.once {
+                Duration::ZERO
+            } else {
+                options.retry.retry.0
+            },
+        ),
         logging.logger.clone(),
     )?;
     actix::System::new().block_on(watch(options, settings, &logging))
@@ -121,6 +129,8 @@ async fn follow(
     shutdown: &mut Shutdown,
 ) -> End {
     let last = options.duration.map(|duration| Instant::now() + duration.0);
+    // One wait over all rounds: another session may be in the making.
+    let mut next = Box::pin(watcher.next());
     loop {
         let free = output.is_free();
         tokio::select! {
@@ -130,8 +140,12 @@ async fn follow(
             ended = output.pump() => if let Some(written) = ended {
                 return End::Output(written);
             },
-            change = watcher.next(), if free => match change {
-                Ok(change) => output.give(vec![line(&change, options.json)]),
+            change = &mut next, if free => match change {
+                Ok(change) => {
+                    output.give(vec![line(&change, options.json)]);
+                    drop(next);
+                    next = Box::pin(watcher.next());
+                }
                 Err(error) => return End::Session(error),
             },
         }

@@ -1,24 +1,15 @@
-//! Watching: the namespaces and tracks that a relay knows below a prefix.
+//! Watching: the namespaces and tracks that a relay knows below a prefix, over all sessions that it takes.
 
-use super::connect::{ClientError, Ended, Node, Options, Target};
-use crate::session::{Listed, Request, Say, SessionNews, Shutdown};
-use crate::supervise::mailbox::{self, AskError};
-use actix::{Actor, Addr, Context, Handler};
-use bytes::Bytes;
-use laps_protocol::moqt::error::CloseCode;
-use laps_protocol::moqt::message::{MessageParams, NamespaceRequest, RequestError, RequestId};
+use super::again::Tries;
+use super::connect::{ClientError, Node, Options, Target};
+use super::journey::{Journey, Next};
+use super::moving::Way;
+use super::sight::{MIN_WINDOW, Sight};
+use super::silence;
+use crate::shard::Env;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
-use laps_protocol::moqt::session::{Command, CommandError};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// How long the relay may take to answer a request.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the end of the session may take to reach the relay.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
-/// Request ids that the relay has at least: each namespace that it tells of holds one as long as it is there.
-const MIN_WINDOW: u64 = 1 << 24;
+use slog::info;
+use std::collections::VecDeque;
 
 /// A change below the prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,46 +22,19 @@ pub enum Change {
     Track(FullTrackName),
 }
 
-/// Hears of a session's news.
-///
-/// Parent: the command that started it. Arbiter: the client's. Restart: never. In: [`SessionNews`]. Out: nothing; its
-/// [`Watcher`] reads. Lost on death: the watcher is told that the session ended.
-#[derive(Debug)]
-pub struct WatcherActor {
-    news: mpsc::UnboundedSender<SessionNews>,
-}
-
-impl Actor for WatcherActor {
-    type Context = Context<Self>;
-}
-
-impl Handler<SessionNews> for WatcherActor {
-    type Result = ();
-    fn handle(&mut self, msg: SessionNews, _: &mut Self::Context) {
-        // What waits is bounded by the request ids that the relay is given, and a watcher that is gone needs no news.
-        drop(self.news.send(msg));
-    }
-}
-
-/// A session that watches one prefix.
+/// Watches one prefix. When its session fails it comes back, as far as [`Moving`](super::Moving) wants it, and tells what
+/// has changed meanwhile.
 #[derive(Debug)]
 pub struct Watcher {
-    node: Node,
-    news: mpsc::UnboundedReceiver<SessionNews>,
+    options: Options,
+    env: Env,
+    target: Target,
+    tries: Tries,
     prefix: Option<TrackNamespace>,
-    /// Which namespace a request of the relay announced, and by which one it is announced now.
-    requests: HashMap<RequestId, TrackNamespace>,
-    there: BTreeMap<TrackNamespace, RequestId>,
-    tracks: BTreeSet<FullTrackName>,
-    /// Changes that came while something else was waited for.
+    /// The session of now.
+    sight: Sight,
+    /// What was different when the session of now began.
     ready: VecDeque<Change>,
-    answers: HashMap<RequestId, Result<(), RequestError>>,
-    /// Announcements, withdrawals and offers so far.
-    heard: u64,
-    rounds: u64,
-    /// Where the relay wants us to go.
-    leaving: Option<Bytes>,
-    _actor: Addr<WatcherActor>,
 }
 
 impl Watcher {
@@ -81,32 +45,17 @@ impl Watcher {
     pub async fn connect(target: &Target, mut options: Options) -> Result<Self, ClientError> {
         options.session.lists_namespaces = true;
         options.session.core.max_request_id = options.session.core.max_request_id.max(MIN_WINDOW);
-        let deadline = options.session.core.setup_timeout;
-        let (sender, news) = mpsc::unbounded_channel();
-        let actor = WatcherActor { news: sender }.start();
-        let node = Node::join(Node::env(&options), &options, target, actor.clone().recipient()).await?;
-        let mut watcher = Self {
-            node,
-            news,
+        let env = Node::env(&options);
+        let sight = Sight::connect(env.clone(), &options, target).await?;
+        Ok(Self {
+            options,
+            env,
+            target: target.clone(),
+            tries: Tries::new(),
             prefix: None,
-            requests: HashMap::new(),
-            there: BTreeMap::new(),
-            tracks: BTreeSet::new(),
+            sight,
             ready: VecDeque::new(),
-            answers: HashMap::new(),
-            heard: 0,
-            rounds: 0,
-            leaving: None,
-            _actor: actor,
-        };
-        let established = async {
-            while !matches!(watcher.hear().await?, Some(SessionNews::Established(_))) {}
-            Ok(())
-        };
-        tokio::time::timeout(deadline, established)
-            .await
-            .unwrap_or(Err(ClientError::Timeout))?;
-        Ok(watcher)
+        })
     }
 
     /// Watches the prefix, which one watcher does once.
@@ -114,174 +63,134 @@ impl Watcher {
     /// # Errors
     /// [`ClientError::Rejected`] when the relay refuses, or why it could not be asked.
     pub async fn watch(&mut self, prefix: TrackNamespace) -> Result<(), ClientError> {
-        let id = self.subscribe(prefix.clone()).await?;
+        self.sight.watch(prefix.clone()).await?;
         self.prefix = Some(prefix);
-        self.answered(id).await
+        Ok(())
     }
 
-    /// The next change; first what is there already.
+    /// The next change; first what is there already. Poll it to its end: dropped while another session is being made, it
+    /// begins that anew when it is called again.
     ///
     /// # Errors
-    /// The end of the session, or [`ClientError::AskedAway`]: a watcher does not move, since what it was told here may
-    /// not be so there.
+    /// Why the session ended for good, or [`ClientError::AskedAway`]: a watcher does not move, since what it was told here
+    /// may not be so there.
     pub async fn next(&mut self) -> Result<Change, ClientError> {
         loop {
-            if let Some(change) = self.ready.pop_front() {
+            if let Some(change) = self.take_ready() {
                 return Ok(change);
             }
-            self.check()?;
-            self.hear().await?;
+            self.sight.check()?;
+            let (lot, conn) = (self.sight.lot(), self.sight.conn().clone());
+            let gone = {
+                let Self {
+                    options,
+                    env,
+                    target,
+                    tries,
+                    prefix,
+                    sight,
+                    ..
+                } = self;
+                let journey = Journey {
+                    moving: &options.moving,
+                    tries,
+                    from: target,
+                    conn: &conn,
+                    log: &options.log,
+                };
+                let arrive = async |way: &Way| arrive(way, (env, options, tries), prefix.as_ref()).await;
+                let mut going = std::pin::pin!(journey.next(&lot, arrive));
+                tokio::select! {
+                    biased;
+                    heard = sight.hear() => match heard {
+                        Ok(_) => continue,
+                        Err(ended) => match going.await {
+                            Ok(None) => return Err(ended),
+                            gone => gone,
+                        },
+                    },
+                    gone = &mut going => gone,
+                }
+            };
+            match gone {
+                Ok(Some(next)) => self.take_over(next),
+                Ok(None) => return Err(lot.ended().await.into()),
+                Err(error) => return Err(error),
+            }
         }
     }
 
     /// A change that came already.
     pub fn take_ready(&mut self) -> Option<Change> {
-        self.ready.pop_front()
+        self.ready.pop_front().or_else(|| self.sight.ready.pop_front())
     }
 
-    /// Waits until the relay has told everything that was there when this was asked.
-    ///
-    /// Draft 14 has no message that says so. But a relay forwards what exists *at once* (MOQT-14 §9.28), on the one
-    /// control stream that its answers to later requests go over too: so a request that is made when the prefix was
-    /// accepted is answered behind them. Once such an answer brings nothing new with it, there was nothing left. The
-    /// request is a watch of a prefix that nobody uses, because a relay that serves the first serves this one.
+    /// Waits until the relay has told everything that was there when this was asked, in this session.
     ///
     /// # Errors
     /// The end of the session, silence of the relay, or [`ClientError::AskedAway`].
     pub async fn settled(&mut self) -> Result<(), ClientError> {
-        loop {
-            let before = self.heard;
-            self.rounds += 1;
-            let own = format!("laps-ns-{:x}-{}", std::process::id(), self.rounds);
-            let Ok(own) = TrackNamespace::new([Bytes::from(own)]) else {
-                return Ok(());
-            };
-            let id = self.subscribe(own).await?;
-            match self.answered(id).await {
-                Ok(()) => drop(mailbox::signal(
-                    &self.node.session,
-                    Say(Command::UnsubscribeNamespace(id)),
-                )),
-                Err(ClientError::Rejected(_)) => {}
-                Err(error) => return Err(error),
-            }
-            if self.heard == before {
-                return Ok(());
-            }
-        }
+        self.sight.settled().await
+    }
+
+    /// The connection, for its figures.
+    #[must_use]
+    pub fn conn(&self) -> crate::transport::ConnHandle {
+        self.sight.conn().clone()
     }
 
     /// Ends the session in an orderly way and waits until the relay was told.
     pub async fn close(mut self) {
-        let bye = Shutdown {
-            code: CloseCode::NoError,
-            reason: "done",
-        };
-        mailbox::signal(&self.node.session, bye);
-        let closed = async { while self.hear().await.is_ok() {} };
-        drop(tokio::time::timeout(CLOSE_DEADLINE, closed).await);
-        let endpoint = self.node.endpoint.clone();
-        drop(tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await);
+        self.sight.close().await;
     }
 
-    async fn subscribe(&mut self, namespace: TrackNamespace) -> Result<RequestId, ClientError> {
-        let request = NamespaceRequest {
-            namespace,
-            params: MessageParams::default(),
-        };
-        let request = Request(Command::SubscribeNamespace(request));
-        match mailbox::ask(&self.node.session, request, ANSWER_DEADLINE).await {
-            Ok(Ok(id)) => Ok(id),
-            Ok(Err(CommandError::GoingAway)) => loop {
-                self.check()?;
-                self.hear().await?;
-            },
-            Ok(Err(error)) => Err(error.into()),
-            Err(AskError::Deadline) => Err(ClientError::Timeout),
-            Err(AskError::MailboxClosed) => {
-                // The session's own words say why.
-                while self.hear().await?.is_some() {}
-                Err(ClientError::Closed("the session ended".to_owned()))
+    /// Another session goes on; what it has told is all there is, and what differs from before is news.
+    fn take_over(&mut self, next: Next<Sight>) {
+        info!(self.options.log, "another session goes on"; "step" => ?next.step());
+        self.options.moving.notice.tell(next.step());
+        let old = std::mem::replace(&mut self.sight, next.there);
+        let sight = &mut self.sight;
+        sight.ready.clear();
+        let gone = old.there.keys().filter(|name| !sight.there.contains_key(name));
+        self.ready.extend(gone.cloned().map(Change::NamespaceGone));
+        let new = sight.there.keys().filter(|name| !old.there.contains_key(name));
+        self.ready.extend(new.cloned().map(Change::Namespace));
+        let new = sight.tracks.difference(&old.tracks);
+        self.ready.extend(new.cloned().map(Change::Track));
+        // Offered again it has begun anew, which is no change to somebody who lists.
+        sight.tracks.extend(old.tracks.iter().cloned());
+    }
+}
+
+/// A session at `way` that has been told all there is below the prefix.
+async fn arrive(
+    way: &Way,
+    (env, options, tries): (&Env, &Options, &Tries),
+    prefix: Option<&TrackNamespace>,
+) -> Result<Sight, ClientError> {
+    let connect = || way.connect(|target| async move { Sight::connect(env.clone(), options, &target).await });
+    loop {
+        let mut sight = tries.race(connect).await?;
+        let conn = sight.conn().clone();
+        let told = async {
+            if let Some(prefix) = prefix {
+                sight.watch(prefix.clone()).await?;
             }
-        }
-    }
-
-    fn check(&self) -> Result<(), ClientError> {
-        let asked = |uri: &Bytes| Err(ClientError::AskedAway(uri.clone()));
-        self.leaving.as_ref().map_or(Ok(()), asked)
-    }
-
-    async fn answered(&mut self, id: RequestId) -> Result<(), ClientError> {
-        let answer = async {
-            loop {
-                if let Some(answer) = self.answers.remove(&id) {
-                    return answer.map_err(ClientError::Rejected);
-                }
-                self.hear().await?;
-            }
+            sight.settled().await
         };
-        tokio::time::timeout(ANSWER_DEADLINE, answer)
-            .await
-            .unwrap_or(Err(ClientError::Timeout))
-    }
-
-    /// Takes in the next piece of news.
-    async fn hear(&mut self) -> Result<Option<SessionNews>, ClientError> {
-        let Some(news) = self.news.recv().await else {
-            return Err(ClientError::Closed("the session failed".to_owned()));
+        let told = tokio::select! {
+            told = told => told,
+            () = silence::suspected(&conn) => Err(ClientError::Timeout),
         };
-        match &news {
-            SessionNews::Closed { why, code, ours, .. } => {
-                return Err(Ended::new(why.clone(), *code, *ours).into());
+        match told {
+            Ok(()) => {
+                tries.succeeded();
+                return Ok(sight);
             }
-            SessionNews::NamespaceOk(id) => drop(self.answers.insert(*id, Ok(()))),
-            SessionNews::Rejected(id, _, error) => drop(self.answers.insert(*id, Err(error.clone()))),
-            SessionNews::Listed(listed) => self.listed(listed),
-            SessionNews::Established(_) | SessionNews::PublishOk(..) | SessionNews::Subscribed(_) => {}
-            SessionNews::Goaway(uri) => self.leaving = Some(uri.clone()),
+            Err(error) if error.is_lasting() => return Err(error),
+            Err(error) => tries.note(error),
         }
-        Ok(Some(news))
-    }
-
-    fn listed(&mut self, listed: &Listed) {
-        self.heard += 1;
-        match listed {
-            Listed::Announced(id, namespace) => self.announced(*id, namespace),
-            Listed::Withdrawn(id) => self.withdrawn(*id),
-            // Offered again it has begun anew, which is no change to somebody who lists.
-            Listed::Offered(track) => {
-                if self.is_below(track.namespace()) && self.tracks.insert(track.clone()) {
-                    self.ready.push_back(Change::Track(track.clone()));
-                }
-            }
-        }
-    }
-
-    fn is_below(&self, namespace: &TrackNamespace) -> bool {
-        self.prefix
-            .as_ref()
-            .is_some_and(|prefix| prefix.is_prefix_of(namespace))
-    }
-
-    fn announced(&mut self, id: RequestId, namespace: &TrackNamespace) {
-        // MOQT-14 §6.2: a relay MAY announce what nobody asked for.
-        if !self.is_below(namespace) {
-            return;
-        }
-        self.requests.insert(id, namespace.clone());
-        // [D14-NS-14]: announced again it is the same namespace.
-        if self.there.insert(namespace.clone(), id).is_none() {
-            self.ready.push_back(Change::Namespace(namespace.clone()));
-        }
-    }
-
-    fn withdrawn(&mut self, id: RequestId) {
-        let Some(namespace) = self.requests.remove(&id) else {
-            return;
-        };
-        if self.there.get(&namespace) == Some(&id) {
-            self.there.remove(&namespace);
-            self.ready.push_back(Change::NamespaceGone(namespace));
-        }
+        drop(sight);
+        tokio::time::sleep(tries.pause()).await;
     }
 }
