@@ -158,6 +158,10 @@ pub(crate) fn peering(data: &[u8]) {
     }
     let id = endpoint_node_id(&text);
     assert_eq!(id.to_string().parse(), Ok(id));
+    // Any bytes are a name; the hash stays a track alias.
+    let of_bytes = TrackHash::combined(hash(&cuts), hash(&bytes));
+    assert!(of_bytes.is_consistent() && of_bytes.full <= FullNameHash::MAX);
+    assert_eq!(FullNameHash::new(of_bytes.full.get()), Some(of_bytes.full));
     names(&mut Feed::new(data));
 }
 
