@@ -288,6 +288,10 @@ fn wrong_files_name_the_file_the_key_and_the_nearest() {
             "[cache]\ntrack_mb = 8\n",
             "subscribe.max_behind_mb, 16, is more than cache.track_mb, 8",
         ),
+        (
+            "[limits]\nmemory_mb = 32\n",
+            "limits.memory_mb: 32 is less than the 60 MiB that a relay with 1 worker(s) needs",
+        ),
         ("[subscribe]\nnewest_group = [\"\"]\n", "the namespace is empty"),
         ("[subscribe]\nnewest_group = 1\n", "neither a list of namespaces"),
         ("[cache]\nduration = 0.0\n", "cache.duration: 0 is not above 0"),

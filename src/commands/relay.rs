@@ -16,7 +16,7 @@ use laps_actors::transport::{Listen, Pem, ServerTls, cert, moqt_alpn};
 use laps_actors::watchdog;
 use laps_actors::{session, track};
 use laps_protocol::relay::load::Terms;
-use slog::info;
+use slog::{info, warn};
 use std::fmt;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -45,6 +45,9 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
         faults: faults()?,
         ..settings(config, logging, tls.clone(), auth)
     };
+    if let Some(what) = config.workers_warning() {
+        warn!(logging.logger, "{what}");
+    }
     let relay = Relay::start(settings).await.map_err(refused)?;
     greet(config, relay.local_addr(), &tls, origin);
     let mut systemd = Systemd::new(logging.logger.clone());
@@ -52,7 +55,7 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     systemd.ready(&format!(
         "serving on {}, {} worker(s)",
         relay.local_addr(),
-        config.workers.count()
+        config.workers()
     ));
     // Ends with this function, so that an end that takes its time is watched too.
     let _watching = watchdog::start(
@@ -154,7 +157,7 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> S
             Listen::Ip(config.relay.bind)
         },
         port: config.relay.port,
-        shards: usize::from(config.workers.count()),
+        shards: usize::from(config.workers()),
         tls,
         transport: config.transport.settings(),
         session: session::Config {
@@ -231,7 +234,7 @@ fn refused(error: RelayError) -> Failure {
 fn greet(config: &Config, addr: SocketAddr, tls: &ServerTls, origin: &str) {
     let mut out = std::io::stdout().lock();
     let version = env!("CARGO_PKG_VERSION");
-    let (name, workers) = (config.relay.endpoint_text(), config.workers.count());
+    let (name, workers) = (config.relay.endpoint_text(), config.workers());
     drop(writeln!(
         out,
         "laps {version} \"{name}\" listening on {addr}, {workers} worker(s)"

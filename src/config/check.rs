@@ -1,6 +1,7 @@
 //! Values that parse and yet make no sense.
 
 use super::sections::{Auth, Config, Subscribe};
+use super::workers::least_memory_mb;
 use crate::url::MoqtUrl;
 use laps_actors::auth::Secret;
 use laps_protocol::moqt::extensions;
@@ -223,6 +224,24 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
 
 /// Keys that fit by themselves, and not together.
 fn out_of_proportion(config: &Config) -> Option<Refused> {
+    too_little_memory(config).or_else(|| too_far_behind(config))
+}
+
+/// A relay that has no room for anybody is none.
+fn too_little_memory(config: &Config) -> Option<Refused> {
+    let (memory, threads) = (config.limits.memory_mb, config.workers.threads);
+    let least = least_memory_mb(threads);
+    (memory > 0 && memory < least).then(|| Refused {
+        key: "limits.memory_mb",
+        reason: format!(
+            "{memory} is less than the {least} MiB that a relay with {} worker(s) needs before it can serve anybody",
+            threads.max(1)
+        ),
+        remedy: "write as much at least, or fewer workers.threads, or 0 to have what the container or the machine gives",
+    })
+}
+
+fn too_far_behind(config: &Config) -> Option<Refused> {
     let (behind, kept) = (config.subscribe.max_behind_mb, config.cache.track_mb);
     // What waits for a subscriber waits in the track's cache: beyond that it would be gone before it is too much.
     let is_default = behind == Subscribe::default().max_behind_mb;
@@ -301,6 +320,11 @@ mod tests {
     #[test]
     fn defaults_make_sense() {
         assert_eq!(first_refused(&Config::default()), None);
+        let mut small = Config::default();
+        small.limits.memory_mb = 60;
+        assert_eq!(first_refused(&small), None);
+        (small.limits.memory_mb, small.workers.threads) = (680, 32);
+        assert_eq!(first_refused(&small), None);
     }
 
     #[test]
@@ -350,6 +374,10 @@ mod tests {
             ("limits.prefix_v4", |c| c.limits.prefix_v4 = 33),
             ("limits.prefix_v6", |c| c.limits.prefix_v6 = 129),
             ("limits.memory_mb", |c| c.limits.memory_mb = u64::MAX),
+            ("limits.memory_mb", |c| c.limits.memory_mb = 59),
+            ("limits.memory_mb", |c| {
+                (c.limits.memory_mb, c.workers.threads) = (679, 32);
+            }),
             ("auth.token_cache_bytes", |c| {
                 c.auth.token_cache_bytes = (1 << 20) + 1
             }),

@@ -49,7 +49,10 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "workers.threads",
-        &["Threads that carry traffic, each with its own socket. 0 is one per core."],
+        &[
+            "Threads that carry traffic, each with its own socket. 0 is one per core, but no more than fit, with 16 MiB",
+            "each and 32 for the rest, into two fifths of the relay's memory (limits.memory_mb).",
+        ],
     ),
     key(
         "subscribe.wait",
@@ -352,7 +355,8 @@ pub const KEYS: &[Key] = &[
         &[
             "Mebibytes of memory that the relay may use. Near it, the cache gives back first; then new connections are",
             "refused, then new requests, and at last who is far behind is let go. 0 is three quarters of what its",
-            "container has, or half of the machine; of this the cache never has more than half.",
+            "container has, or half of the machine; of this the cache never has more than half. At least 40, and 20 for",
+            "each of workers.threads.",
         ],
     ),
     key(

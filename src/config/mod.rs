@@ -15,6 +15,7 @@ mod secret;
 pub mod sections;
 mod settings;
 mod span;
+mod workers;
 
 pub use dump::dump;
 pub use load::{Layers, Origin, Override, TOKEN_VARIABLE, load};

@@ -106,22 +106,8 @@ pub struct Tls {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workers {
-    /// Shards, each a thread; 0 for one per core.
+    /// Shards, each a thread; 0 for one per core, as far as there is memory for them.
     pub threads: u16,
-}
-
-impl Workers {
-    /// How many shards to run: the configured number, else the cores of this machine.
-    #[must_use]
-    pub fn count(&self) -> u16 {
-        if self.threads > 0 {
-            return self.threads;
-        }
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        u16::try_from(cores)
-            .unwrap_or(super::check::MAX_THREADS)
-            .min(super::check::MAX_THREADS)
-    }
 }
 
 /// `[subscribe]`
