@@ -116,7 +116,10 @@ impl Default for Config {
             detached: false,
             max_open_streams: 1024,
             max_behind: 16 << 20,
-            skips: SkipRules::default(),
+            skips: SkipRules {
+                max_wait: Some(Duration::from_millis(500)),
+                ..SkipRules::default()
+            },
             cache_key: None,
             accepts_publishers: true,
             lists_namespaces: false,
