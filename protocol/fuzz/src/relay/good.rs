@@ -199,7 +199,7 @@ impl Publisher {
             .collect();
         if self.largest.is_none() || places.is_empty() {
             let no = RequestError::new(RequestErrorReason::NoObjects, "nothing there");
-            self.client.say(relay, Command::Reject(id, no));
+            self.client.attempt(relay, Command::Reject(id, no));
             return;
         }
         if order == GroupOrderRequest::Fixed(GroupOrder::Descending) {
