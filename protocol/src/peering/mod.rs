@@ -13,14 +13,19 @@
 //! | [`forward`] | who gets data that comes in, and how its bytes go on |
 //! | [`reader`] | messages out of the bytes of a control stream, however they are split |
 //! | [`session`] | the state machine of one link |
+//! | [`info_base`] | nodes, publications and subscriptions of the mesh, and what a relay says of them |
+//! | [`selection`], [`fib`] | the choice among ways to a node, and the table that data is sent by |
 //! | [`limits`], [`error`] | how much of anything is accepted, and what is wrong with what is not |
 
 pub mod data_header;
 pub mod error;
+pub mod fib;
 pub mod forward;
 pub mod hash;
+pub mod info_base;
 pub mod limits;
 pub mod message;
 pub mod node;
 pub mod reader;
+pub mod selection;
 pub mod session;

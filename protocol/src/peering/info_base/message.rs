@@ -1,0 +1,351 @@
+//! What goes in and out.
+
+use super::links::{LinkId, RefuseReason};
+use crate::moqt::name::{FullTrackName, TrackNamespace};
+use crate::peering::fib::{Fib, mix};
+use crate::peering::hash::{FullNameHash, TrackHash, combine};
+use crate::peering::message::{Message, Published, Sequence};
+use crate::peering::node::{NodeId, NodeType};
+use bytes::Bytes;
+
+/// Which statement of a node is the newer one: that of a later life, or within one life that with the newer number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// The life of the node; 0 where a laps relay was on the way, or is the node.
+    pub epoch: u64,
+    /// Which of the node's statements about one info it is.
+    pub sequence: Sequence,
+}
+
+impl Stamp {
+    /// Of an info that has none.
+    pub(super) const FIRST: Self = Self {
+        epoch: 0,
+        sequence: Sequence(1),
+    };
+
+    pub(super) const fn of_life(epoch: u64) -> Self {
+        Self {
+            epoch,
+            sequence: Sequence(0),
+        }
+    }
+
+    pub(super) const fn next(self) -> Self {
+        Self {
+            epoch: self.epoch,
+            sequence: self.sequence.next(),
+        }
+    }
+
+    /// Whether this was said after `other`. laps peering, "Subscribe Information".
+    #[must_use]
+    pub const fn is_newer_than(self, other: Self) -> bool {
+        if self.epoch != 0 && other.epoch != 0 && self.epoch != other.epoch {
+            self.epoch > other.epoch
+        } else {
+            self.sequence.is_newer_than(other.sequence)
+        }
+    }
+}
+
+/// One info of a node: what it is about, and its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InfoKey(u64);
+
+impl InfoKey {
+    pub(super) const FIRST: Self = Self(0);
+    pub(super) const LAST: Self = Self(u64::MAX);
+    // A hash has 62 bits.
+    const TRACK: u64 = 1 << 62;
+    const NAMESPACE: u64 = 1 << 63;
+
+    /// A subscription to a track.
+    #[must_use]
+    pub const fn subscription(track: FullNameHash) -> Self {
+        Self(track.get())
+    }
+
+    /// A published track.
+    #[must_use]
+    pub const fn track(track: FullNameHash) -> Self {
+        Self(track.get() | Self::TRACK)
+    }
+
+    /// A published namespace.
+    #[must_use]
+    pub const fn namespace(namespace: FullNameHash) -> Self {
+        Self(namespace.get() | Self::NAMESPACE)
+    }
+
+    /// Whatever is published.
+    #[must_use]
+    pub fn published(what: &Published) -> Self {
+        let hash = what.hash().full;
+        match what {
+            Published::Track(_) => Self::track(hash),
+            Published::Namespace(_) => Self::namespace(hash),
+        }
+    }
+
+    pub(super) const fn is_namespace(self) -> bool {
+        self.0 & Self::NAMESPACE != 0
+    }
+
+    pub(super) fn hash(self) -> FullNameHash {
+        FullNameHash::new(self.0 & !(Self::TRACK | Self::NAMESPACE)).unwrap_or(FullNameHash::MAX)
+    }
+}
+
+/// All infos of a node in two numbers: two relays with the same one have the same infos.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Digest {
+    /// How many.
+    pub count: u32,
+    /// A sum over what they are and their stamps.
+    pub sum: u64,
+}
+
+impl Digest {
+    fn of(key: InfoKey, stamp: Stamp) -> u64 {
+        mix(combine(
+            combine(mix(key.0), mix(stamp.epoch)),
+            u64::from(stamp.sequence.0),
+        ))
+    }
+
+    pub(super) fn add(&mut self, key: InfoKey, stamp: Stamp) {
+        self.count = self.count.wrapping_add(1);
+        self.sum = self.sum.wrapping_add(Self::of(key, stamp));
+    }
+
+    pub(super) fn remove(&mut self, key: InfoKey, stamp: Stamp) {
+        self.count = self.count.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(Self::of(key, stamp));
+    }
+
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count.wrapping_add(other.count),
+            sum: self.sum.wrapping_add(other.sum),
+        }
+    }
+}
+
+/// What relays of ours say on their links beside the messages of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OwnMessage {
+    /// What a node has as a whole. Flooded, through Vias too.
+    Summary {
+        /// The node.
+        source: NodeId,
+        /// Its life.
+        epoch: u64,
+        /// Grows with each summary of a life.
+        serial: u32,
+        /// All that it publishes and subscribes to.
+        digest: Digest,
+    },
+    /// From a stub to its edge: somebody there watches namespaces with this prefix.
+    Watch(TrackNamespace),
+    /// From a stub to its edge: nobody does any more.
+    Unwatch(TrackNamespace),
+}
+
+/// What one relay of ours says to another, with any number of relays of ours between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeMessage {
+    /// The sender wants what the receiver publishes and subscribes to.
+    Pull {
+        /// The sender.
+        from: NodeId,
+        /// What it holds of the receiver.
+        have: Digest,
+        /// It has just heard of the receiver, and wants what the receiver knows from laps relays beside it as well.
+        fresh: bool,
+    },
+    /// One info in answer to a pull: an advertisement.
+    Info {
+        /// The sender.
+        from: NodeId,
+        /// The info.
+        message: Message,
+        /// Its stamp.
+        stamp: Stamp,
+    },
+    /// The end of an answer.
+    PullEnd {
+        /// The sender.
+        from: NodeId,
+        /// How many infos were sent.
+        sent: u32,
+        /// What the sender has now.
+        digest: Digest,
+        /// All that the sender has was sent; otherwise the receiver had it.
+        whole: bool,
+    },
+}
+
+/// What local users want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// There is a publisher. Said again it changes nothing.
+    Publish(Published),
+    /// There is none any more.
+    Unpublish(Published),
+    /// There are subscribers. Said again with other data it replaces the data.
+    Subscribe {
+        /// The track.
+        track: FullTrackName,
+        /// The SUBSCRIBE as relays exchange it: [`crate::peering::message::encode_subscribe_data`].
+        data: Bytes,
+    },
+    /// There are none any more.
+    Unsubscribe(FullTrackName),
+    /// On a stub: namespaces with this prefix are watched. Elsewhere all are told of anyway.
+    Watch(TrackNamespace),
+    /// On a stub: they are not any more.
+    Unwatch(TrackNamespace),
+    /// Local users were started anew. They say again what they want; what none of them has said again after
+    /// [`super::Settings::unsubscribe_hold`] is over.
+    BeginEpoch,
+}
+
+/// Why a command was refused; nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// A Via has no clients.
+    #[error("a via takes neither publishers nor subscribers")]
+    NotOnAVia,
+    /// The name has the hash of another name.
+    #[error("another name has the same hash")]
+    NameCollision,
+    /// More than [`super::Limits::max_own`].
+    #[error("too many publications and subscriptions")]
+    TooMany,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// To the peer of a link.
+    Send {
+        /// The link.
+        link: LinkId,
+        /// The message.
+        message: Message,
+        /// Goes along on links to relays of ours, for [`super::InfoBase::handle_message`]. For a node: its life.
+        stamp: Stamp,
+    },
+    /// To the peer of a link, which is a relay of ours.
+    SendOwn {
+        /// The link.
+        link: LinkId,
+        /// The message.
+        message: OwnMessage,
+    },
+    /// To a relay of ours anywhere in the mesh, see [`super::InfoBase::control_link`]. It may be lost.
+    ToNode {
+        /// The node.
+        node: NodeId,
+        /// The message, for [`super::InfoBase::handle_node_message`].
+        message: NodeMessage,
+    },
+    /// Where data is sent from now on.
+    Fib(Fib),
+    /// A link is refused: it is to be closed.
+    Refused {
+        /// The link.
+        link: LinkId,
+        /// Why.
+        reason: RefuseReason,
+    },
+    /// A node can be reached.
+    NodeReachable {
+        /// The node.
+        node: NodeId,
+        /// What it is. A stub is known to its edge alone.
+        node_type: NodeType,
+    },
+    /// It cannot any more. Its infos are over only when that is said.
+    NodeUnreachable {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node, or a stub of ours, has a publisher.
+    RemotePublish {
+        /// The node.
+        source: NodeId,
+        /// What is published.
+        what: Published,
+    },
+    /// It has none any more.
+    RemotePublishGone {
+        /// The node.
+        source: NodeId,
+        /// What was published.
+        what: Published,
+    },
+    /// A node subscribes to what is published here; said again when the data changes. Of a stub of ours: to anything.
+    RemoteSubscribe {
+        /// The node.
+        source: NodeId,
+        /// The track.
+        track: TrackHash,
+        /// The SUBSCRIBE, for [`crate::peering::message::parse_subscribe_data`].
+        data: Bytes,
+    },
+    /// It does not any more, or what it subscribes to is no longer published here.
+    RemoteSubscribeGone {
+        /// The node.
+        source: NodeId,
+        /// The track.
+        track: FullNameHash,
+    },
+    /// Something for the log.
+    Report(Report),
+}
+
+/// Something for the log, said once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Report {
+    /// A peer did something that was refused. Once for each link and kind.
+    Link {
+        /// The link.
+        link: LinkId,
+        /// What.
+        kind: ReportKind,
+    },
+    /// Relays tell of two different nodes with one id; the one that was known first stays. laps peering, "Node ID".
+    DuplicateNode {
+        /// The id.
+        node: NodeId,
+    },
+    /// Two names have one hash; the one that was known first stays.
+    NameCollision {
+        /// The hash.
+        hash: FullNameHash,
+        /// The node that has the second one.
+        source: NodeId,
+    },
+}
+
+/// What a peer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ReportKind {
+    /// It told of more nodes, or longer paths, than are taken.
+    TooManyNodes,
+    /// It told of more infos than are taken.
+    TooManyInfos,
+    /// It told of a node with a path that cannot be true.
+    ForgedPath,
+    /// It told of a track whose hashes contradict one another, or its name.
+    ForgedHash,
+}

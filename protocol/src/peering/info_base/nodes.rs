@@ -1,0 +1,365 @@
+//! The node information base: which nodes there are, and the ways to each. laps peering, "Node Information".
+
+use super::links::Links;
+use super::{InfoBase, LinkId, Output, Report, ReportKind, Stamp};
+use crate::peering::message::Message;
+use crate::peering::node::{NodeId, NodeInfo, NodeType, PathItem};
+use crate::peering::selection::{self, Rank};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One way to a node, as the neighbour at its begin tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) info: Arc<NodeInfo>,
+    /// The life of the node; 0 where a laps relay is on the way, which does not tell.
+    pub(super) epoch: u64,
+}
+
+/// The way that is taken.
+#[derive(Clone, Debug)]
+pub(super) struct Best {
+    pub(super) rank: Rank,
+    pub(super) way: Way,
+}
+
+#[derive(Debug)]
+struct Entry {
+    ways: BTreeMap<LinkId, Way>,
+    best: Option<Best>,
+    /// What the node was when it was first heard of. laps peering, "Node ID": of several nodes with one id the oldest
+    /// stays, so ways to something else do not count while there is one to this.
+    identity: Arc<NodeInfo>,
+    reported: bool,
+    /// Neighbours hear of no other change before this.
+    quiet_until: Option<Instant>,
+}
+
+/// All nodes but this one.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    nodes: BTreeMap<NodeId, Entry>,
+    /// What may have another best way now.
+    dirty: BTreeSet<NodeId>,
+    /// What is to be told when its interval is over.
+    due: BTreeSet<(Instant, NodeId)>,
+}
+
+/// Whether two infos are of the same node, as far as anybody can tell. laps peering, "Node ID".
+pub(super) fn same_node(a: &NodeInfo, b: &NodeInfo) -> bool {
+    let place = |info: &NodeInfo| (info.node_type, info.longitude, info.latitude);
+    place(a) == place(b) && a.contact == b.contact
+}
+
+impl Nodes {
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn best(&self, node: NodeId) -> Option<&Best> {
+        self.nodes.get(&node)?.best.as_ref()
+    }
+
+    pub(super) fn identity(&self, node: NodeId) -> Option<&NodeInfo> {
+        self.nodes.get(&node).map(|entry| &*entry.identity)
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn touch(&mut self, node: NodeId) {
+        self.dirty.insert(node);
+    }
+
+    pub(super) fn touch_all(&mut self) {
+        self.dirty.extend(self.nodes.keys());
+    }
+
+    /// Files a way; false when it is the one that is known.
+    fn insert(&mut self, node: NodeId, link: LinkId, way: Way) -> bool {
+        let entry = self.nodes.entry(node).or_insert_with(|| Entry {
+            ways: BTreeMap::new(),
+            best: None,
+            identity: Arc::clone(&way.info),
+            reported: false,
+            quiet_until: None,
+        });
+        if entry.ways.get(&link) == Some(&way) {
+            return false;
+        }
+        entry.ways.insert(link, way);
+        self.dirty.insert(node);
+        true
+    }
+
+    fn remove(&mut self, node: NodeId, link: LinkId) -> bool {
+        let entry = self.nodes.get_mut(&node);
+        let removed = entry.is_some_and(|entry| entry.ways.remove(&link).is_some());
+        if removed {
+            self.dirty.insert(node);
+        }
+        removed
+    }
+
+    /// Chooses anew; gives what was taken before, and whether two nodes with this id are told of for the first time.
+    fn choose(&mut self, node: NodeId, links: &Links) -> Option<(Option<Best>, bool)> {
+        let entry = self.nodes.get_mut(&node)?;
+        let old = entry.best.take();
+        let rank = |(link, way): (&LinkId, &Way)| {
+            let to = links.get(*link)?;
+            let rank = Rank {
+                no_data: !to.takes_data,
+                hops: way.info.path_len(),
+                sum_srtt_us: way.info.sum_srtt().saturating_add(to.srtt_us),
+                peer: to.peer,
+                link: *link,
+            };
+            Some((rank, way.clone()))
+        };
+        let ours = entry
+            .ways
+            .iter()
+            .filter(|(_, way)| same_node(&way.info, &entry.identity));
+        let ways = ours.count();
+        let conflict = ways < entry.ways.len() && ways > 0 && !entry.reported;
+        entry.reported |= conflict;
+        let eligible = |(_, way): &(&LinkId, &Way)| ways == 0 || same_node(&way.info, &entry.identity);
+        let best = selection::best(entry.ways.iter().filter(eligible).filter_map(rank));
+        entry.best = best.map(|(rank, way)| Best { rank, way });
+        match &entry.best {
+            Some(best) => {
+                entry.identity = Arc::clone(&best.way.info);
+            }
+            None => {
+                if let Some(at) = entry.quiet_until {
+                    self.due.remove(&(at, node));
+                }
+                self.nodes.remove(&node);
+            }
+        }
+        Some((old, conflict))
+    }
+}
+
+impl InfoBase {
+    /// A node told of itself: the peer of a new link.
+    pub(super) fn insert_peer(&mut self, link: LinkId, node: &NodeInfo, epoch: u64) {
+        let info = NodeInfo {
+            path: Vec::new(),
+            ..node.clone()
+        };
+        let info = Arc::new(info);
+        self.nodes.insert(node.id, link, Way { info, epoch });
+        if let Some(link) = self.links.get_mut(link) {
+            link.heard.insert(node.id);
+        }
+    }
+
+    /// A neighbour tells of a node.
+    pub(super) fn node_advertised(&mut self, from: LinkId, mut info: NodeInfo, epoch: u64) {
+        let Some(link) = self.links.get(from) else { return };
+        let (peer, ours) = (link.peer, link.kin.is_ours());
+        if info.id == self.node {
+            self.counters.echoes += 1;
+            return;
+        }
+        // laps peering, "Stub": nobody but its edge knows a stub, and stubs tell of nobody.
+        let out_of_place = link.is_stub() || !link.mode.has_control() || self.role == NodeType::Stub;
+        if out_of_place || (info.node_type == NodeType::Stub && info.id != peer) {
+            self.counters.out_of_place += 1;
+            return;
+        }
+        // What says otherwise than before replaces what was said before, also where it cannot be used.
+        if info.path_contains(self.node) {
+            // laps peering, "Node Path": forwarding stops at who is on the path.
+            self.counters.loops += 1;
+            self.node_withdrawn(from, info.id);
+            return;
+        }
+        if ours && !is_plausible(&info, peer) {
+            self.counters.forged += 1;
+            self.report(from, ReportKind::ForgedPath);
+            self.node_withdrawn(from, info.id);
+            return;
+        }
+        if info.id == peer {
+            info.path.clear();
+        } else if let Some(last) = info.path.last_mut() {
+            // A real laps relay puts the node's own id in the place of its own. Without its id on the path there would
+            // be loops through it. laps peering, "Node Path".
+            last.node = peer;
+        } else {
+            info.path.push(PathItem {
+                node: peer,
+                srtt_us: 0,
+            });
+        }
+        if info.path_len() > self.limits.max_path_items {
+            self.over_limit(from, ReportKind::TooManyNodes);
+            self.node_withdrawn(from, info.id);
+            return;
+        }
+        for item in &mut info.path {
+            item.srtt_us = item.srtt_us.min(self.limits.max_srtt_us);
+        }
+        self.file_way(from, info, epoch);
+    }
+
+    fn file_way(&mut self, from: LinkId, info: NodeInfo, epoch: u64) {
+        let node = info.id;
+        let Some(link) = self.links.get_mut(from) else {
+            return;
+        };
+        let known = link.heard.contains(&node);
+        let full = link.heard.len() >= self.limits.max_nodes_per_link
+            || (self.nodes.len() >= self.limits.max_nodes && !self.nodes.nodes.contains_key(&node));
+        if !known && full {
+            self.over_limit(from, ReportKind::TooManyNodes);
+            return;
+        }
+        link.heard.insert(node);
+        let epoch = if link.kin.is_ours() { epoch } else { 0 };
+        let info = Arc::new(info);
+        if !self.nodes.insert(node, from, Way { info, epoch }) {
+            self.counters.duplicates += 1;
+        }
+    }
+
+    /// A neighbour no longer has a way to a node. laps peering, "Node Information Withdraw Message".
+    pub(super) fn node_withdrawn(&mut self, from: LinkId, node: NodeId) {
+        let Some(link) = self.links.get_mut(from) else {
+            return;
+        };
+        // The peer itself is there as long as the link is.
+        if node != link.peer && link.heard.remove(&node) {
+            self.nodes.remove(node, from);
+        }
+    }
+
+    /// Takes out what came over a link that is down.
+    pub(super) fn forget_ways(&mut self, link: LinkId, heard: BTreeSet<NodeId>) {
+        for node in heard {
+            self.nodes.remove(node, link);
+        }
+    }
+
+    /// What is to be told now that was put off.
+    pub(super) fn tell_due_nodes(&mut self, now: Instant) {
+        while let Some((at, node)) = self.nodes.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.nodes.due.remove(&(at, node));
+            self.nodes.touch(node);
+        }
+    }
+
+    /// Chooses anew for all that may have changed, and tells of what did: first the forwarding, then neighbours.
+    pub(super) fn settle_nodes(&mut self, now: Instant) {
+        let dirty = std::mem::take(&mut self.nodes.dirty);
+        let mut changes = Vec::with_capacity(dirty.len());
+        for node in dirty {
+            let Some((old, conflict)) = self.nodes.choose(node, &self.links) else {
+                continue;
+            };
+            if conflict {
+                self.out.push_back(Output::Report(Report::DuplicateNode { node }));
+            }
+            let best = self.nodes.best(node);
+            let next = best.filter(|best| !best.rank.no_data).map(|best| best.rank.peer);
+            self.fib_changed |= self.fib.set_route(node, next);
+            changes.push((node, old));
+        }
+        if std::mem::take(&mut self.fib_changed) {
+            self.out.push_back(Output::Fib(self.fib.clone()));
+        }
+        for (node, old) in changes {
+            self.tell_neighbours(now, node);
+            self.reachability(now, node, old.as_ref());
+        }
+    }
+
+    fn tell_neighbours(&mut self, now: Instant, node: NodeId) {
+        // laps peering, "Stub": it does not take part. "Node Advertisement": a stub is told of to nobody.
+        if self.role == NodeType::Stub {
+            return;
+        }
+        let best = self.nodes.nodes.get(&node).and_then(|entry| entry.best.as_ref());
+        let best = best.filter(|best| best.way.info.node_type != NodeType::Stub);
+        let handed_on = best.map(|best| {
+            let link = self.links.get(best.rank.link);
+            Arc::new(best.way.info.via(PathItem {
+                node: self.node,
+                // laps peering, "Node Path": the time of the session on which the info was received.
+                srtt_us: link.map_or(0, |link| link.srtt_us),
+            }))
+        });
+        let quiet_until = self.nodes.nodes.get(&node).and_then(|entry| entry.quiet_until);
+        let quiet = quiet_until.is_some_and(|until| now < until);
+        let (mut told_any, mut put_off) = (false, false);
+        for (id, link) in self.links.for_infos_mut() {
+            let wanted = best.zip(handed_on.as_ref()).filter(|(best, info)| {
+                // laps peering, "Node Advertisement": not to itself, nor to who is on its path; nor to the one it came
+                // from, which laps relays do not put on it. A way that takes no data is for those that send none to us.
+                node != link.peer
+                    && best.rank.peer != link.peer
+                    && !best.way.info.path_contains(link.peer)
+                    && info.path_len() <= self.limits.max_path_items
+                    && (!best.rank.no_data || !link.takes_data)
+            });
+            let told = link.told.get(&node);
+            let message = match (wanted, told) {
+                (None, None) => continue,
+                (Some((best, info)), Some(told)) if told.info == *info && told.epoch == best.way.epoch => {
+                    continue;
+                }
+                (Some(_), Some(_)) if quiet => {
+                    // laps peering, "Node Information Advertisement Message": several changes become one.
+                    put_off = true;
+                    continue;
+                }
+                (Some((best, info)), _) => {
+                    let epoch = best.way.epoch;
+                    let told = super::links::Told {
+                        info: Arc::clone(info),
+                        epoch,
+                    };
+                    link.told.insert(node, told);
+                    (Message::NodeInfoAdvertise(NodeInfo::clone(info)), epoch)
+                }
+                (None, Some(_)) => {
+                    let Some(told) = link.told.remove(&node) else {
+                        continue;
+                    };
+                    (
+                        Message::NodeInfoWithdraw(Arc::unwrap_or_clone(told.info)),
+                        told.epoch,
+                    )
+                }
+            };
+            told_any = true;
+            self.counters.sent += 1;
+            self.out.push_back(Output::Send {
+                link: id,
+                message: message.0,
+                stamp: Stamp::of_life(message.1),
+            });
+        }
+        let Some(entry) = self.nodes.nodes.get_mut(&node) else {
+            return;
+        };
+        if told_any && !quiet {
+            entry.quiet_until = now.checked_add(self.settings.node_advert_interval);
+        }
+        if let Some(at) = entry.quiet_until.filter(|_| put_off) {
+            self.nodes.due.insert((at, node));
+        }
+    }
+}
+
+/// Whether a relay of ours can have sent this: it tells of itself without a path, and puts itself at the end of any other.
+fn is_plausible(info: &NodeInfo, peer: NodeId) -> bool {
+    let mut seen = BTreeSet::from([info.id]);
+    let distinct = info.path.iter().all(|item| seen.insert(item.node));
+    let last = info.path.last().map_or(info.id, |item| item.node);
+    distinct && last == peer
+}

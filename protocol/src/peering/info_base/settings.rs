@@ -1,0 +1,115 @@
+//! What an operator sets, what is bounded, and what is counted.
+
+use std::time::Duration;
+
+/// Times of the information bases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// A changed way to a node is told at most once in this time. laps peering, "Node Information Advertisement Message".
+    pub node_advert_interval: Duration,
+    /// How long it is kept from the mesh that nobody subscribes to a track any more. laps peering,
+    /// "Unsubscribe/Subscribe Misuse".
+    pub unsubscribe_hold: Duration,
+    /// How long the infos of a node that cannot be reached are kept: what takes another way is back in that time.
+    pub unreachable_hold: Duration,
+    /// How long it may take until news has reached every relay: withdrawn infos are remembered for so long, and a Via
+    /// remembers what it handed on.
+    pub convergence_window: Duration,
+    /// How often a relay tells of its infos as a whole, so that whoever missed one notices. Between relays of ours.
+    pub summary_interval: Duration,
+    /// After this time without an answer a relay is asked for its infos again.
+    pub pull_retry: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node_advert_interval: Duration::from_secs(2),
+            unsubscribe_hold: Duration::from_secs(5),
+            unreachable_hold: Duration::from_secs(5),
+            convergence_window: Duration::from_secs(30),
+            summary_interval: Duration::from_secs(30),
+            pull_retry: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Bounds on what is kept; what is beyond one is refused, counted, and reported once for each link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Links that are up.
+    pub max_links: usize,
+    /// Nodes in all.
+    pub max_nodes: usize,
+    /// Nodes that one link may tell of.
+    pub max_nodes_per_link: usize,
+    /// Nodes on a path.
+    pub max_path_items: usize,
+    /// Round trip times above this count as this: real relays send uninitialised memory now and then.
+    pub max_srtt_us: u64,
+    /// Subscribe infos in all, withdrawn ones that are remembered included.
+    pub max_subscribes: usize,
+    /// Publish infos in all, withdrawn ones that are remembered included.
+    pub max_publishes: usize,
+    /// What a Via remembers of infos that it handed on.
+    pub max_seen: usize,
+    /// Publications and subscriptions of this relay and its stubs, for each stub and in all.
+    pub max_own: usize,
+    /// Prefixes that one stub watches.
+    pub max_watches: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_links: 4096,
+            max_nodes: 50_000,
+            max_nodes_per_link: 50_000,
+            max_path_items: 64,
+            max_srtt_us: 10_000_000,
+            max_subscribes: 4_000_000,
+            max_publishes: 4_000_000,
+            max_seen: 1_000_000,
+            max_own: 1_000_000,
+            max_watches: 1024,
+        }
+    }
+}
+
+/// What happened, since the machine was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Messages taken from links.
+    pub received: u64,
+    /// Messages given to links.
+    pub sent: u64,
+    /// Infos and nodes that said what was known.
+    pub duplicates: u64,
+    /// Infos that were older than what was known.
+    pub old: u64,
+    /// Infos and nodes that came back to the relay that they tell of.
+    pub echoes: u64,
+    /// Ways to a node that lead through this one.
+    pub loops: u64,
+    /// Nodes with a path that the link they came on contradicts, and infos whose hashes contradict one another.
+    pub forged: u64,
+    /// What was refused because of one of the [`Limits`].
+    pub over_limit: u64,
+    /// Infos that were refused because their name has the hash of another name.
+    pub collisions: u64,
+    /// Messages that the role of a relay, or the kind of its link, does not allow.
+    pub out_of_place: u64,
+    /// Links that were refused.
+    pub refused_links: u64,
+    /// Infos that went with their node.
+    pub purged: u64,
+    /// Unsubscribes that were never told, because the subscriber came back.
+    pub held_back: u64,
+    /// Relays that were asked for their infos.
+    pub pulls: u64,
+    /// Infos that were dropped because their node no longer has them.
+    pub ghosts: u64,
+}

@@ -1,0 +1,386 @@
+//! How relays find out what they missed.
+
+use super::answers::Answers;
+use super::infos::{Arrival, source_of};
+use super::ledger::{How, Said};
+use super::{Digest, InfoBase, LinkId, NodeMessage, Output, OwnMessage, Settings, after};
+use crate::peering::fib::mix;
+use crate::peering::node::{NodeId, NodeType};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// What a node said last of its infos as a whole.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    epoch: u64,
+    serial: u32,
+    digest: Digest,
+    /// Answers in a row after which we were still not in step: something of it is refused here.
+    fails: u32,
+}
+
+/// A question under way, or about to be asked.
+#[derive(Clone, Copy, Debug)]
+struct Pull {
+    at: Instant,
+    asked: u32,
+    fresh: bool,
+    number: u8,
+    received: u32,
+}
+
+impl Pull {
+    const fn at(at: Instant, fresh: bool) -> Self {
+        Self {
+            at,
+            asked: 0,
+            fresh,
+            number: 0,
+            received: 0,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Sync {
+    /// Nodes of which laps relays told us something.
+    pub(super) told_by_laps: BTreeSet<NodeId>,
+    summary_at: Option<Instant>,
+    serial: u32,
+    heard: BTreeMap<NodeId, Heard>,
+    pulls: BTreeMap<NodeId, Pull>,
+    due: BTreeSet<(Instant, NodeId)>,
+    number: u8,
+    pub(super) answers: Answers,
+}
+
+impl Sync {
+    pub(super) fn new(node: NodeId, settings: &Settings, now: Instant) -> Self {
+        // Relays that start together do not speak together.
+        let part = u32::try_from(mix(node.0) % 100).unwrap_or_default();
+        let first = settings.summary_interval / 2 + settings.summary_interval / 200 * part;
+        Self {
+            summary_at: after(now, first),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        let first = self.due.first().map(|(at, _)| *at);
+        [first, self.summary_at].into_iter().flatten().min()
+    }
+
+    /// The number of the question to a node that is under way.
+    pub(super) fn pull_of(&self, source: NodeId) -> u8 {
+        self.pulls.get(&source).map_or(0, |pull| pull.number)
+    }
+
+    pub(super) fn node_gone(&mut self, node: NodeId) {
+        self.heard.remove(&node);
+        self.end_pull(node);
+        self.answers.node_gone(node);
+    }
+
+    fn end_pull(&mut self, node: NodeId) -> Option<Pull> {
+        let pull = self.pulls.remove(&node)?;
+        self.due.remove(&(pull.at, node));
+        Some(pull)
+    }
+
+    fn plan(&mut self, node: NodeId, pull: Pull) {
+        self.end_pull(node);
+        self.due.insert((pull.at, node));
+        self.pulls.insert(node, pull);
+    }
+}
+
+impl InfoBase {
+    /// A control link came up.
+    pub(super) fn greet(&mut self, now: Instant, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        match self.role {
+            NodeType::Stub if self.own.parent.is_none() => self.choose_parent(now),
+            NodeType::Edge if link.is_stub() && !link.kin.is_ours() => self.tell_laps_stub(id),
+            NodeType::Edge if !link.is_stub() && !link.kin.is_ours() => self.sync.answers.greet_link(id),
+            // Relays of ours ask when they see each other.
+            NodeType::Edge | NodeType::Stub | NodeType::Via => {}
+        }
+    }
+
+    /// A node can be reached, or is in a new life.
+    pub(super) fn appeared(&mut self, now: Instant, node: NodeId, node_type: NodeType, epoch: u64) {
+        if self.role != NodeType::Edge {
+            return;
+        }
+        let ask = if epoch != 0 {
+            (node_type == NodeType::Edge).then_some(node)
+        } else {
+            // What a laps relay has is known to the relay of ours beside it.
+            let best = self.nodes.best(node);
+            best.and_then(|best| best.way.info.path.first())
+                .map(|item| item.node)
+                .filter(|beside| {
+                    let best = self.nodes.best(*beside).map(|best| &best.way);
+                    best.is_some_and(|way| way.epoch != 0 && way.info.node_type == NodeType::Edge)
+                })
+        };
+        if let Some(node) = ask {
+            self.ask(now, node, Pull::at(now, true));
+        }
+    }
+
+    /// The edge of a stub tells it everything when their link comes up, so what it does not tell is over. That way a link
+    /// that is lost for a moment changes nothing.
+    pub(super) fn sweep_later(&mut self, now: Instant, parent: LinkId) {
+        let Some(parent) = self.links.get(parent).map(|link| link.peer) else {
+            return;
+        };
+        if let Some(at) = after(now, self.settings.unreachable_hold) {
+            self.sync.number = self.sync.number.wrapping_add(1).max(1);
+            let number = self.sync.number;
+            self.sync.plan(
+                parent,
+                Pull {
+                    number,
+                    ..Pull::at(at, false)
+                },
+            );
+        }
+    }
+
+    fn held(&self, node: NodeId) -> Digest {
+        let publishes = self.publishes.ledger.digest(node);
+        publishes.and(self.subscribes.ledger.digest(node))
+    }
+
+    fn ask(&mut self, now: Instant, node: NodeId, pull: Pull) {
+        /// How often the time between questions doubles.
+        const DOUBLINGS: u32 = 5;
+        self.counters.pulls += 1;
+        self.sync.number = self.sync.number.wrapping_add(1).max(1);
+        let again = self
+            .settings
+            .pull_retry
+            .saturating_mul(1 << pull.asked.min(DOUBLINGS));
+        let asked = Pull {
+            at: after(now, again).unwrap_or(now),
+            asked: pull.asked + 1,
+            number: self.sync.number,
+            received: 0,
+            ..pull
+        };
+        self.sync.plan(node, asked);
+        let message = NodeMessage::Pull {
+            from: self.node,
+            have: self.held(node),
+            fresh: pull.fresh,
+        };
+        self.out.push_back(Output::ToNode { node, message });
+    }
+
+    /// A relay of ours said something on a link that is not in the protocol.
+    pub fn handle_own_message(&mut self, now: Instant, from: LinkId, message: OwnMessage) {
+        self.counters.received += 1;
+        let Some(link) = self.links.get(from) else { return };
+        if !link.kin.is_ours() || !link.mode.has_control() || self.role == NodeType::Stub {
+            self.counters.out_of_place += 1;
+            return;
+        }
+        let OwnMessage::Summary {
+            source,
+            epoch,
+            serial,
+            digest,
+        } = message
+        else {
+            self.stub_watches(from, message);
+            return;
+        };
+        if link.is_stub() {
+            self.counters.out_of_place += 1;
+            return;
+        }
+        // Of a node that cannot be reached there is nothing to be had.
+        if !self.is_from_elsewhere(source) || self.nodes.best(source).is_none() {
+            return;
+        }
+        let known = self.sync.heard.get(&source);
+        let newer =
+            |known: &Heard| (epoch, 0) > (known.epoch, 0) || (epoch == known.epoch && serial > known.serial);
+        if known.is_some_and(|known| !newer(known)) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        let fails = known.map_or(0, |known| known.fails);
+        let heard = Heard {
+            epoch,
+            serial,
+            digest,
+            fails,
+        };
+        self.sync.heard.insert(source, heard);
+        self.flood_own(source, Some(from), &message);
+        // Where something is refused, asking again seldom helps.
+        let patience = serial.trailing_zeros() >= fails.min(6);
+        if self.role == NodeType::Edge && patience && self.held(source) != digest {
+            self.check_later(now, source);
+        }
+    }
+
+    /// What is under way may be all that is missing.
+    fn check_later(&mut self, now: Instant, source: NodeId) {
+        if self.sync.pulls.contains_key(&source) {
+            return;
+        }
+        if let Some(at) = after(now, self.settings.pull_retry / 2) {
+            self.sync.plan(source, Pull::at(at, false));
+        }
+    }
+
+    fn flood_own(&mut self, source: NodeId, from: Option<LinkId>, message: &OwnMessage) {
+        for (id, link) in self.links.for_infos() {
+            if Some(id) != from && link.peer != source && link.kin.is_ours() {
+                self.counters.sent += 1;
+                self.out.push_back(Output::SendOwn {
+                    link: id,
+                    message: message.clone(),
+                });
+            }
+        }
+    }
+
+    /// Summaries and questions whose time has come.
+    pub(super) fn sync_due(&mut self, now: Instant) {
+        if self.sync.summary_at.is_some_and(|at| at <= now) {
+            self.sync.summary_at = after(now, self.settings.summary_interval.max(Duration::from_millis(1)));
+            if self.role == NodeType::Edge {
+                self.sync.serial += 1;
+                let summary = OwnMessage::Summary {
+                    source: self.node,
+                    epoch: self.epoch,
+                    serial: self.sync.serial,
+                    digest: self.own.digest,
+                };
+                self.flood_own(self.node, None, &summary);
+            }
+        }
+        while let Some((at, node)) = self.sync.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.sync.due.remove(&(at, node));
+            let Some(pull) = self.sync.pulls.get(&node).copied() else {
+                continue;
+            };
+            if self.role == NodeType::Stub {
+                self.sync.pulls.remove(&node);
+                self.sweep(node, pull.number);
+                continue;
+            }
+            let heard = self.sync.heard.get(&node);
+            let in_step = heard.is_some_and(|heard| heard.digest == self.held(node));
+            if pull.asked == 0 && in_step {
+                self.sync.pulls.remove(&node);
+            } else {
+                self.ask(now, node, pull);
+            }
+        }
+    }
+
+    /// Another relay of ours says something to this one: the content of an [`Output::ToNode`].
+    pub fn handle_node_message(&mut self, now: Instant, message: NodeMessage) {
+        self.counters.received += 1;
+        if self.role != NodeType::Edge {
+            self.counters.out_of_place += 1;
+            return;
+        }
+        match message {
+            NodeMessage::Pull { from, have, fresh } => {
+                let whole = have != self.own.digest;
+                if whole || (fresh && !self.sync.told_by_laps.is_empty()) {
+                    self.sync.answers.answer(from, whole);
+                } else {
+                    self.out.push_back(self.pull_end(from, 0, false));
+                }
+            }
+            NodeMessage::Info { from, message, stamp } => {
+                let Some(link) = self.nodes.best(from).map(|best| best.rank.link) else {
+                    return;
+                };
+                if let Some(pull) = self.sync.pulls.get_mut(&from) {
+                    pull.received += 1;
+                }
+                let Some(source) = source_of(&message) else {
+                    self.counters.out_of_place += 1;
+                    return;
+                };
+                let how = if source == from { How::Origin } else { How::Stamped };
+                let said = Said {
+                    stamp: Some(stamp),
+                    alive: true,
+                    from: link,
+                    how,
+                };
+                let arrival = Arrival {
+                    said,
+                    only_to_laps: true,
+                };
+                self.info_said(now, message, arrival);
+            }
+            NodeMessage::PullEnd {
+                from,
+                sent,
+                digest,
+                whole,
+            } => self.pull_ended(from, sent, digest, whole),
+        }
+    }
+
+    pub(super) fn pull_end(&self, node: NodeId, sent: u32, whole: bool) -> Output {
+        let message = NodeMessage::PullEnd {
+            from: self.node,
+            sent,
+            digest: self.own.digest,
+            whole,
+        };
+        Output::ToNode { node, message }
+    }
+
+    fn pull_ended(&mut self, from: NodeId, sent: u32, digest: Digest, whole: bool) {
+        let Some(pull) = self.sync.pulls.get(&from).filter(|pull| pull.asked > 0).copied() else {
+            return;
+        };
+        if pull.received < sent {
+            // Some of it was lost; the question is asked again when its time comes.
+            return;
+        }
+        if whole {
+            self.sweep(from, pull.number);
+        }
+        self.sync.end_pull(from);
+        let in_step = self.held(from) == digest;
+        if let Some(heard) = self.sync.heard.get_mut(&from) {
+            heard.fails = if in_step { 0 } else { heard.fails + 1 };
+        }
+    }
+
+    /// What a node did not name it has no longer.
+    fn sweep(&mut self, source: NodeId, number: u8) {
+        let publishes = self
+            .publishes
+            .ledger
+            .of(source)
+            .filter(|(_, record)| record.pull != number);
+        let publishes: Vec<_> = publishes.map(|(key, _)| key).collect();
+        let subscribes = self
+            .subscribes
+            .ledger
+            .of(source)
+            .filter(|(_, record)| record.pull != number);
+        let subscribes: Vec<_> = subscribes.map(|(key, _)| key).collect();
+        self.counters.ghosts += (publishes.len() + subscribes.len()) as u64;
+        for key in publishes {
+            self.drop_publish(source, key);
+        }
+        for key in subscribes {
+            self.drop_subscribe(source, key);
+        }
+    }
+}

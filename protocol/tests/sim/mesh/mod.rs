@@ -1,0 +1,7 @@
+//! Relays that exchange their information bases over simulated links, on virtual time.
+
+mod verdict;
+mod world;
+
+pub(crate) use verdict::{hops, verdict};
+pub(crate) use world::{Wiring, World, ms, namespace, track};

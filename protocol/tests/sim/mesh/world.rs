@@ -1,0 +1,434 @@
+//! The relays, the wires between them, and what each relay told its local users.
+
+use bytes::Bytes;
+use laps_protocol::moqt::message::RequestId;
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use laps_protocol::peering::fib::Fib;
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::info_base::*;
+use laps_protocol::peering::message::{
+    Dialect, Message, PeerMode, Published, encode_subscribe_data, laps_subscribe,
+};
+use laps_protocol::peering::node::{NodeId, NodeInfo, NodeType};
+use laps_protocol::sim::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Between which relays there is a wire, with its delay in milliseconds.
+pub(crate) type Wiring = Vec<(usize, usize, u64)>;
+
+/// What the local users of a relay were told.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) reachable: BTreeMap<NodeId, NodeType>,
+    pub(crate) publishes: BTreeSet<(NodeId, Published)>,
+    pub(crate) subscribes: BTreeMap<(NodeId, FullNameHash), Bytes>,
+    pub(crate) fib: Fib,
+}
+
+pub(crate) struct Relay {
+    pub(crate) id: NodeId,
+    pub(crate) role: NodeType,
+    pub(crate) base: InfoBase,
+    pub(crate) published: BTreeSet<Published>,
+    pub(crate) subscribed: BTreeMap<FullTrackName, Bytes>,
+    pub(crate) view: View,
+    epoch: u64,
+}
+
+pub(crate) struct Wire {
+    pub(crate) ends: [usize; 2],
+    delay: Duration,
+    /// The link on it; none while it is cut.
+    pub(crate) link: Option<LinkId>,
+    /// Which ends know that the link before was cut.
+    notices: [Option<LinkId>; 2],
+    in_order: [Instant; 2],
+    pub(crate) laps: bool,
+}
+
+#[derive(Clone)]
+enum Payload {
+    Control(Message, Stamp),
+    Own(OwnMessage),
+    Node(NodeId, NodeMessage, u32),
+}
+
+enum Event {
+    Arrives {
+        wire: usize,
+        link: LinkId,
+        end: usize,
+        payload: Payload,
+    },
+    Notices {
+        wire: usize,
+        end: usize,
+        link: LinkId,
+    },
+}
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) rng: Rng,
+    pub(crate) relays: Vec<Relay>,
+    pub(crate) wires: Vec<Wire>,
+    events: BTreeMap<(Instant, u64), Event>,
+    next_event: u64,
+    next_link: u32,
+    /// Infos, in advertisements and withdrawals, that were put on wires.
+    pub(crate) infos_sent: u64,
+    /// Node infos likewise.
+    pub(crate) nodes_sent: u64,
+    settings: Settings,
+}
+
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant will do as the origin of virtual time"
+)]
+fn base() -> Instant {
+    Instant::now()
+}
+
+/// The track `name` in a namespace of `fields`.
+pub(crate) fn track(fields: &str, name: u64) -> FullTrackName {
+    FullTrackName::new(namespace(fields), Bytes::from(format!("track-{name}"))).unwrap()
+}
+
+pub(crate) fn namespace(fields: &str) -> TrackNamespace {
+    TrackNamespace::new(
+        fields
+            .split('/')
+            .map(|field| Bytes::copy_from_slice(field.as_bytes())),
+    )
+    .unwrap()
+}
+
+pub(crate) fn data(track: &FullTrackName, priority: u8) -> Bytes {
+    let subscribe = laps_subscribe(track.clone(), priority, None);
+    encode_subscribe_data(Dialect::Laps14, RequestId(0), &subscribe).unwrap()
+}
+
+impl World {
+    /// Relays of these kinds, and wires that are all up.
+    pub(crate) fn new(seed: u64, roles: &[NodeType], wiring: &Wiring) -> Self {
+        let now = base();
+        let mut world = Self {
+            now,
+            rng: Rng::new(seed),
+            relays: Vec::new(),
+            wires: Vec::new(),
+            events: BTreeMap::new(),
+            next_event: 0,
+            next_link: 0,
+            infos_sent: 0,
+            nodes_sent: 0,
+            settings: Settings::default(),
+        };
+        for (index, role) in roles.iter().enumerate() {
+            let id = NodeId(0x1_0000_0001 + index as u64);
+            world.relays.push(Relay {
+                id,
+                role: *role,
+                base: InfoBase::new(id, *role, 1, world.settings, Limits::default(), now),
+                published: BTreeSet::new(),
+                subscribed: BTreeMap::new(),
+                view: View::default(),
+                epoch: 1,
+            });
+        }
+        for (a, b, delay) in wiring {
+            world.wires.push(Wire {
+                ends: [*a, *b],
+                delay: ms(*delay),
+                link: None,
+                notices: [None; 2],
+                in_order: [now; 2],
+                laps: false,
+            });
+        }
+        for wire in 0..world.wires.len() {
+            world.join(wire);
+        }
+        world
+    }
+
+    fn file(&mut self, at: Instant, event: Event) {
+        self.next_event += 1;
+        self.events.insert((at, self.next_event), event);
+    }
+
+    /// A link comes up on a wire. What was not noticed of the one before is noticed now.
+    pub(crate) fn join(&mut self, wire: usize) {
+        if self.wires[wire].link.is_some() {
+            return;
+        }
+        for end in 0..2 {
+            self.notice(wire, end);
+        }
+        self.next_link += 1;
+        let link = LinkId(self.next_link);
+        let [a, b] = self.wires[wire].ends;
+        let srtt_us = u64::try_from(self.wires[wire].delay.as_micros()).unwrap() * 2;
+        self.wires[wire].link = Some(link);
+        self.wires[wire].in_order = [self.now; 2];
+        for (from, to) in [(a, b), (b, a)] {
+            let peer = &self.relays[to];
+            let node = NodeInfo::new(peer.id, peer.role, Bytes::from(format!("relay-{to}")));
+            let kin = if self.wires[wire].laps {
+                Kin::Laps
+            } else {
+                Kin::Ours(peer.epoch)
+            };
+            let up = LinkUp {
+                node,
+                mode: PeerMode::Both,
+                kin,
+                srtt_us,
+            };
+            self.relays[from].base.link_up(self.now, link, up);
+            self.drain(from);
+        }
+    }
+
+    /// A wire is cut: nothing arrives any more; the ends notice at different times.
+    pub(crate) fn cut(&mut self, wire: usize) {
+        let Some(link) = self.wires[wire].link.take() else {
+            return;
+        };
+        self.wires[wire].notices = [Some(link); 2];
+        for end in 0..2 {
+            let at = self.now + ms(self.rng.below(900));
+            self.file(at, Event::Notices { wire, end, link });
+        }
+    }
+
+    fn notice(&mut self, wire: usize, end: usize) {
+        if let Some(link) = self.wires[wire].notices[end].take() {
+            let relay = self.wires[wire].ends[end];
+            self.relays[relay].base.link_down(self.now, link);
+            self.drain(relay);
+        }
+    }
+
+    /// A relay is killed and started anew, with new links and the same local users.
+    pub(crate) fn restart(&mut self, index: usize) {
+        let wires: Vec<_> = (0..self.wires.len())
+            .filter(|wire| self.wires[*wire].ends.contains(&index) && self.wires[*wire].link.is_some())
+            .collect();
+        for wire in &wires {
+            self.cut(*wire);
+        }
+        let relay = &mut self.relays[index];
+        relay.epoch += 1;
+        relay.view = View::default();
+        relay.base = InfoBase::new(
+            relay.id,
+            relay.role,
+            relay.epoch,
+            self.settings,
+            Limits::default(),
+            self.now,
+        );
+        for wire in 0..self.wires.len() {
+            if let Some(end) = self.wires[wire].ends.iter().position(|end| *end == index) {
+                self.wires[wire].notices[end] = None;
+            }
+        }
+        let (published, subscribed) = (relay.published.clone(), relay.subscribed.clone());
+        for what in published {
+            self.publish(index, what);
+        }
+        for (track, data) in subscribed {
+            self.command(index, Command::Subscribe { track, data });
+        }
+        for wire in wires {
+            self.join(wire);
+        }
+    }
+
+    fn command(&mut self, index: usize, command: Command) {
+        self.relays[index].base.command(self.now, command).unwrap();
+        self.drain(index);
+    }
+
+    pub(crate) fn publish(&mut self, index: usize, what: Published) {
+        self.relays[index].published.insert(what.clone());
+        self.command(index, Command::Publish(what));
+    }
+
+    pub(crate) fn unpublish(&mut self, index: usize, what: &Published) {
+        if self.relays[index].published.remove(what) {
+            self.command(index, Command::Unpublish(what.clone()));
+        }
+    }
+
+    pub(crate) fn subscribe(&mut self, index: usize, track: &FullTrackName, priority: u8) {
+        let data = data(track, priority);
+        self.relays[index].subscribed.insert(track.clone(), data.clone());
+        let track = track.clone();
+        self.command(index, Command::Subscribe { track, data });
+    }
+
+    pub(crate) fn unsubscribe(&mut self, index: usize, track: &FullTrackName) {
+        if self.relays[index].subscribed.remove(track).is_some() {
+            self.command(index, Command::Unsubscribe(track.clone()));
+        }
+    }
+
+    pub(crate) fn measure(&mut self, wire: usize, srtt_us: u64) {
+        let Some(link) = self.wires[wire].link else { return };
+        for relay in self.wires[wire].ends {
+            self.relays[relay].base.link_srtt(self.now, link, srtt_us);
+            self.drain(relay);
+        }
+    }
+
+    /// Everything that happens in the next time.
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let event = self.events.first_key_value().map(|((at, _), _)| *at);
+            let timers = self.relays.iter().filter_map(|relay| relay.base.poll_timeout());
+            let Some(at) = event.into_iter().chain(timers).min().filter(|at| *at <= end) else {
+                break;
+            };
+            self.now = self.now.max(at);
+            while let Some(first) = self
+                .events
+                .first_entry()
+                .filter(|first| first.key().0 <= self.now)
+            {
+                let event = first.remove();
+                self.happen(event);
+            }
+            for index in 0..self.relays.len() {
+                if self.relays[index]
+                    .base
+                    .poll_timeout()
+                    .is_some_and(|at| at <= self.now)
+                {
+                    self.relays[index].base.handle_timeout(self.now);
+                    self.drain(index);
+                    let next = self.relays[index].base.poll_timeout();
+                    assert!(next.is_none_or(|at| at > self.now), "a timer that is over stays");
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Notices { wire, end, link } => {
+                if self.wires[wire].notices[end] == Some(link) {
+                    self.notice(wire, end);
+                }
+            }
+            Event::Arrives {
+                wire,
+                link,
+                end,
+                payload,
+            } => {
+                if self.wires[wire].link != Some(link) {
+                    return;
+                }
+                let index = self.wires[wire].ends[end];
+                let (now, base) = (self.now, &mut self.relays[index].base);
+                match payload {
+                    Payload::Control(message, stamp) => base.handle_message(now, link, message, stamp),
+                    Payload::Own(message) => base.handle_own_message(now, link, message),
+                    Payload::Node(to, message, hops) => {
+                        self.envelope(index, to, message, hops);
+                        return;
+                    }
+                }
+                self.drain(index);
+            }
+        }
+    }
+
+    fn envelope(&mut self, index: usize, to: NodeId, message: NodeMessage, hops: u32) {
+        if self.relays[index].id == to {
+            self.relays[index].base.handle_node_message(self.now, message);
+            self.drain(index);
+        } else if let Some(link) = self.relays[index].base.control_link(to).filter(|_| hops < 64) {
+            self.put(index, link, Payload::Node(to, message, hops + 1));
+        }
+    }
+
+    fn put(&mut self, index: usize, link: LinkId, payload: Payload) {
+        let Some(wire) = self.wires.iter().position(|wire| wire.link == Some(link)) else {
+            return;
+        };
+        let laps = self.wires[wire].laps;
+        let end = usize::from(self.wires[wire].ends[0] == index);
+        let payload = match payload {
+            Payload::Control(message, stamp) => {
+                if matches!(
+                    message,
+                    Message::NodeInfoAdvertise(_) | Message::NodeInfoWithdraw(_)
+                ) {
+                    self.nodes_sent += 1;
+                } else {
+                    self.infos_sent += 1;
+                }
+                Payload::Control(message, if laps { Stamp::default() } else { stamp })
+            }
+            _ if laps => return,
+            other @ (Payload::Own(_) | Payload::Node(..)) => other,
+        };
+        let wobble = ms(self.rng.below(20));
+        let wire_ref = &mut self.wires[wire];
+        // One stream: in order.
+        let at = (self.now + wire_ref.delay + wobble).max(wire_ref.in_order[end]);
+        wire_ref.in_order[end] = at;
+        self.file(
+            at,
+            Event::Arrives {
+                wire,
+                link,
+                end,
+                payload,
+            },
+        );
+    }
+
+    fn drain(&mut self, index: usize) {
+        while let Some(output) = self.relays[index].base.poll_output() {
+            let view = &mut self.relays[index].view;
+            match output {
+                Output::Send { link, message, stamp } => {
+                    self.put(index, link, Payload::Control(message, stamp))
+                }
+                Output::SendOwn { link, message } => self.put(index, link, Payload::Own(message)),
+                Output::ToNode { node, message } => self.envelope(index, node, message, 0),
+                Output::Fib(fib) => {
+                    assert!(fib != view.fib, "a table that did not change is not given out");
+                    view.fib = fib;
+                }
+                Output::NodeReachable { node, node_type } => {
+                    assert_eq!(view.reachable.insert(node, node_type), None);
+                }
+                Output::NodeUnreachable { node } => assert!(view.reachable.remove(&node).is_some()),
+                Output::RemotePublish { source, what } => assert!(view.publishes.insert((source, what))),
+                Output::RemotePublishGone { source, what } => assert!(view.publishes.remove(&(source, what))),
+                Output::RemoteSubscribe { source, track, data } => {
+                    view.subscribes.insert((source, track.full), data);
+                }
+                Output::RemoteSubscribeGone { source, track } => {
+                    assert!(view.subscribes.remove(&(source, track)).is_some());
+                }
+                Output::Refused { reason, .. } => panic!("refused: {reason}"),
+                Output::Report(report) => panic!("{report:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

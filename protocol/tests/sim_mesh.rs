@@ -1,0 +1,267 @@
+//! Meshes of relays on a simulated network: what each one knows in the end, and how little is said for it.
+//!
+//! The seed alone decides what happens. A failure names the command that replays it; `LAPS_SEEDS=n` runs more seeds
+//! or fewer.
+
+#[cfg(test)]
+#[path = "sim/common.rs"]
+#[allow(dead_code, reason = "shared with the scenarios of two sessions")]
+mod common;
+#[cfg(test)]
+#[path = "sim/mesh/mod.rs"]
+mod mesh;
+
+#[cfg(test)]
+mod mesh_tests {
+    use crate::common::seeds;
+    use crate::mesh::{Wiring, World, ms, namespace, track, verdict};
+    use laps_protocol::peering::message::Published;
+    use laps_protocol::peering::node::NodeType::{self, Edge, Stub, Via};
+    use laps_protocol::sim::Rng;
+    use std::time::Duration;
+
+    /// Everything that is due is told, and nobody waits any more.
+    const SETTLED: Duration = Duration::from_secs(100);
+
+    fn full(n: usize) -> Wiring {
+        (0..n)
+            .flat_map(|a| (a + 1..n).map(move |b| (a, b, 10 + 7 * (a + b) as u64)))
+            .collect()
+    }
+
+    fn ring(n: usize) -> Wiring {
+        (0..n).map(|a| (a, (a + 1) % n, 15)).collect()
+    }
+
+    fn chain(n: usize) -> Wiring {
+        (1..n).map(|b| (b - 1, b, 20)).collect()
+    }
+
+    /// The meshes that the promise names, and what each has relays of.
+    fn meshes() -> Vec<(&'static str, Vec<NodeType>, Wiring)> {
+        vec![
+            ("chain of 3", vec![Edge; 3], chain(3)),
+            ("chain through a via", vec![Edge, Via, Edge], chain(3)),
+            ("chain through vias", vec![Edge, Via, Via, Via, Edge], chain(5)),
+            ("triangle", vec![Edge; 3], ring(3)),
+            ("ring of 4", vec![Edge; 4], ring(4)),
+            ("ring of 4 with vias", vec![Edge, Via, Edge, Via], ring(4)),
+            (
+                "ring of vias",
+                vec![Via, Via, Via, Via, Edge, Edge],
+                [ring(4), vec![(4, 0, 9), (5, 2, 9)]].concat(),
+            ),
+            ("full mesh of 5", vec![Edge; 5], full(5)),
+            (
+                "diamond",
+                vec![Edge, Via, Via, Edge],
+                vec![(0, 1, 10), (0, 2, 30), (1, 3, 10), (2, 3, 30)],
+            ),
+            (
+                "star with stubs",
+                vec![Edge, Edge, Stub, Stub, Stub],
+                vec![(0, 1, 25), (0, 2, 4), (0, 3, 6), (1, 4, 5)],
+            ),
+            (
+                "one via, 5 edges",
+                vec![Via, Edge, Edge, Edge, Edge, Edge],
+                (1..6).map(|edge| (0, edge, 12)).collect(),
+            ),
+        ]
+    }
+
+    fn random_mesh(rng: &mut Rng) -> (Vec<NodeType>, Wiring) {
+        let below = |rng: &mut Rng, n: usize| usize::try_from(rng.below(n as u64)).unwrap();
+        let n = 3 + below(rng, 6);
+        let mut roles: Vec<_> = (0..n).map(|_| if rng.one_in(3) { Via } else { Edge }).collect();
+        roles[0] = Edge;
+        // A tree, and some wires more.
+        let mut wiring: Wiring = (1..n).map(|b| (below(rng, b), b, 1 + rng.below(120))).collect();
+        for _ in 0..below(rng, 2 * n) {
+            let (a, b) = (below(rng, n), below(rng, n));
+            if a != b
+                && !wiring
+                    .iter()
+                    .any(|(c, d, _)| (*c, *d) == (a, b) || (*c, *d) == (b, a))
+            {
+                wiring.push((a, b, 1 + rng.below(120)));
+            }
+        }
+        for _ in 0..below(rng, 3) {
+            let edges: Vec<_> = (0..n).filter(|relay| roles[*relay] == Edge).collect();
+            wiring.push((edges[below(rng, edges.len())], roles.len(), 1 + rng.below(9)));
+            roles.push(Stub);
+        }
+        (roles, wiring)
+    }
+
+    fn users(world: &World) -> Vec<usize> {
+        (0..world.relays.len())
+            .filter(|relay| world.relays[*relay].role != Via)
+            .collect()
+    }
+
+    /// Everybody goes, and the tables are empty but for the nodes.
+    fn everybody_leaves(world: &mut World) {
+        for relay in users(world) {
+            for what in world.relays[relay].published.clone() {
+                world.unpublish(relay, &what);
+            }
+            for track in world.relays[relay].subscribed.clone().into_keys() {
+                world.unsubscribe(relay, &track);
+            }
+        }
+        world.run(SETTLED);
+        verdict(world);
+        for (index, relay) in world.relays.iter().enumerate() {
+            let sizes = relay.base.sizes();
+            let left = (sizes.publishes, sizes.subscribes, sizes.remembered, sizes.own);
+            assert_eq!(left, (0, 0, 0, 0), "relay {index}");
+        }
+    }
+
+    /// Issue 6, "Shown by" 1: one publisher, a subscriber on every relay, each control message counted.
+    #[test]
+    fn a_subscription_crosses_each_link_at_most_twice() {
+        for (name, roles, wiring) in meshes() {
+            let mut world = World::new(1, &roles, &wiring);
+            world.run(SETTLED);
+            verdict(&world);
+            let links = wiring.len() as u64;
+            let track = track("live/a", 1);
+            let count = |world: &mut World, what: &str, change: &mut dyn FnMut(&mut World)| {
+                let before = world.infos_sent;
+                change(world);
+                world.run(SETTLED);
+                verdict(world);
+                let sent = world.infos_sent - before;
+                assert!(
+                    sent <= 2 * links,
+                    "{name}: {sent} messages on {links} links for {what}"
+                );
+                sent
+            };
+            let sent = count(&mut world, "a publisher", &mut |world| {
+                world.publish(users(world)[0], Published::Track(track.clone()));
+            });
+            assert!(sent > 0);
+            for relay in users(&world) {
+                count(&mut world, "a subscriber", &mut |world| {
+                    world.subscribe(relay, &track, 10)
+                });
+                count(&mut world, "another priority", &mut |world| {
+                    world.subscribe(relay, &track, 20)
+                });
+                let again = count(&mut world, "the same again", &mut |world| {
+                    world.subscribe(relay, &track, 20)
+                });
+                assert_eq!(again, 0, "{name}");
+            }
+            // laps peering, "Unsubscribe/Subscribe Misuse": back in time is no ripple.
+            let relay = users(&world)[1];
+            let away = count(&mut world, "a moment away", &mut |world| {
+                for _ in 0..10 {
+                    world.unsubscribe(relay, &track);
+                    world.run(ms(400));
+                    world.subscribe(relay, &track, 20);
+                }
+            });
+            assert_eq!(away, 0, "{name}");
+            everybody_leaves(&mut world);
+        }
+    }
+
+    /// One link after the other is lost and comes back: where another way is, nothing is said of any info.
+    #[test]
+    fn a_lost_link_beside_another_way_ripples_nothing() {
+        for (name, roles, wiring) in meshes() {
+            let mut world = World::new(2, &roles, &wiring);
+            world.run(SETTLED);
+            for relay in users(&world) {
+                world.publish(relay, Published::Track(track("of", relay as u64)));
+                world.subscribe(relay, &track("of", 0), 1);
+            }
+            world.run(SETTLED);
+            verdict(&world);
+            for wire in 0..wiring.len() {
+                world.cut(wire);
+                let relays = world.relays.len();
+                let whole = (0..relays).all(|from| crate::mesh::hops(&world, from).len() == relays);
+                let before = world.infos_sent;
+                world.run(SETTLED);
+                verdict(&world);
+                assert!(!whole || world.infos_sent == before, "{name}: wire {wire}");
+                world.join(wire);
+                world.run(SETTLED);
+                verdict(&world);
+            }
+            everybody_leaves(&mut world);
+        }
+    }
+
+    /// Whatever happens in whatever order, in the end everybody knows what is so: links that flap, relays that are
+    /// killed and start again, partitions that heal, publishers and subscribers that come, go, and change their minds.
+    #[test]
+    fn any_mesh_settles() {
+        seeds(300, |seed| {
+            let mut rng = Rng::new(seed ^ 0xabcd);
+            let meshes = meshes();
+            let (roles, wiring) = match rng.below(2) {
+                0 => random_mesh(&mut rng),
+                _ => {
+                    let index = usize::try_from(rng.below(meshes.len() as u64)).unwrap();
+                    (meshes[index].1.clone(), meshes[index].2.clone())
+                }
+            };
+            let mut world = World::new(seed, &roles, &wiring);
+            let users = users(&world);
+            for _ in 0..2 {
+                for _ in 0..rng.below(120) {
+                    happens(&mut world, &mut rng, &users);
+                    let pause = if rng.one_in(4) {
+                        rng.below(12_000)
+                    } else {
+                        rng.below(100)
+                    };
+                    world.run(ms(pause));
+                }
+                for wire in 0..wiring.len() {
+                    if !rng.one_in(6) {
+                        world.join(wire);
+                    }
+                }
+                world.run(SETTLED);
+                verdict(&world);
+            }
+            for wire in 0..wiring.len() {
+                world.join(wire);
+            }
+            world.run(SETTLED);
+            verdict(&world);
+            everybody_leaves(&mut world);
+        });
+    }
+
+    fn happens(world: &mut World, rng: &mut Rng, users: &[usize]) {
+        let user = users[usize::try_from(rng.below(users.len() as u64)).unwrap()];
+        let wire = usize::try_from(rng.below(world.wires.len() as u64)).unwrap();
+        let track = track(
+            ["a", "a/b", "c"][usize::try_from(rng.below(3)).unwrap()],
+            rng.below(4),
+        );
+        match rng.below(12) {
+            0 | 1 => world.publish(user, Published::Track(track)),
+            2 => world.unpublish(user, &Published::Track(track)),
+            3 => world.publish(user, Published::Namespace(track.namespace().clone())),
+            4 => world.unpublish(user, &Published::Namespace(namespace("a"))),
+            5 | 6 => world.subscribe(user, &track, u8::try_from(rng.below(3)).unwrap()),
+            7 | 8 => world.unsubscribe(user, &track),
+            9 => world.cut(wire),
+            10 => world.join(wire),
+            _ if rng.one_in(3) => {
+                world.restart(usize::try_from(rng.below(world.relays.len() as u64)).unwrap())
+            }
+            _ => world.measure(wire, rng.below(200_000)),
+        }
+    }
+}
