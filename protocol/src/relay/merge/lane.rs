@@ -5,7 +5,7 @@
 
 use super::desk::Desk;
 use super::member::{At, Member, cost};
-use super::{OVERTAKE_AFTER, OVERTAKE_AT_LAST, PublisherKey};
+use super::{OVERTAKE_AFTER, OVERTAKE_AT_LAST, PROGRESS_BYTES, PROGRESS_SHARE, PublisherKey};
 use crate::moqt::error::ResetCode;
 use crate::moqt::location::{GroupId, Location, ObjectId};
 use crate::moqt::object::{ObjectHeader, ObjectStatus};
@@ -65,6 +65,11 @@ pub(super) struct Lane {
     pub(super) finished: Option<ObjectId>,
     /// When something was last written.
     pub(super) progressed: Instant,
+    /// What was written in all, as [`cost`] counts it but by objects, and what had to wait.
+    pub(super) written: u64,
+    pub(super) queued: u64,
+    /// When it was last found worthwhile to wait, and what was written and had waited then.
+    judged: (Instant, u64, u64),
     /// How the last stream ended that did not end with FIN.
     pub(super) code: ResetCode,
     /// Its key in the index of timeouts.
@@ -79,6 +84,9 @@ impl Lane {
             top: None,
             finished: None,
             progressed: now,
+            written: 0,
+            queued: 0,
+            judged: (now, 0, 0),
             code: ResetCode::InternalError,
             filed: None,
         }
@@ -156,11 +164,26 @@ impl Lane {
     /// When the streams that wait have waited long enough; none when none waits.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let since = self.members.iter().filter_map(|member| member.since).min()?;
-        // A stream that comes on, however far behind, is worth waiting for; a drop of bytes now and then does not buy
-        // time for ever. MOQT-14 §12.2 [D14-LIM-6]
         let comes_on = since.max(self.progressed).checked_add(OVERTAKE_AFTER);
-        let at_last = since.checked_add(OVERTAKE_AT_LAST);
+        let at_last = since.max(self.judged.0).checked_add(OVERTAKE_AT_LAST);
         comes_on.into_iter().chain(at_last).min()
+    }
+
+    /// The time of [`Self::deadline`] has come: goes on without what is waited for, unless that makes good progress.
+    pub(super) fn expire(&mut self, desk: &mut Desk<'_>) {
+        let stalls = self
+            .progressed
+            .checked_add(OVERTAKE_AFTER)
+            .is_none_or(|until| until <= desk.now);
+        // A stream that comes on, however far behind, is worth waiting for, and a large object is not cut for its size; a
+        // drop of bytes now and then does not buy time for ever. MOQT-14 §12.2 [D14-LIM-6]
+        let (_, written, queued) = self.judged;
+        let least = PROGRESS_BYTES.max(self.queued.saturating_sub(queued) / PROGRESS_SHARE);
+        if stalls || self.written.saturating_sub(written) < least {
+            self.overtake(desk);
+        } else {
+            self.judged = (desk.now, self.written, self.queued);
+        }
     }
 
     /// Goes on without the stream that is waited for. MOQT-14 §10.4.3 [D14-CLOSE-1]: what readers have of it ends in a
@@ -196,12 +219,16 @@ impl Lane {
     }
 
     fn wait(&mut self, desk: &mut Desk<'_>, stream: StreamKey, chunk: Append) {
+        if self.members.iter().all(|member| member.since.is_none()) {
+            self.judged = (desk.now, self.written, self.queued);
+        }
         if let Some(member) = self.members.iter_mut().find(|member| member.stream == stream) {
             let cost = cost(&chunk);
             member.queue.push_back(chunk);
             member.queued += cost;
             member.since.get_or_insert(desk.now);
             desk.stats.waiting_bytes += cost;
+            self.queued += cost as u64;
         }
     }
 

@@ -25,7 +25,8 @@
 //!
 //! A stream that begins behind what is written waits, within bounds, until others have come there: they may bring what
 //! lies between. It goes on without them, in another entry after a reset, when they end, when nothing has come for
-//! [`OVERTAKE_AFTER`], when that took [`OVERTAKE_AT_LAST`], or when it has no room to wait. What the others bring late is still delivered if it is new.
+//! [`OVERTAKE_AFTER`], when too little has come for [`OVERTAKE_AT_LAST`], or when it has no room to wait. What the others
+//! bring late is still delivered if it is new.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -47,7 +48,9 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use super::track_log::{Append, Appended, Ignored, Malformed, StreamEnd, StreamKey, SubgroupInfo, TrackLog};
+use super::track_log::{
+    Append, Appended, CHUNK_OVERHEAD, Ignored, Malformed, StreamEnd, StreamKey, SubgroupInfo, TrackLog,
+};
 use crate::moqt::error::ResetCode;
 use crate::moqt::location::{GroupId, SubgroupId};
 use again::Again;
@@ -62,8 +65,17 @@ use std::time::{Duration, Instant};
 /// How long a stream that is ahead waits for another one that brings nothing.
 pub const OVERTAKE_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a stream that is ahead waits for others that do bring something: one byte a second is not worth it.
+/// How long a stream that is ahead waits for others that do bring something, before it is judged whether that is worth it;
+/// and again after each time that it is.
 pub const OVERTAKE_AT_LAST: Duration = Duration::from_secs(5);
+
+/// What the others have to bring in [`OVERTAKE_AT_LAST`] to be worth it: a kilobyte a second, as for a FETCH, and this part
+/// of what had to wait meanwhile. Whoever has the track at all brings it about as fast as another one; how long a large
+/// object takes does not matter, and what waits for it is bounded by [`MergeLimits`].
+const PROGRESS_BYTES: u64 = 5 * 1024;
+const PROGRESS_SHARE: u64 = 4;
+/// What an object counts beside its payload, here as where it waits.
+const OBJECT_COST: u64 = 2 * CHUNK_OVERHEAD as u64;
 
 /// A publisher of the track, by a number that its owner chose; never used again for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -204,7 +216,7 @@ impl Merge {
             self.with_lane(log, now, None, place, told, |lane, desk| {
                 lane.filed = None;
                 if lane.deadline().is_some_and(|deadline| deadline <= now) {
-                    lane.overtake(desk);
+                    lane.expire(desk);
                 }
             });
         }

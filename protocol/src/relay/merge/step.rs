@@ -1,5 +1,6 @@
 //! What becomes of each chunk of a stream that shares its subgroup.
 
+use super::OBJECT_COST;
 use super::PublisherKey;
 use super::desk::{Desk, Fault};
 use super::lane::{Lane, Next, Run};
@@ -132,6 +133,7 @@ impl Lane {
             return Ok(old);
         }
         self.progressed = desk.now;
+        self.written += OBJECT_COST;
         self.top = self.top.max(Some(id));
         let run = Run {
             key,
@@ -202,6 +204,7 @@ impl Lane {
         run.received += bytes.len() as u64;
         (run.by, run.from) = (stream, by);
         self.progressed = desk.now;
+        self.written += bytes.len() as u64;
         let (key, tail, complete) = (run.key, run.tail, run.is_complete());
         let piece = Append::Payload { stream: key, bytes };
         if let Err(fault) = desk.append(by, group, piece) {

@@ -159,6 +159,62 @@ fn a_stream_that_trickles_is_overtaken() {
     assert_eq!(stage.merge.stats().overtaken, 1);
 }
 
+/// D14-PUB-1 D14-CLOSE-1: a large object that keeps arriving is waited for, however long that takes, and cut a second after
+/// it stalls. Whether it arrives is judged by what it brings in five seconds.
+#[test]
+fn a_large_object_that_keeps_arriving_is_not_cut() {
+    const PIECE: usize = 1500;
+    const PIECES: usize = 60;
+    let piece = || Append::Payload {
+        stream: 1,
+        bytes: Bytes::from(vec![b'a'; PIECE]),
+    };
+    for stalls_at in [None, Some(40)] {
+        let mut stage = Stage::new();
+        stage.feed(A, [open(1, 0), obj(1, 0, (PIECES * PIECE) as u64)]);
+        stage.feed(B, [open(2, 0), obj(2, 3, 1), pay(2, "d")]);
+        // A minute, of which each second brings a little more than it has to.
+        for number in 0..PIECES {
+            if stalls_at.is_some_and(|stalls_at| number >= stalls_at) {
+                break;
+            }
+            stage.pass(500);
+            stage.pass(499);
+            stage.feed(A, [piece()]);
+            assert_eq!(stage.merge.stats().overtaken, 0, "{number}");
+        }
+        if stalls_at.is_some() {
+            stage.pass(999);
+            assert_eq!(stage.merge.stats().overtaken, 0);
+            stage.pass(1);
+            assert_eq!(stage.merge.stats().overtaken, 1);
+        } else {
+            stage.feed(A, [fin(1)]);
+            assert_eq!(stage.merge.stats().overtaken, 0);
+        }
+    }
+}
+
+/// D14-LIM-6: what is waited for has to come on about as fast as what waits.
+#[test]
+fn one_that_falls_ever_further_behind_is_overtaken() {
+    let mut stage = Stage::new();
+    let bytes = |stream, len: usize| Append::Payload {
+        stream,
+        bytes: Bytes::from(vec![b'a'; len]),
+    };
+    stage.feed(A, [open(1, 0), obj(1, 0, 1 << 20)]);
+    stage.feed(B, [open(2, 0), obj(2, 3, 1 << 20)]);
+    for _ in 0..9 {
+        stage.pass(500);
+        stage.feed(A, [bytes(1, 2000)]);
+        stage.feed(B, [bytes(2, 10_000)]);
+    }
+    assert_eq!(stage.merge.stats().overtaken, 0);
+    stage.pass(500);
+    assert_eq!(stage.merge.stats().overtaken, 1);
+}
+
 /// D14-MAL-1: what is found out about a publisher as it goes is its own fault, and no contradiction of the others.
 #[test]
 fn a_fault_that_comes_out_at_the_end_is_the_own_one() {
