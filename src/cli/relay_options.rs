@@ -36,7 +36,7 @@ pub struct RelayOptions {
     /// Accept subscribers without a publisher, and keep them when it leaves [default: they wait 1000 ms, then are refused]
     #[structopt(short = "l", long = "detached_subs", alias = "detached-subs")]
     pub detached_subs: bool,
-    /// Least milliseconds between two messages that tell a publisher whether its objects are wanted [default: 500]
+    /// Milliseconds without anybody who wants its objects after which a publisher is told so [default: 500]
     #[structopt(
         short = "s",
         long = "sub_dampen_ms",

@@ -70,7 +70,7 @@ pub const KEYS: &[Key] = &[
         "subscribe.dampen_ms",
         &[
             "Least milliseconds between two messages that tell a publisher whether anybody wants its objects.",
-            "The first change goes at once, the last one always arrives. 0 tells every change.",
+            "That nobody does is told when nobody has for so long, that somebody does at once. 0 tells every change.",
         ],
     ),
     key(

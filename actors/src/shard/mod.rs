@@ -126,7 +126,7 @@ impl ShardActor {
             replicas: HashMap::new(),
             stopping: false,
             observer: Observer::new(env.strain.clone()),
-            told: strain::Told::default(),
+            told: strain::Told::so_far(&env),
             leaving: None,
             closing: None,
             pulse: None,

@@ -1,6 +1,6 @@
 //! A shard that keeps an eye on how loaded it is, and tells of the newcomers that were refused.
 
-use super::ShardActor;
+use super::{Env, ShardActor};
 use crate::limits::{EVERY, Kind};
 use actix::{Actor, AsyncContext, Context};
 use slog::warn;
@@ -10,11 +10,22 @@ use std::time::Duration;
 const REFUSED_EVERY: Duration = Duration::from_secs(1);
 
 /// Refused newcomers of which an operator was told, of all shards.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Told {
     full: u64,
     hasty: u64,
     loaded: u64,
+}
+
+impl Told {
+    /// What was refused in earlier lives of the shard, an operator was told of then.
+    pub(super) fn so_far(env: &Env) -> Self {
+        Self {
+            full: env.prefixes.refused(Kind::Connections),
+            hasty: env.prefixes.too_many_handshakes(),
+            loaded: env.strain.process().refused_connections(),
+        }
+    }
 }
 
 impl ShardActor {
