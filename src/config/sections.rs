@@ -7,7 +7,7 @@ use super::limits::Limits;
 use super::namespaces::Namespaces;
 use super::secret::SecretText;
 use super::span::Span;
-use crate::node_id::{NodeId, NodeIdError};
+use crate::node_id::{self, NodeId, NotANodeId};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -87,8 +87,8 @@ impl Relay {
     ///
     /// # Errors
     /// When the endpoint id is a malformed `n:n`; never after [`super::load()`], which checks it.
-    pub fn node_id(&self) -> Result<NodeId, NodeIdError> {
-        NodeId::of_endpoint(&self.endpoint_text())
+    pub fn node_id(&self) -> Result<NodeId, NotANodeId> {
+        node_id::of_endpoint(&self.endpoint_text())
     }
 }
 
