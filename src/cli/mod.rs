@@ -5,6 +5,7 @@
 //! command line never goes over the file.
 
 mod access;
+mod ca_options;
 mod cert_options;
 mod config_options;
 mod fetch_options;
@@ -13,6 +14,7 @@ mod log_options;
 mod ns_options;
 mod object_range;
 mod output_options;
+mod peer_options;
 mod pub_options;
 mod relay_options;
 mod retry_options;
@@ -22,6 +24,7 @@ mod trust;
 mod values;
 
 pub use access::AccessOptions;
+pub use ca_options::CaOptions;
 pub use cert_options::CertOptions;
 pub use config_options::{ConfigCommand, ConfigOptions};
 pub use fetch_options::FetchOptions;
@@ -29,6 +32,7 @@ pub use log_options::LogOptions;
 pub use ns_options::NsOptions;
 pub use object_range::{ObjectRange, ends_behind, last_of};
 pub use output_options::{OutputFormat, OutputOptions};
+pub use peer_options::PeerOptions;
 pub use pub_options::{Flow, MAX_DATAGRAM_PAYLOAD, PayloadFormat, PubOptions, SourceKind};
 pub use relay_options::RelayOptions;
 pub use retry_options::RetryOptions;

@@ -383,7 +383,7 @@ pub const KEYS: &[Key] = &[
     ),
 ];
 
-const fn key(name: &'static str, doc: &'static [&'static str]) -> Key {
+pub(super) const fn key(name: &'static str, doc: &'static [&'static str]) -> Key {
     Key { name, doc }
 }
 

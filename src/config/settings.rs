@@ -211,7 +211,7 @@ impl Tls {
 }
 
 /// Numbers larger than this machine can count are as good as no limit.
-fn count(number: u64) -> usize {
+pub(super) fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
