@@ -40,7 +40,7 @@ pub fn run(options: &CertOptions) -> Result<(), Failure> {
 }
 
 /// A new file with these rights; what exists is never touched.
-fn create(path: &Path, mode: u32) -> Result<File, Failure> {
+pub(super) fn create(path: &Path, mode: u32) -> Result<File, Failure> {
     let opened = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -55,14 +55,14 @@ fn create(path: &Path, mode: u32) -> Result<File, Failure> {
     })
 }
 
-fn remove(path: &Path) -> Result<(), Failure> {
+pub(super) fn remove(path: &Path) -> Result<(), Failure> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(unwritable(path, &error)),
         _ => Ok(()),
     }
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::run(
         path.display().to_string(),
         error.to_string(),

@@ -2,6 +2,7 @@
 
 mod census;
 pub mod cert;
+pub mod cert_ca;
 mod client;
 pub mod config;
 pub mod fetch;
