@@ -18,6 +18,12 @@ pub struct Limits {
     /// How long a peer still knows an id and its nodes after new streams take another link to them, so that it can
     /// place streams that are under way to it.
     pub move_grace: Duration,
+    /// How long new streams take the link before as well, when the peer of the new one has to read a changed set first:
+    /// until then it hands them to the nodes that it knew. What comes twice, an edge takes once.
+    pub move_overlap: Duration,
+    /// How long the first route of what a peer sends waits for laps relays to read their sets. The data waits with it,
+    /// so this is less than [`Self::park_for`].
+    pub ready_wait: Duration,
     /// Streams that come in on one link and are not over.
     pub max_streams: usize,
     /// Bytes that wait for their set, all of a link together; pieces count more than they have, see [`super::Parked`].
@@ -45,8 +51,10 @@ impl Default for Limits {
             max_set_nodes: 16_384,
             max_nodes_per_link: 1 << 20,
             max_sets_per_track: 32,
-            // Control messages and data of one link are not in order. Two seconds are several round trips.
-            move_grace: Duration::from_secs(2),
+            // Control messages and data of one link are not in order. Both are several round trips and a loss.
+            move_grace: Duration::from_secs(1),
+            move_overlap: Duration::from_millis(500),
+            ready_wait: Duration::from_secs(1),
             // As many as the transport lets a peer open.
             max_streams: 10_000,
             max_parked_bytes: 4 << 20,

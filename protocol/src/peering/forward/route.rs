@@ -1,33 +1,23 @@
-//! Links, the routes that data takes over them, and the table that is asked for them.
+//! The routes that data takes over them, and the table that is asked for them.
 
+use crate::peering::fib::Fib;
 use crate::peering::hash::FullNameHash;
+pub use crate::peering::info_base::LinkId;
 use crate::peering::message::SnsId;
 use crate::peering::node::NodeId;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
-
-/// One connection to a peer, as this relay numbers them. There may be several to one peer. A number is never given
-/// twice, so that what is late for a link that is gone reaches no other.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u32);
-
-impl fmt::Display for LinkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for LinkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LinkId({})", self.0)
-    }
-}
 
 /// Who knows which links lead to a node: a snapshot of the forwarding table. laps peering, "FIB".
 pub trait Routes {
     /// The links that lead to `node` best, all equally good; none when it cannot be reached.
     fn links_to(&self, node: NodeId) -> &[LinkId];
+}
+
+impl Routes for Fib {
+    fn links_to(&self, node: NodeId) -> &[LinkId] {
+        self.links(node)
+    }
 }
 
 impl<R: Routes + ?Sized> Routes for Arc<R> {

@@ -194,7 +194,8 @@ impl Ingress {
         }
     }
 
-    /// This link died: all its streams are reset, and what waits is forgotten.
+    /// This link died: its streams are reset, and what waits is forgotten. Streams that had ended before are still
+    /// there until their targets have taken them.
     pub fn closed(&mut self) {
         for stream in self.in_order() {
             self.reset(stream, 0);

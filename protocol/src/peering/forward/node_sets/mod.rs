@@ -10,7 +10,9 @@
 //! origin of what it has in its own log, and everybody else names the edge.
 //!
 //! When new streams take another link to a node, the node stays in the set of the link before for a while
-//! (`move_grace`): the peer there needs it for streams that are under way to it.
+//! (`move_grace`): the peer there needs it for streams that are under way to it. When the new link has a set of that
+//! source already, its peer may get data before it has read that the set became larger, so new streams take both links
+//! for a while (`move_overlap`).
 
 mod link;
 mod output;
@@ -63,6 +65,8 @@ struct Set {
     out: BTreeMap<LinkId, OutSet>,
     /// The latest route; none before the first one.
     route: Option<Arc<Route>>,
+    /// Until when the first route waits for laps relays to read their sets.
+    waits_until: Option<Instant>,
     /// Those of the wanted that no link leads to, ascending.
     stranded: Vec<NodeId>,
 }
@@ -73,12 +77,21 @@ struct OutSet {
     id: SnsId,
     /// What the peer was told last, ascending.
     told: Vec<NodeId>,
-    /// Those of them that new streams reach by another link, and until when the peer still has to know them.
-    leaving: BTreeMap<NodeId, Instant>,
+    /// Those of them that have another link now.
+    leaving: BTreeMap<NodeId, Leaving>,
     /// Whether data may come. A laps relay must have read the set first.
     ready: bool,
     /// Why it came into the route, while it is not there yet.
     cause: JoinCause,
+}
+
+/// A node that has another link now.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// Until when new streams take this link as well.
+    served_until: Instant,
+    /// Until when the peer has to know it. Not before the other.
+    known_until: Instant,
 }
 
 impl OutSet {
@@ -127,7 +140,8 @@ impl<R: Routes> NodeSets<R> {
     }
 
     /// A link over which data may go is up. `laps` says that a laps relay is at the other end: it gets no data of a set
-    /// before [`Self::set_delivered`] says that it has read it. Nothing when the link is up already.
+    /// before [`Self::set_delivered`] says that it has read it. What a peer sends has no route until then, for a while,
+    /// so that its first streams wait here and are not lost there. Nothing when the link is up already.
     pub fn link_up(&mut self, link: LinkId, peer: NodeId, laps: bool) {
         if self.links.contains_key(&link) {
             return;

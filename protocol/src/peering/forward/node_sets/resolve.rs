@@ -1,6 +1,6 @@
 //! From the nodes that want the data of a source to a set for each link, and to a route.
 
-use super::{JoinCause, Joined, Lost, NodeSets, OutSet, Output, Rerouted, Set};
+use super::{JoinCause, Joined, Leaving, Lost, NodeSets, OutSet, Output, Rerouted, Set};
 use crate::peering::forward::route::{Egress, LinkId, Route, Routes, Source};
 use crate::peering::message::NodeSet;
 use crate::peering::node::{NodeId, NodeType};
@@ -46,11 +46,13 @@ impl<R: Routes> NodeSets<R> {
             .flat_map(|(link, out)| out.assigned().map(|node| (node, *link)))
             .collect();
         let mut ended = Vec::new();
+        // Those whose peers have a set already, which they may go by when the next stream comes.
+        let known: BTreeSet<LinkId> = set.out.keys().copied().collect();
         let links: BTreeSet<LinkId> = set.out.keys().chain(plan.sets.keys()).copied().collect();
         let mut lost = Vec::new();
         for link in links {
             if self.links.contains_key(&link) {
-                if self.tell(source, &mut set, link, &plan, &before, now) {
+                if self.tell(source, &mut set, link, (&plan, &before, &known), now) {
                     ended.extend(set.out.remove(&link).map(|out| (link, out.id)));
                 }
             } else if let Some(out) = set.out.remove(&link) {
@@ -60,7 +62,7 @@ impl<R: Routes> NodeSets<R> {
         for (link, out) in lost {
             self.report_lost(source, link, &out, &set, &plan);
         }
-        self.reroute(source, &mut set, &plan);
+        self.reroute(source, &mut set, &plan, now);
         for (link, id) in ended {
             self.withdraw(link, id);
         }
@@ -134,8 +136,7 @@ impl<R: Routes> NodeSets<R> {
         source: Source,
         set: &mut Set,
         link: LinkId,
-        plan: &Plan,
-        before: &BTreeMap<NodeId, LinkId>,
+        (plan, before, known): (&Plan, &BTreeMap<NodeId, LinkId>, &BTreeSet<LinkId>),
         now: Instant,
     ) -> bool {
         let assigned = plan.sets.get(&link).map_or(&[][..], Vec::as_slice);
@@ -167,18 +168,19 @@ impl<R: Routes> NodeSets<R> {
             }
         }
         // Who is reached otherwise now stays for a while; who wants nothing any more, or cannot be reached, does not.
-        let until = now.checked_add(self.limits.move_grace).unwrap_or(now);
         let room = self.limits.max_set_nodes - assigned.len();
-        let leaving: BTreeMap<NodeId, Instant> = out
-            .told
-            .iter()
-            .filter(|node| plan.links.get(node).is_some_and(|other| *other != link))
-            .map(|node| (*node, out.leaving.get(node).copied().unwrap_or(until)))
-            .filter(|(_, until)| *until > now)
-            .take(room)
-            .collect();
-        self.due
-            .extend(leaving.values().min().map(|until| (*until, source)));
+        let elsewhere = |node: &&NodeId| plan.links.get(node).is_some_and(|other| *other != link);
+        let leaving = out.told.iter().filter(elsewhere).map(|node| {
+            let overlap = plan.links.get(node).is_some_and(|link| known.contains(link));
+            let begun = || self.leaving(overlap, now);
+            (*node, out.leaving.get(node).copied().unwrap_or_else(begun))
+        });
+        let leaving = leaving.filter(|(_, leaving)| leaving.known_until > now);
+        let leaving: BTreeMap<NodeId, Leaving> = leaving.take(room).collect();
+        let due = leaving.values();
+        let due = due.flat_map(|leaving| [leaving.served_until, leaving.known_until]);
+        let due = due.filter(|at| *at > now).min();
+        self.due.extend(due.map(|at| (at, source)));
         out.leaving = leaving;
         let set = NodeSet::new(
             out.id,
@@ -197,6 +199,20 @@ impl<R: Routes> NodeSets<R> {
         false
     }
 
+    /// How long a node stays that is reached otherwise from now on.
+    fn leaving(&self, overlap: bool, now: Instant) -> Leaving {
+        let after = |time| now.checked_add(time).unwrap_or(now);
+        let served_until = if overlap {
+            after(self.limits.move_overlap)
+        } else {
+            now
+        };
+        Leaving {
+            served_until,
+            known_until: after(self.limits.move_grace).max(served_until),
+        }
+    }
+
     /// Says who was on a link that died.
     fn report_lost(&mut self, source: Source, link: LinkId, out: &OutSet, set: &Set, plan: &Plan) {
         let nodes: Vec<(NodeId, Option<LinkId>)> = out
@@ -211,7 +227,18 @@ impl<R: Routes> NodeSets<R> {
     }
 
     /// Makes the route that follows from what the links were told, and says so if it leads elsewhere than before.
-    fn reroute(&mut self, source: Source, set: &mut Set, plan: &Plan) {
+    fn reroute(&mut self, source: Source, set: &mut Set, plan: &Plan, now: Instant) {
+        if set.route.is_none()
+            && matches!(source, Source::Ingress(..))
+            && set.out.values().any(|out| !out.ready)
+        {
+            let until = now.checked_add(self.limits.ready_wait).unwrap_or(now);
+            let until = *set.waits_until.get_or_insert(until);
+            if now < until {
+                self.due.insert((until, source));
+                return;
+            }
+        }
         // While a laps relay has not read its set yet, the link before it goes on.
         let waits = |node: &NodeId| {
             let out = plan.links.get(node).and_then(|link| set.out.get(link));
@@ -219,7 +246,8 @@ impl<R: Routes> NodeSets<R> {
         };
         let egress = set.out.iter().filter(|(_, out)| {
             let serves = out.told.len() > out.leaving.len();
-            out.ready && (serves || out.leaving.keys().any(waits))
+            let overlaps = || out.leaving.values().any(|leaving| leaving.served_until > now);
+            out.ready && (serves || overlaps() || out.leaving.keys().any(waits))
         });
         let egress = egress.map(|(link, out)| Egress {
             link: *link,

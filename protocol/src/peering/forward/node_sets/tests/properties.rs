@@ -104,12 +104,16 @@ impl World {
     /// Nothing is open: what follows holds between any two turns.
     fn check(&self, sets: &NodeSets<Table>) {
         let mut told = HashMap::new();
-        let mut stranded = 0;
+        let (mut stranded, mut sources) = (0, 0);
         for source in sets.sources() {
             let view = sets.view(source).unwrap();
             let set = &sets.sets[&source];
-            let route = view.route.expect("each source has a route");
-            assert_eq!(self.routes.get(&source), Some(route));
+            assert_eq!(self.routes.get(&source), view.route);
+            let nowhere = Arc::new(Route::new(0, set.wanted.contains(&NodeId(ME)), []));
+            let route = view.route.unwrap_or(&nowhere);
+            let waits = view.route.is_none();
+            assert!(!waits || set.out.values().any(|out| !out.ready));
+            sources += usize::from(!waits);
             // The parts make up the whole, and are apart.
             let assigned = set.out.values().flat_map(OutSet::assigned);
             let here = route.is_local().then_some(NodeId(ME));
@@ -133,13 +137,15 @@ impl World {
                 let out = &set.out[&link];
                 let listed = route.to(link).is_some();
                 // Each link that serves somebody is in the route, as soon as its peer can know.
-                assert!(listed || !out.ready || leaving == nodes.len());
+                assert!(waits || listed || !out.ready || leaving == nodes.len());
                 assert!(!listed || out.ready);
+                let late = |leaving: &Leaving| leaving.served_until > leaving.known_until;
+                assert!(!out.leaving.values().any(late));
             }
         }
         assert_eq!(told, self.peers);
         assert_eq!(stranded, sets.stranded());
-        assert_eq!(self.routes.len(), sets.sources().count());
+        assert_eq!(self.routes.len(), sources);
         for (link, state) in &sets.links {
             let range = |source: &&Source| matches!(source, Source::Ingress(from, _) if from == link);
             let mine: Vec<&Source> = sets.sets.keys().filter(range).collect();
