@@ -10,6 +10,7 @@ pub fn dump(config: &Config) -> String {
         "# Configuration of a laps relay. Every key can also be set by an environment variable:\n",
     );
     out.push_str("# LAPS_ + section + __ + key in capitals, such as LAPS_RELAY__PORT; flags go over both.\n");
+    out.push_str("# The last word above a key says when a new value takes effect: static is at the next start of the relay.\n");
     let values = toml::Table::try_from(config).unwrap_or_default();
     let mut section = "";
     for key in KEYS {
@@ -25,13 +26,15 @@ pub fn dump(config: &Config) -> String {
         };
         section = key_section;
         let docs: String = key.doc.iter().map(|line| format!("# {line}\n")).collect();
-        out.push_str(&format!("{head}{docs}{name} = {value}\n"));
+        let class = key.class.name();
+        out.push_str(&format!("{head}{docs}# {class}\n{name} = {value}\n"));
     }
     out
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Class;
     use super::*;
     use std::collections::BTreeSet;
 
@@ -50,6 +53,35 @@ mod tests {
             .collect();
         let keys: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
         assert_eq!(fields, keys);
+    }
+
+    /// As many classes as keys, each right above its key and below what explains it.
+    #[test]
+    fn every_key_says_when_it_takes_effect() {
+        let dump = dump(&Config::default());
+        let lines: Vec<&str> = dump.lines().collect();
+        for key in KEYS {
+            let doc = format!("# {}", key.doc.last().unwrap());
+            let (_, name) = key.name.split_once('.').unwrap();
+            let found = lines.windows(3).any(|lines| {
+                lines[0] == doc
+                    && lines[1] == format!("# {}", key.class.name())
+                    && lines[2].starts_with(&format!("{name} = "))
+            });
+            assert!(found, "{}", key.name);
+        }
+        let classes = [
+            Class::Static,
+            Class::NewConnection,
+            Class::NewSubscription,
+            Class::Immediate,
+        ];
+        let is_class = |line: &&&str| {
+            classes
+                .iter()
+                .any(|class| **line == format!("# {}", class.name()))
+        };
+        assert_eq!(lines.iter().filter(is_class).count(), KEYS.len());
     }
 
     #[test]

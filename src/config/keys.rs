@@ -5,60 +5,88 @@
 pub struct Key {
     /// `section.name`, as in the file.
     pub name: &'static str,
+    /// When a new value takes effect.
+    pub class: Class,
     /// What it sets, with units. Lines are wrapped by hand.
     pub doc: &'static [&'static str],
 }
 
+/// When a new value of a key takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// At the next start: the configuration is read once.
+    Static,
+    /// For connections that begin from then on.
+    NewConnection,
+    /// For subscriptions that begin from then on.
+    NewSubscription,
+    /// At once, for everybody.
+    Immediate,
+}
+
+impl Class {
+    /// The name in a dump.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::NewConnection => "new-connection",
+            Self::NewSubscription => "new-subscription",
+            Self::Immediate => "immediate",
+        }
+    }
+}
+
 /// All keys. A test compares them with the fields of [`super::Config`].
 pub const KEYS: &[Key] = &[
-    key(
+    fixed(
         "relay.bind",
         &[
             "IP address to listen on. \"::\" is every address of this machine, IPv6 and IPv4;",
             "\"0.0.0.0\" every IPv4 address; \"127.0.0.1\" only this machine.",
         ],
     ),
-    key(
+    fixed(
         "relay.port",
         &["UDP port to listen on. 0 lets the system choose one."],
     ),
-    key(
+    fixed(
         "relay.endpoint_id",
         &[
             "Who this relay is: free text, or a node id such as \"1:2\" or \"1.2:1234\".",
             "Text is hashed to a node id. Empty is the host name.",
         ],
     ),
-    key(
+    fixed(
         "relay.allow_self",
         &[
             "true: a session that watches a prefix is told of what it publishes itself, and may subscribe to it,",
             "as the draft says. false: it gets back only what somebody else publishes too.",
         ],
     ),
-    key(
+    fixed(
         "tls.cert",
         &[
             "Path of the certificate chain in PEM. Empty makes a certificate at each start,",
             "ECDSA P-256 and valid 13 days, and prints its SHA-256.",
         ],
     ),
-    key(
+    fixed(
         "tls.key",
         &["Path of the private key in PEM. Set both or neither of cert and key."],
     ),
-    key(
+    fixed(
         "workers.threads",
         &[
             "Threads that carry traffic, each with its own socket. 0 is one per core, but no more than fit, with 16 MiB",
             "each and 32 for the rest, into two fifths of the relay's memory (limits.memory_mb).",
         ],
     ),
-    key(
+    fixed(
         "subscribe.wait",
         &["Milliseconds that a SUBSCRIBE waits for a publisher before it is answered \"no such track\"."],
     ),
-    key(
+    fixed(
         "subscribe.detached",
         &[
             "true: a SUBSCRIBE is accepted at once, whether or not the track has a publisher, and goes on with the",
@@ -66,187 +94,187 @@ pub const KEYS: &[Key] = &[
             "wants it otherwise (MOQT-14 §8.3, §8.4).",
         ],
     ),
-    key(
+    fixed(
         "subscribe.dampen_ms",
         &[
             "Least milliseconds between two messages that tell a publisher whether anybody wants its objects.",
             "That nobody does is told when nobody has for so long, that somebody does at once. 0 tells every change.",
         ],
     ),
-    key(
+    fixed(
         "subscribe.answer_ms",
         &[
             "Milliseconds that a publisher has to answer our SUBSCRIBE, before it is taken for one that does not.",
         ],
     ),
-    key(
+    fixed(
         "subscribe.max_behind_mb",
         &[
             "Mebibytes of objects that may wait for a subscriber that does not keep up; with more its subscription ends,",
             "TOO_FAR_BEHIND. They wait in the cache, so no more than cache.track_mb.",
         ],
     ),
-    key(
+    fixed(
         "subscribe.newest_group",
         &[
             "Namespaces, such as [\"live/cam\", \"talk\"], whose subscribers, and those of all namespaces below, go on with",
             "the newest group instead. So do those of tracks with a DELIVERY_TIMEOUT. In the environment: live/cam,talk",
         ],
     ),
-    key(
+    fixed(
         "subscribe.max_behind_ms",
         &[
             "Milliseconds that an object may wait for a subscriber in the namespaces of subscribe.newest_group while a newer",
             "group is there; then that one goes on with the newest group as well. 0 lets it wait for any time.",
         ],
     ),
-    key(
+    fixed(
         "session.max_request_id",
         &["Window of request ids that a peer has; half as many of its requests may be open."],
     ),
-    key(
+    fixed(
         "session.setup_timeout_ms",
         &["Milliseconds that a peer has to send its SETUP."],
     ),
-    key(
+    fixed(
         "session.control_backlog_bytes",
         &["Bytes of control messages that may wait for a peer that does not read them."],
     ),
-    key(
+    fixed(
         "session.message_timeout_ms",
         &[
             "Milliseconds that a peer has to finish a control message that it began; else its session is closed.",
         ],
     ),
-    key(
+    fixed(
         "session.header_timeout_ms",
         &["Milliseconds that a peer has to finish the header of a data stream; else its session is closed."],
     ),
-    key(
+    fixed(
         "session.alias_wait_ms",
         &["Milliseconds that streams and datagrams wait for the message that explains their track alias."],
     ),
-    key(
+    fixed(
         "session.idle_timeout_ms",
         &[
             "Milliseconds without any open request, of either side, after which a session is closed. 0 is never.",
         ],
     ),
-    key(
+    fixed(
         "transport.idle_timeout_ms",
         &["Milliseconds of silence that end a connection."],
     ),
-    key(
+    fixed(
         "transport.handshake_timeout_ms",
         &["Milliseconds that a QUIC handshake may take."],
     ),
-    key(
+    fixed(
         "transport.keep_alive_ms",
         &["Milliseconds between keep-alive packets; less than the idle timeout."],
     ),
-    key(
+    fixed(
         "transport.initial_rtt_ms",
         &["Milliseconds assumed as the round trip until it is measured."],
     ),
-    key(
+    fixed(
         "transport.max_uni_streams",
         &["Unidirectional streams that a peer may have open."],
     ),
-    key(
+    fixed(
         "transport.max_bidi_streams",
         &["Bidirectional streams that a peer may have open."],
     ),
-    key(
+    fixed(
         "transport.connection_window_bytes",
         &["Bytes that a peer may have in flight to us on a connection."],
     ),
-    key(
+    fixed(
         "transport.stream_window_bytes",
         &["Bytes that a peer may have in flight to us on a stream."],
     ),
-    key(
+    fixed(
         "transport.send_buffer_bytes",
         &["Bytes that may wait to be sent on a stream."],
     ),
-    key(
+    fixed(
         "transport.max_connections",
         &["Connections, handshakes included, that one worker has at most."],
     ),
-    key(
+    fixed(
         "transport.retry_above_handshakes",
         &[
             "Handshakes in progress on one worker from which on newcomers must prove their address first (Retry).",
         ],
     ),
-    key(
+    fixed(
         "cache.duration",
         &["Seconds that a group is kept after its last object began; fractions allowed."],
     ),
-    key(
+    fixed(
         "cache.max_mb",
         &["Mebibytes kept of all tracks together; the largest tracks lose their oldest groups first."],
     ),
-    key(
+    fixed(
         "cache.track_mb",
         &["Mebibytes kept of one track, on each worker that carries it."],
     ),
-    key(
+    fixed(
         "cache.key",
         &[
             "Type of an extension header, the \"isCached\" mark, that is added to the objects a FETCH finds in the cache:",
             "the number 1 for an even type, the byte 1 for an odd one. Not one that the protocol uses. 0 adds none.",
         ],
     ),
-    key(
+    fixed(
         "fetch.wait_ms",
         &[
             "Milliseconds that a FETCH waits for an object that an open stream of the publisher may still bring,",
             "before the publisher is asked for it.",
         ],
     ),
-    key(
+    fixed(
         "fetch.max_per_session",
         &["Fetches that a peer may have open at once; more are refused."],
     ),
-    key(
+    fixed(
         "fetch.answer_ms",
         &[
             "Milliseconds that a publisher has to answer our FETCH, and for which its response may stand still.",
         ],
     ),
-    key(
+    fixed(
         "auth.secret",
         &[
             "Set, nobody may do anything without a token: this secret itself, at least 32 bytes of it, which allows",
             "everything, or what `laps token` signs with it. Never shown here; empty lets everybody do everything.",
         ],
     ),
-    key(
+    fixed(
         "auth.secret_file",
         &["Path of a file with the secret, in place of auth.secret. A newline at its end is not part of it."],
     ),
-    key(
+    fixed(
         "auth.token_cache_bytes",
         &[
             "Bytes of tokens that a peer may register in a session to show them by a number later, each counted with",
             "16 more. 0 lets it show them by value only.",
         ],
     ),
-    key(
+    fixed(
         "limits.max_object_mb",
         &[
             "Mebibytes of the largest object that is kept. A larger one is passed on as it comes, and who comes late",
             "does not get it from here.",
         ],
     ),
-    key(
+    fixed(
         "limits.publishers_per_track",
         &[
             "Publishers that may feed one track at once. A further PUBLISH is refused; who announced a further namespace is",
             "subscribed to when a place is free. One that brings nothing for 3 s, as one that was killed, makes way.",
         ],
     ),
-    key(
+    fixed(
         "limits.subscriptions",
         &[
             "Subscriptions that a peer may have at once: by its SUBSCRIBE, or by accepting our PUBLISH. As with all that",
@@ -254,103 +282,103 @@ pub const KEYS: &[Key] = &[
             "open requests of a peer before, unless it is raised.",
         ],
     ),
-    key(
+    fixed(
         "limits.tracks",
         &[
             "Tracks that a peer may publish at once, each with a track alias: by its PUBLISH, or by our SUBSCRIBE.",
         ],
     ),
-    key(
+    fixed(
         "limits.namespaces",
         &["Namespaces that a peer may announce at once."],
     ),
-    key(
+    fixed(
         "limits.watches",
         &["Prefixes that a peer may watch at once (SUBSCRIBE_NAMESPACE)."],
     ),
-    key(
+    fixed(
         "limits.statuses",
         &["TRACK_STATUS requests that a peer may have open at once."],
     ),
-    key(
+    fixed(
         "limits.waiting",
         &["Subscriptions and TRACK_STATUS requests of a peer that may wait for a publisher at once."],
     ),
-    key("limits.waiting_total", &["Those of all peers together."]),
-    key(
+    fixed("limits.waiting_total", &["Those of all peers together."]),
+    fixed(
         "limits.streams",
         &[
             "Data streams of a peer that are read at once. Of more, the one with the lowest publisher priority is stopped,",
             "of equals the oldest; transport.max_uni_streams bounds all, also those whose header has not come.",
         ],
     ),
-    key(
+    fixed(
         "limits.subscription_streams",
         &[
             "Data streams of one subscription that are open towards the subscriber at once; more wait until some end.",
         ],
     ),
-    key(
+    fixed(
         "limits.early_streams",
         &[
             "Data streams of a peer that may wait for the message which explains their track alias; more are stopped.",
         ],
     ),
-    key(
+    fixed(
         "limits.early_bytes",
         &[
             "Bytes of datagrams and streams of a peer that may wait for that; of a stream, what was read with its header,",
             "since the rest stays in the transport, within transport.connection_window_bytes. More is dropped.",
         ],
     ),
-    key(
+    fixed(
         "limits.prefix_v4",
         &[
             "Bits of an IPv4 address by which peers are counted together: 32 for each address, 24 for 256 of them.",
         ],
     ),
-    key(
+    fixed(
         "limits.prefix_v6",
         &[
             "Bits of an IPv6 address by which peers are counted together: 56 or 64 for what one line is commonly given.",
         ],
     ),
-    key(
+    fixed(
         "limits.prefix_connections",
         &[
             "Connections from one address prefix, on all workers together. More are refused in their handshake. As with all",
             "that follows, 0 is no limit.",
         ],
     ),
-    key(
+    fixed(
         "limits.prefix_requests",
         &[
             "Open requests of all sessions from one address prefix: subscriptions, published tracks, announced and watched",
             "namespaces, TRACK_STATUS and FETCH. More are refused by the answer to the request.",
         ],
     ),
-    key(
+    fixed(
         "limits.prefix_namespaces",
         &["Namespaces that all sessions from one address prefix announce."],
     ),
-    key(
+    fixed(
         "limits.prefix_fetches",
         &["Fetches that all sessions from one address prefix have open."],
     ),
-    key(
+    fixed(
         "limits.prefix_early_bytes",
         &[
             "Bytes of datagrams and streams of all sessions from one address prefix that may wait for their track alias.",
         ],
     ),
-    key(
+    fixed(
         "limits.prefix_handshakes_per_s",
         &[
             "Handshakes that one address prefix may begin in a second, and four times as many at once. Twice that, and it",
             "must prove its address first (Retry); more are refused. 0 is no limit.",
         ],
     ),
-    key(
+    fixed(
         "limits.memory_mb",
         &[
             "Mebibytes of memory that the relay may use. Near it, the cache gives back first; then new connections are",
@@ -359,32 +387,37 @@ pub const KEYS: &[Key] = &[
             "each of workers.threads.",
         ],
     ),
-    key(
+    fixed(
         "drain.uri",
         &[
             "Where SIGTERM sends the clients, with GOAWAY: moqt://host:port/path of another relay, at most 8192",
             "bytes (https:// for clients that use WebTransport). Empty sends them to the address they use now.",
         ],
     ),
-    key(
+    fixed(
         "drain.grace",
         &[
             "Seconds that clients have to leave after SIGTERM; who is left then is cut off with GOAWAY_TIMEOUT.",
             "Whatever stops the relay must wait longer than this before it kills it.",
         ],
     ),
-    key(
+    fixed(
         "logging.level",
         &["critical, error, warning, info, debug or trace. SIGUSR1 changes it while the relay runs."],
     ),
-    key(
+    fixed(
         "logging.format",
         &["terminal (a line for people) or json (an object a line). Both on standard error."],
     ),
 ];
 
-pub(super) const fn key(name: &'static str, doc: &'static [&'static str]) -> Key {
-    Key { name, doc }
+/// A key that is read once, at start.
+pub(super) const fn fixed(name: &'static str, doc: &'static [&'static str]) -> Key {
+    Key {
+        name,
+        class: Class::Static,
+        doc,
+    }
 }
 
 /// True when `text` is a key.
