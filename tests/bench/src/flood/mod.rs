@@ -6,6 +6,7 @@
 //!                                                                  ──▶ thread of slow ones, 64 KiB windows, paced
 //! ```
 
+mod cost;
 mod readers;
 mod relay;
 
@@ -14,6 +15,7 @@ use crate::publisher::{self, Shared, Source};
 use crate::report::print_line;
 use crate::slow::Peak;
 use crate::{Failure, runtime};
+use cost::{Cost, Meter};
 use laps_actors::census::bound::{Frame, Load, bound};
 use readers::{Phase, Readers, Speed, Tally};
 use relay::Relay;
@@ -73,6 +75,7 @@ struct Round {
     sent: u64,
     rss: u64,
     bound: u64,
+    cost: Cost,
     fast: Tally,
     slowly: Tally,
 }
@@ -91,7 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut wrong = Vec::new();
     for slow in &options.slow {
         let round = runtime::block_on(round(options, *slow))?;
-        tell(&round);
+        tell(options, &round);
         wrong.extend(faults(options, &round));
     }
     if wrong.is_empty() {
@@ -147,7 +150,9 @@ async fn round(options: &Options, slow: usize) -> Result<Round, Failure> {
         readers.phase.send_replace(Phase::Measuring);
     }
     let (begun, before) = (Instant::now(), shared.sent.load(Ordering::Relaxed));
+    let meter = Meter::start(pid)?;
     sleep(Duration::from_secs(options.seconds)).await;
+    let cost = meter.end()?;
     let (seconds, after) = (begun.elapsed().as_secs_f64(), shared.sent.load(Ordering::Relaxed));
     let rss = peak.end() << 10;
     let (fast, slowly) = (fast.end()?, slowly.end()?);
@@ -177,12 +182,13 @@ async fn round(options: &Options, slow: usize) -> Result<Round, Failure> {
         sent: after - before,
         rss,
         bound: bound(frame, load),
+        cost,
         fast,
         slowly,
     })
 }
 
-fn tell(round: &Round) {
+fn tell(options: &Options, round: &Round) {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     print_line(&format!(
         "{:>2} slow: {:.0} objects/s published; relay RSS {:.1} MiB at most, bound {:.1} MiB",
@@ -191,6 +197,8 @@ fn tell(round: &Round) {
         mib(round.rss),
         mib(round.bound)
     ));
+    let moved = round.sent * options.size as u64 + round.fast.bytes + round.slowly.bytes;
+    print_line(&format!("   {}", round.cost.words(round.seconds, moved)));
     for (name, tally) in [("fast", &round.fast), ("slow", &round.slowly)] {
         let ms = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1e6;
         print_line(&format!(
