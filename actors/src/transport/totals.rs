@@ -46,7 +46,7 @@ impl EndpointStats {
         self.open_connections.load(Acquire)
     }
 
-    /// Peers turned away for their certificate of which [`Refusals`] had no room to tell (count).
+    /// Peers turned away for their certificate of which [`Refusals`](super::Refusals) had no room to tell (count).
     #[must_use]
     pub fn untold_refusals(&self) -> u64 {
         self.untold_refusals.load(Relaxed)
