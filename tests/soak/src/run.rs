@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 
 /// Between two looks at the relay while clients are there.
 const LOOK: Duration = Duration::from_millis(250);
-/// Between the last entry's end and the look at memory: the allocator gives back what is free.
-const REST: Duration = Duration::from_secs(2);
+/// Between the last entry's end and the look at memory: the allocator gives back what has been free for 10 s.
+const REST: Duration = Duration::from_secs(12);
 /// How long clients may take to end when told to.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Silence after which the relay gives a client up.
