@@ -20,6 +20,8 @@ struct Cursor {
 enum Target {
     /// Everything to a laps relay, or all of ours to the edge of a stub.
     Link(LinkId),
+    /// What one node has to a laps relay, which has heard of the node just now.
+    Source { link: LinkId, source: NodeId },
     /// What is ours to a relay that asked, where it is not in step (`whole`), and what a laps relay told us.
     Node { node: NodeId, whole: bool },
 }
@@ -30,6 +32,16 @@ enum Place {
     Publishes(Bound<(NodeId, InfoKey)>),
     Subscribes(Bound<(NodeId, InfoKey)>),
     End,
+}
+
+impl Target {
+    /// Where the infos begin that go to it.
+    const fn begin(self) -> Bound<(NodeId, InfoKey)> {
+        match self {
+            Self::Link(_) | Self::Node { .. } => Bound::Unbounded,
+            Self::Source { source, .. } => Bound::Included((source, InfoKey::FIRST)),
+        }
+    }
 }
 
 /// Answers and greetings under way; one for each node and link at most.
@@ -59,8 +71,23 @@ impl Answers {
         });
     }
 
-    pub(super) fn link_down(&mut self, link: LinkId) {
-        self.cursors.retain(|cursor| cursor.target != Target::Link(link));
+    /// What a node has, unless that is on its way.
+    pub(super) fn introduce(&mut self, link: LinkId, source: NodeId) {
+        let target = Target::Source { link, source };
+        self.cursors.retain(|cursor| cursor.target != target);
+        self.cursors.push_back(Cursor {
+            target,
+            place: Place::Publishes(target.begin()),
+            sent: 0,
+        });
+    }
+
+    pub(super) fn link_down(&mut self, down: LinkId) {
+        let stays = |target| match target {
+            Target::Link(link) | Target::Source { link, .. } => link != down,
+            Target::Node { .. } => true,
+        };
+        self.cursors.retain(|cursor| stays(cursor.target));
     }
 
     pub(super) fn node_gone(&mut self, node: NodeId) {
@@ -82,7 +109,7 @@ impl InfoBase {
                 Place::End => {
                     self.sync.answers.cursors.pop_front();
                     match target {
-                        Target::Link(_) => continue,
+                        Target::Link(_) | Target::Source { .. } => continue,
                         Target::Node { node, whole } => return Some(self.pull_end(node, sent, whole)),
                     }
                 }
@@ -92,8 +119,8 @@ impl InfoBase {
                 cursor.place = match place {
                     // A stub hands nothing on.
                     Place::Own(_) if self.role == NodeType::Stub => Place::End,
-                    Place::Own(_) => Place::Publishes(Bound::Unbounded),
-                    Place::Publishes(_) => Place::Subscribes(Bound::Unbounded),
+                    Place::Own(_) => Place::Publishes(target.begin()),
+                    Place::Publishes(_) => Place::Subscribes(target.begin()),
                     Place::Subscribes(_) | Place::End => Place::End,
                 };
                 continue;
@@ -102,7 +129,7 @@ impl InfoBase {
             cursor.sent += 1;
             self.counters.sent += 1;
             return Some(match target {
-                Target::Link(link) => Output::Send { link, message, stamp },
+                Target::Link(link) | Target::Source { link, .. } => Output::Send { link, message, stamp },
                 Target::Node { node, .. } => {
                     let from = self.node;
                     let message = NodeMessage::Info { from, message, stamp };
@@ -131,6 +158,13 @@ impl InfoBase {
             Target::Link(link) => {
                 let to_itself = self.links.get(link).is_some_and(|link| link.peer == source);
                 if to_itself { Err(next(source)) } else { Ok(()) }
+            }
+            Target::Source { source: of, .. } => {
+                if source == of {
+                    Ok(())
+                } else {
+                    Err(None)
+                }
             }
             Target::Node { node, .. } => {
                 let mut told = self.sync.told_by_laps.range(source..);

@@ -65,6 +65,9 @@ pub enum RefuseReason {
     /// Stubs dial edges, and nobody else. laps peering, "Stub".
     #[error("a stub peers with edges only")]
     StubsNeedEdges,
+    /// A Via keeps no infos, so it could not tell a laps relay what it cannot ask for.
+    #[error("a via peers with relays of its own kind only")]
+    LapsNeedsAnEdge,
     /// More links than [`super::Limits::max_links`].
     #[error("too many links")]
     TooManyLinks,
@@ -92,6 +95,8 @@ pub(super) struct Link {
     pub(super) heard: BTreeSet<NodeId>,
     /// The nodes that the peer was told of.
     pub(super) told: BTreeMap<NodeId, Told>,
+    /// It was told everything; from now on it is told what changes.
+    pub(super) greeted: bool,
     /// What was reported of it already.
     pub(super) reported: BTreeSet<super::ReportKind>,
     /// What it publishes, subscribes to and knows, if it is a stub.

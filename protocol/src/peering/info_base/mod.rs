@@ -149,6 +149,7 @@ impl InfoBase {
             takes_data: false,
             heard: BTreeSet::new(),
             told: BTreeMap::new(),
+            greeted: false,
             reported: BTreeSet::new(),
             stub: (up.node.node_type == NodeType::Stub && up.mode.has_control()).then(Box::default),
         };
@@ -177,6 +178,9 @@ impl InfoBase {
         // laps peering, "Stub": must peer directly with Edge relays.
         if (stub(self.role) && kind != NodeType::Edge) || (stub(kind) && self.role != NodeType::Edge) {
             return Err(RefuseReason::StubsNeedEdges);
+        }
+        if self.role == NodeType::Via && !up.kin.is_ours() {
+            return Err(RefuseReason::LapsNeedsAnEdge);
         }
         // laps peering, "Node ID": only the first (oldest) will work.
         let known = self.nodes.identity(peer.id);

@@ -295,7 +295,7 @@ impl InfoBase {
         });
         let quiet_until = self.nodes.nodes.get(&node).and_then(|entry| entry.quiet_until);
         let quiet = quiet_until.is_some_and(|until| now < until);
-        let (mut told_any, mut put_off) = (false, false);
+        let (mut told_any, mut put_off, mut introduce) = (false, false, Vec::new());
         for (id, link) in self.links.for_infos_mut() {
             let wanted = best.zip(handed_on.as_ref()).filter(|(best, info)| {
                 // laps peering, "Node Advertisement": not to itself, nor to who is on its path; nor to the one it came
@@ -323,7 +323,11 @@ impl InfoBase {
                         info: Arc::clone(info),
                         epoch,
                     };
-                    link.told.insert(node, told);
+                    let news = link.told.insert(node, told).is_none();
+                    if news && link.greeted && !link.kin.is_ours() {
+                        // A laps relay may have dropped what the node has with the node; it cannot ask.
+                        introduce.push(id);
+                    }
                     (Message::NodeInfoAdvertise(NodeInfo::clone(info)), epoch)
                 }
                 (None, Some(_)) => {
@@ -343,6 +347,9 @@ impl InfoBase {
                 message: message.0,
                 stamp: Stamp::of_life(message.1),
             });
+        }
+        for link in introduce {
+            self.sync.answers.introduce(link, node);
         }
         let Some(entry) = self.nodes.nodes.get_mut(&node) else {
             return;

@@ -97,7 +97,10 @@ impl Sync {
 impl InfoBase {
     /// A control link came up.
     pub(super) fn greet(&mut self, now: Instant, id: LinkId) {
-        let Some(link) = self.links.get(id) else { return };
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        link.greeted = true;
         match self.role {
             NodeType::Stub if self.own.parent.is_none() => self.choose_parent(now),
             NodeType::Edge if link.is_stub() && !link.kin.is_ours() => self.tell_laps_stub(id),
@@ -115,14 +118,14 @@ impl InfoBase {
         let ask = if epoch != 0 {
             (node_type == NodeType::Edge).then_some(node)
         } else {
-            // What a laps relay has is known to the relay of ours beside it.
+            // What a laps relay has is known to the relay of ours beside it: the first one on the path.
+            let ours = |node| {
+                let way = self.nodes.best(node).map(|best| &best.way);
+                way.is_some_and(|way| way.epoch != 0 && way.info.node_type == NodeType::Edge)
+            };
             let best = self.nodes.best(node);
-            best.and_then(|best| best.way.info.path.first())
-                .map(|item| item.node)
-                .filter(|beside| {
-                    let best = self.nodes.best(*beside).map(|best| &best.way);
-                    best.is_some_and(|way| way.epoch != 0 && way.info.node_type == NodeType::Edge)
-                })
+            let path = best.into_iter().flat_map(|best| &best.way.info.path);
+            path.map(|item| item.node).find(|node| ours(*node))
         };
         if let Some(node) = ask {
             self.ask(now, node, Pull::at(now, true));
