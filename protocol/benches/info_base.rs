@@ -79,6 +79,8 @@ fn drain(base: &mut InfoBase) -> usize {
 
 /// What this thread has computed, as Linux counts it: on a machine that does other things too the clock says less.
 fn computed() -> Duration {
+    // It is counted up to now when the thread stops for a moment.
+    std::thread::sleep(Duration::from_micros(1));
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.expect("Linux counts what a thread computes"))
