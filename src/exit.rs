@@ -14,6 +14,12 @@
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// How long the last words of a process may take on standard error. A reader that does not read holds it for ever, and
+/// with it whoever else writes there.
+pub const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Exit code of the process; the table is in the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,12 +91,28 @@ impl Failure {
         self.exit
     }
 
-    /// Writes the line to standard error and returns the code to end with.
+    /// Writes the line to standard error, which has [`LAST_WORDS`] to take it, and returns the code to end with.
     #[must_use]
-    pub fn report(&self) -> ExitCode {
+    pub fn report(self) -> ExitCode {
+        let exit = self.exit;
+        let (told, done) = channel::<()>();
+        let speaker = std::thread::Builder::new().name("laps-last".to_owned());
+        let speaking = speaker.spawn(move || {
+            self.write();
+            // Its end is the news.
+            drop(told);
+        });
+        if speaking.is_ok() {
+            // The exit code is the witness of a line that was not taken.
+            let _in_time: bool = done.recv_timeout(LAST_WORDS) != Err(RecvTimeoutError::Timeout);
+        }
+        exit.into()
+    }
+
+    /// Writes the line to standard error, for as long as that takes.
+    pub(crate) fn write(&self) {
         // A closed standard error leaves the exit code as the only witness; there is nobody else to tell.
         drop(writeln!(std::io::stderr(), "laps: {self}"));
-        self.exit.into()
     }
 }
 

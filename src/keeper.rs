@@ -1,17 +1,12 @@
 //! What the relay's watchdog does: tells the service manager that all is well, and ends a process that is stuck.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, LAST_WORDS};
 use crate::systemd::{self, Beats};
 use laps_actors::supervise::counters;
 use laps_actors::watchdog::{Keeper, Report};
 use std::io::Write;
-use std::process::ExitCode;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
-
-/// How long the last words of a stuck process may take. Whoever is stuck may hold standard error, and a reader that
-/// does not read may hold it for ever.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+use std::time::Instant;
 
 /// The keeper of this process.
 #[derive(Debug)]
@@ -52,7 +47,7 @@ impl Keeper for Warden {
         let speaker = std::thread::Builder::new().name("laps-last".to_owned());
         let speaking = speaker.spawn(move || {
             systemd::last_status(&failure.to_string());
-            let _code: ExitCode = failure.report();
+            failure.write();
             let messages = counters::snapshot();
             drop(writeln!(std::io::stderr(), "laps: messages so far: {messages:?}"));
             // Nobody waits any more when it took too long.

@@ -1,28 +1,50 @@
 //! The log: slog records through a bounded channel to a thread that writes them to standard error.
 //!
 //! A record that finds the channel full is dropped and counted; the next one that finds room brings along how many
-//! were lost. So a slow terminal never slows the relay, and a loss is never silent.
+//! were lost. So a slow terminal never slows the relay, and a loss is never silent. Nor does one that takes nothing keep
+//! a process from ending: the last records get [`LAST_WORDS`].
 
 use crate::config::sections;
 use crate::config::{LogFormat, LogLevel};
+use crate::exit::LAST_WORDS;
 use slog::{Drain, Level, Logger, OwnedKVList, Record, o};
 use slog_async::{AsyncCore, AsyncError, AsyncGuard};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 /// Records that may wait for the writing thread: a burst of a second at a rate no person reads.
 const CHANNEL_RECORDS: usize = 4096;
 
-/// The log of this process. Dropping it writes what is still waiting.
+/// The log of this process. Dropping it writes what is still waiting, as far as [`LAST_WORDS`] goes.
 pub struct Logging {
     /// Where records go; children add their keys.
     pub logger: Logger,
     /// Which levels pass, changed while running.
     pub level: LevelSwitch,
     dropped: Dropped,
-    // Waits for the writing thread when dropped.
-    _guard: AsyncGuard,
+    /// Waits for the writing thread when dropped. There until this is.
+    guard: Option<AsyncGuard>,
+}
+
+impl Drop for Logging {
+    /// The guard waits for ever where standard error takes nothing: for room in the channel, then for the thread. So it
+    /// is dropped on a thread of its own, and who waits for that has a deadline.
+    fn drop(&mut self) {
+        let guard = self.guard.take();
+        let (told, done) = mpsc::channel::<()>();
+        let ending = std::thread::Builder::new().name("laps-log-end".to_owned());
+        let ending = ending.spawn(move || {
+            drop(guard);
+            // Its end is the news.
+            drop(told);
+        });
+        // Without another thread it was dropped here.
+        if ending.is_ok() {
+            let _in_time: bool = done.recv_timeout(LAST_WORDS) != Err(mpsc::RecvTimeoutError::Timeout);
+        }
+    }
 }
 
 impl Logging {
@@ -67,7 +89,7 @@ impl Logging {
             logger: Logger::root(drain.fuse(), o!()),
             level,
             dropped,
-            _guard: guard,
+            guard: Some(guard),
         }
     }
 
@@ -258,6 +280,21 @@ mod tests {
             (&"two".into(), &"WARN".into())
         );
         assert!(lines.len() == 2 && lines[1]["ts"].is_string());
+    }
+
+    /// Nobody takes a record ever again, and there is no room for the word that it is over.
+    #[test]
+    fn a_log_that_nobody_reads_ends() {
+        let (sent, got) = channel();
+        let (release, hold) = channel();
+        let drain = Into(Mutex::new(sent), Some(Mutex::new(hold)));
+        let logging = Logging::with_channel(drain, LogLevel::Info, 1);
+        for _ in 0..10 {
+            slog::info!(logging.logger, "x");
+        }
+        drop(logging);
+        assert!(got.try_recv().is_err());
+        drop(release);
     }
 
     #[test]
