@@ -23,11 +23,20 @@ pub(super) struct Filling {
 /// MOQT-14 §12.2 [D14-LIM-6]
 const ENOUGH: u64 = 1024;
 
+/// How long before its time is over the owner is to look once more. Whoever misses that look was held up itself: what
+/// the publisher said meanwhile is there and not read, so it is no evidence against the publisher.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How long the publisher may still take; it does not run while nobody wants more.
 #[derive(Debug)]
 struct Clock {
     patience: Duration,
     state: Runs,
+    /// The owner looked when the time was almost over.
+    looked: bool,
+    /// The owner was late, and the publisher has got more time: once for a sign of life, or an owner that is always late
+    /// would wait for ever.
+    excused: bool,
     /// Bytes of payload since the last sign of life, and those that the object still lacks.
     brought: u64,
     lacks: u64,
@@ -52,6 +61,8 @@ impl Filling {
             clock: Clock {
                 patience,
                 state: Runs::Until(now.checked_add(patience)),
+                looked: false,
+                excused: false,
                 brought: 0,
                 lacks: 0,
             },
@@ -62,6 +73,7 @@ impl Filling {
     pub(super) fn alive(&mut self, now: Instant) {
         let Clock { patience, state, .. } = self.clock;
         self.clock.brought = 0;
+        (self.clock.looked, self.clock.excused) = (false, false);
         self.clock.state = match state {
             Runs::Until(_) => Runs::Until(now.checked_add(patience)),
             Runs::Held(_) => Runs::Held(patience),
@@ -105,19 +117,39 @@ impl Filling {
     pub(super) fn release(&mut self, now: Instant) {
         if let Runs::Held(left) = self.clock.state {
             self.clock.state = Runs::Until(now.checked_add(left));
+            self.clock.looked = false;
         }
     }
 
-    /// When it is given up unless it shows a sign of life. One that is held is not awaited.
-    pub(super) const fn deadline(&self) -> Option<Instant> {
+    /// When it is to be looked at next. One that is held is not awaited.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let Clock { looked, excused, .. } = self.clock;
         match self.clock.state {
-            Runs::Until(until) => until,
-            Runs::Held(_) => None,
+            Runs::Until(Some(until)) if looked || excused => Some(until),
+            Runs::Until(Some(until)) => Some(until.checked_sub(LOOK).unwrap_or(until)),
+            Runs::Until(None) | Runs::Held(_) => None,
         }
     }
 
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        self.deadline().is_some_and(|deadline| now >= deadline)
+    /// Looks at it: whether its publisher has shown no sign of life in time. Whoever looks late gives it as much more time
+    /// as that was, and a look longer.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        let (next, clock) = (self.deadline(), &mut self.clock);
+        let Runs::Until(Some(until)) = clock.state else {
+            return false;
+        };
+        if now < until {
+            clock.looked |= next.is_some_and(|next| now >= next);
+            return false;
+        }
+        let late = now.saturating_duration_since(until);
+        if clock.excused || (clock.looked && late < LOOK) {
+            return true;
+        }
+        clock.excused = true;
+        let more = late.saturating_add(LOOK).min(clock.patience);
+        clock.state = Runs::Until(now.checked_add(more));
+        false
     }
 
     /// Nothing at all has come of it.

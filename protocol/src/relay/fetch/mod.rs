@@ -224,10 +224,18 @@ impl FetchDesk {
 
     /// The fills whose publishers have shown no sign of life in time. [`Self::timeout`] gives up those that are not
     /// [renewed](Self::renew).
+    ///
+    /// Who asks late was held up, and has not read what came meanwhile: it counts against no publisher, which gets
+    /// as much more time, once.
     #[must_use]
-    pub fn overdue(&self, now: Instant) -> Vec<FillKey> {
-        let overdue = self.fills.iter().filter(|(_, fill)| fill.is_overdue(now));
-        overdue.map(|(key, _)| *key).collect()
+    pub fn overdue(&mut self, now: Instant) -> Vec<FillKey> {
+        let mut overdue = Vec::new();
+        for (key, fill) in &mut self.fills {
+            if fill.look(now) {
+                overdue.push(*key);
+            }
+        }
+        overdue
     }
 
     /// Nothing at all has come of this fill.
