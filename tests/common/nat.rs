@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 enum Order {
     Rebind,
     Deaf(bool),
+    Only,
 }
 
 /// Forwards packets between one client and one relay, from a port of its own.
@@ -48,6 +49,11 @@ impl Nat {
         drop(self.orders.send(Order::Deaf(deaf)));
     }
 
+    /// Packets of others than the client that spoke last are dropped from here on.
+    pub fn only_this_client(&self) {
+        drop(self.orders.send(Order::Only));
+    }
+
     /// From which port the relay gets the client's packets.
     pub fn port(&self) -> u16 {
         self.port.get()
@@ -62,12 +68,15 @@ async fn forward(
     mut orders: mpsc::UnboundedReceiver<Order>,
     port: Rc<Cell<u16>>,
 ) {
-    let (mut client, mut deaf) = (None, false);
+    let (mut client, mut deaf, mut closed) = (None, false, false);
     let (mut from_client, mut from_relay) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             got = inside.recv_from(&mut from_client) => {
                 let (len, from) = got.unwrap();
+                if closed && client != Some(from) {
+                    continue;
+                }
                 client = Some(from);
                 outside.send_to(&from_client[..len], relay).await.unwrap();
             }
@@ -83,6 +92,7 @@ async fn forward(
                     port.set(outside.local_addr().unwrap().port());
                 }
                 Some(Order::Deaf(now)) => deaf = now,
+                Some(Order::Only) => closed = true,
                 None => break,
             }
         }
