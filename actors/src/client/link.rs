@@ -334,12 +334,17 @@ impl Link {
         self.shared.state.borrow().goaway.clone()
     }
 
+    /// The session has failed, in a way after which another one may be had.
+    pub(super) fn has_failed(&self) -> bool {
+        let state = self.shared.state.borrow();
+        state.closed.as_ref().is_some_and(Ended::may_come_back)
+    }
+
     /// Whether another session is to take its place: because the relay wants it, or because this one failed and such
     /// a one `comes_back`.
     pub(super) fn is_left(&self, comes_back: bool) -> bool {
-        let state = self.shared.state.borrow();
-        let failed = state.closed.as_ref().is_some_and(Ended::may_come_back);
-        state.goaway.is_some() || comes_back && failed
+        let asked = self.shared.state.borrow().goaway.is_some();
+        asked || comes_back && self.has_failed()
     }
 
     pub(super) const fn target(&self) -> &Target {

@@ -293,8 +293,11 @@ impl Subscriber {
             self.overlap_ends();
         } else if self.ended.is_some() && self.stranded.is_some() {
             let error = self.stranded.take();
+            // A session that failed took the track along: what counts is why there is no other one.
+            let lost = self.options.moving.comes_back() && self.link.has_failed();
             return match self.ended.take()? {
-                End::Gone(gone) => self.done(gone),
+                End::Gone(gone) if !(lost && may_come_back(&gone)) => self.done(gone),
+                End::Gone(_) => error.map(Err),
                 End::Over(over) => Some(Err(error.unwrap_or(over))),
             };
         }
