@@ -50,8 +50,8 @@ pub struct Birth {
 /// One announced namespace.
 ///
 /// Parent: its session. Arbiter: the session's shard. Restart: transient; a new actor registers the namespace again.
-/// In: [`Stop`], [`Reregister`]. Out: `RegisterNamespace`, `UnregisterNamespace` to the registry, `Say` to the session. Lost on
-/// death: the registration, for the time until the new actor makes it again.
+/// In: [`Stop`], [`Reregister`]. Out: `RegisterNamespace`, `UnregisterNamespace` to the registry, `Say` to the session.
+/// Lost on death: the registration, for the time until the new actor makes it again.
 #[derive(Debug)]
 pub struct AnnounceActor {
     birth: Birth,
@@ -145,8 +145,8 @@ impl Drop for AnnounceActor {
 impl Handler<Reregister> for AnnounceActor {
     type Result = ();
     fn handle(&mut self, _: Reregister, _: &mut Self::Context) {
-        // The same announcement, so that whoever is told of it hears nothing new. A question for it that is still open is
-        // asked again beside this, without harm.
+        // The same announcement, so that whoever is told of it hears nothing new. A question for it that is still open
+        // is asked again beside this, without harm.
         if !self.stopping {
             let register = self.registration();
             self.birth.env.registry.signal(register);

@@ -90,8 +90,8 @@ impl Default for Limits {
             prefix_v4: 32,
             // What a subscriber line is commonly given: within it addresses cost nothing.
             prefix_v6: 56,
-            // A handshake is up to a millisecond of a core: one prefix gets half of one, and its ten thousand connections
-            // are back 20 s after a restart.
+            // A handshake is up to a millisecond of a core: one prefix gets half of one, and its ten thousand
+            // connections are back 20 s after a restart.
             prefix_handshakes: 500,
         }
     }

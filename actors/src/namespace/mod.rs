@@ -61,8 +61,8 @@ pub struct Birth {
 ///
 /// Parent: its session. Arbiter: the session's shard. Restart: transient; what the peer was told is kept by the
 /// session, and a new actor hears from the registry of everything that is there, so that nothing is told twice or
-/// missed. In: [`NamespacesChanged`], [`Reregister`], [`Stop`]. Out: `WatchNamespace`, `TakeChanges`, `UnwatchNamespace` to the
-/// registry, `Heard` and `Say` to the session. Lost on death: the watch, for the time until the new actor makes it.
+/// missed. In: [`NamespacesChanged`], [`Reregister`], [`Stop`]. Out: `WatchNamespace`, `TakeChanges`, `UnwatchNamespace`
+/// to the registry, `Heard` and `Say` to the session. Lost on death: the watch, for the time until the new actor makes it.
 #[derive(Debug)]
 pub struct NamespaceSubscriptionActor {
     request: RequestId,

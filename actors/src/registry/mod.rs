@@ -1,7 +1,8 @@
 //! Which track lives where, who announced which namespace, and who watches. Control plane only: no object passes here.
 //!
-//! `handle` is how everybody else finds it; `muster` and `roll` build it anew after a failure. `making` starts tracks, `namespaces` and `publishers` hold who offers them, `watchers` who is to hear of both,
-//! `waiting` who asks for what nobody offers yet.
+//! `handle` is how everybody else finds it; `muster` and `roll` build it anew after a failure. `making` starts tracks,
+//! `namespaces` and `publishers` hold who offers them, `watchers` who is to hear of both, `waiting` who asks for what
+//! nobody offers yet.
 
 mod handle;
 mod lost;
@@ -170,8 +171,8 @@ impl RegistryActor {
 
     /// Everybody whose announcement covers the track, the longest match first.
     ///
-    /// MOQT-14 §8.4 [D14-NS-5] [D14-NS-6]: all of them are asked for it. §6.2 [D14-NS-11]: where a track may not have as
-    /// many publishers, it is those who announced most of its namespace.
+    /// MOQT-14 §8.4 [D14-NS-5] [D14-NS-6]: all of them are asked for it. §6.2 [D14-NS-11]: where a track may not have
+    /// as many publishers, it is those who announced most of its namespace.
     fn announcers(&self, name: &FullTrackName) -> Vec<Announcer> {
         self.namespaces
             .matches(name.namespace())

@@ -34,8 +34,8 @@ const MAILBOX: usize = 4096;
 /// How often an ending shard looks whether its last connection has told its peer.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 /// How long an ending shard stays for the wire when its last session has closed: a close frame that is lost on the way
-/// is repeated for whoever still sends. RFC 9000 §10.2: the closing state needs no answer, and whoever closes its socket
-/// may leave it early, so a peer that is dead is not waited for.
+/// is repeated for whoever still sends. RFC 9000 §10.2: the closing state needs no answer, and whoever closes its
+/// socket may leave it early, so a peer that is dead is not waited for.
 const CLOSING: Duration = Duration::from_millis(300);
 
 /// Make or find the replica of this track on this shard.
@@ -76,8 +76,9 @@ struct Serving {
 ///
 /// Parent: root. Arbiter: its own (a client's shard runs on the client's). Restart: permanent, on the same socket, when
 /// the thread of the last life has ended (decision 0021); also when its endpoint ends by itself. In: accepted
-/// connections, `CreateTrack`, [`OpenReplica`], `SendAway`, `StopChild`, `ChildDown`. Out: `TrackEnded` to the registry,
-/// `AskToLeave` and `Leave` to connections, `ShardFailed` to tracks, `Remaining` to the root. Lost on death: its connections and tracks.
+/// connections, `CreateTrack`, [`OpenReplica`], `SendAway`, `StopChild`, `ChildDown`. Out: `TrackEnded` to the
+/// registry, `AskToLeave` and `Leave` to connections, `ShardFailed` to tracks, `Remaining` to the root. Lost on death:
+/// its connections and tracks.
 #[derive(Debug)]
 pub struct ShardActor {
     env: Env,
@@ -225,8 +226,8 @@ impl Drop for ShardActor {
                     let code = CloseCode::InternalError;
                     mailbox::signal(connection, Leave { code, reason });
                 }
-                // It tells the registry itself, when it has let go of its publishers: the track's next life may be made at
-                // once on another shard, and a publisher there is not asked for a track that it still serves.
+                // It tells the registry itself, when it has let go of its publishers: the track's next life may be made
+                // at once on another shard, and a publisher there is not asked for a track that it still serves.
                 Child::Track { home, .. } => {
                     if let Some(home) = home.upgrade() {
                         mailbox::signal(&home, ShardFailed);
