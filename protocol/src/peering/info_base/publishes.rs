@@ -42,7 +42,7 @@ impl Publishes {
 }
 
 impl InfoBase {
-    pub(super) fn publish_said(&mut self, now: Instant, info: PublishInfo, arrival: Arrival) {
+    pub(super) fn publish_said(&mut self, now: Instant, mut info: PublishInfo, arrival: Arrival) {
         let (said, source) = (arrival.said, info.source);
         if !self.is_from_elsewhere(source) {
             return;
@@ -55,7 +55,7 @@ impl InfoBase {
         let stamp = if self.role == NodeType::Via {
             self.seen(now, source, key, 0, &said)
         } else {
-            self.keep_publish(now, key, &info, &arrival)
+            self.keep_publish(now, key, &mut info, &arrival)
         };
         let Some(stamp) = stamp else { return };
         let message = |info| {
@@ -77,7 +77,7 @@ impl InfoBase {
         &mut self,
         now: Instant,
         key: InfoKey,
-        info: &PublishInfo,
+        info: &mut PublishInfo,
         arrival: &Arrival,
     ) -> Option<Stamp> {
         let (said, source) = (arrival.said, info.source);
@@ -113,9 +113,14 @@ impl InfoBase {
             self.give_name_back(key);
             self.publishes.by_key.remove(&(key, source));
         }
-        self.publishes
+        let before = self
+            .publishes
             .ledger
             .enter(source, key, &said, stamp, value, pull);
+        if let Some(known) = before.flatten().filter(|_| !said.alive) {
+            // A withdrawal may name what is not known and has the same hash; who was told of a name hears of its end.
+            info.what = Arc::unwrap_or_clone(known);
+        }
         if !said.alive {
             let forget_at = after(now, self.settings.convergence_window);
             self.publishes.ledger.bury(source, key, forget_at);

@@ -536,6 +536,27 @@ fn infos_go_with_their_node() {
     assert_eq!((desk.base.sizes().subscribes, counters.purged), (0, 2));
 }
 
+/// A withdrawal that names what is not known, and has the hash of what is: who was told of a name hears of its end.
+#[test]
+fn a_withdrawal_ends_the_name_that_is_known() {
+    let mut desk = Desk::new(EDGE);
+    desk.link(2, EDGE, OURS, 1);
+    let what = |text| Published::Namespace(namespace(text));
+    let stamp = |sequence| Stamp {
+        epoch: 9,
+        sequence: Sequence(sequence),
+    };
+    let known = PublishInfo::new(id(2), what("a/bc"));
+    desk.hear_stamped(2, Message::PublishInfoAdvertise(known), stamp(1));
+    let other = PublishInfo::new(id(2), what("ab/c"));
+    let out = desk.hear_stamped(2, Message::PublishInfoWithdraw(other), stamp(2));
+    let gone = Output::RemotePublishGone {
+        source: id(2),
+        what: what("a/bc"),
+    };
+    assert_eq!(out, [gone]);
+}
+
 /// Issue 6, "Bad input": two names with one hash are never mixed, and it is said once.
 #[test]
 fn the_second_name_with_a_hash_is_refused() {
