@@ -13,9 +13,11 @@
     reason = "a target says what must hold by panicking when it does not"
 )]
 
+mod bases;
 mod codecs;
 mod downstream;
 mod feed;
+mod forward;
 mod messages;
 pub mod mutate;
 mod peering;
@@ -78,6 +80,8 @@ pub const TARGETS: &[Target] = &[
     target("relay", relay::relay, 1536, 20_000),
     target("peering", peering::peering, 512, 40_000),
     target("link", peering::link, 512, 40_000),
+    target("bases", bases::bases, 512, 4_000),
+    target("forward", forward::forward, 768, 20_000),
 ];
 
 /// The base of virtual time: read once, and only ever added to.

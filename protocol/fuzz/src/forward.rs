@@ -1,0 +1,666 @@
+//! Data from link to link: node sets that peers tell and change, routes and links that come and go, and streams and
+//! datagrams of any bytes in any pieces. What each target gets is compared with what came in.
+
+use crate::feed::Feed;
+use bytes::Bytes;
+use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
+use laps_protocol::peering::forward::ingress::{Output as Out, StopCause};
+use laps_protocol::peering::forward::node_sets::Output as SetOutput;
+use laps_protocol::peering::forward::pipeline::Step;
+use laps_protocol::peering::forward::{InStream, Ingress, Limits, LinkId, NodeSets, Route, Source, Target};
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::message::{NodeSet, SnsId};
+use laps_protocol::peering::node::{NodeId, NodeType};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ME: NodeId = NodeId(9);
+/// Places of links: three peers with two links each, of which the last leads to a laps relay.
+const PLACES: usize = 6;
+
+type Table = BTreeMap<NodeId, Vec<LinkId>>;
+
+/// What a target got of a stream.
+#[derive(Debug, Default)]
+struct Got {
+    bytes: Vec<u8>,
+    taken: usize,
+    fin: bool,
+    /// Reset, refused, or its link is gone.
+    over: bool,
+}
+
+/// What came in as one stream, and what went out of it.
+#[derive(Debug, Default)]
+struct Stream {
+    reader: StreamHeaderReader,
+    header: Option<StreamHeader>,
+    payload: Vec<u8>,
+    longest: usize,
+    fin: bool,
+    reset: bool,
+    stopped: bool,
+    /// Where it goes: the route of its begin.
+    route: Option<Arc<Route>>,
+    got: BTreeMap<Target, Got>,
+}
+
+/// One link that is up, and what comes in on it.
+#[derive(Debug)]
+struct Link {
+    peer: NodeId,
+    ingress: Ingress,
+    routes: BTreeMap<SnsId, Arc<Route>>,
+    streams: BTreeMap<InStream, Stream>,
+    next: u64,
+    datagrams: Vec<(DatagramHeader, Bytes, BTreeSet<Target>)>,
+    /// The most that a datagram towards it may have.
+    room: usize,
+    /// What the peer was told.
+    told: BTreeMap<SnsId, Vec<NodeId>>,
+    last_id: u32,
+}
+
+struct World {
+    now: Instant,
+    limits: Limits,
+    sets: NodeSets<Table>,
+    links: BTreeMap<LinkId, Link>,
+    places: [Option<LinkId>; PLACES],
+    next_link: u32,
+    tracks: BTreeMap<FullNameHash, Arc<Route>>,
+    versions: BTreeSet<u64>,
+}
+
+fn limits(small: bool) -> Limits {
+    let mut limits = Limits::default();
+    if small {
+        limits.max_sets_per_link = 2;
+        limits.max_set_nodes = 4;
+        limits.max_nodes_per_link = 6;
+        limits.max_sets_per_track = 1;
+    }
+    limits.max_streams = 6;
+    limits.max_parked_bytes = 600;
+    limits.max_parked_items = 4;
+    limits.max_waiting_bytes = 160;
+    limits.pause_at_bytes = 60;
+    limits.datagram_bytes = 60;
+    limits
+}
+
+fn sns(feed: &mut Feed<'_>) -> SnsId {
+    SnsId::new(1 + u32::from(feed.u8() % 3)).unwrap()
+}
+
+fn name(feed: &mut Feed<'_>) -> FullNameHash {
+    FullNameHash::new(1 + u64::from(feed.u8() % 3)).unwrap()
+}
+
+fn nodes(feed: &mut Feed<'_>) -> Vec<NodeId> {
+    let bits = feed.u8();
+    let all = (0..8)
+        .filter(|bit| bits & 1 << bit != 0)
+        .map(|bit| NodeId(bit + 1));
+    all.chain(feed.flag().then_some(ME)).collect()
+}
+
+const fn peer(place: usize) -> NodeId {
+    NodeId(place as u64 % 3 + 1)
+}
+
+impl World {
+    fn up(&mut self, place: usize) {
+        if self.places[place].is_some() {
+            return;
+        }
+        self.next_link += 1;
+        let id = LinkId(self.next_link);
+        self.places[place] = Some(id);
+        let mut ingress = Ingress::new(self.limits.clone());
+        for (other, link) in &self.links {
+            ingress.set_datagram_bytes(*other, link.room);
+        }
+        let link = Link {
+            peer: peer(place),
+            ingress,
+            routes: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            next: 0,
+            datagrams: Vec::new(),
+            room: self.limits.datagram_bytes,
+            told: BTreeMap::new(),
+            last_id: 0,
+        };
+        self.links.insert(id, link);
+        self.sets.link_up(id, peer(place), place == PLACES - 1);
+    }
+
+    fn down(&mut self, place: usize) {
+        let Some(id) = self.places[place].take() else {
+            return;
+        };
+        let (now, mut gone) = (self.now, self.links.remove(&id).unwrap());
+        gone.ingress.closed();
+        gone.routes.clear();
+        for stream in gone.streams.values_mut() {
+            stream.reset = true;
+        }
+        // Those who are left are told: there is no other end to take anything on the link that is gone.
+        gone.drain(now, id, &self.links);
+        for stream in gone.streams.values() {
+            assert!(stream.got.values().all(|got| got.fin || got.over), "{stream:?}");
+        }
+        // What came in whole goes on to those who have not taken it yet.
+        let whole = gone.streams.values().filter(|stream| stream.fin).count();
+        let left = gone.ingress.streams();
+        assert!(left <= whole && (left > 0 || gone.ingress.poll_timeout().is_none()));
+        assert_eq!((gone.ingress.parked().len(), gone.ingress.routes()), (0, 0));
+        for link in self.links.values_mut() {
+            link.ingress.link_down(id);
+            for stream in link.streams.values_mut() {
+                stream.got.entry(Target::Link(id)).or_default().over = true;
+            }
+        }
+        self.drain();
+        self.sets.link_down(id);
+        self.settle();
+    }
+
+    /// All that the links have to say.
+    fn drain(&mut self) {
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            if let Some(mut link) = self.links.remove(&id) {
+                link.drain(self.now, id, &self.links);
+                self.links.insert(id, link);
+            }
+        }
+    }
+
+    /// All that the sets have to say, and what has to hold then.
+    fn settle(&mut self) {
+        while let Some(output) = self.sets.poll_output(self.now) {
+            self.obey(output);
+        }
+        self.drain();
+        self.parts_make_up_the_whole();
+    }
+
+    fn obey(&mut self, output: SetOutput) {
+        match output {
+            SetOutput::Advertise { link, set } => {
+                let link = self.links.get_mut(&link).expect("told to a link that is down");
+                assert!(!set.nodes().is_empty() && set.nodes().len() <= self.limits.max_set_nodes);
+                let known = link.told.insert(set.id, set.nodes().to_vec());
+                assert_ne!(known.as_deref(), Some(set.nodes()), "told twice");
+                if known.is_none() {
+                    assert!(set.id.get() > link.last_id, "an id was given again");
+                    link.last_id = set.id.get();
+                }
+                assert!(link.told.len() <= self.limits.max_sets_per_link);
+            }
+            SetOutput::Withdraw { link, sns } => {
+                let link_is = self.links.get_mut(&link).expect("told to a link that is down");
+                assert!(link_is.told.remove(&sns).is_some(), "nothing to withdraw");
+                let all = self.links.values().flat_map(|link| link.routes.values());
+                let goes_there = |route: &Arc<Route>| route.to(link).is_some_and(|to| to.sns == sns);
+                assert!(
+                    !all.chain(self.tracks.values()).any(goes_there),
+                    "data still goes there"
+                );
+            }
+            SetOutput::Route(change) => {
+                let route = change.route;
+                assert!(self.versions.insert(route.version()));
+                for to in route.egress() {
+                    assert!(
+                        self.links[&to.link].told.contains_key(&to.sns),
+                        "data before its set"
+                    );
+                }
+                for link in change.left {
+                    assert!(route.to(link).is_none());
+                }
+                assert!(change.joined.iter().all(|joined| route.to(joined.link).is_some()));
+                match change.source {
+                    Source::Track(track) => drop(self.tracks.insert(track, route)),
+                    Source::Ingress(from, sns) => {
+                        let link = self.links.get_mut(&from).expect("a route for what does not come");
+                        link.route(sns, route);
+                        self.drain();
+                    }
+                }
+            }
+            SetOutput::Ended(Source::Track(track)) => assert!(self.tracks.remove(&track).is_some()),
+            SetOutput::Ended(Source::Ingress(from, sns)) => {
+                if let Some(link) = self.links.get_mut(&from) {
+                    assert!(link.routes.remove(&sns).is_some());
+                    link.ingress.remove_route(sns);
+                }
+            }
+            SetOutput::Lost(lost) => {
+                assert!(!self.links.contains_key(&lost.link) && !lost.nodes.is_empty());
+            }
+            SetOutput::Refused { .. } => assert!(self.limits.max_set_nodes == 4),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Each node of a set is reached by one link, or is here, or cannot be reached; and nothing goes back.
+    fn parts_make_up_the_whole(&self) {
+        let mut stranded = 0;
+        for source in self.sets.sources() {
+            let view = self.sets.view(source).unwrap();
+            let route = view.route.expect("each source has a route");
+            let from = match source {
+                Source::Ingress(link, sns) => {
+                    assert_eq!(self.links[&link].routes.get(&sns), Some(route));
+                    Some(self.links[&link].peer)
+                }
+                Source::Track(track) => {
+                    assert_eq!(self.tracks.get(&track), Some(route));
+                    None
+                }
+            };
+            let here = usize::from(view.wanted.contains(&ME) && route.is_local());
+            assert_eq!(here == 1, route.is_local());
+            let mut count = here + view.stranded.len();
+            let mut reached: BTreeSet<NodeId> = view.stranded.iter().copied().collect();
+            reached.extend(route.is_local().then_some(ME));
+            for (link, id, nodes, leaving) in &view.told {
+                let link = &self.links[link];
+                assert_ne!(Some(link.peer), from, "back to where it came from");
+                assert_eq!(link.told.get(id).map(Vec::as_slice), Some(*nodes));
+                count += nodes.len() - leaving;
+                reached.extend(*nodes);
+            }
+            assert_eq!(count, view.wanted.len(), "{view:?}");
+            assert!(reached.iter().eq(view.wanted), "{view:?}");
+            assert!(
+                route
+                    .egress()
+                    .iter()
+                    .all(|to| Some(self.links[&to.link].peer) != from)
+            );
+            stranded += view.stranded.len();
+        }
+        assert_eq!(stranded, self.sets.stranded());
+        let told: usize = self
+            .sets
+            .sources()
+            .map(|source| self.sets.view(source).unwrap().told.len())
+            .sum();
+        assert_eq!(
+            told,
+            self.links.values().map(|link| link.told.len()).sum::<usize>()
+        );
+    }
+}
+
+impl Link {
+    /// The data of an id takes another route: what waited for it begins.
+    fn route(&mut self, sns: SnsId, route: Arc<Route>) {
+        self.ingress.set_route(sns, Arc::clone(&route));
+        for stream in self.streams.values_mut() {
+            if stream.header.is_some_and(|header| header.sns == sns) && stream.route.is_none() {
+                stream.route = Some(Arc::clone(&route));
+            }
+        }
+        self.routes.insert(sns, route);
+    }
+
+    fn bytes(&mut self, id: InStream, piece: &Bytes, now: Instant) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if stream.fin || stream.reset || stream.stopped {
+            return;
+        }
+        let mut rest = piece.clone();
+        if stream.header.is_none() {
+            // What is no header is refused, which is looked at where it comes out.
+            if let Ok(header) = stream.reader.read(&mut rest) {
+                stream.header = header;
+                stream.route = header.and_then(|header| self.routes.get(&header.sns).cloned());
+            }
+        }
+        if stream.header.is_some() {
+            stream.payload.extend_from_slice(&rest);
+            stream.longest = stream.longest.max(rest.len());
+        }
+        self.ingress.bytes(id, piece.clone(), now);
+    }
+
+    /// All that is to be done now, and that it may be done.
+    fn drain(&mut self, now: Instant, me: LinkId, others: &BTreeMap<LinkId, Self>) {
+        while let Some(output) = self.ingress.poll_output(now) {
+            match output {
+                Out::Send { stream, target, step } => {
+                    let stream = self.streams.get_mut(&stream).unwrap();
+                    assert!(!stream.stopped, "goes on although it was refused");
+                    stream.send(me, self.peer, target, step, others);
+                }
+                Out::Stop { stream, why } => {
+                    let stream = self.streams.get_mut(&stream).unwrap();
+                    assert!(!std::mem::replace(&mut stream.stopped, true) && !stream.reset);
+                    assert!(why.code().number() > 0 && !why.to_string().is_empty());
+                    let begun = stream.got.values().any(|got| !got.over);
+                    assert!(!begun, "refused while somebody reads it");
+                    let bad = matches!(why, StopCause::BadStart(_));
+                    assert_eq!(bad, stream.header.is_none() && why != StopCause::TooMany);
+                }
+                Out::Resume { stream } => assert!(!self.streams[&stream].stopped),
+                Out::Datagram {
+                    target,
+                    header,
+                    payload,
+                    expires,
+                } => {
+                    let mut sent = self.datagrams.iter_mut();
+                    let sent = sent
+                        .find(|(_, sent, _)| *sent == payload)
+                        .expect("what nobody sent");
+                    assert!(sent.2.insert(target), "twice to one target");
+                    assert!(expires >= now || self.ingress.counters().parked > 0);
+                    assert_eq!(header.track, sent.0.track);
+                    match target {
+                        Target::Local => assert_eq!(header, sent.0),
+                        Target::Link(to) => {
+                            assert!(
+                                to != me && others[&to].peer != self.peer,
+                                "back to where it came from"
+                            );
+                            assert!(DatagramHeader::LEN + payload.len() <= others[&to].room);
+                            assert!(others[&to].told.contains_key(&header.sns));
+                        }
+                    }
+                }
+                Out::Foreign { bound, found, .. } => assert_ne!(bound, found),
+                Out::BadDatagram(error) => assert!(!error.to_string().is_empty()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(self.ingress.poll_timeout().is_none_or(|at| at > now));
+        self.within_bounds();
+        for (id, stream) in &self.streams {
+            stream.who_has_it(self.ingress.wants_data(*id));
+        }
+    }
+
+    fn within_bounds(&self) {
+        let parked = self.ingress.parked();
+        assert!(parked.bytes() <= 600 && parked.len() <= 4 && self.ingress.streams() <= 6);
+        assert_eq!(self.ingress.routes(), self.routes.len(), "routes");
+    }
+}
+
+impl Stream {
+    fn send(
+        &mut self,
+        me: LinkId,
+        from: NodeId,
+        target: Target,
+        step: Step,
+        others: &BTreeMap<LinkId, Link>,
+    ) {
+        let (header, route) = (
+            self.header.unwrap(),
+            self.route.as_ref().expect("data without a route"),
+        );
+        if let Target::Link(to) = target {
+            assert!(
+                to != me && others.get(&to).is_none_or(|link| link.peer != from),
+                "back"
+            );
+        }
+        let is_new = !self.got.contains_key(&target);
+        let got = self.got.entry(target).or_default();
+        assert!(!got.over, "{step:?} after the end");
+        assert!(!got.fin || matches!(step, Step::Reset(_)), "{step:?} after FIN");
+        assert_eq!(is_new, matches!(step, Step::Open { .. }), "{step:?}");
+        match step {
+            Step::Open { header: head, first } => {
+                match target {
+                    Target::Local => assert!(route.is_local() && head == header),
+                    Target::Link(link) => {
+                        let to = route.to(link).expect("to somebody who is not on the route");
+                        assert_eq!(head, header.rewrite_sns_id(to.sns));
+                    }
+                }
+                got.bytes.extend_from_slice(&first);
+            }
+            Step::Data(bytes) => {
+                assert!(!bytes.is_empty());
+                got.bytes.extend_from_slice(&bytes);
+            }
+            Step::Fin => {
+                assert!(self.fin && got.bytes == self.payload, "FIN before the end");
+                got.fin = true;
+            }
+            Step::Reset(cause) => {
+                got.over = true;
+                assert!(self.reset || cause.code() == 0);
+            }
+        }
+        assert!(self.payload.starts_with(&got.bytes), "other bytes than came");
+    }
+
+    /// Whoever is on the route has all there is, or a stream that is over.
+    fn who_has_it(&self, wants_data: bool) {
+        for got in self.got.values().filter(|got| !got.over) {
+            assert_eq!(got.bytes, self.payload);
+            assert!(got.fin || !self.fin);
+            let waits = got.bytes.len() - got.taken;
+            assert!(waits <= 160.max(self.longest + 32), "{waits} bytes wait");
+        }
+        let live = self.got.values().filter(|got| !got.over && !got.fin);
+        let least = live.map(|got| got.bytes.len() - got.taken).min();
+        if least.is_some_and(|least| least >= 60) && self.got.len() == self.targets() {
+            assert!(!wants_data, "nobody takes anything, and more is read");
+        }
+        let Some(route) = self.route.as_ref().filter(|_| !self.stopped && !self.reset) else {
+            return;
+        };
+        let here = route.is_local().then_some(Target::Local);
+        let links = route.egress().iter().filter(|to| !to.laps || self.fin);
+        for target in here.into_iter().chain(links.map(|to| Target::Link(to.link))) {
+            assert!(self.got.contains_key(&target), "{target:?} has nothing of it");
+        }
+    }
+
+    fn targets(&self) -> usize {
+        self.route
+            .as_ref()
+            .map_or(0, |route| route.egress().len() + usize::from(route.is_local()))
+    }
+}
+
+/// laps peering, "Data Forwarding".
+pub(crate) fn forward(data: &[u8]) {
+    let mut feed = Feed::new(data);
+    let choice = feed.u8();
+    let limits = limits(choice & 3 == 3);
+    let role = NodeType::ALL[usize::from(choice >> 2) % 3];
+    let mut world = World {
+        now: crate::base(),
+        sets: NodeSets::new(ME, role, limits.clone(), Table::new()),
+        limits,
+        links: BTreeMap::new(),
+        places: [None; PLACES],
+        next_link: 0,
+        tracks: BTreeMap::new(),
+        versions: BTreeSet::new(),
+    };
+    (0..PLACES)
+        .filter(|place| choice & 0x80 != 0 && *place != 1)
+        .for_each(|place| world.up(place));
+    // Who is where at first, so that short inputs get somewhere.
+    let all = (1..9).map(|node| (NodeId(node), world.places.iter().flatten().copied().collect()));
+    let table: Table = all.collect();
+    world.sets.set_routes(table);
+    while !feed.is_over() {
+        step(&mut world, &mut feed);
+    }
+    // In peace nobody is told more than what is so, and what waited went on or was given up.
+    for _ in 0..8 {
+        world.settle();
+        world.now += Duration::from_secs(3);
+        world.settle();
+    }
+    assert_eq!(world.sets.poll_timeout(), None);
+    for link in world.links.values() {
+        assert!(link.ingress.parked().is_empty());
+        for sum in link.ingress.counters().each() {
+            assert!(sum.1 < 1_000_000, "{sum:?}");
+        }
+    }
+    for source in world.sets.sources().collect::<Vec<_>>() {
+        let view = world.sets.view(source).unwrap();
+        assert!(view.told.iter().all(|(.., leaving)| *leaving == 0));
+    }
+    (0..PLACES).for_each(|place| world.down(place));
+    (1..4).for_each(|track| world.sets.set_targets(FullNameHash::new(track).unwrap(), []));
+    world.settle();
+    world.now += Duration::from_secs(3);
+    world.settle();
+    assert!(world.sets.sources().next().is_none() && world.tracks.is_empty() && world.sets.stranded() == 0);
+    assert_eq!(world.sets.poll_timeout(), None);
+}
+
+fn step(world: &mut World, feed: &mut Feed<'_>) {
+    let place = feed.below(PLACES);
+    let action = feed.below(20);
+    let Some(id) = world.places[place] else {
+        return world.up(place);
+    };
+    match action {
+        0 => return world.down(place),
+        1 => {
+            let mut table = Table::new();
+            for node in 1..9 {
+                let bits = feed.u8();
+                let links = world.places.iter().enumerate();
+                let links = links.filter_map(|(at, link)| link.filter(|_| bits & 1 << at != 0));
+                table.insert(NodeId(node), links.collect());
+            }
+            world.sets.set_routes(table);
+        }
+        2 => world.sets.set_targets(name(feed), nodes(feed)),
+        3..=5 => {
+            let set = NodeSet::new(sns(feed), NodeSet::PRIORITY, nodes(feed));
+            world.sets.advertised(id, &set);
+        }
+        6 => world.sets.withdrawn(id, sns(feed)),
+        7 => {
+            let told = world.links[&id].told.keys().copied().collect::<Vec<_>>();
+            let told = told.get(feed.below(told.len())).copied();
+            world.sets.set_delivered(id, told.unwrap_or(SnsId::FIRST));
+        }
+        8 => world.now += Duration::from_millis(u64::from(feed.u8()) * 8),
+        9 => {
+            let room = usize::from(feed.u8());
+            world
+                .links
+                .values_mut()
+                .for_each(|link| link.ingress.set_datagram_bytes(id, room));
+            if let Some(link) = world.links.get_mut(&id) {
+                link.room = room;
+            }
+        }
+        _ => traffic(world, id, action, feed),
+    }
+    world.drain();
+    if feed.u8() < 200 {
+        world.settle();
+    }
+}
+
+/// Something comes in on a link, or leaves that came in there.
+fn traffic(world: &mut World, id: LinkId, action: usize, feed: &mut Feed<'_>) {
+    let (now, Some(link)) = (world.now, world.links.get_mut(&id)) else {
+        return;
+    };
+    let open: Vec<InStream> = link.streams.keys().rev().take(4).copied().collect();
+    let some = open.get(feed.below(open.len())).copied();
+    match (action, some) {
+        (10, _) => {
+            let header = DatagramHeader {
+                sns: sns(feed),
+                track: name(feed),
+            };
+            // Each is another one, so that it is known again.
+            let number = u16::try_from(link.datagrams.len()).unwrap().to_be_bytes();
+            let payload = Bytes::from([&number[..], &feed.bytes(80)].concat());
+            let bytes = Bytes::from([&header.encode()[..], &payload].concat());
+            let cut = if feed.u8() >= 240 {
+                feed.below(DatagramHeader::LEN)
+            } else {
+                bytes.len()
+            };
+            link.datagrams.push((header, payload, BTreeSet::new()));
+            link.ingress.datagram(bytes.slice(..cut), now);
+        }
+        (11 | 12, Some(stream)) => {
+            let piece = feed.bytes(120);
+            link.bytes(stream, &piece, now);
+        }
+        (13, Some(stream)) => {
+            let known = link.streams.get_mut(&stream).unwrap();
+            if !known.reset && !known.stopped && !std::mem::replace(&mut known.fin, true) {
+                link.ingress.fin(stream);
+            }
+        }
+        (14, Some(stream)) => {
+            let known = link.streams.get_mut(&stream).unwrap();
+            if !known.fin && !known.stopped && !std::mem::replace(&mut known.reset, true) {
+                link.ingress.reset(stream, feed.number());
+            }
+        }
+        (15 | 16, Some(stream)) => {
+            let bytes = usize::from(feed.u8());
+            let which = feed.u8();
+            let known = link.streams.get_mut(&stream).unwrap();
+            let live = known.got.iter_mut().filter(|(_, got)| !got.over).enumerate();
+            let live = live.filter(|(at, _)| which & 1 << (at % 8) == 0);
+            for (_, (target, got)) in live {
+                let bytes = bytes.min(got.bytes.len() - got.taken);
+                got.taken += bytes;
+                link.ingress.taken(stream, *target, bytes as u64);
+            }
+        }
+        (17, Some(stream)) => {
+            let known = link.streams.get_mut(&stream).unwrap();
+            let live: Vec<Target> = known
+                .got
+                .iter()
+                .filter(|(_, got)| !got.over)
+                .map(|(to, _)| *to)
+                .collect();
+            if let Some(target) = live.get(feed.below(live.len())) {
+                known.got.entry(*target).or_default().over = true;
+                link.ingress.target_stopped(stream, *target);
+            }
+        }
+        _ => {
+            link.next += 1;
+            let stream = InStream(link.next);
+            link.streams.insert(stream, Stream::default());
+            link.ingress.opened(stream);
+            let header = StreamHeader {
+                sns: sns(feed),
+                track: name(feed),
+                priority: feed.u8(),
+                ttl_ms: if feed.flag() { 0 } else { u32::from(feed.u8()) * 8 },
+            };
+            let mut bytes = [&header.encode()[..], &feed.bytes(60)].concat();
+            if feed.u8() >= 240 {
+                bytes[0] ^= feed.u8();
+            }
+            for piece in Feed::new(&feed.bytes(4)).split(Bytes::from(bytes)) {
+                link.bytes(stream, &piece, now);
+            }
+        }
+    }
+}
