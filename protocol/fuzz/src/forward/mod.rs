@@ -1,6 +1,9 @@
 //! Data from link to link: node sets that peers tell and change, routes and links that come and go, and streams and
 //! datagrams of any bytes in any pieces. What each target gets is compared with what came in.
 
+mod steps;
+mod stream;
+
 use crate::feed::Feed;
 use bytes::Bytes;
 use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
@@ -396,87 +399,6 @@ impl Link {
     }
 }
 
-impl Stream {
-    fn send(
-        &mut self,
-        me: LinkId,
-        from: NodeId,
-        target: Target,
-        step: Step,
-        others: &BTreeMap<LinkId, Link>,
-    ) {
-        let (header, route) = (
-            self.header.unwrap(),
-            self.route.as_ref().expect("data without a route"),
-        );
-        if let Target::Link(to) = target {
-            assert!(
-                to != me && others.get(&to).is_none_or(|link| link.peer != from),
-                "back"
-            );
-        }
-        let is_new = !self.got.contains_key(&target);
-        let got = self.got.entry(target).or_default();
-        assert!(!got.over, "{step:?} after the end");
-        assert!(!got.fin || matches!(step, Step::Reset(_)), "{step:?} after FIN");
-        assert_eq!(is_new, matches!(step, Step::Open { .. }), "{step:?}");
-        match step {
-            Step::Open { header: head, first } => {
-                match target {
-                    Target::Local => assert!(route.is_local() && head == header),
-                    Target::Link(link) => {
-                        let to = route.to(link).expect("to somebody who is not on the route");
-                        assert_eq!(head, header.rewrite_sns_id(to.sns));
-                    }
-                }
-                got.bytes.extend_from_slice(&first);
-            }
-            Step::Data(bytes) => {
-                assert!(!bytes.is_empty());
-                got.bytes.extend_from_slice(&bytes);
-            }
-            Step::Fin => {
-                assert!(self.fin && got.bytes == self.payload, "FIN before the end");
-                got.fin = true;
-            }
-            Step::Reset(cause) => {
-                got.over = true;
-                assert!(self.reset || cause.code() == 0);
-            }
-        }
-        assert!(self.payload.starts_with(&got.bytes), "other bytes than came");
-    }
-
-    /// Whoever is on the route has all there is, or a stream that is over.
-    fn who_has_it(&self, wants_data: bool) {
-        for got in self.got.values().filter(|got| !got.over) {
-            assert_eq!(got.bytes, self.payload);
-            assert!(got.fin || !self.fin);
-            let waits = got.bytes.len() - got.taken;
-            assert!(waits <= 160.max(self.longest + 32), "{waits} bytes wait");
-        }
-        let live = self.got.values().filter(|got| !got.over && !got.fin);
-        let least = live.map(|got| got.bytes.len() - got.taken).min();
-        if least.is_some_and(|least| least >= 60) && self.got.len() == self.targets() {
-            assert!(!wants_data, "nobody takes anything, and more is read");
-        }
-        let Some(route) = self.route.as_ref().filter(|_| !self.stopped && !self.reset) else {
-            return;
-        };
-        let here = route.is_local().then_some(Target::Local);
-        let links = route.egress().iter().filter(|to| !to.laps || self.fin);
-        for target in here.into_iter().chain(links.map(|to| Target::Link(to.link))) {
-            assert!(self.got.contains_key(&target), "{target:?} has nothing of it");
-        }
-    }
-
-    fn targets(&self) -> usize {
-        self.route
-            .as_ref()
-            .map_or(0, |route| route.egress().len() + usize::from(route.is_local()))
-    }
-}
-
 /// laps peering, "Data Forwarding".
 pub(crate) fn forward(data: &[u8]) {
     let mut feed = Feed::new(data);
@@ -501,7 +423,7 @@ pub(crate) fn forward(data: &[u8]) {
     let table: Table = all.collect();
     world.sets.set_routes(table);
     while !feed.is_over() {
-        step(&mut world, &mut feed);
+        steps::step(&mut world, &mut feed);
     }
     // In peace nobody is told more than what is so, and what waited went on or was given up.
     for _ in 0..8 {
@@ -527,140 +449,4 @@ pub(crate) fn forward(data: &[u8]) {
     world.settle();
     assert!(world.sets.sources().next().is_none() && world.tracks.is_empty() && world.sets.stranded() == 0);
     assert_eq!(world.sets.poll_timeout(), None);
-}
-
-fn step(world: &mut World, feed: &mut Feed<'_>) {
-    let place = feed.below(PLACES);
-    let action = feed.below(20);
-    let Some(id) = world.places[place] else {
-        return world.up(place);
-    };
-    match action {
-        0 => return world.down(place),
-        1 => {
-            let mut table = Table::new();
-            for node in 1..9 {
-                let bits = feed.u8();
-                let links = world.places.iter().enumerate();
-                let links = links.filter_map(|(at, link)| link.filter(|_| bits & 1 << at != 0));
-                table.insert(NodeId(node), links.collect());
-            }
-            world.sets.set_routes(table);
-        }
-        2 => world.sets.set_targets(name(feed), nodes(feed)),
-        3..=5 => {
-            let set = NodeSet::new(sns(feed), NodeSet::PRIORITY, nodes(feed));
-            world.sets.advertised(id, &set);
-        }
-        6 => world.sets.withdrawn(id, sns(feed)),
-        7 => {
-            let told = world.links[&id].told.keys().copied().collect::<Vec<_>>();
-            let told = told.get(feed.below(told.len())).copied();
-            world.sets.set_delivered(id, told.unwrap_or(SnsId::FIRST));
-        }
-        8 => world.now += Duration::from_millis(u64::from(feed.u8()) * 8),
-        9 => {
-            let room = usize::from(feed.u8());
-            world
-                .links
-                .values_mut()
-                .for_each(|link| link.ingress.set_datagram_bytes(id, room));
-            if let Some(link) = world.links.get_mut(&id) {
-                link.room = room;
-            }
-        }
-        _ => traffic(world, id, action, feed),
-    }
-    world.drain();
-    if feed.u8() < 200 {
-        world.settle();
-    }
-}
-
-/// Something comes in on a link, or leaves that came in there.
-fn traffic(world: &mut World, id: LinkId, action: usize, feed: &mut Feed<'_>) {
-    let (now, Some(link)) = (world.now, world.links.get_mut(&id)) else {
-        return;
-    };
-    let open: Vec<InStream> = link.streams.keys().rev().take(4).copied().collect();
-    let some = open.get(feed.below(open.len())).copied();
-    match (action, some) {
-        (10, _) => {
-            let header = DatagramHeader {
-                sns: sns(feed),
-                track: name(feed),
-            };
-            // Each is another one, so that it is known again.
-            let number = u16::try_from(link.datagrams.len()).unwrap().to_be_bytes();
-            let payload = Bytes::from([&number[..], &feed.bytes(80)].concat());
-            let bytes = Bytes::from([&header.encode()[..], &payload].concat());
-            let cut = if feed.u8() >= 240 {
-                feed.below(DatagramHeader::LEN)
-            } else {
-                bytes.len()
-            };
-            link.datagrams.push((header, payload, BTreeSet::new()));
-            link.ingress.datagram(bytes.slice(..cut), now);
-        }
-        (11 | 12, Some(stream)) => {
-            let piece = feed.bytes(120);
-            link.bytes(stream, &piece, now);
-        }
-        (13, Some(stream)) => {
-            let known = link.streams.get_mut(&stream).unwrap();
-            if !known.reset && !known.stopped && !std::mem::replace(&mut known.fin, true) {
-                link.ingress.fin(stream);
-            }
-        }
-        (14, Some(stream)) => {
-            let known = link.streams.get_mut(&stream).unwrap();
-            if !known.fin && !known.stopped && !std::mem::replace(&mut known.reset, true) {
-                link.ingress.reset(stream, feed.number());
-            }
-        }
-        (15 | 16, Some(stream)) => {
-            let bytes = usize::from(feed.u8());
-            let which = feed.u8();
-            let known = link.streams.get_mut(&stream).unwrap();
-            let live = known.got.iter_mut().filter(|(_, got)| !got.over).enumerate();
-            let live = live.filter(|(at, _)| which & 1 << (at % 8) == 0);
-            for (_, (target, got)) in live {
-                let bytes = bytes.min(got.bytes.len() - got.taken);
-                got.taken += bytes;
-                link.ingress.taken(stream, *target, bytes as u64);
-            }
-        }
-        (17, Some(stream)) => {
-            let known = link.streams.get_mut(&stream).unwrap();
-            let live: Vec<Target> = known
-                .got
-                .iter()
-                .filter(|(_, got)| !got.over)
-                .map(|(to, _)| *to)
-                .collect();
-            if let Some(target) = live.get(feed.below(live.len())) {
-                known.got.entry(*target).or_default().over = true;
-                link.ingress.target_stopped(stream, *target);
-            }
-        }
-        _ => {
-            link.next += 1;
-            let stream = InStream(link.next);
-            link.streams.insert(stream, Stream::default());
-            link.ingress.opened(stream);
-            let header = StreamHeader {
-                sns: sns(feed),
-                track: name(feed),
-                priority: feed.u8(),
-                ttl_ms: if feed.flag() { 0 } else { u32::from(feed.u8()) * 8 },
-            };
-            let mut bytes = [&header.encode()[..], &feed.bytes(60)].concat();
-            if feed.u8() >= 240 {
-                bytes[0] ^= feed.u8();
-            }
-            for piece in Feed::new(&feed.bytes(4)).split(Bytes::from(bytes)) {
-                link.bytes(stream, &piece, now);
-            }
-        }
-    }
 }
