@@ -70,7 +70,7 @@ impl ReplicaActor {
             fanout,
             early: Vec::new(),
             wish: Arc::default(),
-            forward: true,
+            forward: false,
             ended: Rc::default(),
             linger: None,
             _guard: guard,
@@ -187,10 +187,8 @@ impl Actor for ReplicaActor {
                 // MOQT-14 §9.2.1.3 [D14-CACHE-4]
                 actor.fanout.limit_cache(attached.meta.max_cache_duration_ms);
                 actor.fanout.go_live(Instant::now(), attached.meta, attached.largest, attached.snapshot);
-                // Before it was attached the home took no news of it, and took it to want objects.
-                if !actor.forward {
-                    actor.tell_home();
-                }
+                // Before it was attached the home took no news of it.
+                actor.tell_home();
                 for (batch, promise) in std::mem::take(&mut actor.early) {
                     actor.take_in(ctx, batch);
                     promise.send(());

@@ -17,6 +17,7 @@ pub(super) const MAX_PENDING_BYTES: usize = 2 << 20;
 pub(super) struct ReplicaLink {
     pub(super) id: ReaderId,
     pub(super) to: Recipient<Replicate>,
+    /// Its readers want objects, as far as is known.
     pub(super) forward: bool,
     pending: Vec<Append>,
     pending_bytes: usize,
@@ -25,11 +26,11 @@ pub(super) struct ReplicaLink {
 }
 
 impl ReplicaLink {
-    pub(super) const fn new(id: ReaderId, to: Recipient<Replicate>) -> Self {
+    pub(super) const fn new(id: ReaderId, to: Recipient<Replicate>, forward: bool) -> Self {
         Self {
             id,
             to,
-            forward: true,
+            forward,
             pending: Vec::new(),
             pending_bytes: 0,
             gone: None,

@@ -72,7 +72,9 @@ impl Handler<AttachReplica> for TrackActor {
     fn handle(&mut self, msg: AttachReplica, ctx: &mut Self::Context) -> Self::Result {
         match self.phase {
             Phase::Live => {
-                let answer = self.attach_replica(msg);
+                // MOQT-14 §8.4 [D14-SUB-26]: a publisher hears that its objects are wanted when somebody does. The replica
+                // says so as soon as a reader has come.
+                let answer = self.attach_replica(msg, false);
                 self.readers_changed(ctx);
                 Reply::Now(answer)
             }

@@ -228,7 +228,8 @@ impl TrackActor {
         self.fanout.go_live(now, meta, self.sources.largest(), Vec::new());
         self.open_waiting(ctx);
         for (attach, reply) in std::mem::take(&mut self.replica_waiting) {
-            let answer = self.attach_replica(attach);
+            // It waited, so that somebody waits behind it, for objects as far as anybody knows.
+            let answer = self.attach_replica(attach, true);
             reply.send(answer);
         }
         self.held_bytes = 0;
@@ -262,14 +263,19 @@ impl TrackActor {
         self.fanout.restate(now, meta, self.sources.largest());
     }
 
-    fn attach_replica(&mut self, attach: AttachReplica) -> Result<ReplicaAttached, Unavailable> {
+    fn attach_replica(
+        &mut self,
+        attach: AttachReplica,
+        forward: bool,
+    ) -> Result<ReplicaAttached, Unavailable> {
         let Some(meta) = self.fanout.meta(Instant::now()) else {
             return Err(Unavailable::new(
                 RequestErrorReason::InternalError,
                 "the track is not live",
             ));
         };
-        self.replicas.push(ReplicaLink::new(attach.id, attach.replica));
+        self.replicas
+            .push(ReplicaLink::new(attach.id, attach.replica, forward));
         Ok(ReplicaAttached {
             snapshot: self.fanout.snapshot(),
             largest: self.fanout.largest(),

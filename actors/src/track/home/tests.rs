@@ -8,8 +8,8 @@ use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
 use crate::track::replication::MAX_PENDING_BYTES;
 use crate::track::{
-    AddSource, AttachReplica, Config, Gather, Ingest, Joined, ReaderId, Replicate, Source, SourceId,
-    Superseded, TrackGone, UpstreamTerms, WantNewGroup,
+    AddSource, AttachReplica, Config, Gather, Ingest, Joined, ReaderId, ReplicaState, Replicate, Source,
+    SourceId, Superseded, TrackGone, UpstreamTerms, WantNewGroup, Wish,
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -57,13 +57,8 @@ impl Handler<Answer> for SlowReplica {
     }
 }
 
-/// A live track of this process with one replica.
-async fn track() -> (
-    Addr<TrackActor>,
-    SourceId,
-    Addr<SlowReplica>,
-    mpsc::UnboundedReceiver<Replicate>,
-) {
+/// A live track of this process, whose writer is told by `wanted` that somebody wants objects.
+async fn live(wanted: watch::Sender<bool>) -> (Addr<TrackActor>, SourceId) {
     let log = Logger::root(Discard, o!());
     let registry = RegistryActor::new(log.clone(), 1, None).start();
     let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
@@ -80,7 +75,7 @@ async fn track() -> (
         source: (
             source,
             Source::Local {
-                wanted: watch::Sender::new(false),
+                wanted,
                 new_group: watch::Sender::new(0),
             },
         ),
@@ -89,6 +84,17 @@ async fn track() -> (
     mailbox::ask(&home, Gather { readers: Vec::new() }, LONG)
         .await
         .unwrap();
+    (home, source)
+}
+
+/// The same with one replica.
+async fn track() -> (
+    Addr<TrackActor>,
+    SourceId,
+    Addr<SlowReplica>,
+    mpsc::UnboundedReceiver<Replicate>,
+) {
+    let (home, source) = live(watch::Sender::new(false)).await;
     let (seen, batches) = mpsc::unbounded_channel();
     let replica = SlowReplica {
         unanswered: Vec::new(),
@@ -159,6 +165,33 @@ fn a_slow_replica_slows_the_publisher() {
         beyond.await.unwrap();
         // All that waited goes as one.
         assert_eq!(batches.recv().await.unwrap().batch.len(), 6);
+    });
+}
+
+/// D14-SUB-26: a replica comes before its first reader, who may not want objects.
+#[test]
+fn a_replica_wants_objects_when_a_reader_does() {
+    actix::System::new().block_on(async {
+        let (wanted, told) = watch::channel(false);
+        let (home, _) = live(wanted).await;
+        let id = ReaderId::next();
+        let replica = SlowReplica {
+            unanswered: Vec::new(),
+            seen: mpsc::unbounded_channel().0,
+        };
+        let attach = AttachReplica {
+            id,
+            replica: replica.start().recipient(),
+        };
+        mailbox::ask(&home, attach, LONG).await.unwrap().unwrap();
+        assert!(!*told.borrow());
+        let wish = Arc::new(Wish::default());
+        assert!(wish.set(true));
+        let closed = false;
+        mailbox::ask(&home, ReplicaState { id, wish, closed }, LONG)
+            .await
+            .unwrap();
+        assert!(*told.borrow());
     });
 }
 
