@@ -79,7 +79,7 @@ impl AnnounceActor {
         RegisterNamespace {
             id: self.id,
             namespace: self.birth.namespace.clone(),
-            session: self.birth.session.clone(),
+            upstream: self.birth.session.clone().into(),
             shard: self.birth.env.shard.clone(),
         }
     }

@@ -249,7 +249,7 @@ impl Link {
             source: (
                 SourceId::next(),
                 Source::Announced {
-                    session: self.node.session.clone(),
+                    upstream: self.node.session.clone().into(),
                 },
             ),
         })

@@ -37,16 +37,16 @@ impl RegistryActor {
             return;
         };
         let source = Source::Announced {
-            session: first.session.clone(),
+            upstream: first.upstream.clone(),
         };
         let first_source = (SourceId::next(), source);
-        let mut known = vec![first.session];
+        let mut known = vec![first.upstream];
         let mut others = Vec::new();
-        for Announcer { session, .. } in announcers {
+        for Announcer { upstream, .. } in announcers {
             // MOQT-14 §6.2 [D14-NS-14]: one that announced a prefix as well is one publisher.
-            if !known.contains(&session) {
-                known.push(session.clone());
-                others.push(Arrival::Announced(SourceId::next(), session));
+            if !known.contains(&upstream) {
+                known.push(upstream.clone());
+                others.push(Arrival::Announced(SourceId::next(), upstream));
             }
         }
         let making = Making {
@@ -71,7 +71,7 @@ impl RegistryActor {
         self.next_epoch += 1;
         debug!(self.log, "track starts"; "track" => %name, "epoch" => epoch, "shard" => shard.index);
         let published = match &source {
-            Source::Published { session, .. } => BTreeMap::from([(id, session.clone())]),
+            Source::Published { upstream, .. } => BTreeMap::from([(id, upstream.clone())]),
             Source::Announced { .. } | Source::Local { .. } => BTreeMap::new(),
         };
         let state = State::Creating { waiters, sources };
@@ -126,8 +126,8 @@ impl RegistryActor {
                 Arrival::First(_, Some(reply)) => reply.send(Ok(track.clone())),
                 Arrival::First(id, None) => withdrawn = Some(id),
                 Arrival::Published(msg, reply) => self.join(ctx, track.clone(), msg, reply),
-                Arrival::Announced(id, session) => {
-                    let source = Source::Announced { session };
+                Arrival::Announced(id, upstream) => {
+                    let source = Source::Announced { upstream };
                     mailbox::signal(&track.home, AddSource { id, source });
                 }
             }

@@ -2,9 +2,8 @@
 
 use super::roll::RollCall;
 use crate::namespace::NamespacesChanged;
-use crate::session::SessionActor;
 use crate::supervise::mailbox::Wake;
-use crate::track::{ReaderId, Source, SourceId, TrackActor, TrackRef, Unavailable};
+use crate::track::{ReaderId, Source, SourceId, TrackActor, TrackRef, Unavailable, Upstream};
 use actix::{Addr, Message, Recipient};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 
@@ -25,11 +24,11 @@ pub struct ResolveTrack {
     pub stale: Option<u64>,
     /// The answer may wait for a publisher; without, a track that nobody publishes is told at once.
     pub wait: bool,
-    /// The asker's session, when it is not to be given what it alone publishes (`relay.allow_self = false`).
-    pub except: Option<Addr<SessionActor>>,
+    /// The asker, when it is not to be given what it alone publishes (`relay.allow_self = false`).
+    pub except: Option<Upstream>,
 }
 
-/// A session announced a namespace.
+/// A namespace was announced.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct RegisterNamespace {
@@ -37,9 +36,9 @@ pub struct RegisterNamespace {
     pub id: AnnounceId,
     /// The namespace.
     pub namespace: TrackNamespace,
-    /// The publisher's session.
-    pub session: Addr<SessionActor>,
-    /// Makes tracks on that session's shard.
+    /// The publisher.
+    pub upstream: Upstream,
+    /// Makes tracks on the publisher's shard.
     pub shard: ShardRef,
 }
 
@@ -53,7 +52,7 @@ pub struct UnregisterNamespace {
     pub namespace: TrackNamespace,
 }
 
-/// A session published a track. Answered with the track that its objects go to.
+/// A track was published. Answered with the track that its objects go to.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<TrackRef, Unavailable>")]
 pub struct RegisterPublisher {
@@ -63,11 +62,11 @@ pub struct RegisterPublisher {
     pub id: SourceId,
     /// Who.
     pub source: Source,
-    /// Makes tracks on that session's shard.
+    /// Makes tracks on the publisher's shard.
     pub shard: ShardRef,
 }
 
-/// A session that sent PUBLISH is gone, or has taken the PUBLISH back, before it heard which track it is.
+/// Who sent PUBLISH is gone, or has taken the PUBLISH back, before it heard which track it is.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct WithdrawPublisher {
@@ -121,10 +120,10 @@ pub(super) struct AllTold {
 pub struct ReregisterTrack {
     /// The track, in the life that it has.
     pub track: TrackRef,
-    /// The sessions that sent PUBLISH for it.
-    pub published: Vec<(SourceId, Addr<SessionActor>)>,
-    /// The sessions that it knows to announce its namespace.
-    pub announcers: Vec<Addr<SessionActor>>,
+    /// Those that sent PUBLISH for it.
+    pub published: Vec<(SourceId, Upstream)>,
+    /// Those that it knows to announce its namespace.
+    pub announcers: Vec<Upstream>,
 }
 
 /// A shard failed, and with it everything that lived on it. Sent before a new one takes its number.
@@ -182,8 +181,8 @@ pub struct WatchNamespace {
     pub id: WatchId,
     /// The prefix.
     pub prefix: TrackNamespace,
-    /// The watcher's session, when it is not to hear of what it alone publishes (`relay.allow_self = false`).
-    pub except: Option<Addr<SessionActor>>,
+    /// The watcher, when it is not to hear of what it alone publishes (`relay.allow_self = false`).
+    pub except: Option<Upstream>,
     /// Woken when something changed below the prefix.
     pub wake: Wake<NamespacesChanged>,
 }

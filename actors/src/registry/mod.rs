@@ -29,12 +29,11 @@ use crate::census::{self, Count};
 use crate::limits::Seldom;
 use crate::reply::{Reply, ReplyTo};
 use crate::root::StopChild;
-use crate::session::SessionActor;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
-use crate::track::{Gather, SourceId, TrackRef, Unavailable};
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
+use crate::track::{Gather, SourceId, TrackRef, Unavailable, Upstream};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::relay::namespace_tree::NamespaceTree;
@@ -57,16 +56,16 @@ type TrackReply = ReplyTo<Result<TrackRef, Unavailable>>;
 enum Arrival {
     /// Who sent the PUBLISH that the track is made with: here for its answer only, without that when it has left again.
     First(SourceId, Option<TrackReply>),
-    /// A further session that sent PUBLISH, and waits to be taken.
+    /// A further one that sent PUBLISH, and waits to be taken.
     Published(RegisterPublisher, TrackReply),
-    /// A session that announced the namespace.
-    Announced(SourceId, Addr<SessionActor>),
+    /// One that announced the namespace.
+    Announced(SourceId, Upstream),
 }
 
 #[derive(Clone, Debug)]
 struct Announcer {
     namespace: TrackNamespace,
-    session: Addr<SessionActor>,
+    upstream: Upstream,
     shard: ShardRef,
 }
 
@@ -75,8 +74,8 @@ struct Announcer {
 struct Entry {
     /// Which life of it.
     epoch: u64,
-    /// The sessions that sent PUBLISH for it.
-    published: BTreeMap<SourceId, Addr<SessionActor>>,
+    /// Those that sent PUBLISH for it.
+    published: BTreeMap<SourceId, Upstream>,
     state: State,
 }
 
@@ -182,12 +181,12 @@ impl RegistryActor {
     }
 
     /// Somebody publishes the track, and nobody but `asker` does.
-    fn is_own(&self, name: &FullTrackName, asker: &Addr<SessionActor>) -> bool {
+    fn is_own(&self, name: &FullTrackName, asker: &Upstream) -> bool {
         let announced = self.namespaces.matches(name.namespace());
-        let announced = announced.iter().map(|entry| &entry.value.session);
+        let announced = announced.iter().map(|entry| &entry.value.upstream);
         let published = self.tracks.get(name).map(|entry| entry.published.values());
         let mut all = announced.chain(published.into_iter().flatten()).peekable();
-        all.peek().is_some() && all.all(|session| session == asker)
+        all.peek().is_some() && all.all(|upstream| upstream == asker)
     }
 
     /// Finds the track, or makes it, or lets the question wait.

@@ -10,10 +10,11 @@ use super::{
     WatchNamespace, WithdrawPublisher, overloaded,
 };
 use crate::reply::ReplyTo;
-use crate::session::SessionActor;
 use crate::supervise::mailbox;
-use crate::track::{AddSource, Gather, ReaderId, Source, SourceId, Superseded, TrackRef, WithdrawAnnouncer};
-use actix::{Addr, AsyncContext, Context, Handler};
+use crate::track::{
+    AddSource, Gather, ReaderId, Source, SourceId, Superseded, TrackRef, Upstream, WithdrawAnnouncer,
+};
+use actix::{AsyncContext, Context, Handler};
 use laps_protocol::moqt::name::FullTrackName;
 use slog::{info, warn};
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ pub(super) struct Muster {
     questions: usize,
     refused: u64,
     /// Whom the homes of tracks know as announcers.
-    announcers: BTreeMap<FullTrackName, Vec<Addr<SessionActor>>>,
+    announcers: BTreeMap<FullTrackName, Vec<Upstream>>,
 }
 
 impl Muster {
@@ -158,29 +159,29 @@ impl RegistryActor {
 
     /// A track that an earlier life made is one of this life: it gets the announcers that it has missed, and loses those
     /// that have withdrawn meanwhile.
-    fn rejoin(&mut self, name: &FullTrackName, known: &[Addr<SessionActor>], readers: Vec<ReaderId>) {
+    fn rejoin(&mut self, name: &FullTrackName, known: &[Upstream], readers: Vec<ReaderId>) {
         let Some(track) = self.tracks.get(name).and_then(Entry::track).cloned() else {
             return;
         };
         let mut there = Vec::new();
-        for Announcer { session, .. } in self.announcers(name) {
-            if there.contains(&session) {
+        for Announcer { upstream, .. } in self.announcers(name) {
+            if there.contains(&upstream) {
                 continue;
             }
             // Whoever it knows is not offered again: one that refused would be asked a second time. [D14-SUB-10]
-            if !known.contains(&session) {
+            if !known.contains(&upstream) {
                 let (id, source) = (
                     SourceId::next(),
                     Source::Announced {
-                        session: session.clone(),
+                        upstream: upstream.clone(),
                     },
                 );
                 mailbox::signal(&track.home, AddSource { id, source });
             }
-            there.push(session);
+            there.push(upstream);
         }
-        for session in known.iter().filter(|session| !there.contains(session)).cloned() {
-            mailbox::signal(&track.home, WithdrawAnnouncer { session });
+        for upstream in known.iter().filter(|upstream| !there.contains(upstream)).cloned() {
+            mailbox::signal(&track.home, WithdrawAnnouncer { upstream });
         }
         // One that was being made when the registry was lost still waits to be told who wants it.
         mailbox::signal(&track.home, Gather { readers });

@@ -4,10 +4,11 @@ use super::*;
 use crate::limits::{Limits, Prefixes, Strain};
 use crate::namespace::NamespacesChanged;
 use crate::registry::{AnnounceId, CreateTrack, RegisterNamespace, RegistryHandle, Reregister, ShardRef};
+use crate::session::SessionActor;
 use crate::shard::{Env, ShardActor};
 use crate::supervise::mailbox::Wake;
 use crate::track::{TrackActor, TrackMeta, Unavailable};
-use actix::{Actor, Message, MessageResult};
+use actix::{Actor, Addr, Message, MessageResult};
 use bytes::Bytes;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::name::TrackNamespace;
@@ -86,7 +87,7 @@ fn announcement(silent: &Addr<Silent>, text: &str) -> RegisterNamespace {
     RegisterNamespace {
         id: AnnounceId(1),
         namespace: name(text).namespace().clone(),
-        session: Context::<SessionActor>::new().address(),
+        upstream: Context::<SessionActor>::new().address().into(),
         shard: ShardRef {
             index: 0,
             tracks: silent.clone().recipient(),
@@ -227,7 +228,7 @@ async fn orphan(shard: &Addr<ShardActor>, epoch: u64, source: Source) -> Addr<Tr
 
 fn published(session: &Context<SessionActor>) -> Source {
     Source::Published {
-        session: session.address(),
+        upstream: session.address().into(),
         request: RequestId(0),
         largest: None,
         meta: TrackMeta::default(),
@@ -248,7 +249,7 @@ async fn a_track_that_was_being_made_for_nobody_ends() {
     let (env, shard) = env();
     let session = Context::<SessionActor>::new();
     let source = Source::Announced {
-        session: session.address(),
+        upstream: session.address().into(),
     };
     let track = orphan(&shard, 7, source).await;
     begin(&env.registry, 1);

@@ -3,17 +3,16 @@
 use super::{
     AnnounceId, Announcer, Arrival, Entry, RegisterNamespace, RegistryActor, State, UnregisterNamespace,
 };
-use crate::session::SessionActor;
 use crate::supervise::mailbox;
-use crate::track::{AddSource, Source, SourceId, WithdrawAnnouncer};
-use actix::{Addr, Context, Handler};
+use crate::track::{AddSource, Source, SourceId, Upstream, WithdrawAnnouncer};
+use actix::{Context, Handler};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use slog::debug;
 use std::collections::BTreeMap;
 
 impl RegistryActor {
     /// A namespace is new: whoever waits for a track in it, and every track that runs, gets the publisher.
-    fn announced(&mut self, ctx: &mut Context<Self>, namespace: &TrackNamespace, by: &Addr<SessionActor>) {
+    fn announced(&mut self, ctx: &mut Context<Self>, namespace: &TrackNamespace, by: &Upstream) {
         // MOQT-14 §8.4 [D14-NS-7]: every track that is subscribed already is asked of the new publisher too.
         for (_, entry) in below(&mut self.tracks, namespace) {
             let id = SourceId::next();
@@ -24,7 +23,7 @@ impl RegistryActor {
                     }
                 }
                 State::Running(track) => {
-                    let source = Source::Announced { session: by.clone() };
+                    let source = Source::Announced { upstream: by.clone() };
                     mailbox::signal(&track.home, AddSource { id, source });
                 }
             }
@@ -49,10 +48,10 @@ impl RegistryActor {
             return;
         };
         let others = &self.namespaces;
-        // MOQT-14 §6.2 [D14-NS-14]: announced again, or by a prefix as well, the tracks are still the session's.
+        // MOQT-14 §6.2 [D14-NS-14]: announced again, or by a prefix as well, the tracks are still the publisher's.
         let covered = |name: &FullTrackName| {
             let mut matches = others.matches(name.namespace()).into_iter();
-            matches.any(|entry| entry.value.session == announcer.session)
+            matches.any(|entry| entry.value.upstream == announcer.upstream)
         };
         for (name, entry) in below(&mut self.tracks, namespace) {
             if covered(name) {
@@ -60,11 +59,11 @@ impl RegistryActor {
             }
             match &mut entry.state {
                 State::Creating { sources, .. } => {
-                    sources.retain(|arrival| !is_announced_by(arrival, &announcer.session));
+                    sources.retain(|arrival| !is_announced_by(arrival, &announcer.upstream));
                 }
                 State::Running(track) => {
-                    let session = announcer.session.clone();
-                    mailbox::signal(&track.home, WithdrawAnnouncer { session });
+                    let upstream = announcer.upstream.clone();
+                    mailbox::signal(&track.home, WithdrawAnnouncer { upstream });
                 }
             }
         }
@@ -72,17 +71,13 @@ impl RegistryActor {
     }
 
     /// Somebody announces exactly this namespace; `except` does not count.
-    pub(super) fn is_announced(
-        &self,
-        namespace: &TrackNamespace,
-        except: Option<&Addr<SessionActor>>,
-    ) -> bool {
+    pub(super) fn is_announced(&self, namespace: &TrackNamespace, except: Option<&Upstream>) -> bool {
         let fields = namespace.fields().len();
         self.namespaces
             .matches(namespace)
             .iter()
             .take_while(|entry| entry.fields == fields)
-            .any(|entry| except != Some(&entry.value.session))
+            .any(|entry| except != Some(&entry.value.upstream))
     }
 }
 
@@ -95,8 +90,8 @@ fn below<'a>(
     from.take_while(|(name, _)| prefix.is_prefix_of(name.namespace()))
 }
 
-fn is_announced_by(arrival: &Arrival, session: &Addr<SessionActor>) -> bool {
-    matches!(arrival, Arrival::Announced(_, other) if other == session)
+fn is_announced_by(arrival: &Arrival, upstream: &Upstream) -> bool {
+    matches!(arrival, Arrival::Announced(_, other) if other == upstream)
 }
 
 impl Handler<RegisterNamespace> for RegistryActor {
@@ -107,7 +102,7 @@ impl Handler<RegisterNamespace> for RegistryActor {
         debug!(self.log, "namespace announced"; "namespace" => %msg.namespace);
         let announcer = Announcer {
             namespace: msg.namespace.clone(),
-            session: msg.session.clone(),
+            upstream: msg.upstream.clone(),
             shard: msg.shard,
         };
         if self
@@ -119,7 +114,7 @@ impl Handler<RegisterNamespace> for RegistryActor {
             return;
         }
         if self.muster.is_none() {
-            self.announced(ctx, &msg.namespace, &msg.session);
+            self.announced(ctx, &msg.namespace, &msg.upstream);
         }
         // MOQT-14 §6.2 [D14-NS-1]
         self.watchers.namespace_changed(&msg.namespace);

@@ -6,10 +6,9 @@ use super::{
     overloaded,
 };
 use crate::reply::Reply;
-use crate::session::SessionActor;
 use crate::supervise::mailbox::{self, AskError};
-use crate::track::{AddSource, Joined, Source, SourceGone, SourceId, TrackRef, Unavailable};
-use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use crate::track::{AddSource, Joined, Source, SourceGone, SourceId, TrackRef, Unavailable, Upstream};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use laps_protocol::moqt::message::RequestErrorReason;
 use laps_protocol::moqt::name::FullTrackName;
 use std::time::Duration;
@@ -23,7 +22,7 @@ impl RegistryActor {
         if reply.is_abandoned() {
             return;
         }
-        let by = session(&msg.source).cloned();
+        let by = publisher(&msg.source).cloned();
         match self.tracks.get_mut(&msg.name).map(|entry| &mut entry.state) {
             Some(State::Running(track)) => {
                 let track = track.clone();
@@ -89,7 +88,7 @@ impl RegistryActor {
     fn joined(&mut self, track: &TrackRef, msg: &RegisterPublisher, reply: TrackReply) {
         let entry = self.tracks.get_mut(&msg.name);
         if let Some(entry) = entry.filter(|entry| entry.epoch == track.epoch)
-            && let Some(by) = session(&msg.source)
+            && let Some(by) = publisher(&msg.source)
             // It may have been withdrawn while it was being taken.
             && !reply.is_abandoned()
         {
@@ -118,10 +117,10 @@ impl RegistryActor {
     pub(super) fn published_track(
         &self,
         name: &FullTrackName,
-        except: Option<&Addr<SessionActor>>,
+        except: Option<&Upstream>,
     ) -> Option<&TrackRef> {
         let entry = self.tracks.get(name)?;
-        let others = entry.published.values().any(|session| except != Some(session));
+        let others = entry.published.values().any(|upstream| except != Some(upstream));
         entry.track().filter(|_| others)
     }
 
@@ -160,9 +159,10 @@ impl RegistryActor {
     }
 }
 
-const fn session(source: &Source) -> Option<&Addr<SessionActor>> {
+/// Who sent PUBLISH.
+const fn publisher(source: &Source) -> Option<&Upstream> {
     match source {
-        Source::Published { session, .. } => Some(session),
+        Source::Published { upstream, .. } => Some(upstream),
         Source::Announced { .. } | Source::Local { .. } => None,
     }
 }

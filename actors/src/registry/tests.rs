@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::namespace::NamespacesChanged;
+use crate::session::SessionActor;
 use crate::supervise::mailbox::{Credit, Wake};
 use crate::track::{ReaderId, Source, TrackActor, TrackMeta};
-use actix::MessageResult;
+use actix::{Addr, MessageResult};
 use bytes::Bytes;
 use laps_protocol::moqt::message::RequestId;
 use slog::o;
@@ -83,7 +84,7 @@ impl Scene {
         let register = RegisterNamespace {
             id: AnnounceId(id),
             namespace: ns(namespace),
-            session: self.session.clone(),
+            upstream: self.session.clone().into(),
             shard: self.shard.clone(),
         };
         mailbox::ask(&self.registry, register, PATIENCE).await.unwrap();
@@ -161,7 +162,7 @@ async fn what_a_lost_shard_had_is_forgotten() {
     let elsewhere = RegisterNamespace {
         id: AnnounceId(3),
         namespace: ns("live/both"),
-        session: Context::<SessionActor>::new().address(),
+        upstream: Context::<SessionActor>::new().address().into(),
         shard: ShardRef {
             index: 1,
             ..scene.shard.clone()
@@ -190,7 +191,7 @@ async fn a_track_is_made_elsewhere_when_its_shard_is_lost() {
         name: name.clone(),
         id: SourceId::next(),
         source: Source::Published {
-            session: scene.session.clone(),
+            upstream: scene.session.clone().into(),
             request: RequestId(0),
             largest: None,
             meta: TrackMeta::default(),

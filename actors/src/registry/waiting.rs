@@ -1,9 +1,7 @@
 //! Questions for tracks that have no publisher yet.
 
 use crate::reply::ReplyTo;
-use crate::session::SessionActor;
-use crate::track::{ReaderId, TrackRef, Unavailable};
-use actix::Addr;
+use crate::track::{ReaderId, TrackRef, Unavailable, Upstream};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use std::collections::BTreeMap;
 
@@ -14,8 +12,8 @@ const SWEEPS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) reader: ReaderId,
-    /// Waits for somebody else than this session.
-    pub(super) except: Option<Addr<SessionActor>>,
+    /// Waits for somebody else than this one.
+    pub(super) except: Option<Upstream>,
     pub(super) reply: ReplyTo<Result<TrackRef, Unavailable>>,
 }
 
@@ -59,7 +57,7 @@ impl Waiting {
     }
 
     /// The questions for one track that `by` publishes.
-    pub(super) fn take(&mut self, name: &FullTrackName, by: Option<&Addr<SessionActor>>) -> Vec<Waiter> {
+    pub(super) fn take(&mut self, name: &FullTrackName, by: Option<&Upstream>) -> Vec<Waiter> {
         let waiters = self.by_name.remove(name).unwrap_or_default();
         let own = |waiter: &Waiter| waiter.except.is_some() && waiter.except.as_ref() == by;
         let (kept, taken): (Vec<_>, Vec<_>) = waiters.into_iter().partition(own);
@@ -77,7 +75,7 @@ impl Waiting {
     pub(super) fn take_matching(
         &mut self,
         namespace: &TrackNamespace,
-        by: &Addr<SessionActor>,
+        by: &Upstream,
     ) -> Vec<(FullTrackName, Vec<Waiter>)> {
         // In the order of names, so that an announcement costs what it brings and not what waits. [D14-LIM-2]
         let from = self
@@ -121,6 +119,8 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::SessionActor;
+    use actix::{AsyncContext, Context};
     use bytes::Bytes;
 
     fn name(n: u8) -> FullTrackName {
@@ -218,7 +218,7 @@ mod tests {
             let name = FullTrackName::new(namespace(text), Bytes::from_static(b"track")).unwrap();
             waiting.add(name, waiter).unwrap();
         }
-        let by = actix::AsyncContext::address(&actix::Context::<SessionActor>::new());
+        let by = Context::<SessionActor>::new().address().into();
         let taken = waiting.take_matching(&namespace("a/b"), &by);
         let names: Vec<_> = taken
             .iter()

@@ -7,9 +7,9 @@
 use super::{Changes, RegistryActor, TakeChanges, UnwatchNamespace, WatchId, WatchNamespace};
 use crate::namespace::NamespacesChanged;
 use crate::reply::Reply;
-use crate::session::SessionActor;
 use crate::supervise::mailbox::Wake;
-use actix::{Addr, Handler, MessageResult};
+use crate::track::Upstream;
+use actix::{Handler, MessageResult};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::relay::namespace_tree::NamespaceTree;
 use std::collections::{BTreeSet, HashMap};
@@ -20,7 +20,7 @@ const MAX_TAKEN: usize = 1024;
 #[derive(Debug)]
 struct Watcher {
     prefix: TrackNamespace,
-    except: Option<Addr<SessionActor>>,
+    except: Option<Upstream>,
     wake: Wake<NamespacesChanged>,
     namespaces: BTreeSet<TrackNamespace>,
     tracks: BTreeSet<FullTrackName>,

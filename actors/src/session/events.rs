@@ -159,7 +159,7 @@ impl SessionActor {
             return;
         }
         let source = Source::Published {
-            session: ctx.address(),
+            upstream: ctx.address().into(),
             request: id,
             largest: publish.largest,
             meta: TrackMeta {

@@ -5,6 +5,7 @@ use crate::limits::{Prefixes, Strain};
 use crate::registry::{RegistryHandle, ShardRef};
 use crate::session::SessionActor;
 use crate::supervise::inject::Faults;
+use crate::track::Upstream;
 use crate::{session, track};
 use actix::{Addr, Recipient};
 use slog::Logger;
@@ -37,7 +38,7 @@ impl Env {
     /// A session that may not have what it alone publishes, as the registry is asked for it: none when every session
     /// may, which is the rule. MOQT-14 §5.1 [D14-SUB-22] [D14-NS-3]
     #[must_use]
-    pub fn except(&self, session: &Addr<SessionActor>) -> Option<Addr<SessionActor>> {
-        (!self.session.allow_self).then(|| session.clone())
+    pub fn except(&self, session: &Addr<SessionActor>) -> Option<Upstream> {
+        (!self.session.allow_self).then(|| session.clone().into())
     }
 }

@@ -7,7 +7,7 @@ use crate::shard::{Env, OpenReplica};
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{
     Attach, Attached, Detach, ReaderId, ReplicaActor, SetForward, TrackActor, TrackRef, Unavailable,
-    WantNewGroup, Wish,
+    Upstream, WantNewGroup, Wish,
 };
 use actix::Addr;
 use laps_protocol::moqt::message::RequestErrorReason;
@@ -103,8 +103,8 @@ pub(crate) struct Search {
     pub(crate) wait: Option<Duration>,
     /// The home copy will do, wherever it lives: nothing is to be read.
     pub(crate) at_home: bool,
-    /// The asker's session, when it may not have what it alone publishes.
-    pub(crate) except: Option<Addr<SessionActor>>,
+    /// The asker, when it may not have what it alone publishes.
+    pub(crate) except: Option<Upstream>,
     /// Where it logs.
     pub(crate) log: Logger,
 }
@@ -263,7 +263,7 @@ async fn resolve(
     questions: &Questions,
     (name, reader, stale): (&FullTrackName, ReaderId, Option<u64>),
     until: Option<Instant>,
-    except: Option<&Addr<SessionActor>>,
+    except: Option<&Upstream>,
     place: impl FnOnce() -> Result<Lease, Unavailable>,
 ) -> Result<TrackRef, Unavailable> {
     let question = |wait| ResolveTrack {
@@ -374,7 +374,7 @@ mod tests {
         let announced = RegisterNamespace {
             id: AnnounceId(1),
             namespace: namespace.clone(),
-            session: session.clone(),
+            upstream: session.clone().into(),
             shard: lost,
         };
         env.registry.ask(announced, REGISTRY_DEADLINE).await.unwrap();

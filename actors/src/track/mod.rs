@@ -15,6 +15,7 @@ pub mod messages;
 mod pace;
 mod replica;
 mod replication;
+mod upstream;
 mod wish;
 
 pub use budget::Budget;
@@ -27,6 +28,7 @@ pub use messages::{
 };
 pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;
+pub use upstream::Upstream;
 pub use wish::{SetForward, WantNewGroup, Wish};
 
 use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};

@@ -5,7 +5,6 @@ use super::fetching::now;
 use super::publisher::Publisher;
 use super::{Phase, TrackActor};
 use crate::session::UpdateUpstream;
-use crate::supervise::mailbox;
 use crate::track::WantNewGroup;
 use crate::track::messages::Source;
 use actix::{AsyncContext, Context, Handler};
@@ -88,7 +87,7 @@ impl Publisher {
             priority,
         } = wishes;
         let demand = &mut self.demand;
-        let (session, request) = match (&self.source, self.request) {
+        let (upstream, request) = match (&self.source, self.request) {
             (Source::Local { wanted, new_group }, _) => {
                 wanted.send_if_modified(|told| std::mem::replace(told, objects) != objects);
                 if demand.new_group.take(largest).is_some() {
@@ -96,8 +95,8 @@ impl Publisher {
                 }
                 return None;
             }
-            (Source::Announced { session } | Source::Published { session, .. }, Some(request)) => {
-                (session, request)
+            (Source::Announced { upstream } | Source::Published { upstream, .. }, Some(request)) => {
+                (upstream, request)
             }
             // It is being given up.
             (Source::Announced { .. } | Source::Published { .. }, None) => return None,
@@ -131,7 +130,7 @@ impl Publisher {
                 priority,
                 new_group,
             };
-            mailbox::signal(session, update);
+            upstream.signal(update);
         }
         demand.forward.due()
     }

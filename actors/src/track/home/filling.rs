@@ -4,10 +4,10 @@ use super::TrackActor;
 use super::fetching::now;
 use crate::fetch::{FetchNews, FetchProgress, FetchSink, Fetched};
 use crate::reply::{Reply, ReplyTo};
-use crate::session::{CancelFetch, FetchUpstream, SessionActor};
-use crate::supervise::mailbox;
+use crate::session::{CancelFetch, FetchUpstream};
+use crate::track::Upstream;
 use crate::track::messages::SourceId;
-use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use laps_protocol::moqt::message::{
     Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestErrorReason, RequestId,
 };
@@ -33,7 +33,7 @@ pub(super) struct Fill {
 #[derive(Debug)]
 struct Asked {
     source: SourceId,
-    session: Addr<SessionActor>,
+    upstream: Upstream,
     request: Option<RequestId>,
 }
 
@@ -41,7 +41,7 @@ impl Asked {
     /// Nothing more of it is wanted; of no effect when it has ended.
     fn cancel(self) {
         if let Some(request) = self.request {
-            mailbox::signal(&self.session, CancelFetch { request });
+            self.upstream.signal(CancelFetch { request });
         }
     }
 }
@@ -77,7 +77,7 @@ impl TrackActor {
         let Some(fill) = self.fetching.fills.get_mut(&key) else {
             return;
         };
-        let Some((id, session)) = next else {
+        let Some((id, upstream)) = next else {
             self.fetching.fills.remove(&key);
             let reason = last.unwrap_or(RequestErrorReason::TrackDoesNotExist);
             self.desk(ctx, |desk, now, log| desk.refused(now, log, key, reason));
@@ -86,7 +86,7 @@ impl TrackActor {
         fill.tried.push(id);
         fill.asked = Some(Asked {
             source: id,
-            session: session.clone(),
+            upstream: upstream.clone(),
             request: None,
         });
         let fetch = Fetch {
@@ -105,11 +105,7 @@ impl TrackActor {
             news: ctx.address().recipient(),
         };
         debug!(self.log, "asks upstream"; "track" => %self.name, "from" => %fill.range.start, "to" => %fill.range.end);
-        let asked = mailbox::ask(
-            &session,
-            FetchUpstream { sink, fetch },
-            self.config.upstream_timeout,
-        );
+        let asked = upstream.ask(FetchUpstream { sink, fetch }, self.config.upstream_timeout);
         ctx.spawn(
             asked
                 .into_actor(self)
@@ -120,10 +116,10 @@ impl TrackActor {
                             .fills
                             .get_mut(&key)
                             .and_then(|fill| fill.asked.as_mut());
-                        match asked.filter(|asked| asked.session == session) {
+                        match asked.filter(|asked| asked.upstream == upstream) {
                             Some(asked) => asked.request = Some(request),
                             // It was given up in the meantime.
-                            None => drop(mailbox::signal(&session, CancelFetch { request })),
+                            None => drop(upstream.signal(CancelFetch { request })),
                         }
                     }
                     Ok(Err(_)) | Err(_) => actor.ask_next(ctx, key, Some(RequestErrorReason::InternalError)),
@@ -132,11 +128,11 @@ impl TrackActor {
     }
 
     /// Whom to ask next for a fill: the best of those that were not asked for it yet.
-    fn next_for(&self, key: FillKey) -> Option<(SourceId, Addr<SessionActor>)> {
+    fn next_for(&self, key: FillKey) -> Option<(SourceId, Upstream)> {
         let fill = self.fetching.fills.get(&key)?;
         let publishers = self.sources.to_fetch_from(now()).into_iter();
         let id = publishers.into_iter().find(|id| !fill.tried.contains(id))?;
-        Some((id, self.sources.get(id)?.session()?.clone()))
+        Some((id, self.sources.get(id)?.upstream()?.clone()))
     }
 
     /// Who does not answer is given up for another one, as long as there is one. What is overdue after that fails.

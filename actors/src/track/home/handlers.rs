@@ -153,8 +153,8 @@ impl Handler<AddSource> for TrackActor {
         let AddSource { id, source } = msg;
         let joined = match &source {
             // MOQT-14 §6.2 [D14-NS-14]: a namespace announced again by the same session makes no second publisher.
-            Source::Announced { session }
-                if self.sources.is_shunned(session) || self.sources.knows(session) =>
+            Source::Announced { upstream }
+                if self.sources.is_shunned(upstream) || self.sources.knows(upstream) =>
             {
                 Joined::Taken
             }
@@ -162,7 +162,7 @@ impl Handler<AddSource> for TrackActor {
             // Offered again by a registry that does not know what an earlier one did.
             _ if self.sources.get(id).is_some() => return MessageResult(Joined::Taken),
             // MOQT-14 §2.5 [D14-MAL-1]: whoever broke the rules for tracks here is not taken again.
-            Source::Published { session, .. } if self.sources.is_shunned(session) => {
+            Source::Published { upstream, .. } if self.sources.is_shunned(upstream) => {
                 self.refuse("the publisher broke the rules for tracks")
             }
             // MOQT-14 §8.2 [D14-PUB-2]: PUBLISH_ERROR beyond the bound; announcers beyond it wait for a place.
@@ -220,7 +220,7 @@ impl TrackActor {
 impl Handler<WithdrawAnnouncer> for TrackActor {
     type Result = ();
     fn handle(&mut self, msg: WithdrawAnnouncer, ctx: &mut Self::Context) {
-        self.sources.withdraw(&msg.session);
+        self.sources.withdraw(&msg.upstream);
         self.rest_is_over(ctx);
     }
 }

@@ -2,10 +2,9 @@
 
 use super::demand::Demand;
 use super::fetching::now;
-use crate::session::{ReleaseUpstream, SessionActor};
-use crate::supervise::mailbox;
+use crate::session::ReleaseUpstream;
+use crate::track::Upstream;
 use crate::track::messages::{Source, TrackMeta};
-use actix::Addr;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDone, RequestId};
 use laps_protocol::relay::silence::Pulse;
@@ -115,16 +114,16 @@ impl Publisher {
         matches!(self.source, Source::Local { .. })
     }
 
-    /// The session of its peer; none when this process makes the objects.
-    pub(super) const fn session(&self) -> Option<&Addr<SessionActor>> {
+    /// Who it is; none when this process makes the objects.
+    pub(super) const fn upstream(&self) -> Option<&Upstream> {
         match &self.source {
-            Source::Announced { session } | Source::Published { session, .. } => Some(session),
+            Source::Announced { upstream } | Source::Published { upstream, .. } => Some(upstream),
             Source::Local { .. } => None,
         }
     }
 
-    pub(super) fn is_announced_by(&self, session: &Addr<SessionActor>) -> bool {
-        matches!(&self.source, Source::Announced { session: other } if other == session)
+    pub(super) fn is_announced_by(&self, upstream: &Upstream) -> bool {
+        matches!(&self.source, Source::Announced { upstream: other } if other == upstream)
     }
 
     pub(super) fn is_serving(&self) -> bool {
@@ -216,9 +215,9 @@ impl Publisher {
 
 /// Ends what was asked of a publisher.
 pub(super) fn release(source: &Source, request: Option<RequestId>) {
-    if let (Source::Announced { session } | Source::Published { session, .. }, Some(request)) =
+    if let (Source::Announced { upstream } | Source::Published { upstream, .. }, Some(request)) =
         (source, request)
     {
-        mailbox::signal(session, ReleaseUpstream { request });
+        upstream.signal(ReleaseUpstream { request });
     }
 }

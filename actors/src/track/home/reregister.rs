@@ -12,7 +12,7 @@ impl TrackActor {
     /// Whoever was lost while there was no registry to tell of it, by `WithdrawPublisher`, is lost now.
     fn lose_the_gone(&mut self, ctx: &mut Context<Self>) {
         let gone = self.sources.iter().filter(|(_, publisher)| {
-            publisher.is_published() && publisher.session().is_some_and(|session| !session.connected())
+            publisher.is_published() && publisher.upstream().is_some_and(|upstream| !upstream.connected())
         });
         let gone: Vec<_> = gone.map(|(id, _)| id).collect();
         for id in gone {
@@ -35,13 +35,13 @@ impl Handler<Reregister> for TrackActor {
         }
         let (mut published, mut announcers) = (Vec::new(), Vec::new());
         for (id, publisher) in self.sources.iter() {
-            let Some(session) = publisher.session().cloned() else {
+            let Some(upstream) = publisher.upstream().cloned() else {
                 continue;
             };
             if publisher.is_published() && publisher.standing != Standing::Shunned {
-                published.push((id, session));
+                published.push((id, upstream));
             } else if publisher.is_announced() && !publisher.withdrawn {
-                announcers.push(session);
+                announcers.push(upstream);
             }
         }
         let track = TrackRef {

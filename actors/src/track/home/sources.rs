@@ -1,9 +1,8 @@
 //! The publishers of one track, as its home sees them: all of them feed it at once, within a bound (decision 0015).
 
 use super::publisher::{Publisher, Standing, release};
-use crate::session::SessionActor;
+use crate::track::Upstream;
 use crate::track::messages::{Source, SourceId, TrackMeta};
-use actix::Addr;
 use laps_protocol::moqt::location::Location;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -31,9 +30,9 @@ impl Sources {
     }
 
     pub(super) fn add(&mut self, id: SourceId, source: Source) {
-        // Whoever was shunned is remembered for as long as its session lasts.
+        // Whoever was shunned is remembered for as long as it lasts.
         self.publishers.retain(|_, publisher| {
-            publisher.standing != Standing::Shunned || publisher.session().is_some_and(Addr::connected)
+            publisher.standing != Standing::Shunned || publisher.upstream().is_some_and(Upstream::connected)
         });
         let publisher = Publisher::new(source, self.window, self.silent_after);
         self.publishers.insert(id, publisher);
@@ -144,7 +143,7 @@ impl Sources {
                 && publisher.standing == standing
                 && !self.publishes(publisher)
                 // MOQT-14 §2.5 [D14-MAL-1]: it may be here under its PUBLISH too.
-                && publisher.session().is_none_or(|session| !self.is_shunned(session))
+                && publisher.upstream().is_none_or(|upstream| !self.is_shunned(upstream))
         };
         self.iter().filter(announced).map(|(id, _)| id)
     }
@@ -184,24 +183,25 @@ impl Sources {
         then.is_some_and(|then| heard <= then).then_some(id)
     }
 
-    /// The session of this announcer feeds the track by PUBLISH: nobody has a track twice. [D14-VAL-15]
+    /// This announcer feeds the track by PUBLISH: nobody has a track twice. [D14-VAL-15]
     fn publishes(&self, announcer: &Publisher) -> bool {
         self.values().any(|publisher| {
-            publisher.is_published() && publisher.is_active() && publisher.session() == announcer.session()
+            publisher.is_published() && publisher.is_active() && publisher.upstream() == announcer.upstream()
         })
     }
 
-    /// Whether this session broke the rules for tracks here.
-    pub(super) fn is_shunned(&self, session: &Addr<SessionActor>) -> bool {
-        self.values()
-            .any(|publisher| publisher.standing == Standing::Shunned && publisher.session() == Some(session))
+    /// Whether this one broke the rules for tracks here.
+    pub(super) fn is_shunned(&self, upstream: &Upstream) -> bool {
+        self.values().any(|publisher| {
+            publisher.standing == Standing::Shunned && publisher.upstream() == Some(upstream)
+        })
     }
 
-    /// Whether this session's announcement brought it here already. It holds again, if it was withdrawn; and whoever
+    /// Whether the announcement of this one brought it here already. It holds again, if it was withdrawn; and whoever
     /// refused before may be asked again.
-    pub(super) fn knows(&mut self, session: &Addr<SessionActor>) -> bool {
+    pub(super) fn knows(&mut self, upstream: &Upstream) -> bool {
         let mut publishers = self.publishers.values_mut();
-        let Some(known) = publishers.find(|publisher| publisher.is_announced_by(session)) else {
+        let Some(known) = publishers.find(|publisher| publisher.is_announced_by(upstream)) else {
             return false;
         };
         known.withdrawn = false;
@@ -240,12 +240,12 @@ impl Sources {
         any
     }
 
-    /// Forgets announcers that feed nothing and whose session withdrew the namespace.
+    /// This announcer withdrew the namespace: those that did are forgotten as soon as they feed nothing.
     ///
     /// MOQT-14 §6.2 [D14-NS-12]: a subscription that exists goes on without the announcement, and no other follows it.
-    pub(super) fn withdraw(&mut self, session: &Addr<SessionActor>) {
+    pub(super) fn withdraw(&mut self, upstream: &Upstream) {
         self.publishers.retain(|_, publisher| {
-            publisher.withdrawn |= publisher.is_announced_by(session);
+            publisher.withdrawn |= publisher.is_announced_by(upstream);
             !publisher.withdrawn || publisher.is_active() || publisher.standing == Standing::Shunned
         });
     }
@@ -267,7 +267,7 @@ impl Sources {
     /// its own pace. One that roams says nothing for a while, and is preferred again as soon as it speaks.
     pub(super) fn to_fetch_from(&self, now: Instant) -> Vec<SourceId> {
         let can = |(_, publisher): &(SourceId, &Publisher)| {
-            publisher.session().is_some() && publisher.standing != Standing::Shunned
+            publisher.upstream().is_some() && publisher.standing != Standing::Shunned
         };
         let mut all: Vec<_> = self.iter().filter(can).collect();
         all.sort_by_key(|(_, publisher)| {

@@ -341,7 +341,12 @@ fn a_publisher_that_is_no_longer_there_is_no_refusal() {
             faults: Faults::default(),
             guard: None,
             terms: UpstreamTerms::default(),
-            source: (SourceId::next(), Source::Announced { session }),
+            source: (
+                SourceId::next(),
+                Source::Announced {
+                    upstream: session.into(),
+                },
+            ),
         })
         .start();
         let replica = SlowReplica {

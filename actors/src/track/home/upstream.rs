@@ -3,10 +3,11 @@
 use super::publisher::{Fate, Standing};
 use super::{Phase, TrackActor};
 use crate::registry::PublisherLost;
-use crate::session::{AcceptPublish, NotAsked, ReleaseUpstream, SessionActor, SubscribeUpstream};
-use crate::supervise::mailbox::{self, AskError};
+use crate::session::{AcceptPublish, NotAsked, ReleaseUpstream, SubscribeUpstream};
+use crate::supervise::mailbox::AskError;
+use crate::track::Upstream;
 use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
-use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::moqt::session::CommandError;
 use slog::{info, warn};
@@ -77,9 +78,9 @@ impl TrackActor {
             publisher.demand.want_group();
         }
         match publisher.source.clone() {
-            Source::Announced { session } => self.subscribe(ctx, id, session),
+            Source::Announced { upstream } => self.subscribe(ctx, id, upstream),
             Source::Published {
-                session,
+                upstream,
                 request,
                 largest,
                 meta,
@@ -95,7 +96,7 @@ impl TrackActor {
                     track: ctx.address(),
                     source: id,
                 };
-                if mailbox::signal(&session, accept) {
+                if upstream.signal(accept) {
                     self.tell_joined();
                 } else {
                     self.forget_publisher(id);
@@ -109,7 +110,7 @@ impl TrackActor {
         info!(self.log, "a publisher feeds the track"; "track" => %self.name, "publishers" => self.sources.count());
     }
 
-    fn subscribe(&mut self, ctx: &mut Context<Self>, id: SourceId, session: Addr<SessionActor>) {
+    fn subscribe(&mut self, ctx: &mut Context<Self>, id: SourceId, upstream: Upstream) {
         self.attempts += 1;
         let (attempt, largest) = (self.attempts, self.fanout.largest());
         let Some(publisher) = self.sources.get_mut(id) else {
@@ -125,7 +126,7 @@ impl TrackActor {
             unless_read: !publisher.insisted,
         };
         let deadline = self.config.upstream_timeout;
-        let asked = mailbox::ask(&session, ask, deadline);
+        let asked = upstream.ask(ask, deadline);
         ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
             let why = match answer {
                 Ok(Ok(request)) => {
@@ -134,7 +135,7 @@ impl TrackActor {
                     match asked.filter(|publisher| publisher.attempt == attempt) {
                         Some(publisher) => publisher.request = Some(request),
                         // It was given up in the meantime; the subscription must not outlive that.
-                        None => drop(mailbox::signal(&session, ReleaseUpstream { request })),
+                        None => drop(upstream.signal(ReleaseUpstream { request })),
                     }
                     return;
                 }

@@ -15,7 +15,7 @@ pub use readers::{
 };
 pub use replicas::{AttachReplica, ReplicaAttached, ReplicaState, Replicate};
 
-use crate::session::SessionActor;
+use super::Upstream;
 use actix::Addr;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{GroupOrder, RequestId};
@@ -113,15 +113,15 @@ impl TrackMeta {
 /// Where the objects of a track come from.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A session that announced the namespace: it is asked by SUBSCRIBE.
+    /// One that announced the namespace: it is asked by SUBSCRIBE.
     Announced {
-        /// The publisher's session.
-        session: Addr<SessionActor>,
+        /// The publisher.
+        upstream: Upstream,
     },
-    /// A session that sent PUBLISH for the track.
+    /// One that sent PUBLISH for the track.
     Published {
-        /// The publisher's session.
-        session: Addr<SessionActor>,
+        /// The publisher.
+        upstream: Upstream,
         /// The PUBLISH.
         request: RequestId,
         /// Largest place at that time.

@@ -1,8 +1,8 @@
 //! What the publishers of a track bring, and how they come and go.
 
 use super::{Source, SourceId, TrackMeta};
-use crate::session::SessionActor;
-use actix::{Addr, Message};
+use crate::track::Upstream;
+use actix::Message;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDone, RequestError, RequestId};
 use laps_protocol::relay::track_log::Append;
@@ -38,12 +38,12 @@ pub struct AddSource {
     pub source: Source,
 }
 
-/// A session withdrew its announcement of the track's namespace; unless it feeds the track, it is forgotten.
+/// A publisher withdrew its announcement of the track's namespace; unless it feeds the track, it is forgotten.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct WithdrawAnnouncer {
     /// Whose announcement.
-    pub session: Addr<SessionActor>,
+    pub upstream: Upstream,
 }
 
 /// The track has another home, with the readers that come from now on. This one ends.

@@ -1,0 +1,63 @@
+//! Where the objects of a track come from, as its home and the registry know it.
+
+use crate::session::SessionActor;
+use crate::supervise::mailbox::{self, AskError};
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
+use std::time::Duration;
+
+/// Who publishes: it is asked for tracks, and told what becomes of them, by one set of messages, whatever it is.
+///
+/// `SubscribeUpstream`, `AcceptPublish`, `UpdateUpstream`, `ReleaseUpstream`, `FetchUpstream` and `CancelFetch` of
+/// [`crate::session`]. Two are equal when they are the same publisher. Cheap to clone. Its variants are known here and
+/// to whoever makes one: all others only send to it and compare it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// The peer of a session.
+    Session(Addr<SessionActor>),
+}
+
+impl Upstream {
+    /// Sends `message` and waits for the answer, as [`mailbox::ask`] does. It is placed when this is called.
+    pub(crate) fn ask<M>(
+        &self,
+        message: M,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<M::Result, AskError>> + use<M>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        SessionActor: Handler<M>,
+        <SessionActor as Actor>::Context: ToEnvelope<SessionActor, M>,
+    {
+        match self {
+            Self::Session(session) => mailbox::ask(session, message, deadline),
+        }
+    }
+
+    /// Sends `message`, as [`mailbox::signal`] does; the value is whether it was still there.
+    pub(crate) fn signal<M>(&self, message: M) -> bool
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        SessionActor: Handler<M>,
+        <SessionActor as Actor>::Context: ToEnvelope<SessionActor, M>,
+    {
+        match self {
+            Self::Session(session) => mailbox::signal(session, message),
+        }
+    }
+
+    /// It has not ended.
+    pub(crate) fn connected(&self) -> bool {
+        match self {
+            Self::Session(session) => session.connected(),
+        }
+    }
+}
+
+impl From<Addr<SessionActor>> for Upstream {
+    fn from(session: Addr<SessionActor>) -> Self {
+        Self::Session(session)
+    }
+}
