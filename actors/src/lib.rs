@@ -25,6 +25,7 @@ pub mod connection;
 pub mod fetch;
 pub mod limits;
 pub mod namespace;
+pub mod owner;
 pub mod peering;
 pub mod registry;
 mod reply;

@@ -1,4 +1,4 @@
-//! How far a FETCH has come, kept by its session: a fresh actor goes on where the one before it failed.
+//! How far a FETCH has come, kept by its owner: a fresh actor goes on where the one before it failed.
 //!
 //! MOQT-14 §9.16.3 [D14-FETCH-1] gives a FETCH one stream, so nothing can be begun again once it is open. Each step
 //! therefore leaves a place to go on from: what comes next is taken in, encoded and written in turn, and is given up
@@ -26,7 +26,7 @@ pub(super) struct Line {
     pub(super) stream: SendGuard,
     /// What comes next on it; what was written is no longer here.
     pub(super) out: Vec<Bytes>,
-    /// Where that stands among all that the session sends; none before the first object.
+    /// Where that stands among all that the owner sends; none before the first object.
     pub(super) order: Option<SendOrder>,
     /// By which code it is reset when a write fails in the midst.
     pub(super) torn_code: u64,
@@ -138,7 +138,7 @@ impl Course {
         self.answered.get()
     }
 
-    /// It ended as it should, well or not: the session was told.
+    /// It ended as it should, well or not: the owner was told.
     pub(super) fn end(&self) {
         self.over.set(true);
     }

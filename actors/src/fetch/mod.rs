@@ -16,11 +16,11 @@ mod serve;
 pub use course::Course;
 pub use messages::{FetchNews, FetchProgress, FetchSink, Fetched};
 
-use crate::session::SessionActor;
+use crate::owner::Owner;
 use crate::session::egress::Egress;
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::session::PeerFetch;
@@ -42,12 +42,12 @@ pub struct Birth {
     /// What the shard shares.
     pub env: Env,
     /// Its parent.
-    pub session: Addr<SessionActor>,
-    /// The session's writer, which opens its stream and says when that has its turn.
+    pub owner: Owner,
+    /// The owner's writer, which opens its stream and says when that has its turn.
     pub egress: Egress,
     /// How far it has come, in the hands of earlier actors that failed.
     pub course: Rc<Course>,
-    /// The session's draft.
+    /// The draft that the owner speaks.
     pub codec: Codec,
     /// Where it logs.
     pub log: Logger,
@@ -55,11 +55,11 @@ pub struct Birth {
 
 /// One FETCH of the peer.
 ///
-/// Parent: its session. Arbiter: the session's shard. Restart: transient; the session keeps the [`Course`], which has
+/// Parent: its owner. Arbiter: the owner's shard. Restart: transient; the owner keeps the [`Course`], which has
 /// the place at the track, what was taken from there and the one stream, and a new actor goes on where that stands.
 /// In: [`Stop`]. Out: `ResolveTrack` to the registry, `OpenPast`, `ReadPast`, `ClosePast` to the track's home, `Say` to
-/// the session. Lost on death: nothing; or the fetch, when it fails in the midst of a write, after which nobody knows
-/// what the peer has: the stream is reset and the session answers what is unanswered.
+/// the owner. Lost on death: nothing; or the fetch, when it fails in the midst of a write, after which nobody knows
+/// what the peer has: the stream is reset and the owner answers what is unanswered.
 #[derive(Debug)]
 pub struct FetchActor {
     birth: Birth,

@@ -2,9 +2,7 @@
 
 use super::Birth;
 use super::course::{Course, Line};
-use crate::session::Say;
 use crate::session::egress::Rank;
-use crate::supervise::mailbox;
 use crate::transport::ConnError;
 use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::error::ResetCode;
@@ -136,7 +134,7 @@ impl<'a> Response<'a> {
                 ..MessageParams::default()
             },
         };
-        // The session says it once, however often it is told.
+        // The owner says it once, however often it is told.
         self.say(Command::AcceptFetch(self.birth.request, ok));
         self.course.answer();
     }
@@ -186,6 +184,6 @@ impl<'a> Response<'a> {
     }
 
     fn say(&self, command: Command) {
-        mailbox::signal(&self.birth.session, Say(command));
+        self.birth.owner.say(command);
     }
 }

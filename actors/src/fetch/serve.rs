@@ -3,7 +3,6 @@
 use super::Birth;
 use super::response::{Closed, Response};
 use crate::registry::ResolveTrack;
-use crate::session::Say;
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{ClosePast, OpenPast, PastOpened, ReadPast, ReaderId, TrackActor, TrackRef, Unavailable};
 use actix::Addr;
@@ -58,7 +57,7 @@ pub(super) async fn serve(birth: Birth) {
             response.fail(error);
         }
     }
-    mailbox::signal(&birth.session, Say(Command::FetchDone(request)));
+    birth.owner.say(Command::FetchDone(request));
     birth.course.end();
 }
 
@@ -160,7 +159,7 @@ async fn resolve(birth: &Birth, reader: ReaderId, stale: Option<u64>) -> Result<
         reader,
         stale,
         wait: false,
-        except: birth.env.except(&birth.session),
+        except: birth.owner.except(&birth.env),
     };
     match birth.env.registry.ask(question, REGISTRY_DEADLINE).await {
         Ok(answer) => answer,

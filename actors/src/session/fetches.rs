@@ -106,7 +106,7 @@ impl SessionActor {
             fetch: fetch.clone(),
             course: Rc::clone(course),
             env: self.env.clone(),
-            session: ctx.address(),
+            owner: ctx.address().into(),
             egress: self.egress.clone(),
             codec: self.codec,
         };

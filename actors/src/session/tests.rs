@@ -286,7 +286,7 @@ async fn a_subscription_is_answered_before_it_ends() {
         spec: Spec::new(RequestId(0), 1, subscribe, Origin::PeerSubscribe),
         resumed: false,
         env: env(config),
-        session: scene.session.clone(),
+        owner: scene.session.clone().into(),
         egress: Egress::new(conn.clone(), CODEC, SendPolicy::Priorities),
         conn,
         codec: CODEC,

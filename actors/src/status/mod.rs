@@ -1,12 +1,12 @@
 //! TRACK_STATUS: what SUBSCRIBE would be answered, without the subscription. MOQT-14 §9.20.
 
 use crate::limits::Account;
-use crate::session::{Say, SessionActor};
+use crate::owner::Owner;
 use crate::shard::Env;
 use crate::subscription::locate::{Search, locate};
 use crate::subscription::{accept_message, accept_without_content};
 use crate::supervise::guard::{ChildGuard, has_runtime};
-use crate::supervise::mailbox::{self, Credit, Wake};
+use crate::supervise::mailbox::{Credit, Wake};
 use crate::track::{Attach, ReaderId, TrackAdvanced, TrackGone, Unavailable};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use laps_protocol::moqt::filter;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// How long a publisher is waited for where subscriptions wait without limit: nobody can take a TRACK_STATUS back.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The session is over.
+/// Its owner is gone.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -33,8 +33,8 @@ pub struct Birth {
     /// What the shard shares.
     pub env: Env,
     /// Its parent.
-    pub session: Addr<SessionActor>,
-    /// What the session has.
+    pub owner: Owner,
+    /// What the owner has.
     pub account: Account,
     /// Where it logs.
     pub log: Logger,
@@ -47,9 +47,9 @@ pub struct Birth {
 /// It attaches to the track's home for a moment, as a reader that wants no objects, so that a live track answers from
 /// what it knows and one that is not live is subscribed to as for a SUBSCRIBE.
 ///
-/// Parent: its session. Arbiter: the session's shard. Restart: temporary; the session refuses what it leaves
+/// Parent: its owner. Arbiter: the owner's shard. Restart: temporary; the owner refuses what it leaves
 /// unanswered. In: [`Stop`], `TrackGone`. Out: `ResolveTrack` to the registry, `Attach` and `Detach` to the track, `Say`
-/// to the session. Lost on death: the answer.
+/// to the owner. Lost on death: the answer.
 #[derive(Debug)]
 pub struct StatusActor {
     birth: Birth,
@@ -83,7 +83,7 @@ impl StatusActor {
                 env,
                 &self.birth.subscribe.track,
                 &self.birth.account,
-                &self.birth.session,
+                &self.birth.owner,
                 &self.birth.log,
             )
         };
@@ -138,7 +138,7 @@ impl StatusActor {
                 Command::Reject(request, error)
             }
         };
-        mailbox::signal(&self.birth.session, Say(command));
+        self.birth.owner.say(command);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Finding a track and attaching to it.
 
 use crate::limits::{Account, Kind, Lease, Questions};
+use crate::owner::Owner;
 use crate::registry::ResolveTrack;
-use crate::session::SessionActor;
 use crate::shard::{Env, OpenReplica};
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{
@@ -95,7 +95,7 @@ pub(crate) struct Search {
     pub(crate) env: Env,
     /// The track.
     pub(crate) name: FullTrackName,
-    /// What the session has, of which it takes a place among those that wait.
+    /// What the asker has, of which it takes a place among those that wait.
     pub(crate) account: Account,
     /// Such a place that is kept for it already.
     pub(crate) slot: Option<Lease>,
@@ -110,12 +110,12 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// A search of `session` for something to read, with the wait that is configured.
+    /// A search of `owner` for something to read, with the wait that is configured.
     pub(crate) fn new(
         env: &Env,
         name: &FullTrackName,
         account: &Account,
-        session: &Addr<SessionActor>,
+        owner: &Owner,
         log: &Logger,
     ) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl Search {
             slot: None,
             wait: env.session.subscribe_wait,
             at_home: false,
-            except: env.except(session),
+            except: owner.except(env),
             log: log.clone(),
         }
     }
@@ -320,6 +320,7 @@ mod tests {
     use super::*;
     use crate::limits::{Limits, PerKind, Prefixes, Share, Strain, UNLIMITED};
     use crate::registry::{AnnounceId, RegisterNamespace, RegistryActor, ShardRef};
+    use crate::session::SessionActor;
     use crate::shard::ShardActor;
     use crate::supervise::Faults;
     use crate::supervise::mailbox::Wake;
@@ -384,7 +385,7 @@ mod tests {
         let wait = Duration::from_secs(1);
         let search = Search {
             wait: Some(wait),
-            ..Search::new(&env, &name, &account, &session, &log)
+            ..Search::new(&env, &name, &account, &session.into(), &log)
         };
         let began = Instant::now();
         let found = locate(search, || {

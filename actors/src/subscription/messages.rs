@@ -1,9 +1,9 @@
-//! What a subscription accepts from its session.
+//! What a subscription accepts from its owner.
 
 use actix::Message;
 use laps_protocol::moqt::message::SubscribeUpdate;
 
-/// The peer changed the subscription; the session has put it into the spec.
+/// The peer changed the subscription; the owner has put it into the spec.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Update(pub SubscribeUpdate);

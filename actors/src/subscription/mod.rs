@@ -1,4 +1,4 @@
-//! Downstream subscriptions: one actor each, between a track's log and the session's writer.
+//! Downstream subscriptions: one actor each, between a track's log and its owner's writer.
 
 mod answer;
 mod behind;
@@ -15,11 +15,11 @@ pub use messages::{Stop, Update};
 pub use spec::{Origin, Spec};
 
 use crate::limits::{Account, Lease};
+use crate::owner::Owner;
 use crate::session::egress::{Egress, LanesChanged, Streams};
-use crate::session::{Say, SessionActor, SubscriptionOver};
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
-use crate::supervise::mailbox::{self, Credit, Wake};
+use crate::supervise::mailbox::{Credit, Wake};
 use crate::track::handle::{self, LogId};
 use crate::track::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, Unavailable};
 use crate::transport::ConnHandle;
@@ -47,10 +47,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// One downstream subscription.
 ///
-/// Parent: its session. Arbiter: the session's shard. Restart: transient; the session keeps the [`Spec`] and the open
+/// Parent: its owner. Arbiter: the owner's shard. Restart: transient; the owner keeps the [`Spec`] and the open
 /// [`Streams`], resets these, and a new actor goes on at the next group. In: `TrackAdvanced`, `TrackGone`,
 /// `LanesChanged`, [`Update`], [`Stop`]. Out: `ResolveTrack` to the registry, `OpenReplica` to the shard, `Attach` to
-/// the track, `Say` and `SubscriptionOver` to the session, lanes to the session's writer. Lost on death: its place in
+/// the track, `Say` and `SubscriptionOver` to the owner, lanes to the owner's writer. Lost on death: its place in
 /// the track.
 #[derive(Debug)]
 pub struct SubscriptionActor {
@@ -92,16 +92,16 @@ pub struct Birth {
     /// What the shard shares.
     pub env: Env,
     /// Its parent.
-    pub session: Addr<SessionActor>,
+    pub owner: Owner,
     /// For datagrams.
     pub conn: ConnHandle,
-    /// The session's draft.
+    /// The draft that the owner speaks.
     pub codec: Codec,
-    /// The session's writer.
+    /// The owner's writer.
     pub egress: Egress,
     /// The streams that are open for it.
     pub streams: Rc<Streams>,
-    /// What the session has.
+    /// What the owner has.
     pub account: Account,
     /// Where it logs.
     pub log: Logger,
@@ -143,7 +143,7 @@ impl SubscriptionActor {
                 &self.birth.env,
                 name,
                 &self.birth.account,
-                &self.birth.session,
+                &self.birth.owner,
                 &self.birth.log,
             )
         };
@@ -194,7 +194,7 @@ impl SubscriptionActor {
     }
 
     fn say(&self, command: Command) {
-        mailbox::signal(&self.birth.session, Say(command));
+        self.birth.owner.say(command);
     }
 
     fn attached(&mut self, ctx: &mut Context<Self>, attachment: Attachment, attached: Attached) {
@@ -299,11 +299,7 @@ impl SubscriptionActor {
             stream_count: Some(self.birth.streams.opened()),
             phrase,
         };
-        let over = SubscriptionOver {
-            request: self.birth.spec.request,
-            done,
-        };
-        mailbox::signal(&self.birth.session, over);
+        self.birth.owner.subscription_over(self.birth.spec.request, done);
         ctx.stop();
     }
 }

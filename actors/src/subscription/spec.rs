@@ -1,4 +1,4 @@
-//! What a session remembers of a downstream subscription, so that its actor can be started again.
+//! What its owner remembers of a downstream subscription, so that its actor can be started again.
 
 use crate::session::egress::Rank;
 use laps_protocol::moqt::filter::ResolvedFilter;
@@ -31,7 +31,7 @@ pub struct Spec {
     pub subscribe: Subscribe,
     /// How it came about.
     pub origin: Origin,
-    /// Its place among the requests of the session.
+    /// Its place among the requests of the owner.
     pub rank: Rc<Rank>,
     state: Rc<State>,
 }
@@ -160,7 +160,7 @@ impl Spec {
         self.settle(filter)
     }
 
-    /// The peer changed its mind; the session has checked that it narrows. MOQT-14 §9.10 [D14-VAL-9]
+    /// The peer changed its mind; the owner has checked that it narrows. MOQT-14 §9.10 [D14-VAL-9]
     pub fn update(&self, update: &SubscribeUpdate) {
         let mut update = update.clone();
         if update.start <= self.state.named.get() {
@@ -174,7 +174,7 @@ impl Spec {
         self.rank.set_priority(update.priority);
         let asked = self.state.new_groups.get().saturating_add(asks(&update.params));
         self.state.new_groups.set(asked);
-        // MOQT-14 §9.10 [D14-PARAM-6]: the session has filled in what the update leaves as it is.
+        // MOQT-14 §9.10 [D14-PARAM-6]: the owner has filled in what the update leaves as it is.
         self.state
             .delivery_timeout_ms
             .set(update.params.delivery_timeout_ms);

@@ -15,7 +15,7 @@ const LAST_GROUP_GRACE: Duration = Duration::from_secs(1);
 impl Handler<Update> for SubscriptionActor {
     type Result = ();
     fn handle(&mut self, msg: Update, ctx: &mut Self::Context) {
-        // The session has put the change into the spec already.
+        // The owner has put the change into the spec already.
         let forward = self.birth.spec.forward();
         self.birth.streams.reorder();
         if !forward {

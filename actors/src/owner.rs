@@ -1,0 +1,48 @@
+//! Whose request an actor of ours serves.
+
+use crate::session::{Say, SessionActor, SubscriptionOver};
+use crate::shard::Env;
+use crate::supervise::mailbox;
+use crate::track::Upstream;
+use actix::Addr;
+use laps_protocol::moqt::message::{PublishDone, RequestId};
+use laps_protocol::moqt::session::Command;
+
+/// Who has asked for a subscription, a FETCH or a TRACK_STATUS: it hears what becomes of the request, by the number that
+/// it gave that. The actor's parent, which stops it and starts it again. Cheap to clone. Its variants are known here and
+/// to whoever makes one.
+#[derive(Clone, Debug)]
+pub enum Owner {
+    /// A session, whose peer it is.
+    Session(Addr<SessionActor>),
+}
+
+impl Owner {
+    /// One step in the life of a request: its answer, or its end.
+    pub(crate) fn say(&self, command: Command) {
+        match self {
+            Self::Session(session) => mailbox::signal(session, Say(command)),
+        };
+    }
+
+    /// A subscription is over, and its streams are closed.
+    pub(crate) fn subscription_over(&self, request: RequestId, done: PublishDone) {
+        let over = SubscriptionOver { request, done };
+        match self {
+            Self::Session(session) => mailbox::signal(session, over),
+        };
+    }
+
+    /// It as a publisher, when it may not have what it alone publishes; see [`Env::except`].
+    pub(crate) fn except(&self, env: &Env) -> Option<Upstream> {
+        match self {
+            Self::Session(session) => env.except(session),
+        }
+    }
+}
+
+impl From<Addr<SessionActor>> for Owner {
+    fn from(session: Addr<SessionActor>) -> Self {
+        Self::Session(session)
+    }
+}
