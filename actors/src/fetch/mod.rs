@@ -21,6 +21,7 @@ use crate::session::egress::Egress;
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::session::PeerFetch;
@@ -43,6 +44,8 @@ pub struct Birth {
     pub env: Env,
     /// Its parent.
     pub owner: Owner,
+    /// What stands before the MOQT bytes of its stream; nothing in a session.
+    pub prefix: Bytes,
     /// The owner's writer, which opens its stream and says when that has its turn.
     pub egress: Egress,
     /// How far it has come, in the hands of earlier actors that failed.

@@ -84,7 +84,9 @@ impl<'a> Response<'a> {
         let mut stream = self.birth.egress.open_uni().await?;
         // MOQT-14 §9.19 [D14-FETCH-16]: one that is given up early was cancelled, or fails.
         stream.set_abandon_code(codec.reset_code(ResetCode::Cancelled));
-        let mut header = BytesMut::with_capacity(16);
+        let prefix = &self.birth.prefix;
+        let mut header = BytesMut::with_capacity(prefix.len() + 16);
+        header.extend_from_slice(prefix);
         // Fails only for ids beyond a varint, which no request has.
         drop(codec.encode_fetch_header(self.birth.request, &mut header));
         Ok(Line {

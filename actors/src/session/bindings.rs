@@ -9,7 +9,6 @@ use crate::track::{SourceGone, SourceId};
 use laps_protocol::moqt::message::{PublishDone, RequestId};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::object::{DatagramObject, TrackAlias};
-use laps_protocol::relay::track_log::Append;
 use slog::Logger;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -157,11 +156,11 @@ impl Bindings {
     /// counted.
     ///
     /// The offer goes through the address that is kept here: the bound of a mailbox holds per address. [D14-LIM-4]
-    pub(super) fn offer(&mut self, request: RequestId, object: Append) {
+    pub(super) fn offer(&mut self, request: RequestId, object: DatagramObject) {
         let taken = self
             .by_request
             .get(&request)
-            .is_some_and(|binding| ingress::datagram(&binding.track, binding.source, object));
+            .is_some_and(|binding| ingress::datagram(binding, object));
         if !taken {
             self.refused += 1;
         }

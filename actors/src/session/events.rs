@@ -1,6 +1,5 @@
 //! What the peer said, turned into work for children and tracks.
 
-use super::handlers::chunk;
 use super::messages::{Binding, Listed, SessionNews};
 use super::{Config, SessionActor, withdraw};
 use crate::limits::Kind;
@@ -235,7 +234,7 @@ impl SessionActor {
         let early = self.bindings.known(alias, &binding);
         self.bindings.bind(id, binding);
         for object in early {
-            self.bindings.offer(id, chunk(object));
+            self.bindings.offer(id, object);
         }
     }
 

@@ -1,12 +1,10 @@
 //! The stream of a FETCH of ours: bytes in, objects to whoever fetched, one batch in flight.
 
-use super::SessionActor;
 use super::ingress::{Ingress, PIECES, Stop};
-use super::messages::{FetchStreamOver, ResolveFetch};
+use super::inlet::Inlet;
 use crate::fetch::{FetchSink, Fetched};
 use crate::supervise::mailbox;
 use crate::transport::RecvGuard;
-use actix::Addr;
 use bytes::Bytes;
 use laps_protocol::moqt::data::{StreamItem, StreamReader};
 use laps_protocol::moqt::error::ResetCode;
@@ -17,20 +15,16 @@ use std::time::Duration;
 /// How long whoever fetched may take to want more: a slow reader slows the fetch and is not hurried.
 const HELD_DEADLINE: Duration = Duration::from_mins(10);
 
-/// Tells the session how the stream ended, however its task ends; by a reset unless it was finished in order.
+/// Tells its inlet how the stream ended, however its task ends; by a reset unless it was finished in order.
 struct Over {
-    session: Addr<SessionActor>,
+    inlet: Inlet,
     request: RequestId,
     end: StreamEnd,
 }
 
 impl Drop for Over {
     fn drop(&mut self) {
-        let over = FetchStreamOver {
-            request: self.request,
-            end: self.end,
-        };
-        mailbox::signal(&self.session, over);
+        self.inlet.fetch_over(self.request, self.end);
     }
 }
 
@@ -42,11 +36,11 @@ impl Ingress {
         reader: &mut StreamReader,
         request: RequestId,
     ) -> Result<(), Stop> {
-        let asked = mailbox::ask(&self.session, ResolveFetch(request), self.alias_wait).await;
+        let sink = self.inlet.resolve_fetch(request, self.alias_wait).await;
         // One that was cancelled, or was never made, is not read. MOQT-14 §10.1 [D14-DATA-20]
-        let sink = asked.ok().flatten().ok_or(Stop::Stream)?;
+        let sink = sink.ok_or(Stop::Stream)?;
         let mut over = Over {
-            session: self.session.clone(),
+            inlet: self.inlet.clone(),
             request,
             end: StreamEnd::Reset(ResetCode::InternalError),
         };

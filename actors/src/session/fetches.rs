@@ -9,6 +9,7 @@ use crate::supervise::guard::{ChildDown, ChildGuard, ChildId};
 use crate::supervise::mailbox;
 use crate::supervise::policy::Decision;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
+use bytes::Bytes;
 use laps_protocol::auth::{Action, Resource};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{FetchOk, RequestError, RequestErrorReason, RequestId};
@@ -107,6 +108,7 @@ impl SessionActor {
             course: Rc::clone(course),
             env: self.env.clone(),
             owner: ctx.address().into(),
+            prefix: Bytes::new(),
             egress: self.egress.clone(),
             codec: self.codec,
         };

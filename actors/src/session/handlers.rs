@@ -19,9 +19,7 @@ use laps_protocol::moqt::message::{
     GroupOrder, MessageParams, PublishOk, RequestError, RequestErrorReason, RequestId, Subscribe,
     SubscribeFilter, SubscribeUpdate,
 };
-use laps_protocol::moqt::object::DatagramObject;
 use laps_protocol::moqt::session::{Command, CommandError, ControlStream, Input};
-use laps_protocol::relay::track_log::{Append, LogDatagram};
 use slog::{debug, info};
 use std::time::Instant;
 
@@ -129,7 +127,7 @@ impl SessionActor {
     fn uni(&mut self, ctx: &mut Context<Self>, stream: RecvGuard) {
         // MOQT-14 §3.3 [D14-SETUP-22]: a stream that overtakes SETUP waits, unread, like one that overtakes its alias.
         let ingress = Ingress {
-            session: ctx.address(),
+            inlet: ctx.address().into(),
             codec: self.codec,
             limits: self.env.session.data,
             header_timeout: self.env.session.header_timeout,
@@ -138,7 +136,7 @@ impl SessionActor {
             fault: self.env.faults.at("ingress", || self.conn.peer_name()),
         };
         while self.ingress_tasks.try_join_next().is_some() {}
-        self.ingress_tasks.spawn_local(ingress.run(stream));
+        self.ingress_tasks.spawn_local(ingress.run(stream, Bytes::new()));
     }
 
     fn datagram(&mut self, ctx: &mut Context<Self>, bytes: Bytes) {
@@ -152,7 +150,7 @@ impl SessionActor {
         let request = self.core.peer_alias(object.alias);
         match request {
             Some(request) if self.bindings.get(request).is_some() => {
-                self.bindings.offer(request, chunk(object));
+                self.bindings.offer(request, object);
             }
             // MOQT-14 §5.1 [D14-SUB-18]: what comes for a subscription that has ended is of no use to anybody.
             Some(request) if self.bindings.is_over(request) => self.bindings.refused += 1,
@@ -163,18 +161,6 @@ impl SessionActor {
             }
         }
     }
-}
-
-/// What a log keeps of a datagram.
-pub(super) fn chunk(object: DatagramObject) -> Append {
-    Append::Datagram(LogDatagram {
-        location: object.location,
-        priority: object.priority,
-        extensions: object.extensions,
-        end_of_group: object.end_of_group,
-        status: object.status,
-        payload: object.payload,
-    })
 }
 
 impl StreamHandler<Incoming> for SessionActor {

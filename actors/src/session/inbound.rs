@@ -15,9 +15,9 @@ struct Inner {
     stays: BTreeMap<Ticket, oneshot::Sender<()>>,
 }
 
-/// The open streams of one session. Clones are the same.
+/// The open streams of one session or link. Clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Inbound {
+pub(crate) struct Inbound {
     inner: Rc<RefCell<Inner>>,
     account: Account,
     log: Logger,
@@ -33,8 +33,8 @@ pub(super) struct Reading {
 }
 
 impl Inbound {
-    /// As many as the account lets the session have.
-    pub(super) fn new(account: Account, log: Logger) -> Self {
+    /// As many as the account lets it have.
+    pub(crate) fn new(account: Account, log: Logger) -> Self {
         let inner = Inner {
             open: Open::new(account.max(Kind::Streams)),
             stays: BTreeMap::new(),

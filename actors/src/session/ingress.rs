@@ -1,20 +1,19 @@
 //! One task per inbound unidirectional stream: bytes in, chunks to the track, one batch in flight.
 
-use super::SessionActor;
 use super::inbound::Inbound;
-use super::messages::{Binding, Breach, ResolveAlias};
+use super::inlet::Inlet;
+use super::messages::Binding;
 use crate::supervise::FaultPoint;
 use crate::supervise::mailbox::{self, AskError};
-use crate::track::{Ingest, SourceId, TrackActor};
+use crate::track::Ingest;
 use crate::transport::{RecvGuard, StreamError};
-use actix::Addr;
 use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
 use laps_protocol::moqt::error::{CloseCode, DecodeError, ResetCode};
-use laps_protocol::moqt::object::SubgroupHeader;
+use laps_protocol::moqt::object::{DatagramObject, SubgroupHeader};
 use laps_protocol::relay::ingest::SubgroupChunks;
-use laps_protocol::relay::track_log::{Append, StreamEnd, StreamKey};
+use laps_protocol::relay::track_log::{Append, LogDatagram, StreamEnd, StreamKey};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -27,17 +26,20 @@ pub(super) const PIECES: usize = 16;
 
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
 
-/// What every stream task of a session needs.
+/// What every stream task of a session or a link needs.
 #[derive(Clone, Debug)]
-pub(super) struct Ingress {
-    pub(super) session: Addr<SessionActor>,
-    pub(super) codec: Codec,
-    pub(super) limits: DataLimits,
-    pub(super) header_timeout: Duration,
-    pub(super) alias_wait: Duration,
-    pub(super) inbound: Inbound,
+pub(crate) struct Ingress {
+    /// Whose streams they are.
+    pub(crate) inlet: Inlet,
+    pub(crate) codec: Codec,
+    pub(crate) limits: DataLimits,
+    /// How long a stream's header may take, counted from when it is begun to be read.
+    pub(crate) header_timeout: Duration,
+    /// How long a stream may wait for its alias to be known.
+    pub(crate) alias_wait: Duration,
+    pub(crate) inbound: Inbound,
     /// Injected faults, in tests.
-    pub(super) fault: FaultPoint,
+    pub(crate) fault: FaultPoint,
 }
 
 /// Why a stream task ended early.
@@ -89,20 +91,21 @@ impl Drop for OpenStream {
 }
 
 impl Ingress {
-    /// Reads one stream to its end.
-    pub(super) async fn run(self, mut stream: RecvGuard) {
-        match self.read(&mut stream).await {
+    /// Reads one stream to its end. What of it was read already, behind a head that is not MOQT's, is `begun`.
+    pub(crate) async fn run(self, mut stream: RecvGuard, begun: Bytes) {
+        match self.read(&mut stream, begun).await {
             Ok(()) => {}
             Err(Stop::Stream) => stream.stop(self.codec.reset_code(ResetCode::Cancelled)),
             Err(Stop::Reset(_)) => {}
-            Err(Stop::Breach(error)) => {
-                mailbox::signal(&self.session, Breach(error));
-            }
+            Err(Stop::Breach(error)) => self.inlet.breach(error),
         }
     }
 
-    async fn read(&self, stream: &mut RecvGuard) -> Result<(), Stop> {
+    async fn read(&self, stream: &mut RecvGuard, begun: Bytes) -> Result<(), Stop> {
         let mut reader = StreamReader::new(self.codec, self.limits);
+        if !begun.is_empty() {
+            reader.push(begun);
+        }
         let deadline = Instant::now() + self.header_timeout;
         let header = loop {
             match reader.next()? {
@@ -186,12 +189,9 @@ impl Ingress {
     /// MOQT-14 §10.4.2 [D14-DATA-16]: the message that explains an alias may come after the stream that uses it. The
     /// stream waits unread, so the transport's window bounds what it holds.
     async fn resolve(&self, header: &SubgroupHeader, reader: &StreamReader) -> Result<Binding, Stop> {
-        let question = ResolveAlias {
-            alias: header.alias,
-            held: u64::try_from(reader.buffered()).unwrap_or(u64::MAX),
-        };
-        let asked = mailbox::ask(&self.session, question, self.alias_wait).await;
-        asked.ok().flatten().ok_or(Stop::Stream)
+        let held = u64::try_from(reader.buffered()).unwrap_or(u64::MAX);
+        let binding = self.inlet.resolve(header.alias, held, self.alias_wait).await;
+        binding.ok_or(Stop::Stream)
     }
 
     async fn ingest(&self, binding: &Binding, batch: Vec<Append>) -> Result<(), Stop> {
@@ -246,13 +246,18 @@ impl Ingress {
 }
 
 /// Gives one datagram's object to its track; false when the track is busy and the object is lost, as datagrams are.
-pub(super) fn datagram(track: &Addr<TrackActor>, source: SourceId, chunk: Append) -> bool {
-    mailbox::offer(
-        track,
-        Ingest {
-            source,
-            batch: vec![chunk.settled()],
-        },
-    )
-    .is_ok()
+pub(crate) fn datagram(binding: &Binding, object: DatagramObject) -> bool {
+    let chunk = Append::Datagram(LogDatagram {
+        location: object.location,
+        priority: object.priority,
+        extensions: object.extensions,
+        end_of_group: object.end_of_group,
+        status: object.status,
+        payload: object.payload,
+    });
+    let ingest = Ingest {
+        source: binding.source,
+        batch: vec![chunk.settled()],
+    };
+    mailbox::offer(&binding.track, ingest).is_ok()
 }

@@ -158,7 +158,7 @@ pub struct Binding {
 
 impl Binding {
     /// The binding of a request that stands.
-    pub(super) fn new(track: Addr<TrackActor>, source: SourceId) -> Self {
+    pub(crate) fn new(track: Addr<TrackActor>, source: SourceId) -> Self {
         Self {
             track,
             source,

@@ -1,7 +1,9 @@
 //! One session over a real connection, its peer played by hand.
 
 use super::egress::{Egress, LanesChanged, SendPolicy};
+use super::inbound::Inbound;
 use super::incoming::Acceptors;
+use super::ingress::Ingress;
 use super::{Birth, Config, ControlEvent, SessionActor};
 use crate::announce::{self, AnnounceActor};
 use crate::connection::ConnectionActor;
@@ -19,6 +21,7 @@ use crate::transport::{ClientEndpoint, ConnError, ConnParts, RecvGuard, SendGuar
 use actix::{Actor, Addr, AsyncContext, Context};
 use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::codec::{Codec, ControlDecoder};
+use laps_protocol::moqt::data::DataLimits;
 use laps_protocol::moqt::message::{
     ClientSetup, ControlMessage, GroupOrderRequest, MessageParams, NamespaceRequest, PublishDoneStatus,
     RequestId, SetupParams, Subscribe, SubscribeFilter,
@@ -300,4 +303,29 @@ async fn a_subscription_is_answered_before_it_ends() {
     mailbox::ask(&subscription, gone, PATIENCE).await.unwrap();
     // It is still there, and waits for its track.
     mailbox::ask(&subscription, LanesChanged, PATIENCE).await.unwrap();
+}
+
+/// D14-DATA-1: what of a stream was read before it was known whose it is, is read like the rest of it.
+#[actix::test]
+async fn a_stream_may_have_been_begun_to_be_read() {
+    let mut scene = scene(Config::default()).await;
+    let mut link = pair().await;
+    let mut send = link.client.handle.open_uni().await.unwrap();
+    // Either half could be the start of a stream.
+    let unknown = Bytes::from_static(&[0x7f, 0xff]);
+    send.send(&mut [unknown.slice(1..)]).await.unwrap();
+    let stream = link.server.uni.accept().await.unwrap().unwrap();
+    let account = Account::new(PerKind::all(UNLIMITED), Share::unbounded());
+    let ingress = Ingress {
+        inlet: scene.session.clone().into(),
+        codec: CODEC,
+        limits: DataLimits::default(),
+        header_timeout: PATIENCE,
+        alias_wait: PATIENCE,
+        inbound: Inbound::new(account, Logger::root(slog::Discard, o!())),
+        fault: Faults::default().at("ingress", String::new),
+    };
+    ingress.run(stream, unknown.slice(..1)).await;
+    let closed = scene.closed().await;
+    assert!(matches!(closed, ConnError::Peer { code: 3 }), "{closed:?}");
 }

@@ -5,7 +5,7 @@ use crate::session::egress::LaneSpec;
 use crate::track::handle::{self, LogId};
 use crate::transport::DatagramError;
 use actix::Context;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::object::DatagramObject;
 use laps_protocol::relay::follow;
 use laps_protocol::relay::lane::LaneReader;
@@ -21,9 +21,11 @@ impl SubscriptionActor {
     }
 
     fn open(&self, log: LogId, lanes: Vec<LaneReader>) {
+        let heads = self.birth.spec.heads;
         for reader in lanes {
             let spec = LaneSpec {
                 log,
+                prefix: heads.map_or_else(Bytes::new, |heads| heads.of_stream(reader.header().priority)),
                 reader,
                 filter: Rc::clone(&self.filter),
                 rank: Rc::clone(&self.birth.spec.rank),
@@ -105,7 +107,10 @@ impl SubscriptionActor {
             status: datagram.status,
             payload: datagram.payload,
         };
-        let mut bytes = BytesMut::with_capacity(64 + object.extensions.len() + object.payload.len());
+        let mut bytes = BytesMut::with_capacity(80 + object.extensions.len() + object.payload.len());
+        if let Some(heads) = self.birth.spec.heads {
+            bytes.extend_from_slice(&heads.of_datagram());
+        }
         if self
             .birth
             .codec

@@ -1,6 +1,6 @@
 //! What its owner remembers of a downstream subscription, so that its actor can be started again.
 
-use crate::session::egress::Rank;
+use crate::session::egress::{Heads, Rank};
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
@@ -33,6 +33,8 @@ pub struct Spec {
     pub origin: Origin,
     /// Its place among the requests of the owner.
     pub rank: Rc<Rank>,
+    /// What stands before the MOQT bytes of its streams and datagrams; none in a session.
+    pub heads: Option<Heads>,
     state: Rc<State>,
 }
 
@@ -77,6 +79,7 @@ impl Spec {
             )),
             subscribe,
             origin,
+            heads: None,
             state: Rc::new(state),
         }
     }

@@ -38,6 +38,8 @@ pub struct LaneSpec {
     pub filter: Rc<Cell<ResolvedFilter>>,
     /// Its place among others; shared with the subscription, which may change it.
     pub rank: Rc<Rank>,
+    /// What stands before the SUBGROUP_HEADER, in one write with it; nothing in a session.
+    pub prefix: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub(super) struct Lane {
     /// There from `Open` on.
     stream: Option<SendGuard>,
     out: Vec<Bytes>,
+    /// Bytes at the front of `out` that are not to be parted.
+    whole: usize,
     /// `out` ends where the log ended when it was filled.
     at_edge: bool,
     /// Bytes of the stream that were taken for it, and room for unsent ones when it was opened.
@@ -131,6 +135,7 @@ impl Lane {
             needs_stream: false,
             stream: None,
             out: Vec::with_capacity(BATCH),
+            whole: 0,
             at_edge: false,
             filled: 0,
             capacity: 0,
@@ -345,6 +350,7 @@ impl Lane {
             return OVER;
         };
         self.streams.count_opened();
+        let header = self.headed(header);
         self.filled += header.len() as u64;
         self.out.insert(0, header);
         // Nothing of it waits yet, so all the room there ever is is free.
@@ -356,6 +362,16 @@ impl Lane {
         self.stream = Some(stream);
         self.state = State::Open;
         GO_ON
+    }
+
+    /// What the stream begins with. laps peering, "Data Header Messages": a laps relay loses a stream whose first write
+    /// lacks a part of that.
+    fn headed(&mut self, header: Bytes) -> Bytes {
+        if self.spec.prefix.is_empty() {
+            return header;
+        }
+        self.whole = self.spec.prefix.len() + header.len();
+        [&*self.spec.prefix, &*header].concat().into()
     }
 
     /// There is nothing to do until the log has more.
@@ -373,8 +389,12 @@ impl Lane {
             let Some(stream) = &mut self.stream else {
                 return OVER;
             };
-            match pieces::poll_write(stream, &mut self.out, *left, cx) {
-                Poll::Ready(Ok(written)) => *left = left.saturating_sub(written),
+            let most = (*left).max(self.whole as u64);
+            match pieces::poll_write(stream, &mut self.out, most, cx) {
+                Poll::Ready(Ok(written)) => {
+                    self.whole = 0;
+                    *left = left.saturating_sub(written);
+                }
                 // MOQT-14 §10.4.3 [D14-CLOSE-7]: a subscriber that refuses one stream loses only that one.
                 Poll::Ready(Err(_)) => return self.let_go(),
                 Poll::Pending => return PARKED,

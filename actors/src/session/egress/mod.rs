@@ -6,14 +6,18 @@
 //! lets the first in the order of MOQT-14 §7.2 write as soon as the stack needs more (decision 0016).
 
 mod gate;
+mod heads;
 mod lane;
 mod openers;
 mod pieces;
 mod rank;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod waker;
 
 pub use gate::{SendPolicy, Ticket};
+pub use heads::Heads;
 pub use lane::LaneSpec;
 pub use rank::Rank;
 pub use streams::{LanesChanged, Streams};

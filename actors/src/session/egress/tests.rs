@@ -1,0 +1,118 @@
+//! The writer over a real connection.
+
+use super::*;
+use crate::supervise::Faults;
+use crate::track::handle::{self, LogOwner, Share};
+use crate::transport::testing::pair;
+use actix::{Actor, Context, Handler};
+use bytes::Bytes;
+use laps_protocol::moqt::filter::ResolvedFilter;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{GroupOrder, RequestId};
+use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
+use laps_protocol::peering::data_header::{StreamHeader, StreamHeaderReader};
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::message::SnsId;
+use laps_protocol::relay::follow;
+use laps_protocol::relay::track_log::{Append, Cursor, Limits, StreamEnd, TrackLog};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Hears of a writer that fails.
+struct Nobody;
+
+impl Actor for Nobody {
+    type Context = Context<Self>;
+}
+
+impl Handler<Breach> for Nobody {
+    type Result = ();
+    fn handle(&mut self, msg: Breach, _: &mut Self::Context) {
+        panic!("{:?}", msg.0);
+    }
+}
+
+/// A log with one object in one subgroup of this priority.
+fn log(priority: u8) -> LogOwner {
+    let mut log = TrackLog::new(Limits::default());
+    let (stream, payload) = (1, Bytes::from_static(b"payload"));
+    let header = ObjectHeader {
+        id: 0,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload_len: payload.len() as u64,
+    };
+    let chunks = [
+        Append::SubgroupOpened {
+            stream,
+            group: 4,
+            subgroup: 0,
+            priority,
+            has_extensions: false,
+            end_of_group: false,
+        },
+        Append::ObjectStarted { stream, header },
+        Append::Payload {
+            stream,
+            bytes: payload,
+        },
+        Append::SubgroupClosed {
+            stream,
+            end: StreamEnd::Fin,
+        },
+    ];
+    for chunk in chunks {
+        log.append(Instant::now(), chunk);
+    }
+    LogOwner::new(log, &Arc::default(), Share::All)
+}
+
+/// laps peering, "Data Header Messages": on a link the data header stands before the SUBGROUP_HEADER, and the first write
+/// has all of both; what follows is what a session's peer gets.
+#[actix::test]
+async fn a_stream_on_a_link_begins_with_its_data_header() {
+    let mut pair = pair().await;
+    let heads = Heads {
+        sns: SnsId::FIRST,
+        track: FullNameHash::MAX,
+        ttl_ms: 300,
+    };
+    let conn = pair.server.handle.clone();
+    let egress = Egress::new(conn, Codec::Draft14, SendPolicy::Priorities);
+    let fault = Faults::default().at("egress", String::new);
+    actix_rt::spawn(egress.clone().run(Nobody.start().recipient(), fault));
+    let owner = log(7);
+    let everything = ResolvedFilter {
+        start: Location::ZERO,
+        end_group: None,
+    };
+    let mut sent = Vec::new();
+    for prefix in [Bytes::new(), heads.of_stream(7)] {
+        let found = handle::read(owner.id(), |log| {
+            follow::look(log, &mut Cursor::default(), &everything, 9, 9)
+        });
+        let spec = LaneSpec {
+            log: owner.id(),
+            reader: found.unwrap().lanes.remove(0),
+            filter: Rc::new(Cell::new(everything)),
+            rank: Rc::new(Rank::new(RequestId(0), 128, GroupOrder::Ascending)),
+            prefix,
+        };
+        egress.open_lane(spec, &Rc::default());
+        let mut stream = pair.client.uni.accept().await.unwrap().unwrap();
+        let mut pieces = Vec::new();
+        while let Some(piece) = stream.receive().await.unwrap() {
+            pieces.push(piece);
+        }
+        sent.push(pieces);
+    }
+    let (plain, mut headed) = (sent[0].concat(), sent[1].concat());
+    let mut begun = Bytes::from(headed.split_off(0));
+    let head = StreamHeaderReader::new().read(&mut begun).unwrap().unwrap();
+    assert_eq!((head.sns, head.track), (heads.sns, heads.track));
+    assert_eq!((head.priority, head.ttl_ms), (7, 300));
+    assert_eq!(begun, plain);
+    let header_len = plain.len() - b"payload".len();
+    assert!(sent[1][0].len() >= StreamHeader::LEN + header_len);
+    egress.close();
+}
