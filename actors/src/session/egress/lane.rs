@@ -101,7 +101,7 @@ pub(super) struct Lane {
 /// A lane as the writer's task runs it: it looks when it is woken, and queues up when it has something to send. It ends
 /// when the stream is closed.
 pub(super) struct Running {
-    lane: Rc<RefCell<Lane>>,
+    pub(super) lane: Rc<RefCell<Lane>>,
     gate: Rc<Gate>,
     id: EntryId,
 }

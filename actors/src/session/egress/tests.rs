@@ -1,16 +1,18 @@
 //! The writer over a real connection.
 
+use super::lane::Turned;
 use super::*;
 use crate::supervise::Faults;
 use crate::track::handle::{self, LogOwner, Share};
 use crate::transport::testing::pair;
 use actix::{Actor, Context, Handler};
 use bytes::Bytes;
+use futures::FutureExt;
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{GroupOrder, RequestId};
 use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
-use laps_protocol::peering::data_header::{StreamHeader, StreamHeaderReader};
+use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::SnsId;
 use laps_protocol::relay::follow;
@@ -31,6 +33,12 @@ impl Handler<Breach> for Nobody {
         panic!("{:?}", msg.0);
     }
 }
+
+const HEADS: Heads = Heads {
+    sns: SnsId::FIRST,
+    track: FullNameHash::MAX,
+    ttl_ms: 300,
+};
 
 /// A log with one object in one subgroup of this priority.
 fn log(priority: u8) -> LogOwner {
@@ -67,37 +75,37 @@ fn log(priority: u8) -> LogOwner {
     LogOwner::new(log, &Arc::default(), Share::All)
 }
 
+/// The subgroup of that log, behind a prefix.
+fn spec(log: &LogOwner, prefix: Bytes) -> LaneSpec {
+    let everything = ResolvedFilter {
+        start: Location::ZERO,
+        end_group: None,
+    };
+    let found = handle::read(log.id(), |log| {
+        follow::look(log, &mut Cursor::default(), &everything, 9, 9)
+    });
+    LaneSpec {
+        log: log.id(),
+        reader: found.unwrap().lanes.remove(0),
+        filter: Rc::new(Cell::new(everything)),
+        rank: Rc::new(Rank::new(RequestId(0), 128, GroupOrder::Ascending)),
+        prefix,
+    }
+}
+
 /// laps peering, "Data Header Messages": on a link the data header stands before the SUBGROUP_HEADER, and the first write
 /// has all of both; what follows is what a session's peer gets.
 #[actix::test]
 async fn a_stream_on_a_link_begins_with_its_data_header() {
     let mut pair = pair().await;
-    let heads = Heads {
-        sns: SnsId::FIRST,
-        track: FullNameHash::MAX,
-        ttl_ms: 300,
-    };
-    let conn = pair.server.handle.clone();
+    let (heads, conn) = (HEADS, pair.server.handle.clone());
     let egress = Egress::new(conn, Codec::Draft14, SendPolicy::Priorities);
     let fault = Faults::default().at("egress", String::new);
     actix_rt::spawn(egress.clone().run(Nobody.start().recipient(), fault));
     let owner = log(7);
-    let everything = ResolvedFilter {
-        start: Location::ZERO,
-        end_group: None,
-    };
     let mut sent = Vec::new();
     for prefix in [Bytes::new(), heads.of_stream(7)] {
-        let found = handle::read(owner.id(), |log| {
-            follow::look(log, &mut Cursor::default(), &everything, 9, 9)
-        });
-        let spec = LaneSpec {
-            log: owner.id(),
-            reader: found.unwrap().lanes.remove(0),
-            filter: Rc::new(Cell::new(everything)),
-            rank: Rc::new(Rank::new(RequestId(0), 128, GroupOrder::Ascending)),
-            prefix,
-        };
+        let spec = spec(&owner, prefix);
         egress.open_lane(spec, &Rc::default());
         let mut stream = pair.client.uni.accept().await.unwrap().unwrap();
         let mut pieces = Vec::new();
@@ -115,4 +123,41 @@ async fn a_stream_on_a_link_begins_with_its_data_header() {
     let header_len = plain.len() - b"payload".len();
     assert!(sent[1][0].len() >= StreamHeader::LEN + header_len);
     egress.close();
+}
+
+/// laps peering, "Data Header Messages": a turn that is nearly used up writes both headers or, in a session, a part.
+#[actix::test]
+async fn a_short_turn_does_not_part_the_headers() {
+    let mut pair = pair().await;
+    let conn = pair.server.handle.clone();
+    let gate = Rc::new(Gate::new(conn.clone(), SendPolicy::Priorities));
+    let openers = Rc::new(Openers::new(conn.clone()));
+    let owner = log(7);
+    for (prefix, at_least) in [(Bytes::new(), 1), (HEADS.of_stream(7), StreamHeader::LEN + 4)] {
+        let spec = spec(&owner, prefix);
+        let opener = openers.opener();
+        let mut lane = Lane::new(spec, Codec::Draft14, conn.clone(), opener, Rc::default()).at(&gate);
+        let turned = poll_fn(|cx| {
+            // It is known by its waker from then on.
+            assert!(lane.poll_unpin(cx).is_pending());
+            Poll::Ready(lane.lane.borrow_mut().turn(1))
+        });
+        assert_eq!(turned.await, Turned::More);
+        let mut stream = pair.client.uni.accept().await.unwrap().unwrap();
+        let first = stream.receive().await.unwrap().unwrap();
+        assert!(first.len() >= at_least, "{first:?}");
+        assert_eq!(first.len() == 1, at_least == 1, "{first:?}");
+    }
+}
+
+/// laps peering, "Datagram Data"
+#[test]
+fn a_datagram_on_a_link_begins_with_its_data_header() {
+    let mut datagram = HEADS.of_datagram().to_vec();
+    datagram.extend_from_slice(b"object");
+    let (head, payload) = DatagramHeader::split(datagram.into()).unwrap();
+    assert_eq!(
+        (head.sns, head.track, &*payload),
+        (HEADS.sns, HEADS.track, &b"object"[..])
+    );
 }
