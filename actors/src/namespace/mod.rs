@@ -18,13 +18,10 @@ use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId};
 use laps_protocol::moqt::name::TrackNamespace;
 use laps_protocol::moqt::session::Command;
 use slog::{Logger, debug};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long the registry may take to answer.
 const REGISTRY_DEADLINE: Duration = Duration::from_secs(5);
-
-static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Something changed below the prefix; what it is, the registry tells who asks.
 #[derive(Clone, Copy, Debug, Message)]
@@ -103,7 +100,7 @@ impl Birth {
                 session: birth.session,
                 asking: Some(birth.asking),
                 log: birth.log,
-                id: WatchId(NEXT.fetch_add(1, Ordering::Relaxed)),
+                id: WatchId::next(),
                 answered: birth.answered,
                 credit,
                 busy: false,
@@ -124,8 +121,8 @@ impl NamespaceSubscriptionActor {
         self.anew = false;
         let watch = WatchNamespace {
             id: self.id,
-            prefix: self.prefix.clone(),
-            except: self.env.except(&self.session),
+            prefix: Some(self.prefix.clone()),
+            whose: self.env.except(&self.session).into(),
             wake: Wake::sharing(ctx.address().recipient(), &self.credit),
         };
         let asked = self.env.registry.ask(watch, REGISTRY_DEADLINE);

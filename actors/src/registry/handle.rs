@@ -88,6 +88,16 @@ impl RegistryHandle {
         self.0.life.borrow().epoch
     }
 
+    /// Waits for a life after number `epoch`, which may be there already, and gives its number.
+    ///
+    /// For watchers that live beside the shards: those on a shard are told by [`Reregister`]. None when no registry can
+    /// follow any more.
+    pub async fn life_after(&self, epoch: u32) -> Option<u32> {
+        let mut lives = self.0.life.subscribe();
+        let next = lives.wait_for(|now| now.epoch > epoch).await;
+        next.ok().map(|life| life.epoch)
+    }
+
     /// Whether a registry that is lost is followed by another one.
     #[must_use]
     pub fn comes_back(&self) -> bool {

@@ -6,6 +6,7 @@ use crate::supervise::mailbox::Wake;
 use crate::track::{ReaderId, Source, SourceId, TrackActor, TrackRef, Unavailable, Upstream};
 use actix::{Addr, Message, Recipient};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One announcement of one session, unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -169,20 +170,55 @@ pub struct ShardRef {
     pub tracks: Recipient<CreateTrack>,
 }
 
-/// One watched prefix of one session, unique in the process.
+/// One watched prefix of one watcher, unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WatchId(pub u64);
 
-/// A session watches a prefix. Everything below it counts as changed, and the answer is the first part of that.
+impl WatchId {
+    /// One that nobody has.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Whose publications a watcher hears of.
+#[derive(Clone, Debug)]
+pub enum Whose {
+    /// Everybody's.
+    Everybody,
+    /// Not of what this one alone publishes, which is the watcher (`relay.allow_self = false`).
+    Others(Upstream),
+    /// Those of this relay's own sessions: what came over the mesh is not published into it again. (decision 0029)
+    Ours,
+}
+
+impl Whose {
+    pub(super) fn counts(&self, upstream: &Upstream) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Others(watcher) => upstream != watcher,
+            Self::Ours => upstream.is_local(),
+        }
+    }
+}
+
+impl From<Option<Upstream>> for Whose {
+    fn from(except: Option<Upstream>) -> Self {
+        except.map_or(Self::Everybody, Self::Others)
+    }
+}
+
+/// A session or the mesh watches a prefix. Everything below it counts as changed, and the answer is the first part of that.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Changes")]
 pub struct WatchNamespace {
     /// The watch.
     pub id: WatchId,
-    /// The prefix.
-    pub prefix: TrackNamespace,
-    /// The watcher, when it is not to hear of what it alone publishes (`relay.allow_self = false`).
-    pub except: Option<Upstream>,
+    /// The prefix; none for everything that there is.
+    pub prefix: Option<TrackNamespace>,
+    /// Whose publications it hears of.
+    pub whose: Whose,
     /// Woken when something changed below the prefix.
     pub wake: Wake<NamespacesChanged>,
 }

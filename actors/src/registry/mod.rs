@@ -21,7 +21,7 @@ pub use handle::RegistryHandle;
 pub use messages::{
     AnnounceId, Changes, CreateTrack, PublisherLost, RegisterNamespace, RegisterPublisher, RegisterTrack,
     Reregister, ReregisterTrack, ResolveTrack, ShardLost, ShardRef, TakeChanges, TrackEnded,
-    UnregisterNamespace, UnwatchNamespace, WatchId, WatchNamespace, WithdrawPublisher,
+    UnregisterNamespace, UnwatchNamespace, WatchId, WatchNamespace, Whose, WithdrawPublisher,
 };
 pub use roll::RollCall;
 

@@ -3,13 +3,16 @@
 use super::*;
 use crate::limits::{Limits, Prefixes, Strain};
 use crate::namespace::NamespacesChanged;
-use crate::registry::{AnnounceId, CreateTrack, RegisterNamespace, RegistryHandle, Reregister, ShardRef};
+use crate::registry::{
+    AnnounceId, CreateTrack, RegisterNamespace, RegistryHandle, Reregister, ShardRef, Whose,
+};
 use crate::session::SessionActor;
 use crate::shard::{Env, ShardActor};
 use crate::supervise::mailbox::Wake;
 use crate::track::{TrackActor, TrackMeta, Unavailable};
 use actix::{Actor, Addr, Message, MessageResult};
 use bytes::Bytes;
+use futures::FutureExt;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::name::TrackNamespace;
 use slog::{Discard, Logger, o};
@@ -156,8 +159,8 @@ async fn a_watcher_hears_when_everybody_has_told() {
     let (wake, _credit) = Wake::new(Watcher.start().recipient());
     let watch = |prefix| WatchNamespace {
         id: WatchId(1),
-        prefix: name(prefix).namespace().clone(),
-        except: None,
+        prefix: Some(name(prefix).namespace().clone()),
+        whose: Whose::Everybody,
         wake: wake.clone(),
     };
     // Asked twice, as by a watcher that was told of the new life while its question was under way.
@@ -373,4 +376,7 @@ async fn a_registry_may_fail_while_it_gathers() {
     };
     let (answer, ()) = futures::join!(asked, told);
     assert!(matches!(answer, Ok(Ok(track)) if track.epoch > 2 << 40));
+    // Who asks for a life that has come already need not wait, and nobody is told of one that has not.
+    assert_eq!(handle.life_after(1).now_or_never(), Some(Some(2)));
+    assert_eq!(handle.life_after(2).now_or_never(), None);
 }

@@ -2,6 +2,7 @@
 
 use super::{
     AnnounceId, Announcer, Arrival, Entry, RegisterNamespace, RegistryActor, State, UnregisterNamespace,
+    Whose,
 };
 use crate::supervise::mailbox;
 use crate::track::{AddSource, Source, SourceId, Upstream, WithdrawAnnouncer};
@@ -70,14 +71,14 @@ impl RegistryActor {
         self.watchers.namespace_changed(namespace);
     }
 
-    /// Somebody announces exactly this namespace; `except` does not count.
-    pub(super) fn is_announced(&self, namespace: &TrackNamespace, except: Option<&Upstream>) -> bool {
+    /// Somebody who counts announces exactly this namespace.
+    pub(super) fn is_announced(&self, namespace: &TrackNamespace, whose: &Whose) -> bool {
         let fields = namespace.fields().len();
         self.namespaces
             .matches(namespace)
             .iter()
             .take_while(|entry| entry.fields == fields)
-            .any(|entry| except != Some(&entry.value.upstream))
+            .any(|entry| whose.counts(&entry.value.upstream))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::making::Making;
 use super::{
-    Arrival, PublisherLost, RegisterPublisher, RegistryActor, State, TrackReply, WithdrawPublisher,
+    Arrival, PublisherLost, RegisterPublisher, RegistryActor, State, TrackReply, Whose, WithdrawPublisher,
     overloaded,
 };
 use crate::reply::Reply;
@@ -113,15 +113,11 @@ impl RegistryActor {
         self.watchers.track_changed(name);
     }
 
-    /// The track, when it runs and somebody sent PUBLISH for it; `except` does not count.
-    pub(super) fn published_track(
-        &self,
-        name: &FullTrackName,
-        except: Option<&Upstream>,
-    ) -> Option<&TrackRef> {
+    /// The track, when it runs and somebody who counts sent PUBLISH for it.
+    pub(super) fn published_track(&self, name: &FullTrackName, whose: &Whose) -> Option<&TrackRef> {
         let entry = self.tracks.get(name)?;
-        let others = entry.published.values().any(|upstream| except != Some(upstream));
-        entry.track().filter(|_| others)
+        let counts = entry.published.values().any(|upstream| whose.counts(upstream));
+        entry.track().filter(|_| counts)
     }
 
     /// A publisher is gone that may or may not have been taken.

@@ -62,8 +62,8 @@ impl Scene {
         let (wake, credit) = Wake::new(Sleeper(Arc::clone(&woken)).start().recipient());
         let watch = WatchNamespace {
             id: WatchId(1),
-            prefix: ns(prefix),
-            except: None,
+            prefix: Some(ns(prefix)),
+            whose: Whose::Everybody,
             wake,
         };
         let changes = mailbox::ask(&registry, watch, PATIENCE).await.unwrap();
@@ -219,4 +219,56 @@ async fn a_track_is_made_elsewhere_when_its_shard_is_lost() {
     assert!(first.unwrap().is_err());
     assert!(reader.unwrap().is_err_and(|why| why.for_now), "it looks again");
     assert_eq!(second.unwrap().unwrap().shard, 0);
+}
+
+/// Decision 0029: the mesh is told of what this relay's own sessions publish, of all of it and of nothing else, and hears
+/// of it once. Two lives of the registry ask the watcher to watch again.
+#[actix::test]
+async fn of_its_own_a_relay_publishes_what_sessions_publish() {
+    let (scene, _) = Scene::watching("live").await;
+    scene.announce(1, "live/ours").await;
+    let (wake, _credit) = Wake::new(Sleeper(Arc::clone(&scene.woken)).start().recipient());
+    let watch = WatchNamespace {
+        id: WatchId(2),
+        prefix: None,
+        whose: Whose::Ours,
+        wake,
+    };
+    let take = || mailbox::ask(&scene.registry, TakeChanges(WatchId(2)), PATIENCE);
+    for _ in 0..2 {
+        let told = mailbox::ask(&scene.registry, watch.clone(), PATIENCE)
+            .await
+            .unwrap();
+        assert_eq!(told.namespaces, [(ns("live/ours"), true)]);
+    }
+    let name = FullTrackName::new(ns("other"), Bytes::from_static(b"track")).unwrap();
+    let publish = RegisterPublisher {
+        name: name.clone(),
+        id: SourceId::next(),
+        source: Source::Published {
+            upstream: scene.session.clone().into(),
+            request: RequestId(0),
+            largest: None,
+            meta: TrackMeta::default(),
+        },
+        shard: scene.shard.clone(),
+    };
+    mailbox::ask(&scene.registry, publish, PATIENCE)
+        .await
+        .unwrap()
+        .unwrap();
+    scene.withdraw(1, "live/ours").await;
+    let told = take().await.unwrap().unwrap();
+    assert_eq!(told.namespaces, [(ns("live/ours"), false)]);
+    let told: Vec<_> = told
+        .tracks
+        .iter()
+        .map(|(name, track)| (name, track.is_some()))
+        .collect();
+    assert_eq!(told, [(&name, true)]);
+    mailbox::ask(&scene.registry, UnwatchNamespace(WatchId(2)), PATIENCE)
+        .await
+        .unwrap();
+    scene.announce(1, "live/ours").await;
+    assert!(take().await.unwrap().is_none());
 }

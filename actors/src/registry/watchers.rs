@@ -4,11 +4,10 @@
 //! in parts. So nothing is queued for a watcher that is slow: it has a set of names, which is as large as what there
 //! is, and changes that undo each other are never told. [D14-LIM-3]
 
-use super::{Changes, RegistryActor, TakeChanges, UnwatchNamespace, WatchId, WatchNamespace};
+use super::{Changes, RegistryActor, TakeChanges, UnwatchNamespace, WatchId, WatchNamespace, Whose};
 use crate::namespace::NamespacesChanged;
 use crate::reply::Reply;
 use crate::supervise::mailbox::Wake;
-use crate::track::Upstream;
 use actix::{Handler, MessageResult};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::relay::namespace_tree::NamespaceTree;
@@ -19,8 +18,8 @@ const MAX_TAKEN: usize = 1024;
 
 #[derive(Debug)]
 struct Watcher {
-    prefix: TrackNamespace,
-    except: Option<Upstream>,
+    prefix: Option<TrackNamespace>,
+    whose: Whose,
     wake: Wake<NamespacesChanged>,
     namespaces: BTreeSet<TrackNamespace>,
     tracks: BTreeSet<FullTrackName>,
@@ -30,25 +29,32 @@ struct Watcher {
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     tree: NamespaceTree<WatchId, ()>,
+    /// Those who watch everything.
+    of_all: BTreeSet<WatchId>,
     by_id: HashMap<WatchId, Watcher>,
 }
 
 impl Watchers {
     /// Marks a namespace at everybody who watches a prefix of it.
     pub(super) fn namespace_changed(&mut self, namespace: &TrackNamespace) {
-        for entry in self.tree.matches(namespace) {
-            if let Some(watcher) = self.by_id.get_mut(entry.owner) {
-                watcher.namespaces.insert(namespace.clone());
-                watcher.wake.wake(NamespacesChanged);
-            }
-        }
+        self.mark(namespace, |watcher| {
+            watcher.namespaces.insert(namespace.clone());
+        });
     }
 
     /// Marks a track at everybody who watches a prefix of its namespace.
     pub(super) fn track_changed(&mut self, name: &FullTrackName) {
-        for entry in self.tree.matches(name.namespace()) {
-            if let Some(watcher) = self.by_id.get_mut(entry.owner) {
-                watcher.tracks.insert(name.clone());
+        self.mark(name.namespace(), |watcher| {
+            watcher.tracks.insert(name.clone());
+        });
+    }
+
+    fn mark(&mut self, namespace: &TrackNamespace, mark: impl Fn(&mut Watcher)) {
+        let below = self.tree.matches(namespace);
+        let below = below.into_iter().map(|entry| entry.owner);
+        for id in below.chain(&self.of_all) {
+            if let Some(watcher) = self.by_id.get_mut(id) {
+                mark(watcher);
                 watcher.wake.wake(NamespacesChanged);
             }
         }
@@ -56,12 +62,16 @@ impl Watchers {
 
     /// How many there are, in the table and in the tree.
     pub(super) fn len(&self) -> (usize, usize) {
-        (self.by_id.len(), self.tree.len())
+        (self.by_id.len(), self.tree.len() + self.of_all.len())
     }
 
     fn remove(&mut self, id: WatchId) {
-        if let Some(watcher) = self.by_id.remove(&id) {
-            self.tree.remove(&watcher.prefix, &id);
+        let Some(watcher) = self.by_id.remove(&id) else {
+            return;
+        };
+        match watcher.prefix {
+            Some(prefix) => drop(self.tree.remove(&prefix, &id)),
+            None => drop(self.of_all.remove(&id)),
         }
     }
 }
@@ -72,20 +82,26 @@ impl RegistryActor {
         let WatchNamespace {
             id,
             prefix,
-            except,
+            whose,
             wake,
         } = msg;
         // MOQT-14 §9.28 [D14-NS-2]: everything that is there already comes first.
-        let announced = self.namespaces.below(&prefix).into_iter();
-        let published = self.published.below(&prefix).into_iter();
+        let (announced, published) = prefix.as_ref().map_or_else(
+            || (self.namespaces.all(), self.published.all()),
+            |prefix| (self.namespaces.below(prefix), self.published.below(prefix)),
+        );
+        let (announced, published) = (announced.into_iter(), published.into_iter());
         let watcher = Watcher {
             namespaces: announced.map(|entry| entry.value.namespace.clone()).collect(),
             tracks: published.map(|entry| entry.owner.clone()).collect(),
             prefix,
-            except,
+            whose,
             wake,
         };
-        self.watchers.tree.insert(&watcher.prefix, id, ());
+        match &watcher.prefix {
+            Some(prefix) => drop(self.watchers.tree.insert(prefix, id, ())),
+            None => drop(self.watchers.of_all.insert(id)),
+        }
         self.watchers.by_id.insert(id, watcher);
         self.take_changes(id).unwrap_or_default()
     }
@@ -101,13 +117,13 @@ impl RegistryActor {
             .collect();
         let more = !watcher.namespaces.is_empty() || !watcher.tracks.is_empty();
         // MOQT-14 §6.1 [D14-NS-3]: what the watcher publishes itself counts too, unless the operator said otherwise.
-        let except = watcher.except.clone();
+        let whose = watcher.whose.clone();
         let announced = |namespace| {
-            let there = self.is_announced(&namespace, except.as_ref());
+            let there = self.is_announced(&namespace, &whose);
             (namespace, there)
         };
         let published = |name| {
-            let track = self.published_track(&name, except.as_ref()).cloned();
+            let track = self.published_track(&name, &whose).cloned();
             (name, track)
         };
         Some(Changes {
@@ -122,7 +138,9 @@ impl Handler<WatchNamespace> for RegistryActor {
     type Result = Reply<Changes>;
 
     fn handle(&mut self, msg: WatchNamespace, _: &mut Self::Context) -> Self::Result {
-        self.faults.check_named("registry", &msg.prefix);
+        if let Some(prefix) = &msg.prefix {
+            self.faults.check_named("registry", prefix);
+        }
         let Some(muster) = &mut self.muster else {
             return Reply::Now(self.watch(msg));
         };

@@ -114,8 +114,8 @@ async fn what_was_accepted_is_asked_for_again() {
     registry.run(RegistryActor::new(env.log.clone(), 10, None));
     let looking = WatchNamespace {
         id: WatchId(u64::MAX),
-        prefix: namespace.clone(),
-        except: None,
+        prefix: Some(namespace.clone()),
+        whose: crate::registry::Whose::Everybody,
         wake: Wake::new(watch.clone().recipient()).0,
     };
     let there = env.registry.ask(looking, PATIENCE).await.unwrap();

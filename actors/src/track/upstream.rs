@@ -48,6 +48,14 @@ impl Upstream {
         }
     }
 
+    /// It publishes at this relay, and not at another one of the mesh.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        match self {
+            Self::Session(_) => true,
+        }
+    }
+
     /// It has not ended.
     pub(crate) fn connected(&self) -> bool {
         match self {
