@@ -13,10 +13,12 @@
 //! | [`forward`] | who gets data that comes in, and how its bytes go on |
 //! | [`reader`] | messages out of the bytes of a control stream, however they are split |
 //! | [`session`] | the state machine of one link |
+//! | [`liveness`], [`damping`] | when a link is dead, and for how long one that fails often is kept away |
 //! | [`info_base`] | nodes, publications and subscriptions of the mesh, and what a relay says of them |
 //! | [`selection`], [`fib`] | the choice among ways to a node, and the table that data is sent by |
 //! | [`limits`], [`error`] | how much of anything is accepted, and what is wrong with what is not |
 
+pub mod damping;
 pub mod data_header;
 pub mod error;
 pub mod fib;
@@ -24,6 +26,7 @@ pub mod forward;
 pub mod hash;
 pub mod info_base;
 pub mod limits;
+pub mod liveness;
 pub mod message;
 pub mod node;
 pub mod reader;
