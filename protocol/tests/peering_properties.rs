@@ -10,6 +10,7 @@ use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
 use laps_protocol::peering::error::{DecodeError, ErrorCode};
 use laps_protocol::peering::hash::{FullNameHash, TrackHash};
+use laps_protocol::peering::info_base::{Digest, NodeMessage, OwnMessage};
 use laps_protocol::peering::limits::Limits;
 use laps_protocol::peering::message::*;
 use laps_protocol::peering::node::{Degrees, NodeId, NodeInfo, NodeType, PathItem};
@@ -119,12 +120,84 @@ fn message() -> BoxedStrategy<Message> {
 }
 
 fn dialect() -> BoxedStrategy<Dialect> {
-    prop_oneof![Just(Dialect::Laps14), Just(Dialect::Laps16)].boxed()
+    prop_oneof![Just(Dialect::Laps14), Just(Dialect::Laps16), Just(Dialect::Own)].boxed()
+}
+
+/// As relays of this dialect say it.
+fn said(dialect: Dialect, message: Message) -> Message {
+    if dialect == Dialect::Own {
+        message.stamped(Stamp {
+            epoch: 7,
+            sequence: Sequence(u16::MAX),
+        })
+    } else {
+        message
+    }
+}
+
+/// What only relays of ours say.
+fn own_message() -> BoxedStrategy<Message> {
+    let digest = || (any::<u32>(), any::<u64>()).prop_map(|(count, sum)| Digest { count, sum });
+    let relayed = (node_id(), node_id(), any::<(u8, u8, u64)>(), some_bytes(80));
+    let summary = (node_id(), any::<(u64, u32)>(), digest());
+    let infos = prop_oneof![
+        (node_id(), digest(), any::<bool>()).prop_map(|(from, have, fresh)| NodeMessage::Pull {
+            from,
+            have,
+            fresh
+        }),
+        (node_id(), subscribe_info(), any::<u64>()).prop_map(|(from, info, epoch)| NodeMessage::Info {
+            from,
+            stamp: Stamp {
+                epoch,
+                sequence: info.sequence,
+            },
+            message: Message::SubscribeInfoAdvertise(info),
+        }),
+        (node_id(), any::<(u32, bool)>(), digest()).prop_map(|(from, (sent, whole), digest)| {
+            NodeMessage::PullEnd {
+                from,
+                sent,
+                digest,
+                whole,
+            }
+        }),
+    ];
+    prop_oneof![
+        relayed.prop_map(
+            |(target, source, (hop_limit, kind, request_id), body)| Message::Relayed(Relayed {
+                target,
+                source,
+                hop_limit,
+                kind,
+                request_id,
+                body,
+            })
+        ),
+        (node_id(), infos).prop_map(|(target, infos)| {
+            let relayed = Relayed::of_infos(target, &infos).unwrap();
+            assert_eq!(relayed.infos(&Limits::default()), Ok(Some(infos)));
+            Message::Relayed(relayed)
+        }),
+        summary.prop_map(
+            |(source, (epoch, serial), digest)| Message::Own(OwnMessage::Summary {
+                source,
+                epoch,
+                serial,
+                digest,
+            })
+        ),
+        namespace().prop_map(|prefix| Message::Own(OwnMessage::Watch(prefix))),
+        namespace().prop_map(|prefix| Message::Own(OwnMessage::Unwatch(prefix))),
+        any::<u64>().prop_map(Message::Ping),
+        any::<u64>().prop_map(Message::Pong),
+    ]
+    .boxed()
 }
 
 /// Bytes of a message of a type that does not exist.
 fn unknown() -> BoxedStrategy<(Incoming, Bytes)> {
-    (prop_oneof![Just(0_u16), 12..=u16::MAX], some_bytes(60))
+    (prop_oneof![Just(0_u16), 12..0xf000_u16], some_bytes(60))
         .prop_map(|(message_type, body)| {
             let length = u32::try_from(body.len()).unwrap();
             let mut out = BytesMut::new();
@@ -140,7 +213,7 @@ fn unknown() -> BoxedStrategy<(Incoming, Bytes)> {
 fn encode(dialect: Dialect, messages: &[Message]) -> Bytes {
     let mut out = BytesMut::new();
     for message in messages {
-        message.encode(dialect, &mut out).unwrap();
+        said(dialect, message.clone()).encode(dialect, &mut out).unwrap();
     }
     out.freeze()
 }
@@ -210,7 +283,20 @@ proptest! {
     fn messages_come_back(message in message(), dialect in dialect()) {
         let bytes = encode(dialect, std::slice::from_ref(&message));
         let decoded = decode(dialect, Limits::default(), &[bytes]);
-        prop_assert_eq!(decoded, (vec![Incoming::Message(message)], None));
+        prop_assert_eq!(decoded, (vec![Incoming::Message(said(dialect, message))], None));
+    }
+
+    /// Decision 0028. A laps relay is never told.
+    #[test]
+    fn messages_between_relays_of_ours_come_back(message in own_message(), cuts in vec(any::<u16>(), 0..9)) {
+        let bytes = encode(Dialect::Own, std::slice::from_ref(&message));
+        let decoded = decode(Dialect::Own, Limits::default(), &split(&bytes, &cuts));
+        prop_assert_eq!(decoded, (vec![Incoming::Message(message.clone())], None));
+        let mut out = BytesMut::new();
+        prop_assert!(message.encode(Dialect::Laps14, &mut out).is_err() && out.is_empty());
+        let (found, error) = decode(Dialect::Laps14, Limits::default(), &[bytes]);
+        let passed_over = matches!(found[..], [Incoming::Unknown { .. }]) && error.is_none();
+        prop_assert!(passed_over);
     }
 
     #[test]
@@ -280,7 +366,11 @@ proptest! {
         dialect in dialect(),
     ) {
         let bytes = [encode(dialect, std::slice::from_ref(&before)), unknown.1, encode(dialect, std::slice::from_ref(&after))];
-        let expected = vec![Incoming::Message(before), unknown.0, Incoming::Message(after)];
+        let expected = vec![
+            Incoming::Message(said(dialect, before)),
+            unknown.0,
+            Incoming::Message(said(dialect, after)),
+        ];
         prop_assert_eq!(decode(dialect, Limits::default(), &[bytes.concat().into()]), (expected, None));
     }
 
@@ -330,7 +420,7 @@ proptest! {
     #[test]
     fn random_bytes_are_survived(
         bytes in vec(any::<u8>(), 0..300),
-        message_type in 0..13_u16,
+        message_type in prop_oneof![0..13_u16, 0xf000..0xf007_u16],
         head_type in 0..4_u8,
         dialect in dialect(),
     ) {
@@ -346,7 +436,7 @@ proptest! {
             for incoming in found {
                 if let Incoming::Message(message) = &incoming {
                     let unsayable = matches!(
-                        message,
+                        message.clone().unstamped().0,
                         Message::ConnectResponse(ConnectResponse::Refused(ResponseCode::Unknown(_)))
                     );
                     let mut out = BytesMut::new();

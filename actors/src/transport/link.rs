@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use laps_protocol::peering::liveness;
+
 use super::limits::{Congestion, TransportConfig};
 
 /// The times of a link.
@@ -13,14 +15,12 @@ use super::limits::{Congestion, TransportConfig};
 ///   thread that stood still itself expire before it reads what has come meanwhile. One below 900 ms would end live
 ///   links. It is a backstop here: it frees a connection that nobody looks after any more. RFC 9000 §10.1
 /// - *Its probes* (PTO) repeat what may be lost. They end nothing, however long they stay unanswered. RFC 9002 §6.2
-/// - *Its keep-alive* has both sides send a PING when nothing came or went for `keep_alive`. The peer's stack answers on
-///   the thread that carries the link's actor there, so a live peer is never silent for longer than that, while a
-///   process, a thread or a path that is gone answers nothing. An actor that panics closes its connection.
+/// - *Its keep-alive* has both sides send a PING when nothing came or went for `keep_alive`. Its timer begins anew with
+///   what is received, so that a live peer may be silent for two of them, which with a stall of 700 ms is too long.
 ///
-/// What is left to the link is to look every [`LOOK`](Self::LOOK) whether [`ConnStats::heard`](super::ConnStats::heard)
-/// has grown, and to give the link up when it has not for [`silence`](Self::silence). A look that comes late itself says
-/// nothing of the peer: the silence counts from it anew. A PING of its own it needs only towards a peer whose stack and
-/// actors do not share a thread, as those of laps relays do not.
+/// So links between our relays say PINGs of their own at a steady pace, and
+/// [`Liveness`](laps_protocol::peering::liveness::Liveness) looks whether [`ConnStats::heard`](super::ConnStats::heard) has
+/// grown. The keep-alive is for links to laps relays, which know no such PING.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkTimes {
     /// Longest time in which neither side sends anything.
@@ -33,23 +33,18 @@ pub struct LinkTimes {
 
 impl LinkTimes {
     /// How often a link is looked at.
-    pub const LOOK: Duration = Duration::from_millis(25);
+    pub const LOOK: Duration = liveness::LOOK;
 
     /// How long nothing may be heard on a link with this round trip before it is dead.
-    ///
-    /// What was heard last left the peer half a round trip before, and the silence is seen a look late: with both, a peer
-    /// that dies is noticed in time.
     #[must_use]
     pub fn silence(&self, srtt: Duration) -> Duration {
-        let within = NOTICED.max(self.keep_alive * 3 + srtt * 4);
-        within.saturating_sub(srtt / 2 + Self::LOOK)
+        liveness::silence(self.keep_alive, srtt)
     }
 }
 
 impl Default for LinkTimes {
-    /// A peer that stands still for 700 ms is silent for 700 ms and a keep-alive. At a round trip of 170 ms, where the two
-    /// halves of the rule meet, the link lives for 790 ms of silence; 75 ms keeps below that. A link that carries
-    /// anything costs no PING.
+    /// At a round trip of 170 ms, where the two halves of the rule meet, a link lives for 790 ms of silence with this
+    /// keep-alive.
     fn default() -> Self {
         Self {
             keep_alive: Duration::from_millis(75),
@@ -58,9 +53,6 @@ impl Default for LinkTimes {
         }
     }
 }
-
-/// A death is noticed within this time where the round trip is short.
-const NOTICED: Duration = Duration::from_millis(900);
 
 impl TransportConfig {
     /// Settings of a link: what all tracks between two relays need together, and the times of `times`. All are fields

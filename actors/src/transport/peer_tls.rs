@@ -28,7 +28,7 @@ use super::{
 };
 
 /// The ALPN token of a link between two relays of ours.
-pub const LINK_ALPN: &[u8] = b"laps/1";
+pub const LINK_ALPN: &[u8] = Dialect::Own.alpn().as_bytes();
 
 /// The ALPN token of a link to or from a laps relay, which has none for peers: it is that of MOQT draft 14.
 pub const LAPS_ALPN: &[u8] = Dialect::Laps14.alpn().as_bytes();

@@ -7,6 +7,7 @@ use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
 use laps_protocol::peering::error::{DecodeError, ErrorCode};
 use laps_protocol::peering::hash::{FullNameHash, TrackHash, endpoint_node_id, hash, prefix_hashes};
+use laps_protocol::peering::info_base::OwnMessage;
 use laps_protocol::peering::limits::Limits;
 use laps_protocol::peering::message::*;
 use laps_protocol::peering::node::{Degrees, NodeId, NodeInfo, NodeType, PathItem};
@@ -18,11 +19,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 fn dialect(feed: &mut Feed<'_>) -> Dialect {
-    if feed.flag() {
-        Dialect::Laps16
-    } else {
-        Dialect::Laps14
-    }
+    [Dialect::Laps14, Dialect::Laps16, Dialect::Own][feed.below(3)]
 }
 
 /// Small enough that inputs reach them.
@@ -64,8 +61,9 @@ fn read_control(dialect: Dialect, limits: Limits, pieces: &[Bytes]) -> (Vec<Inco
 
 /// What was read is written so that it is read as the same, and is within the limits.
 fn comes_back(dialect: Dialect, message: &Message) {
+    let plain = message.clone().unstamped().0;
     let unsayable = matches!(
-        message,
+        plain,
         Message::ConnectResponse(ConnectResponse::Refused(ResponseCode::Unknown(_)))
     );
     let mut out = BytesMut::new();
@@ -80,7 +78,7 @@ fn comes_back(dialect: Dialect, message: &Message) {
     }
     let again = read_control(dialect, limits(), &[out.freeze()]);
     assert_eq!(again, (vec![Incoming::Message(message.clone())], None));
-    match message {
+    match &plain {
         Message::NodeInfoAdvertise(info) => {
             assert!(info.path_len() <= 4 && info.contact.len() <= 40);
             assert!(info.longitude.get().is_finite() && info.latitude.get().is_finite());
@@ -99,6 +97,12 @@ fn comes_back(dialect: Dialect, message: &Message) {
         Message::PublishInfoAdvertise(info) => {
             assert_eq!(info.is_consistent(), info.hash == info.what.hash().full);
             assert!(!info.what.namespace().fields().is_empty());
+        }
+        Message::Relayed(relayed) => {
+            if let Ok(Some(infos)) = relayed.infos(&limits()) {
+                let again = Relayed::of_infos(relayed.target, &infos).unwrap();
+                assert_eq!(again.infos(&limits()), Ok(Some(infos)));
+            }
         }
         Message::NodeSetAdvertise(set) => {
             assert!(set.nodes().len() <= 8 && set.nodes().is_sorted_by(|a, b| a < b));
@@ -194,7 +198,7 @@ fn node(feed: &mut Feed<'_>) -> NodeInfo {
     info
 }
 
-fn message(feed: &mut Feed<'_>) -> Message {
+fn message(feed: &mut Feed<'_>, dialect: Dialect) -> Message {
     let info = |feed: &mut Feed<'_>| SubscribeInfo {
         sequence: Sequence(u16::from(feed.u8())),
         source: NodeId(feed.number()),
@@ -209,8 +213,13 @@ fn message(feed: &mut Feed<'_>) -> Message {
         };
         PublishInfo::new(NodeId(feed.number()), what)
     };
+    let stamp = Stamp {
+        // 0 is not allowed where a node tells of itself.
+        epoch: u64::from(feed.u8() % 4),
+        sequence: Sequence(u16::from(feed.u8())),
+    };
     let sns = |feed: &mut Feed<'_>| SnsId::new(u32::from(feed.u8())).unwrap_or(SnsId::FIRST);
-    match feed.below(12) {
+    let message = match feed.below(16) {
         0 | 1 => Message::Connect(Connect {
             mode: PeerMode::ALL[feed.below(3)],
             node: node(feed),
@@ -228,7 +237,23 @@ fn message(feed: &mut Feed<'_>) -> Message {
             NodeSet::PRIORITY,
             (0..feed.below(5)).map(|node| NodeId(node as u64)),
         )),
-        _ => Message::NodeSetWithdraw(sns(feed)),
+        11 => Message::NodeSetWithdraw(sns(feed)),
+        12 => Message::Ping(feed.number()),
+        13 => Message::Pong(feed.number()),
+        14 => Message::Own(OwnMessage::Watch(namespace(feed))),
+        _ => Message::Relayed(Relayed {
+            target: NodeId(feed.number()),
+            source: NodeId(feed.number()),
+            hop_limit: feed.u8(),
+            kind: feed.u8() % 5,
+            request_id: feed.number(),
+            body: feed.bytes(20),
+        }),
+    };
+    if dialect == Dialect::Own {
+        message.stamped(stamp)
+    } else {
+        message
     }
 }
 
@@ -280,6 +305,7 @@ fn config(feed: &mut Feed<'_>) -> Config {
     let choice = feed.u8();
     let mut config = Config::new(NodeInfo::new(NodeId(1), NodeType::Edge, Bytes::new()));
     config.limits = limits();
+    config.epoch = 5;
     config.trace = choice & 1 == 1;
     config.expected = (choice & 0xe == 0xe).then_some(NodeId(2));
     config.max_queued_messages = 6;
@@ -311,7 +337,7 @@ pub(crate) fn link(data: &[u8]) {
             0..=3 => {
                 let mut bytes = BytesMut::new();
                 if feed.u8() < 240 {
-                    message(&mut feed).encode(dialect, &mut bytes).ok();
+                    message(&mut feed, dialect).encode(dialect, &mut bytes).ok();
                 } else {
                     bytes.extend_from_slice(&feed.bytes(20));
                 }
@@ -336,7 +362,8 @@ pub(crate) fn link(data: &[u8]) {
                 }
             }
             9 => {
-                let command = match feed.below(8) {
+                let command = match feed.below(9) {
+                    3 => Command::Ping(feed.number()),
                     0 => Command::Refuse(ResponseCode::ModeNotAllowed, "not here".into()),
                     1 => Command::RecreateControl,
                     2 => Command::Close(ErrorCode::Close, "enough".into()),
@@ -346,7 +373,7 @@ pub(crate) fn link(data: &[u8]) {
                 assert!(!before || done == Err(CommandError::WrongState));
             }
             10 => {
-                let message = message(&mut feed);
+                let message = message(&mut feed, dialect);
                 let (room, kind) = (session.queue_room(), message.kind());
                 let sent = session.sent().of(kind);
                 let done = session.command(now, Command::Send(message));

@@ -154,9 +154,8 @@ mod tests {
         base: Instant,
         rng: Rng,
         rtt: Duration,
-        jitter: Duration,
-        /// By how much timers are late.
-        late: Duration,
+        /// By how many microseconds packets, and timers, are late at most.
+        late_us: u64,
         loss_percent: u64,
         sides: [Side; 2],
         events: BinaryHeap<Reverse<(Duration, u64, usize, What)>>,
@@ -164,7 +163,7 @@ mod tests {
     }
 
     impl World {
-        fn new(seed: u64, rtt: Duration, jitter: Duration, loss_percent: u64) -> Self {
+        fn new(seed: u64, rtt: Duration, late_us: u64, loss_percent: u64) -> Self {
             let base = Instant::now();
             let side = || Side {
                 liveness: Liveness::new(base, KEEP_ALIVE, 0),
@@ -177,8 +176,7 @@ mod tests {
                 base,
                 rng: Rng::new(seed),
                 rtt,
-                jitter,
-                late: jitter,
+                late_us,
                 loss_percent,
                 sides: [side(), side()],
                 events: BinaryHeap::new(),
@@ -199,7 +197,7 @@ mod tests {
             if self.rng.below(100) < self.loss_percent {
                 return;
             }
-            let jitter = Duration::from_micros(self.rng.below(self.jitter.as_micros() as u64 + 1));
+            let jitter = Duration::from_micros(self.rng.below(self.late_us + 1));
             self.push(now + self.rtt / 2 + jitter, 1 - from, What::Packet);
         }
 
@@ -230,7 +228,7 @@ mod tests {
                             Verdict::Alive => {}
                         }
                         let next = self.sides[at].liveness.next_look().unwrap() - self.base;
-                        let late = Duration::from_micros(self.rng.below(self.late.as_micros() as u64 + 1));
+                        let late = Duration::from_micros(self.rng.below(self.late_us + 1));
                         self.push(next + late, at, What::Look);
                     }
                     What::Packet => side.heard += 1,
@@ -247,7 +245,7 @@ mod tests {
     #[test]
     fn loss_is_no_death() {
         for seed in 0..20 {
-            let mut world = World::new(seed, ms(150), ms(20), 5);
+            let mut world = World::new(seed, ms(150), 20_000, 5);
             world.run(Duration::from_secs(600));
             assert!(world.nobody_died(), "seed {seed}");
         }
@@ -258,13 +256,13 @@ mod tests {
     fn standing_still_is_no_death() {
         for seed in 0..300 {
             let mut rng = Rng::new(seed);
-            let rtt = ms([0, 1, 20, 75, 150, 170, 400, 1000][rng.below(8) as usize]);
-            let mut world = World::new(seed, rtt, ms(10), 0);
+            let rtt = ms([0, 1, 20, 75, 150, 170, 400, 1000][usize::try_from(rng.below(8)).unwrap()]);
+            let mut world = World::new(seed, rtt, 10_000, 0);
             let mut now = Duration::ZERO;
             for _ in 0..30 {
                 now += ms(2000 + rng.below(1000));
                 world.run(now);
-                let (first, both) = (rng.below(2) as usize, rng.below(4) == 0);
+                let (first, both) = (usize::from(rng.one_in(2)), rng.one_in(4));
                 world.sides[first].still_until = now + ms(700);
                 if both {
                     world.sides[1 - first].still_until = now + ms(700);
@@ -279,7 +277,7 @@ mod tests {
     #[test]
     fn own_stalls_do_not_count() {
         for stall in [700, 2_000, 30_000] {
-            let mut world = World::new(stall, ms(20), ms(5), 0);
+            let mut world = World::new(stall, ms(20), 5_000, 0);
             world.run(ms(1_000));
             world.sides[0].still_until = ms(1_000 + stall);
             world.sides[1].killed = true;
@@ -297,7 +295,7 @@ mod tests {
         for seed in 0..500 {
             let mut rng = Rng::new(seed);
             let rtt = ms(rng.below(600));
-            let mut world = World::new(seed, rtt, Duration::ZERO, 0);
+            let mut world = World::new(seed, rtt, 0, 0);
             let killed_at = Duration::from_micros(2_000_000 + rng.below(1_000_000));
             world.run(killed_at);
             world.sides[1].killed = true;

@@ -75,7 +75,7 @@ impl ControlReader {
     }
 
     fn take(&mut self) -> Result<Option<Incoming>, DecodeError> {
-        let Some(header) = Header::read(&self.buffer, &self.limits)? else {
+        let Some(header) = Header::read(&self.buffer, self.dialect, &self.limits)? else {
             return Ok(None);
         };
         let length = header.length as usize;

@@ -97,8 +97,34 @@ impl Answers {
 }
 
 impl InfoBase {
+    /// Brings an answer that has room to the front; false when there is none.
+    pub(super) fn turn_to_room(&mut self, has_room: impl Fn(LinkId) -> bool) -> bool {
+        let cursors = &self.sync.answers.cursors;
+        let found = cursors.iter().position(|cursor| {
+            let link = match cursor.target {
+                Target::Link(link) | Target::Source { link, .. } => Some(link),
+                Target::Node { node, .. } => self.control_link(node),
+            };
+            link.is_none_or(&has_room)
+        });
+        if let Some(at) = found {
+            self.sync.answers.cursors.rotate_left(at);
+        }
+        found.is_some()
+    }
+
     /// The next info of an answer or a greeting.
     pub(super) fn next_synced(&mut self) -> Option<Output> {
+        while !self.sync.answers.cursors.is_empty() {
+            if let Some(output) = self.next_of_first() {
+                return Some(output);
+            }
+        }
+        None
+    }
+
+    /// The next info of the first answer or greeting; none when that one is over.
+    pub(super) fn next_of_first(&mut self) -> Option<Output> {
         loop {
             let cursor = self.sync.answers.cursors.front()?;
             let (target, place, sent) = (cursor.target, cursor.place, cursor.sent);
@@ -109,7 +135,7 @@ impl InfoBase {
                 Place::End => {
                     self.sync.answers.cursors.pop_front();
                     match target {
-                        Target::Link(_) | Target::Source { .. } => continue,
+                        Target::Link(_) | Target::Source { .. } => return None,
                         Target::Node { node, whole } => return Some(self.pull_end(node, sent, whole)),
                     }
                 }

@@ -70,7 +70,12 @@ impl InfoBase {
             | Message::Connect(_)
             | Message::ConnectResponse(_)
             | Message::NodeSetAdvertise(_)
-            | Message::NodeSetWithdraw(_) => self.counters.out_of_place += 1,
+            | Message::NodeSetWithdraw(_)
+            | Message::Stamped(_)
+            | Message::Relayed(_)
+            | Message::Own(_)
+            | Message::Ping(_)
+            | Message::Pong(_) => self.counters.out_of_place += 1,
         }
     }
 
@@ -250,7 +255,12 @@ const fn said_by(message: &Message, stamp: Stamp, ours: bool) -> Option<Stamp> {
         | Message::Connect(_)
         | Message::ConnectResponse(_)
         | Message::NodeSetAdvertise(_)
-        | Message::NodeSetWithdraw(_) => {
+        | Message::NodeSetWithdraw(_)
+        | Message::Stamped(_)
+        | Message::Relayed(_)
+        | Message::Own(_)
+        | Message::Ping(_)
+        | Message::Pong(_) => {
             if ours {
                 Some(stamp)
             } else {
@@ -270,6 +280,11 @@ pub(super) const fn source_of(message: &Message) -> Option<NodeId> {
         | Message::Connect(_)
         | Message::ConnectResponse(_)
         | Message::NodeSetAdvertise(_)
-        | Message::NodeSetWithdraw(_) => None,
+        | Message::NodeSetWithdraw(_)
+        | Message::Stamped(_)
+        | Message::Relayed(_)
+        | Message::Own(_)
+        | Message::Ping(_)
+        | Message::Pong(_) => None,
     }
 }

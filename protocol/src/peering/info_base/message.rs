@@ -4,50 +4,9 @@ use super::links::{LinkId, RefuseReason};
 use crate::moqt::name::{FullTrackName, TrackNamespace};
 use crate::peering::fib::{Fib, mix};
 use crate::peering::hash::{FullNameHash, TrackHash, combine};
-use crate::peering::message::{Message, Published, Sequence};
+use crate::peering::message::{Message, Published, Stamp};
 use crate::peering::node::{NodeId, NodeType};
 use bytes::Bytes;
-
-/// Which statement of a node is the newer one: that of a later life, or within one life that with the newer number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Stamp {
-    /// The life of the node; 0 where a laps relay was on the way, or is the node.
-    pub epoch: u64,
-    /// Which of the node's statements about one info it is.
-    pub sequence: Sequence,
-}
-
-impl Stamp {
-    /// Of an info that has none.
-    pub(super) const FIRST: Self = Self {
-        epoch: 0,
-        sequence: Sequence(1),
-    };
-
-    pub(super) const fn of_life(epoch: u64) -> Self {
-        Self {
-            epoch,
-            sequence: Sequence(0),
-        }
-    }
-
-    pub(super) const fn next(self) -> Self {
-        Self {
-            epoch: self.epoch,
-            sequence: self.sequence.next(),
-        }
-    }
-
-    /// Whether this was said after `other`. laps peering, "Subscribe Information".
-    #[must_use]
-    pub const fn is_newer_than(self, other: Self) -> bool {
-        if self.epoch != 0 && other.epoch != 0 && self.epoch != other.epoch {
-            self.epoch > other.epoch
-        } else {
-            self.sequence.is_newer_than(other.sequence)
-        }
-    }
-}
 
 /// One info of a node: what it is about, and its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -45,11 +45,13 @@ mod tests;
 
 pub use links::{Kin, LinkId, LinkUp, RefuseReason};
 pub use message::{
-    Command, CommandError, Digest, InfoKey, NodeMessage, Output, OwnMessage, Report, ReportKind, Stamp,
+    Command, CommandError, Digest, InfoKey, NodeMessage, Output, OwnMessage, Report, ReportKind,
 };
 pub use settings::{Counters, Limits, Settings};
 
 use super::fib::Fib;
+pub use super::message::Stamp;
+
 use super::message::Message;
 use super::node::{NodeId, NodeType};
 use links::{Link, Links};
@@ -274,7 +276,12 @@ impl InfoBase {
             Message::Connect(_)
             | Message::ConnectResponse(_)
             | Message::NodeSetAdvertise(_)
-            | Message::NodeSetWithdraw(_) => self.counters.out_of_place += 1,
+            | Message::NodeSetWithdraw(_)
+            | Message::Stamped(_)
+            | Message::Relayed(_)
+            | Message::Own(_)
+            | Message::Ping(_)
+            | Message::Pong(_) => self.counters.out_of_place += 1,
         }
     }
 
@@ -323,6 +330,20 @@ impl InfoBase {
             return Some(output);
         }
         self.next_synced()
+    }
+
+    /// The same, but of what relays are told of all that there is, only what goes to links that have room. What follows
+    /// from a change comes out all the same: it is as large as the change.
+    pub fn poll_output_where(&mut self, has_room: impl Fn(LinkId) -> bool) -> Option<Output> {
+        if let Some(output) = self.out.pop_front() {
+            return Some(output);
+        }
+        while self.turn_to_room(&has_room) {
+            if let Some(output) = self.next_of_first() {
+                return Some(output);
+            }
+        }
+        None
     }
 
     /// The link on which a message for `node` goes on its way, as those of [`Output::ToNode`] do.

@@ -91,7 +91,12 @@ impl InfoBase {
             | Message::Connect(_)
             | Message::ConnectResponse(_)
             | Message::NodeSetAdvertise(_)
-            | Message::NodeSetWithdraw(_) => self.forged_hash(from),
+            | Message::NodeSetWithdraw(_)
+            | Message::Stamped(_)
+            | Message::Relayed(_)
+            | Message::Own(_)
+            | Message::Ping(_)
+            | Message::Pong(_) => self.forged_hash(from),
         }
     }
 

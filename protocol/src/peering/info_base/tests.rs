@@ -909,3 +909,41 @@ proptest! {
         prop_assert!(sent <= usize::from(count) * 2);
     }
 }
+
+/// What a link is told of all that there is waits for room on it; others, and changes, do not wait with it.
+#[test]
+fn greetings_wait_for_room_and_changes_do_not() {
+    let mut desk = Desk::new(NodeType::Edge);
+    for name in ["a", "b", "c"] {
+        let track = track("moq", name);
+        desk.command(Command::Publish(Published::Track(track)));
+    }
+    for link in [2, 3] {
+        let up = LinkUp {
+            node: info(u64::from(link), NodeType::Edge),
+            mode: PeerMode::Both,
+            kin: Kin::Laps,
+            srtt_us: 0,
+        };
+        desk.base.link_up(desk.now, LinkId(link), up);
+    }
+    let published = |output: &Output, to: u32| {
+        let Output::Send { link, message, .. } = output else {
+            return false;
+        };
+        *link == LinkId(to) && matches!(message, Message::PublishInfoAdvertise(_))
+    };
+    let drain = |desk: &mut Desk, closed: u32| -> Vec<Output> {
+        std::iter::from_fn(|| desk.base.poll_output_where(|link| link != LinkId(closed))).collect()
+    };
+    let first = drain(&mut desk, 2);
+    assert!(!first.iter().any(|output| published(output, 2)));
+    assert_eq!(first.iter().filter(|output| published(output, 3)).count(), 3);
+    let late = Command::Publish(Published::Track(track("moq", "late")));
+    desk.base.command(desk.now, late).unwrap();
+    let second = drain(&mut desk, 2);
+    assert_eq!(second.iter().filter(|output| published(output, 2)).count(), 1);
+    let third = drain(&mut desk, 0);
+    // The late one is there by now, and said once more.
+    assert_eq!(third.iter().filter(|output| published(output, 2)).count(), 4);
+}

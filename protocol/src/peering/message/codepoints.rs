@@ -23,6 +23,13 @@ pub(super) const fn kind_number(kind: MessageKind) -> u16 {
         MessageKind::PublishInfoWithdraw => 9,
         MessageKind::NodeSetAdvertise => 10,
         MessageKind::NodeSetWithdraw => 11,
+        // Between relays of ours alone (decision 0028), far from what the document may come to define.
+        MessageKind::Relayed => 0xf000,
+        MessageKind::Summary => 0xf001,
+        MessageKind::Watch => 0xf002,
+        MessageKind::Unwatch => 0xf003,
+        MessageKind::Ping => 0xf004,
+        MessageKind::Pong => 0xf005,
     }
 }
 
@@ -61,6 +68,13 @@ pub(super) const fn response_number(code: ResponseCode) -> Option<u16> {
 pub(super) mod publish_flag {
     pub(in super::super) const TRACK: u8 = 0;
     pub(in super::super) const NAMESPACE: u8 = 1;
+}
+
+/// What a NODE_MESSAGE is. Decision 0028.
+pub(super) mod node_message {
+    pub(in super::super) const PULL: u8 = 1;
+    pub(in super::super) const INFO: u8 = 2;
+    pub(in super::super) const PULL_END: u8 = 3;
 }
 
 /// laps peering, "QUIC APP Error Codes".

@@ -5,17 +5,22 @@ mod connect;
 mod fields;
 mod node_info;
 mod node_set;
+mod own;
 mod publish_info;
+mod stamped;
 mod subscribe_data;
 mod subscribe_info;
 
 pub use connect::{Connect, ConnectResponse, PeerMode, ResponseCode};
 pub use node_set::{NodeSet, SnsId};
+pub use own::Relayed;
 pub use publish_info::{PublishInfo, Published};
+pub use stamped::{Stamp, Stamped};
 pub use subscribe_data::{encode_subscribe_data, laps_subscribe, parse_subscribe_data};
 pub use subscribe_info::{Sequence, SubscribeInfo};
 
 use super::error::{DecodeError, EncodeError, ErrorCode};
+use super::info_base::OwnMessage;
 use super::limits::Limits;
 use super::node::NodeInfo;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -34,6 +39,9 @@ pub enum Dialect {
     /// laps relays that speak MOQT draft 16: publish infos say what they announce, and subscribe infos carry a
     /// SUBSCRIBE of that draft.
     Laps16,
+    /// Relays of ours: the layouts of [`Self::Laps16`], a [`Stamp`] before all that is said of a node, and messages that
+    /// laps does not have. Decision 0028.
+    Own,
 }
 
 impl Dialect {
@@ -43,6 +51,7 @@ impl Dialect {
         match self {
             Self::Laps14 => "moq-00",
             Self::Laps16 => "moqt-16",
+            Self::Own => "laps/1",
         }
     }
 
@@ -52,6 +61,7 @@ impl Dialect {
         match self {
             Self::Laps14 => "laps-14",
             Self::Laps16 => "laps-16",
+            Self::Own => "own",
         }
     }
 }
@@ -86,6 +96,16 @@ pub enum Message {
     NodeSetAdvertise(NodeSet),
     /// No more data comes under this id. laps peering, "Subscribe Node Set Withdraw Message".
     NodeSetWithdraw(SnsId),
+    /// One of the above as relays of ours say it. Its kind is that of the message in it.
+    Stamped(Box<Stamped>),
+    /// To a node further away. Between relays of ours.
+    Relayed(Relayed),
+    /// What a node has as a whole, and what a stub watches. Between relays of ours.
+    Own(OwnMessage),
+    /// Asks for a [`Self::Pong`] with the same number. Between relays of ours.
+    Ping(u64),
+    /// Answers a [`Self::Ping`]. Between relays of ours.
+    Pong(u64),
 }
 
 /// The kinds of control messages, for tables and counters.
@@ -112,6 +132,18 @@ pub enum MessageKind {
     NodeSetAdvertise,
     /// [`Message::NodeSetWithdraw`].
     NodeSetWithdraw,
+    /// [`Message::Relayed`].
+    Relayed,
+    /// [`OwnMessage::Summary`].
+    Summary,
+    /// [`OwnMessage::Watch`].
+    Watch,
+    /// [`OwnMessage::Unwatch`].
+    Unwatch,
+    /// [`Message::Ping`].
+    Ping,
+    /// [`Message::Pong`].
+    Pong,
 }
 
 impl MessageKind {
@@ -127,7 +159,25 @@ impl MessageKind {
         Self::PublishInfoWithdraw,
         Self::NodeSetAdvertise,
         Self::NodeSetWithdraw,
+        Self::Relayed,
+        Self::Summary,
+        Self::Watch,
+        Self::Unwatch,
+        Self::Ping,
+        Self::Pong,
     ];
+
+    /// Whether relays of this dialect know it.
+    #[must_use]
+    pub const fn is_known_to(self, dialect: Dialect) -> bool {
+        match dialect {
+            Dialect::Own => true,
+            Dialect::Laps14 | Dialect::Laps16 => !matches!(
+                self,
+                Self::Relayed | Self::Summary | Self::Watch | Self::Unwatch | Self::Ping | Self::Pong
+            ),
+        }
+    }
 
     /// The name that the protocol gives it, for logs and labels.
     #[must_use]
@@ -143,6 +193,12 @@ impl MessageKind {
             Self::PublishInfoWithdraw => "PUBLISH_INFO_WD",
             Self::NodeSetAdvertise => "SUBSCRIBE_NODE_SET_ADV",
             Self::NodeSetWithdraw => "SUBSCRIBE_NODE_SET_WD",
+            Self::Relayed => "NODE_MESSAGE",
+            Self::Summary => "SUMMARY",
+            Self::Watch => "WATCH",
+            Self::Unwatch => "UNWATCH",
+            Self::Ping => "PING",
+            Self::Pong => "PONG",
         }
     }
 
@@ -159,6 +215,9 @@ impl MessageKind {
             Self::PublishInfoWithdraw => "laps peering, \"Publish Information Withdraw Message\"",
             Self::NodeSetAdvertise => "laps peering, \"Subscribe Node Set Advertisement Message\"",
             Self::NodeSetWithdraw => "laps peering, \"Subscribe Node Set Withdraw Message\"",
+            Self::Relayed | Self::Summary | Self::Watch | Self::Unwatch | Self::Ping | Self::Pong => {
+                "messages between relays of ours"
+            }
         }
     }
 }
@@ -184,6 +243,13 @@ impl Message {
             Self::PublishInfoWithdraw(_) => MessageKind::PublishInfoWithdraw,
             Self::NodeSetAdvertise(_) => MessageKind::NodeSetAdvertise,
             Self::NodeSetWithdraw(_) => MessageKind::NodeSetWithdraw,
+            Self::Stamped(stamped) => stamped.message().kind(),
+            Self::Relayed(_) => MessageKind::Relayed,
+            Self::Own(OwnMessage::Summary { .. }) => MessageKind::Summary,
+            Self::Own(OwnMessage::Watch(_)) => MessageKind::Watch,
+            Self::Own(OwnMessage::Unwatch(_)) => MessageKind::Unwatch,
+            Self::Ping(_) => MessageKind::Ping,
+            Self::Pong(_) => MessageKind::Pong,
         }
     }
 
@@ -201,24 +267,15 @@ impl Message {
     }
 
     fn put(&self, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
+        if !self.kind().is_known_to(dialect) {
+            return Err(EncodeError::NoCodepoint("a message between relays of ours"));
+        }
         out.put_u8(codepoints::VERSION);
         out.put_u16(codepoints::kind_number(self.kind()));
         let length_at = out.len();
         out.put_u32(0);
         let body_at = out.len();
-        match self {
-            Self::Connect(connect) => connect::put(connect, out)?,
-            Self::ConnectResponse(response) => connect::put_response(response, out)?,
-            Self::NodeInfoAdvertise(info) | Self::NodeInfoWithdraw(info) => node_info::put(info, out)?,
-            Self::SubscribeInfoAdvertise(info) | Self::SubscribeInfoWithdraw(info) => {
-                subscribe_info::put(info, out)?;
-            }
-            Self::PublishInfoAdvertise(info) | Self::PublishInfoWithdraw(info) => {
-                publish_info::put(info, dialect, out)?;
-            }
-            Self::NodeSetAdvertise(set) => node_set::put(set, out)?,
-            Self::NodeSetWithdraw(id) => out.put_u32(id.get()),
-        }
+        self.put_body(dialect, out)?;
         let size = out.len() - body_at;
         let length = u32::try_from(size).map_err(|_| EncodeError::TooLarge {
             what: "bytes of a control message",
@@ -231,6 +288,42 @@ impl Message {
         Ok(())
     }
 
+    fn put_body(&self, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let own = dialect == Dialect::Own;
+        if let Self::Stamped(stamped) = self {
+            if own {
+                stamped::put(stamped.stamp(), out);
+            }
+            // It holds no other stamped one.
+            stamped.message().put_fields(dialect, out)
+        } else if own && self.kind().is_stamped() {
+            Err(EncodeError::NoCodepoint("an info without the life of its node"))
+        } else {
+            self.put_fields(dialect, out)
+        }
+    }
+
+    fn put_fields(&self, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
+        match self {
+            Self::Connect(connect) => connect::put(connect, out)?,
+            Self::ConnectResponse(response) => connect::put_response(response, out)?,
+            Self::NodeInfoAdvertise(info) | Self::NodeInfoWithdraw(info) => node_info::put(info, out)?,
+            Self::SubscribeInfoAdvertise(info) | Self::SubscribeInfoWithdraw(info) => {
+                subscribe_info::put(info, out)?;
+            }
+            Self::PublishInfoAdvertise(info) | Self::PublishInfoWithdraw(info) => {
+                publish_info::put(info, dialect, out)?;
+            }
+            Self::NodeSetAdvertise(set) => node_set::put(set, out)?,
+            Self::NodeSetWithdraw(id) => out.put_u32(id.get()),
+            Self::Stamped(_) => return Err(EncodeError::NoCodepoint("a stamp on a stamp")),
+            Self::Relayed(relayed) => own::put(relayed, out),
+            Self::Own(message) => own::put_own(message, out)?,
+            Self::Ping(number) | Self::Pong(number) => out.put_u64(*number),
+        }
+        Ok(())
+    }
+
     /// Reads the body of a message.
     pub(super) fn decode(
         kind: MessageKind,
@@ -239,6 +332,8 @@ impl Message {
         limits: &Limits,
     ) -> Result<Self, DecodeError> {
         let r = &mut FieldReader::new(body, limits, kind.section());
+        let stamp = (dialect == Dialect::Own && kind.is_stamped()).then(|| stamped::read(r));
+        let stamp = stamp.transpose()?;
         let message = match kind {
             MessageKind::Connect => Self::Connect(connect::read(r)?),
             MessageKind::ConnectResponse => Self::ConnectResponse(connect::read_response(r)?),
@@ -250,9 +345,18 @@ impl Message {
             MessageKind::PublishInfoWithdraw => Self::PublishInfoWithdraw(publish_info::read(r, dialect)?),
             MessageKind::NodeSetAdvertise => Self::NodeSetAdvertise(node_set::read(r)?),
             MessageKind::NodeSetWithdraw => Self::NodeSetWithdraw(r.sns_id()?),
+            MessageKind::Relayed => Self::Relayed(own::read(r)?),
+            MessageKind::Summary => Self::Own(own::read_summary(r)?),
+            MessageKind::Watch => Self::Own(OwnMessage::Watch(own::read_prefix(r)?)),
+            MessageKind::Unwatch => Self::Own(OwnMessage::Unwatch(own::read_prefix(r)?)),
+            MessageKind::Ping => Self::Ping(r.u64()?),
+            MessageKind::Pong => Self::Pong(r.u64()?),
         };
         r.finish()?;
-        Ok(message)
+        Ok(match stamp {
+            Some(stamp) => message.stamped(stamp),
+            None => message,
+        })
     }
 }
 
@@ -272,7 +376,7 @@ impl Header {
     ///
     /// # Errors
     /// As soon as the bytes that are there can be no header.
-    pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Option<Self>, DecodeError> {
+    pub(super) fn read(bytes: &[u8], dialect: Dialect, limits: &Limits) -> Result<Option<Self>, DecodeError> {
         const SECTION: &str = "laps peering, \"Common Control Headers\"";
         if let Some(version) = bytes.first().filter(|version| **version != codepoints::VERSION) {
             return Err(DecodeError::encoding(
@@ -298,7 +402,7 @@ impl Header {
         let kinds = MessageKind::ALL.iter().copied();
         let kind = kinds
             .into_iter()
-            .find(|kind| codepoints::kind_number(*kind) == number);
+            .find(|kind| codepoints::kind_number(*kind) == number && kind.is_known_to(dialect));
         if length > limits.max_message_bytes {
             let name = kind.map_or_else(|| format!("a message of type {number}"), |kind| kind.to_string());
             let max = limits.max_message_bytes;

@@ -82,19 +82,13 @@ impl PublishInfo {
 pub(super) fn read(r: &mut FieldReader<'_>, dialect: Dialect) -> Result<PublishInfo, DecodeError> {
     let source = r.node_id()?;
     let hash = r.full_name_hash()?;
-    let count = r.u8()?;
-    let mut fields = Vec::new();
-    for _ in 0..count {
-        let len = usize::from(r.u16()?);
-        fields.push(r.bytes(len)?);
-    }
+    let namespace = read_namespace(r)?;
     let name_len = usize::from(r.u16()?);
     let name = r.bytes(name_len)?;
-    let namespace = TrackNamespace::new(fields).map_err(|error| r.breach(error.to_string()))?;
     let is_namespace = match dialect {
         // As laps does: PUBLISH_NAMESPACE is what has no name.
         Dialect::Laps14 => name.is_empty(),
-        Dialect::Laps16 => match r.u8()? {
+        Dialect::Laps16 | Dialect::Own => match r.u8()? {
             publish_flag::TRACK => false,
             publish_flag::NAMESPACE if name.is_empty() => true,
             publish_flag::NAMESPACE => {
@@ -115,15 +109,7 @@ pub(super) fn read(r: &mut FieldReader<'_>, dialect: Dialect) -> Result<PublishI
 pub(super) fn put(info: &PublishInfo, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
     out.put_u64(info.source.0);
     out.put_u64(info.hash.get());
-    let fields = info.what.namespace().fields();
-    out.put_u8(u8::try_from(fields.len()).map_err(|_| EncodeError::TooLarge {
-        what: "fields of a namespace",
-        size: fields.len(),
-        max: usize::from(u8::MAX),
-    })?);
-    for field in fields {
-        put_name(field, out)?;
-    }
+    put_namespace(info.what.namespace(), out)?;
     let name = info.what.name();
     put_name(name, out)?;
     let is_namespace = matches!(info.what, Published::Namespace(_));
@@ -132,11 +118,34 @@ pub(super) fn put(info: &PublishInfo, dialect: Dialect, out: &mut BytesMut) -> R
             return Err(EncodeError::NoCodepoint("a track with an empty name"));
         }
         Dialect::Laps14 => {}
-        Dialect::Laps16 => out.put_u8(if is_namespace {
+        Dialect::Laps16 | Dialect::Own => out.put_u8(if is_namespace {
             publish_flag::NAMESPACE
         } else {
             publish_flag::TRACK
         }),
+    }
+    Ok(())
+}
+
+pub(super) fn read_namespace(r: &mut FieldReader<'_>) -> Result<TrackNamespace, DecodeError> {
+    let count = r.u8()?;
+    let mut fields = Vec::new();
+    for _ in 0..count {
+        let len = usize::from(r.u16()?);
+        fields.push(r.bytes(len)?);
+    }
+    TrackNamespace::new(fields).map_err(|error| r.breach(error.to_string()))
+}
+
+pub(super) fn put_namespace(namespace: &TrackNamespace, out: &mut BytesMut) -> Result<(), EncodeError> {
+    let fields = namespace.fields();
+    out.put_u8(u8::try_from(fields.len()).map_err(|_| EncodeError::TooLarge {
+        what: "fields of a namespace",
+        size: fields.len(),
+        max: usize::from(u8::MAX),
+    })?);
+    for field in fields {
+        put_name(field, out)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 /// Whose SUBSCRIBE relays of this dialect put there.
 const fn codec(dialect: Dialect) -> Result<Codec, SubscribeDataError> {
     match dialect {
-        Dialect::Laps14 => Ok(Codec::Draft14),
+        Dialect::Laps14 | Dialect::Own => Ok(Codec::Draft14),
         Dialect::Laps16 => Err(SubscribeDataError::NotSpoken(dialect)),
     }
 }

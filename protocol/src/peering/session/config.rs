@@ -22,6 +22,9 @@ pub enum DataFlow {
 pub struct Config {
     /// Who we are. It is sent with an empty path.
     pub own: NodeInfo,
+    /// The life of this relay, said to relays of ours and never 0 there: see
+    /// [`InfoBase::new`](crate::peering::info_base::InfoBase::new).
+    pub epoch: u64,
     /// What a dialler asks for.
     pub mode: PeerMode,
     /// What an acceptor grants.
@@ -59,6 +62,7 @@ impl Config {
     pub fn new(own: NodeInfo) -> Self {
         Self {
             own,
+            epoch: 0,
             // What laps relays ask for.
             mode: PeerMode::Both,
             accepted_modes: PeerMode::ALL.to_vec(),

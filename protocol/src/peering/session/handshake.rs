@@ -4,7 +4,7 @@ use super::PeerSession;
 use super::breach::PeerMisbehaved;
 use super::io::{CommandError, Event, Role};
 use crate::peering::error::ErrorCode;
-use crate::peering::message::{Connect, ConnectResponse, Message, ResponseCode};
+use crate::peering::message::{Connect, ConnectResponse, Message, MessageKind, ResponseCode};
 use crate::peering::node::NodeInfo;
 use crate::state::transitions;
 use std::borrow::Cow;
@@ -59,12 +59,12 @@ impl PeerSession {
         self.answer_due = true;
         let node = self.own();
         let mode = self.mode;
-        self.say_first(&Message::Connect(Connect { mode, node }));
+        self.say_first(Message::Connect(Connect { mode, node }));
     }
 
     fn say_accepted(&mut self) {
         let node = self.own();
-        self.say_first(&Message::ConnectResponse(ConnectResponse::Accepted(node)));
+        self.say_first(Message::ConnectResponse(ConnectResponse::Accepted(node)));
     }
 
     /// One message of the peer, counted already; `first` when it is the first on its stream.
@@ -75,6 +75,15 @@ impl PeerSession {
         first: bool,
     ) -> Result<(), PeerMisbehaved> {
         use super::handshake::Phase::{Asked, Closed, Established, Judging, Refusing, Start};
+        let message = if is_handshake(message.kind()) {
+            let (message, stamp) = message.unstamped();
+            if let Some(stamp) = stamp {
+                self.on_life(stamp.epoch, &message)?;
+            }
+            message
+        } else {
+            message
+        };
         match (self.phase, self.role, message) {
             (Start, Role::Acceptor, Message::Connect(connect)) => self.on_connect(now, connect),
             // laps peering, "Connect Message": anything else comes too early.
@@ -103,6 +112,22 @@ impl PeerSession {
             )),
             (Refusing | Closed, ..) => Ok(()),
         }
+    }
+
+    /// What a relay of ours says of itself. Decision 0028: by its life others tell what it says now from what it said
+    /// before.
+    fn on_life(&mut self, epoch: u64, message: &Message) -> Result<(), PeerMisbehaved> {
+        let refusal = matches!(message, Message::ConnectResponse(ConnectResponse::Refused(_)));
+        if epoch == 0 && !refusal {
+            let what = "a node tells of itself without its life";
+            return Err(PeerMisbehaved::new(ErrorCode::InvalidEncoding, what, CONNECT));
+        }
+        if self.peer_epoch != 0 && self.peer_epoch != epoch {
+            let what = "another life of the node on the same link";
+            return Err(PeerMisbehaved::message(what, CONNECT));
+        }
+        self.peer_epoch = epoch;
+        Ok(())
     }
 
     /// Why a node may not be at the other end, in so far as the configuration says so.
@@ -252,7 +277,7 @@ impl PeerSession {
         self.peer = None;
         self.deadline = now.checked_add(self.config.refusal_timeout);
         self.refusal = Some((close_code(code), why));
-        self.say_first(&Message::ConnectResponse(ConnectResponse::Refused(code)));
+        self.say_first(Message::ConnectResponse(ConnectResponse::Refused(code)));
     }
 
     /// The answer is out, or will not get out.
@@ -261,6 +286,10 @@ impl PeerSession {
             self.close(code, why);
         }
     }
+}
+
+const fn is_handshake(kind: MessageKind) -> bool {
+    matches!(kind, MessageKind::Connect | MessageKind::ConnectResponse)
 }
 
 /// The code of a connection that ends with this answer.

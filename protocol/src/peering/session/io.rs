@@ -85,6 +85,8 @@ pub enum Event {
         /// Bytes of its body.
         length: u32,
     },
+    /// The peer answered [`Command::Ping`].
+    Pong(u64),
     /// The control stream was replaced, and what was on its way on the old one may be lost: say everything again.
     ControlMoved,
 }
@@ -99,6 +101,8 @@ pub enum Command {
     Refuse(ResponseCode, Cow<'static, str>),
     /// Say this. CONNECT and its answer are the session's own to say.
     Send(Message),
+    /// Say PING with this number, before all that waits; not at all while another one waits. Relays of ours only.
+    Ping(u64),
     /// Replace the control stream by a new one. Dialler only.
     RecreateControl,
     /// Close the link.

@@ -29,7 +29,7 @@ pub use counts::Counts;
 pub use io::{Action, Command, CommandError, ControlStream, Event, Input, Output, Role, Traced};
 
 use super::error::{EncodeError, ErrorCode};
-use super::message::{Dialect, Message, PeerMode};
+use super::message::{Dialect, Message, PeerMode, Sequence, Stamp};
 use super::node::NodeInfo;
 use breach::PeerMisbehaved;
 use bytes::{Bytes, BytesMut};
@@ -56,6 +56,7 @@ pub struct PeerSession {
     /// A CONNECT of ours has no answer yet.
     answer_due: bool,
     peer: Option<NodeInfo>,
+    peer_epoch: u64,
     mode: PeerMode,
     refusal: Option<(ErrorCode, Cow<'static, str>)>,
     early_data: u32,
@@ -77,6 +78,7 @@ impl PeerSession {
             deadline: now.checked_add(config.connect_timeout),
             answer_due: false,
             peer: None,
+            peer_epoch: 0,
             mode: config.mode,
             refusal: None,
             early_data: 0,
@@ -132,6 +134,12 @@ impl PeerSession {
     #[must_use]
     pub const fn peer(&self) -> Option<&NodeInfo> {
         self.peer.as_ref()
+    }
+
+    /// In which life the peer is, once it said so; 0 for a laps relay, which does not tell.
+    #[must_use]
+    pub const fn peer_epoch(&self) -> u64 {
+        self.peer_epoch
     }
 
     /// What the link is for: what a dialler asks for, or, once it stands, what both agreed on.
@@ -215,6 +223,7 @@ impl PeerSession {
             Command::Accept => self.accept(),
             Command::Refuse(code, why) => self.refuse(now, code, why),
             Command::Send(message) => self.send(&message),
+            Command::Ping(number) => self.ping(number),
             Command::RecreateControl => self.recreate(now),
             Command::Close(code, reason) => {
                 self.close(code, reason);
@@ -324,15 +333,31 @@ impl PeerSession {
     }
 
     /// A message that the session makes by itself, before all that wait.
-    fn say_first(&mut self, message: &Message) {
-        match self.encode(message) {
+    fn say_first(&mut self, message: Message) {
+        let message = match self.dialect {
+            Dialect::Own => message.stamped(Stamp {
+                epoch: self.config.epoch,
+                sequence: Sequence::default(),
+            }),
+            Dialect::Laps14 | Dialect::Laps16 => message,
+        };
+        match self.encode(&message) {
             Ok(bytes) => {
                 self.queue.push_first(bytes);
                 self.sent.add(message.kind());
-                self.trace(false, message);
+                self.trace(false, &message);
             }
             // Our own node info does not fit a message.
             Err(error) => self.close(ErrorCode::Close, error.to_string()),
+        }
+    }
+
+    /// A PING or its answer, at most one of each.
+    fn say_urgent(&mut self, message: &Message) {
+        let Ok(bytes) = self.encode(message) else { return };
+        if self.queue.push_urgent(message.kind(), bytes) {
+            self.sent.add(message.kind());
+            self.trace(false, message);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Control messages on their way out.
 
+use crate::peering::message::MessageKind;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -10,6 +11,10 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: VecDeque<Bytes>,
+    /// CONNECT and its answer, the last one first.
+    first: Vec<Bytes>,
+    /// PING and its answer: what tells that the peer lives does not wait for all the rest.
+    urgent: VecDeque<(MessageKind, Bytes)>,
     bytes: usize,
     under_way: bool,
     max_messages: usize,
@@ -20,6 +25,8 @@ impl Queue {
     pub(super) const fn new(max_messages: usize, max_bytes: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
+            first: Vec::new(),
+            urgent: VecDeque::new(),
             bytes: 0,
             under_way: false,
             max_messages,
@@ -29,12 +36,12 @@ impl Queue {
 
     /// Messages that wait, and their bytes.
     pub(super) fn len(&self) -> (usize, usize) {
-        (self.waiting.len(), self.bytes)
+        (self.waiting.len() + self.first.len(), self.bytes)
     }
 
     /// Whether everything has been written and flushed.
     pub(super) fn is_idle(&self) -> bool {
-        !self.under_way && self.waiting.is_empty()
+        !self.under_way && self.waiting.is_empty() && self.first.is_empty()
     }
 
     /// How many more messages may wait.
@@ -42,7 +49,8 @@ impl Queue {
         if self.bytes >= self.max_bytes {
             return 0;
         }
-        self.max_messages.saturating_sub(self.waiting.len())
+        self.max_messages
+            .saturating_sub(self.waiting.len() + self.first.len())
     }
 
     /// Takes a message; false when it would be one too many.
@@ -59,7 +67,16 @@ impl Queue {
     /// Puts a message before all others, whatever waits: CONNECT and its answer are the first on a stream.
     pub(super) fn push_first(&mut self, message: Bytes) {
         self.bytes = self.bytes.saturating_add(message.len());
-        self.waiting.push_front(message);
+        self.first.push(message);
+    }
+
+    /// Takes a message that goes before those that wait; false while one of its kind is there already.
+    pub(super) fn push_urgent(&mut self, kind: MessageKind, message: Bytes) -> bool {
+        if self.urgent.iter().any(|(waits, _)| *waits == kind) {
+            return false;
+        }
+        self.urgent.push_back((kind, message));
+        true
     }
 
     /// What was written has been flushed, or the stream that it was written to is no more.
@@ -72,8 +89,16 @@ impl Queue {
         if self.under_way {
             return None;
         }
-        let message = self.waiting.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(message.len());
+        let message = if let Some(message) = self.first.pop() {
+            self.bytes = self.bytes.saturating_sub(message.len());
+            message
+        } else if let Some((_, message)) = self.urgent.pop_front() {
+            message
+        } else {
+            let message = self.waiting.pop_front()?;
+            self.bytes = self.bytes.saturating_sub(message.len());
+            message
+        };
         self.under_way = true;
         Some(message)
     }

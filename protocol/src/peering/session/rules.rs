@@ -14,6 +14,7 @@ enum Family {
     Handshake,
     InformationBase,
     NodeSet,
+    Liveness,
 }
 
 const fn family(kind: MessageKind) -> Family {
@@ -24,8 +25,13 @@ const fn family(kind: MessageKind) -> Family {
         | MessageKind::SubscribeInfoAdvertise
         | MessageKind::SubscribeInfoWithdraw
         | MessageKind::PublishInfoAdvertise
-        | MessageKind::PublishInfoWithdraw => Family::InformationBase,
+        | MessageKind::PublishInfoWithdraw
+        | MessageKind::Relayed
+        | MessageKind::Summary
+        | MessageKind::Watch
+        | MessageKind::Unwatch => Family::InformationBase,
         MessageKind::NodeSetAdvertise | MessageKind::NodeSetWithdraw => Family::NodeSet,
+        MessageKind::Ping | MessageKind::Pong => Family::Liveness,
     }
 }
 
@@ -60,6 +66,7 @@ impl PeerSession {
     pub(super) fn may_send(&self, message: &Message) -> Result<(), CommandError> {
         match family(message.kind()) {
             Family::Handshake => Err(CommandError::NotAllowed("CONNECT and its answer are made here")),
+            Family::Liveness => Err(CommandError::NotAllowed("PING has a command of its own")),
             Family::InformationBase if !self.mode.has_control() => {
                 Err(CommandError::NotAllowed("this link is for data alone"))
             }
@@ -88,11 +95,36 @@ impl PeerSession {
                 format!("{kind} on a link that takes no data of this peer"),
                 "laps peering, \"Subscribe Node Set Advertisement Message\"",
             )),
+            Family::Liveness => {
+                self.on_liveness(&message);
+                Ok(())
+            }
             Family::InformationBase | Family::NodeSet => {
                 self.tell(Event::Message(message));
                 Ok(())
             }
         }
+    }
+
+    /// Each PING is answered, but not while the answer to the one before waits to be written.
+    fn on_liveness(&mut self, message: &Message) {
+        if let Message::Ping(number) = message {
+            self.say_urgent(&Message::Pong(*number));
+        } else if let Message::Pong(number) = message {
+            self.tell(Event::Pong(*number));
+        }
+    }
+
+    /// [`super::Command::Ping`].
+    pub(super) fn ping(&mut self, number: u64) -> Result<(), CommandError> {
+        if !self.is_established() {
+            return Err(CommandError::WrongState);
+        }
+        if !MessageKind::Ping.is_known_to(self.dialect) {
+            return Err(CommandError::NotAllowed("laps relays know no PING"));
+        }
+        self.say_urgent(&Message::Ping(number));
+        Ok(())
     }
 
     /// A data stream or datagram of the peer.

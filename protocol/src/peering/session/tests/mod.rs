@@ -11,6 +11,7 @@ use crate::peering::node::{NodeId, NodeInfo, NodeType, PathItem};
 use crate::peering::reader::{ControlReader, Incoming};
 use std::time::Duration;
 
+mod own;
 mod pair;
 mod properties;
 

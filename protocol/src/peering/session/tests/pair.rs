@@ -90,7 +90,7 @@ impl Pair {
             Event::Message(message) => self.heard[at].push(message),
             Event::ControlMoved => self.moved[at] += 1,
             Event::Established { .. } => {}
-            Event::Refused(_) | Event::Unknown { .. } => panic!("{event:?}"),
+            Event::Refused(_) | Event::Unknown { .. } | Event::Pong(_) => panic!("{event:?}"),
         }
     }
 

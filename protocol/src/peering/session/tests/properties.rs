@@ -106,7 +106,7 @@ proptest! {
                         }
                         Event::PeerConnect(_) => prop_assert!(!dials && !established),
                         Event::Refused(_) => prop_assert!(dials),
-                        Event::Unknown { .. } | Event::ControlMoved => {}
+                        Event::Unknown { .. } | Event::ControlMoved | Event::Pong(_) => {}
                     },
                     Output::Trace(_) => prop_assert!(false, "nobody asked for it"),
                 }
