@@ -286,7 +286,7 @@ proptest! {
         prop_assert_eq!(decoded, (vec![Incoming::Message(said(dialect, message))], None));
     }
 
-    /// Decision 0028. A laps relay is never told.
+    /// Decision 0029. A laps relay is never told.
     #[test]
     fn messages_between_relays_of_ours_come_back(message in own_message(), cuts in vec(any::<u16>(), 0..9)) {
         let bytes = encode(Dialect::Own, std::slice::from_ref(&message));

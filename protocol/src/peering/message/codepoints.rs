@@ -23,7 +23,7 @@ pub(super) const fn kind_number(kind: MessageKind) -> u16 {
         MessageKind::PublishInfoWithdraw => 9,
         MessageKind::NodeSetAdvertise => 10,
         MessageKind::NodeSetWithdraw => 11,
-        // Between relays of ours alone (decision 0028), far from what the document may come to define.
+        // Between relays of ours alone (decision 0029), far from what the document may come to define.
         MessageKind::Relayed => 0xf000,
         MessageKind::Summary => 0xf001,
         MessageKind::Watch => 0xf002,
@@ -70,7 +70,7 @@ pub(super) mod publish_flag {
     pub(in super::super) const NAMESPACE: u8 = 1;
 }
 
-/// What a NODE_MESSAGE is. Decision 0028.
+/// What a NODE_MESSAGE is. Decision 0029.
 pub(super) mod node_message {
     pub(in super::super) const PULL: u8 = 1;
     pub(in super::super) const INFO: u8 = 2;

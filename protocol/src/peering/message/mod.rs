@@ -40,7 +40,7 @@ pub enum Dialect {
     /// SUBSCRIBE of that draft.
     Laps16,
     /// Relays of ours: the layouts of [`Self::Laps16`], a [`Stamp`] before all that is said of a node, and messages that
-    /// laps does not have. Decision 0028.
+    /// laps does not have. Decision 0029.
     Own,
 }
 

@@ -1,4 +1,4 @@
-//! What relays of ours say to one another beside laps' messages: NODE_MESSAGE, SUMMARY, WATCH and UNWATCH. Decision 0028.
+//! What relays of ours say to one another beside laps' messages: NODE_MESSAGE, SUMMARY, WATCH and UNWATCH. Decision 0029.
 
 use super::codepoints::node_message;
 use super::fields::FieldReader;

@@ -114,7 +114,7 @@ impl PeerSession {
         }
     }
 
-    /// What a relay of ours says of itself. Decision 0028: by its life others tell what it says now from what it said
+    /// What a relay of ours says of itself. Decision 0029: by its life others tell what it says now from what it said
     /// before.
     fn on_life(&mut self, epoch: u64, message: &Message) -> Result<(), PeerMisbehaved> {
         let refusal = matches!(message, Message::ConnectResponse(ConnectResponse::Refused(_)));

@@ -58,7 +58,7 @@ fn namespace() -> TrackNamespace {
     TrackNamespace::new([Bytes::from_static(b"ab"), Bytes::from_static(b"c")]).unwrap()
 }
 
-/// What is said of a node begins with its life and the number of the statement. Decision 0028.
+/// What is said of a node begins with its life and the number of the statement. Decision 0029.
 #[test]
 fn infos_carry_a_stamp() {
     let connect = Message::Connect(Connect {

@@ -1,4 +1,4 @@
-//! Links between relays of ours: decision 0028.
+//! Links between relays of ours: decision 0029.
 
 use super::*;
 use crate::peering::message::{Relayed, Stamp};
