@@ -5,7 +5,11 @@
 )]
 
 use bytes::{BufMut, Bytes, BytesMut};
-use laps_protocol::moqt::message::RequestId;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{
+    GroupOrder, MessageParams, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, RequestId,
+    SubscribeOk,
+};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
 use laps_protocol::peering::error::{DecodeError, ErrorCode};
@@ -284,6 +288,42 @@ proptest! {
         let bytes = encode(dialect, std::slice::from_ref(&message));
         let decoded = decode(dialect, Limits::default(), &[bytes]);
         prop_assert_eq!(decoded, (vec![Incoming::Message(said(dialect, message))], None));
+    }
+
+    /// Decision 0029. Whatever is read as an answer is written so that it is read as the same.
+    #[test]
+    fn answers_come_back(
+        (hash, id, kind) in (full_hash(), 0..=varint::MAX, 0..3_u8),
+        (number, phrase) in (0..=varint::MAX, some_bytes(60)),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u32,
+    ) {
+        let answer = match kind {
+            0 => Answer::Ok(SubscribeOk {
+                alias: hash.get(),
+                expires_ms: number,
+                group_order: GroupOrder::Ascending,
+                largest: (number > 9).then(|| Location::new(number, 9)),
+                params: MessageParams {
+                    delivery_timeout_ms: (number % 2 == 1).then_some(number),
+                    ..MessageParams::default()
+                },
+            }),
+            1 => Answer::Error(RequestError { reason: RequestErrorReason::Timeout, phrase }),
+            _ => Answer::Done(PublishDone {
+                status: PublishDoneStatus::TrackEnded,
+                stream_count: None,
+                phrase,
+            }),
+        };
+        let said = TrackAnswer { track: hash, request: RequestId(id), answer };
+        let body = said.encode().unwrap();
+        prop_assert_eq!(TrackAnswer::decode(id, &body), Ok(said.clone()));
+        let mut bent = body.to_vec();
+        bent[at.index(body.len())] ^= 1 << bit;
+        if let Ok(read) = TrackAnswer::decode(id, &bent.into()) {
+            prop_assert_eq!(TrackAnswer::decode(id, &read.encode().unwrap()), Ok(read));
+        }
     }
 
     /// Decision 0029. A laps relay is never told.

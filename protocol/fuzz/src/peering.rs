@@ -1,7 +1,7 @@
 //! Relays among themselves: what a peer sends in any pieces, and a link on which both sides say and do anything.
 
 use crate::feed::Feed;
-use crate::messages::{namespace, track};
+use crate::messages::{namespace, publish_done, request_error, subscribe_ok, track};
 use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
@@ -103,6 +103,7 @@ fn comes_back(dialect: Dialect, message: &Message) {
                 let again = Relayed::of_infos(relayed.target, &infos).unwrap();
                 assert_eq!(again.infos(&limits()), Ok(Some(infos)));
             }
+            answer(relayed.request_id, &relayed.body);
         }
         Message::NodeSetAdvertise(set) => {
             assert!(set.nodes().len() <= 8 && set.nodes().is_sorted_by(|a, b| a < b));
@@ -110,6 +111,37 @@ fn comes_back(dialect: Dialect, message: &Message) {
         }
         _ => {}
     }
+}
+
+/// Any body is an answer or none, and one that is can be told again.
+fn answer(request_id: u64, body: &Bytes) {
+    let Ok(answer) = TrackAnswer::decode(request_id, body) else {
+        return;
+    };
+    assert_eq!(answer.request.0, request_id);
+    let again = answer.encode().map(|body| TrackAnswer::decode(request_id, &body));
+    assert_eq!(again, Ok(Ok(answer)));
+}
+
+/// Answers of an origin, whole and with a byte that is another one. Decision 0029.
+fn answers(feed: &mut Feed<'_>) {
+    let track = TrackHash::of(&track(feed)).full;
+    let said = TrackAnswer {
+        track,
+        request: RequestId(feed.number()),
+        answer: match feed.below(3) {
+            0 => Answer::Ok(subscribe_ok(feed, track.get())),
+            1 => Answer::Error(request_error(feed)),
+            _ => Answer::Done(publish_done(feed)),
+        },
+    };
+    let Ok(body) = said.encode() else { return };
+    let read = TrackAnswer::decode(said.request.0, &body).unwrap();
+    assert_eq!((read.track, read.request), (said.track, said.request));
+    let mut bent = body.to_vec();
+    let at = feed.below(bent.len());
+    bent[at] = feed.u8();
+    answer(said.request.0, &bent.into());
 }
 
 /// The head of a stream in these pieces, and how much of them it took.
@@ -167,6 +199,7 @@ pub(crate) fn peering(data: &[u8]) {
     assert!(of_bytes.is_consistent() && of_bytes.full <= FullNameHash::MAX);
     assert_eq!(FullNameHash::new(of_bytes.full.get()), Some(of_bytes.full));
     names(&mut Feed::new(data));
+    answers(&mut Feed::new(data));
 }
 
 /// Hashes of names, and what is made of them.

@@ -1,5 +1,6 @@
 //! What relays tell one another, and its bytes. One file per family. laps peering, "Control Messages".
 
+mod answer;
 pub(super) mod codepoints;
 mod connect;
 mod fields;
@@ -11,6 +12,7 @@ mod stamped;
 mod subscribe_data;
 mod subscribe_info;
 
+pub use answer::{Answer, TrackAnswer};
 pub use connect::{Connect, ConnectResponse, PeerMode, ResponseCode};
 pub use node_set::{NodeSet, SnsId};
 pub use own::Relayed;
