@@ -31,6 +31,7 @@ libfaketime() {
     return 1
 }
 has_faketime() { libfaketime >/dev/null; }
+has_systemd_analyze() { systemd-analyze --help 2>/dev/null | grep -q -- --offline; }
 
 # ensure_rust: cargo is there and new enough for the workspace.
 ensure_rust() {
@@ -113,4 +114,7 @@ ensure_media_deps() {
 ensure_chaos_deps() {
     ensure has_ip "iproute2" "iproute2, makes the network namespaces of the chaos harness"
     ensure has_faketime "libfaketime" "libfaketime, gives the relay of the chaos harness a clock that jumps"
+}
+ensure_packaging_deps() {
+    ensure has_systemd_analyze "systemd" "systemd 250 or later, whose systemd-analyze judges the unit offline"
 }
