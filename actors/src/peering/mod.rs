@@ -6,7 +6,9 @@
 //!                                 a failure, or the end of a link ──▶ Supervisor(BACKOFF): when to try again
 //! ```
 
+pub mod bases;
 mod dial;
+pub mod mesh;
 mod target;
 
 pub use dial::{AddressFault, BACKOFF, DialError, Dialer, tries};

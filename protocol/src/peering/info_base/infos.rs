@@ -206,7 +206,7 @@ impl InfoBase {
                     self.departures.remove(&(at, node));
                 }
                 self.bound.remove(&node);
-                self.out.push_back(Output::NodeReachable { node, node_type });
+                self.reachable(node, node_type, epoch);
                 self.appeared(now, node, node_type, epoch);
             }
             (Some(old), None) => {
@@ -222,11 +222,24 @@ impl InfoBase {
                 };
                 self.depart(now, node, hold);
             }
-            (Some(old), Some((node_type, epoch))) if epoch > old.way.epoch => {
-                self.appeared(now, node, node_type, epoch);
+            (Some(old), Some((node_type, epoch))) => {
+                if (epoch == 0) != (old.way.epoch == 0) {
+                    self.reachable(node, node_type, epoch);
+                }
+                if epoch > old.way.epoch {
+                    self.appeared(now, node, node_type, epoch);
+                }
             }
-            _ => {}
+            (None, None) => {}
         }
+    }
+
+    fn reachable(&mut self, node: NodeId, node_type: NodeType, epoch: u64) {
+        self.out.push_back(Output::NodeReachable {
+            node,
+            node_type,
+            ours: epoch != 0,
+        });
     }
 
     /// All infos of a node that cannot be reached go. laps peering, "Node Information".

@@ -224,12 +224,14 @@ pub enum Output {
         /// Why.
         reason: RefuseReason,
     },
-    /// A node can be reached.
+    /// A node can be reached. Said again when `ours` changes.
     NodeReachable {
         /// The node.
         node: NodeId,
         /// What it is. A stub is known to its edge alone.
         node_type: NodeType,
+        /// Relays of ours all the way, itself included: a message for it arrives, see [`super::InfoBase::control_link`].
+        ours: bool,
     },
     /// It cannot any more. Its infos are over only when that is said.
     NodeUnreachable {

@@ -346,10 +346,12 @@ impl InfoBase {
         None
     }
 
-    /// The link on which a message for `node` goes on its way, as those of [`Output::ToNode`] do.
+    /// The link on which a message for `node` goes on its way, as those of [`Output::ToNode`] do; none when a laps relay is
+    /// on the way, which hands none on.
     #[must_use]
     pub fn control_link(&self, node: NodeId) -> Option<LinkId> {
-        self.links.control(self.nodes.best(node)?.rank.peer)
+        let best = self.nodes.best(node).filter(|best| best.way.epoch != 0)?;
+        self.links.control(best.rank.peer)
     }
 
     /// Where data is sent, as last told.

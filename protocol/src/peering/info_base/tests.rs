@@ -395,6 +395,33 @@ fn the_path_of_a_laps_relay_is_made_whole() {
     assert_eq!(nodes(&out), [(3, 4, Some(vec![(2, 10_000), (1, 10)]))]);
 }
 
+/// Who would answer a node has to know whether what it says arrives.
+#[test]
+fn it_is_told_whether_a_laps_relay_is_on_the_way() {
+    let mut desk = Desk::new(EDGE);
+    desk.link(2, EDGE, Kin::Laps, 10);
+    desk.link(3, EDGE, OURS, 10);
+    let told = |out: Vec<Output>| {
+        let found = out.iter().find_map(|output| match output {
+            Output::NodeReachable { ours, .. } => Some(*ours),
+            _ => None,
+        });
+        found
+    };
+    let by_laps = Message::NodeInfoAdvertise(far(4, &[(4, 1)]));
+    assert_eq!(told(desk.hear(2, by_laps)), Some(false));
+    assert_eq!(desk.base.control_link(id(4)), None);
+    // The same number of relays, and nearer.
+    let by_ours = Message::NodeInfoAdvertise(far(4, &[(3, 0)]));
+    assert_eq!(told(desk.hear(3, by_ours.clone())), Some(true));
+    assert_eq!(desk.base.control_link(id(4)), Some(LinkId(3)));
+    assert_eq!(told(desk.hear(3, by_ours.clone())), None);
+    let Message::NodeInfoAdvertise(gone) = by_ours else {
+        unreachable!()
+    };
+    assert_eq!(told(desk.hear(3, Message::NodeInfoWithdraw(gone))), Some(false));
+}
+
 /// laps peering, "Stub": unknown to all but its edge, and told of nobody.
 #[test]
 fn a_stub_is_known_to_its_edge_alone() {

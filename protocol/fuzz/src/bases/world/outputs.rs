@@ -46,7 +46,7 @@ impl World {
                     assert!(fib != view.fib, "a table that did not change is not given out");
                     view.fib = fib;
                 }
-                Output::NodeReachable { node, node_type } => {
+                Output::NodeReachable { node, node_type, .. } => {
                     assert_eq!(view.reachable.insert(node, node_type), None);
                 }
                 Output::NodeUnreachable { node } => assert!(view.reachable.remove(&node).is_some()),
