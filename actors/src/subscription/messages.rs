@@ -12,3 +12,9 @@ pub struct Update(pub SubscribeUpdate);
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
+
+/// The subscription goes on elsewhere: here nothing more begins, and it is over with the last stream that is open. With
+/// false it stays after all, unless it is over already.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave(pub bool);

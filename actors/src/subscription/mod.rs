@@ -11,7 +11,7 @@ mod timing;
 mod update;
 
 pub(crate) use answer::{accept_message, accept_without_content};
-pub use messages::{Stop, Update};
+pub use messages::{Leave, Stop, Update};
 pub use spec::{Origin, Spec};
 
 use crate::limits::{Account, Lease};
@@ -49,7 +49,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 ///
 /// Parent: its owner. Arbiter: the owner's shard. Restart: transient; the owner keeps the [`Spec`] and the open
 /// [`Streams`], resets these, and a new actor goes on at the next group. In: `TrackAdvanced`, `TrackGone`,
-/// `LanesChanged`, [`Update`], [`Stop`]. Out: `ResolveTrack` to the registry, `OpenReplica` to the shard, `Attach` to
+/// `LanesChanged`, [`Update`], [`Leave`], [`Stop`]. Out: `ResolveTrack` to the registry, `OpenReplica` to the shard, `Attach` to
 /// the track, `Say` and `SubscriptionOver` to the owner, lanes to the owner's writer. Lost on death: its place in
 /// the track.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ pub struct SubscriptionActor {
     retry: Duration,
     /// The last wanted group is over, and what is late of it may still come.
     late: bool,
+    /// It begins no more streams, and ends with the last one that is open.
+    leaving: bool,
     /// Objects were wanted when it last looked.
     forwarding: bool,
     datagrams_lost: u64,
@@ -248,7 +250,8 @@ impl SubscriptionActor {
         if self.forwarding {
             self.birth.streams.takes(log);
         }
-        if self.forwarding && !resumed {
+        self.birth.spec.reads(log);
+        if self.forwarding && !resumed && self.birth.spec.continues {
             self.continue_open(log, edge.open);
         }
         self.look(ctx);
@@ -283,6 +286,10 @@ impl SubscriptionActor {
     /// MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE only after every stream was closed.
     fn settle(&mut self, ctx: &mut Context<Self>) {
         self.fade();
+        if self.leaving && self.birth.streams.open() == 0 && self.ending.is_none() {
+            let why = "its streams go on elsewhere";
+            self.ending = Some(TrackGone::new(PublishDoneStatus::SubscriptionEnded, why));
+        }
         // [D14-REQ-8]: the track may end before the news that it is had comes here; the request is answered first.
         if self.birth.spec.is_accepted()
             && self.birth.streams.open() == 0
@@ -335,6 +342,7 @@ impl Birth {
                 lives: 0,
                 retry: detached::FIRST_RETRY,
                 late: false,
+                leaving: false,
                 forwarding: false,
                 datagrams_lost: 0,
                 evicted: Cell::new(0),

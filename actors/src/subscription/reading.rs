@@ -1,13 +1,13 @@
 //! How a subscription reads its track's log: what becomes a lane, what a datagram, what is passed over.
 
 use super::SubscriptionActor;
-use crate::session::egress::LaneSpec;
+use crate::session::egress::{Heads, LaneSpec};
 use crate::track::handle::{self, LogId};
 use crate::transport::DatagramError;
 use actix::Context;
 use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::object::DatagramObject;
-use laps_protocol::relay::follow;
+use laps_protocol::relay::follow::{self, Look};
 use laps_protocol::relay::lane::LaneReader;
 use laps_protocol::relay::track_log::{LogDatagram, Position, SubgroupSeq, TrackLog};
 use std::rc::Rc;
@@ -21,11 +21,12 @@ impl SubscriptionActor {
     }
 
     fn open(&self, log: LogId, lanes: Vec<LaneReader>) {
-        let heads = self.birth.spec.heads;
+        let (heads, timeout) = (&self.birth.spec.heads, self.birth.streams.timeout());
         for reader in lanes {
+            let head = |heads: &Heads| heads.of_stream(reader.header().priority, timeout);
             let spec = LaneSpec {
                 log,
-                prefix: heads.map_or_else(Bytes::new, |heads| heads.of_stream(reader.header().priority)),
+                prefix: heads.as_ref().map_or_else(Bytes::new, head),
                 reader,
                 filter: Rc::clone(&self.filter),
                 rank: Rc::clone(&self.birth.spec.rank),
@@ -55,8 +56,14 @@ impl SubscriptionActor {
                 .max_open_streams
                 .saturating_sub(self.birth.streams.open());
             let (filter, alias) = (self.filter.get(), self.birth.spec.alias);
+            let leaving = self.leaving;
             let found = handle::read(log, |log| {
                 self.give_up_evicted(log);
+                if leaving {
+                    // What is open goes on; what begins is somebody else's to send.
+                    cursor = log.live_edge().cursor;
+                    return Look::default();
+                }
                 // A subscriber with too many open streams leaves its place where it is.
                 let age = self.birth.streams.age(log, self.birth.conn.stats());
                 follow::look_in_time(&age, log, &mut cursor, &filter, alias, room)
@@ -108,7 +115,7 @@ impl SubscriptionActor {
             payload: datagram.payload,
         };
         let mut bytes = BytesMut::with_capacity(80 + object.extensions.len() + object.payload.len());
-        if let Some(heads) = self.birth.spec.heads {
+        if let Some(heads) = &self.birth.spec.heads {
             bytes.extend_from_slice(&heads.of_datagram());
         }
         if self

@@ -1,6 +1,7 @@
 //! What its owner remembers of a downstream subscription, so that its actor can be started again.
 
 use crate::session::egress::{Heads, Rank};
+use crate::track::handle::{self, LogId};
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
@@ -8,6 +9,7 @@ use laps_protocol::moqt::message::{
     SubscribeUpdate,
 };
 use laps_protocol::moqt::object::TrackAlias;
+use laps_protocol::relay::track_log::TrackLog;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -35,6 +37,8 @@ pub struct Spec {
     pub rank: Rc<Rank>,
     /// What stands before the MOQT bytes of its streams and datagrams; none in a session.
     pub heads: Option<Heads>,
+    /// The next objects of subgroups that were open before it belong to it. False where others send those.
+    pub continues: bool,
     state: Rc<State>,
 }
 
@@ -51,6 +55,8 @@ struct State {
     early: Cell<ResolvedFilter>,
     /// The largest start that the peer knows or named. An update that names it again moves nothing.
     named: Cell<Location>,
+    /// What it reads.
+    log: Cell<Option<LogId>>,
 }
 
 impl Spec {
@@ -68,6 +74,7 @@ impl Spec {
                 end_group: None,
             }),
             named: Cell::new(Location::ZERO),
+            log: Cell::new(None),
         };
         Self {
             request,
@@ -80,6 +87,7 @@ impl Spec {
             subscribe,
             origin,
             heads: None,
+            continues: true,
             state: Rc::new(state),
         }
     }
@@ -163,6 +171,29 @@ impl Spec {
         self.settle(filter)
     }
 
+    /// Its actor reads this log.
+    pub(super) fn reads(&self, log: LogId) {
+        self.state.log.set(Some(log));
+    }
+
+    /// The largest place of the track by now, as far as this shard has it.
+    #[must_use]
+    pub fn largest(&self) -> Option<Location> {
+        handle::read(self.state.log.get()?, TrackLog::largest).flatten()
+    }
+
+    /// The owner stands for several subscribers, and this is what they want together by now: what begins from here on is
+    /// in this range, which may be wider than before.
+    pub fn replace(&self, wish: &SubscribeUpdate) {
+        let range = ResolvedFilter {
+            start: wish.start,
+            end_group: wish.end_group,
+        };
+        self.state.early.set(range);
+        self.state.filter.set(self.state.filter.get().map(|_| range));
+        self.change(wish);
+    }
+
     /// The peer changed its mind; the owner has checked that it narrows. MOQT-14 §9.10 [D14-VAL-9]
     pub fn update(&self, update: &SubscribeUpdate) {
         let mut update = update.clone();
@@ -172,6 +203,15 @@ impl Spec {
             self.state.named.set(update.start);
         }
         let update = &update;
+        self.change(update);
+        self.state.early.set(self.state.early.get().narrow(update));
+        if let Some(filter) = self.state.filter.get() {
+            self.state.filter.set(Some(filter.narrow(update)));
+        }
+    }
+
+    /// Takes over all of an update but its range.
+    fn change(&self, update: &SubscribeUpdate) {
         self.state.forward.set(update.forward);
         // MOQT-14 §7.1 [D14-PRIO-4]
         self.rank.set_priority(update.priority);
@@ -181,10 +221,6 @@ impl Spec {
         self.state
             .delivery_timeout_ms
             .set(update.params.delivery_timeout_ms);
-        self.state.early.set(self.state.early.get().narrow(update));
-        if let Some(filter) = self.state.filter.get() {
-            self.state.filter.set(Some(filter.narrow(update)));
-        }
     }
 }
 
@@ -248,6 +284,23 @@ mod tests {
         // The same start again moves nothing.
         spec.update(&update(Location::new(7, 0), Some(8)));
         assert_eq!(spec.filter(), Some(from(Location::new(7, 0), Some(8))));
+    }
+
+    /// What several subscribers want together may be more than what the first of them wanted.
+    #[test]
+    fn wishes_together_widen() {
+        let spec = spec(SubscribeFilter::NextGroupStart);
+        spec.replace(&update(Location::new(2, 0), Some(9)));
+        let settled = spec.settle(from(Location::new(6, 0), None));
+        assert_eq!(settled, from(Location::new(6, 0), Some(9)));
+        let wider = SubscribeUpdate {
+            priority: 3,
+            forward: false,
+            ..update(Location::ZERO, None)
+        };
+        spec.replace(&wider);
+        assert_eq!(spec.filter(), Some(from(Location::ZERO, None)));
+        assert!(!spec.forward());
     }
 
     /// D14-SUB-27: what PUBLISH_OK says holds instead of what our PUBLISH said; an order of 0 changes nothing.

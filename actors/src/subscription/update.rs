@@ -1,6 +1,6 @@
 //! What changes a subscription while it runs: SUBSCRIBE_UPDATE, and the end of its last group.
 
-use super::{SubscriptionActor, Update};
+use super::{Leave, SubscriptionActor, Update};
 use crate::track::TrackGone;
 use crate::track::handle;
 use actix::{AsyncContext, Context, Handler};
@@ -35,6 +35,16 @@ impl Handler<Update> for SubscriptionActor {
             self.forward_again();
         }
         self.forwarding = forward;
+        self.look(ctx);
+    }
+}
+
+impl Handler<Leave> for SubscriptionActor {
+    type Result = ();
+    fn handle(&mut self, Leave(leaving): Leave, ctx: &mut Self::Context) {
+        // What came before this is its to send.
+        self.look(ctx);
+        self.leaving = leaving;
         self.look(ctx);
     }
 }

@@ -18,7 +18,7 @@ use laps_protocol::peering::message::SnsId;
 use laps_protocol::relay::follow;
 use laps_protocol::relay::track_log::{Append, Cursor, Limits, StreamEnd, TrackLog};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Hears of a writer that fails.
 struct Nobody;
@@ -34,11 +34,11 @@ impl Handler<Breach> for Nobody {
     }
 }
 
-const HEADS: Heads = Heads {
-    sns: SnsId::FIRST,
-    track: FullNameHash::MAX,
-    ttl_ms: 300,
-};
+const TIMEOUT: Option<Duration> = Some(Duration::from_millis(300));
+
+fn heads() -> Heads {
+    Heads::new(FullNameHash::MAX, SnsId::FIRST, 5000)
+}
 
 /// A log with one object in one subgroup of this priority.
 fn log(priority: u8) -> LogOwner {
@@ -98,13 +98,13 @@ fn spec(log: &LogOwner, prefix: Bytes) -> LaneSpec {
 #[actix::test]
 async fn a_stream_on_a_link_begins_with_its_data_header() {
     let mut pair = pair().await;
-    let (heads, conn) = (HEADS, pair.server.handle.clone());
+    let (heads, conn) = (heads(), pair.server.handle.clone());
     let egress = Egress::new(conn, Codec::Draft14, SendPolicy::Priorities);
     let fault = Faults::default().at("egress", String::new);
     actix_rt::spawn(egress.clone().run(Nobody.start().recipient(), fault));
     let owner = log(7);
     let mut sent = Vec::new();
-    for prefix in [Bytes::new(), heads.of_stream(7)] {
+    for prefix in [Bytes::new(), heads.of_stream(7, TIMEOUT)] {
         let spec = spec(&owner, prefix);
         egress.open_lane(spec, &Rc::default());
         let mut stream = pair.client.uni.accept().await.unwrap().unwrap();
@@ -117,7 +117,7 @@ async fn a_stream_on_a_link_begins_with_its_data_header() {
     let (plain, mut headed) = (sent[0].concat(), sent[1].concat());
     let mut begun = Bytes::from(headed.split_off(0));
     let head = StreamHeaderReader::new().read(&mut begun).unwrap().unwrap();
-    assert_eq!((head.sns, head.track), (heads.sns, heads.track));
+    assert_eq!((head.sns, head.track), (SnsId::FIRST, FullNameHash::MAX));
     assert_eq!((head.priority, head.ttl_ms), (7, 300));
     assert_eq!(begun, plain);
     let header_len = plain.len() - b"payload".len();
@@ -133,7 +133,10 @@ async fn a_short_turn_does_not_part_the_headers() {
     let gate = Rc::new(Gate::new(conn.clone(), SendPolicy::Priorities));
     let openers = Rc::new(Openers::new(conn.clone()));
     let owner = log(7);
-    for (prefix, at_least) in [(Bytes::new(), 1), (HEADS.of_stream(7), StreamHeader::LEN + 4)] {
+    for (prefix, at_least) in [
+        (Bytes::new(), 1),
+        (heads().of_stream(7, TIMEOUT), StreamHeader::LEN + 4),
+    ] {
         let spec = spec(&owner, prefix);
         let opener = openers.opener();
         let mut lane = Lane::new(spec, Codec::Draft14, conn.clone(), opener, Rc::default()).at(&gate);
@@ -153,11 +156,26 @@ async fn a_short_turn_does_not_part_the_headers() {
 /// laps peering, "Datagram Data"
 #[test]
 fn a_datagram_on_a_link_begins_with_its_data_header() {
-    let mut datagram = HEADS.of_datagram().to_vec();
+    let mut datagram = heads().of_datagram().to_vec();
     datagram.extend_from_slice(b"object");
     let (head, payload) = DatagramHeader::split(datagram.into()).unwrap();
     assert_eq!(
         (head.sns, head.track, &*payload),
-        (HEADS.sns, HEADS.track, &b"object"[..])
+        (SnsId::FIRST, FullNameHash::MAX, &b"object"[..])
     );
+}
+
+/// laps peering, "Data Header Messages": the id of who gets it may change, and only what has no end is said to have none.
+#[test]
+fn heads_say_who_gets_it_and_for_how_long() {
+    let (heads, other) = (heads(), SnsId::new(9).unwrap());
+    let read = |mut head: Bytes| StreamHeaderReader::new().read(&mut head).unwrap().unwrap();
+    let shared = heads.clone();
+    assert_eq!(read(heads.of_stream(1, None)).ttl_ms, 5000);
+    shared.set_sns(other);
+    let head = read(heads.of_stream(1, Some(Duration::from_micros(3))));
+    assert_eq!((head.sns, head.priority, head.ttl_ms), (other, 1, 1));
+    assert_eq!(read(heads.of_stream(1, Some(Duration::MAX))).ttl_ms, u32::MAX);
+    let (head, _) = DatagramHeader::split(Bytes::copy_from_slice(&heads.of_datagram())).unwrap();
+    assert_eq!(head.sns, other);
 }
