@@ -59,19 +59,6 @@ is_enabled() { systemctl ${root:+--root="$root"} is-enabled --quiet laps.service
 # switch enable|disable: whether the unit starts at boot.
 switch() { systemctl ${root:+--root="$root"} "$1" --quiet laps.service; }
 
-# elf_machine FILE: the architecture of a program, as Debian calls it, from the head of its ELF file.
-elf_machine() {
-    local head
-    head=$(od -An -v -tx1 -N20 "$1" 2>/dev/null | tr -d ' \n')
-    case $head in
-        7f454c4602*3e00) echo amd64 ;;
-        7f454c4602*b700) echo arm64 ;;
-        7f454c4601*2800) echo armhf ;;
-        7f454c46*) echo "of another architecture" ;;
-        *) echo "no Linux program" ;;
-    esac
-}
-
 # --- what is done can be undone -----------------------------------------------------------------------------------
 
 undo=()
@@ -192,22 +179,6 @@ check_binary() {
     fi
 }
 
-# raise_buffers: at once what the drop-in does at the next boot, and never less than there is.
-raise_buffers() {
-    local key equals value now
-    while read -r key equals value; do
-        case $key in net.core.*) ;; *) continue ;; esac
-        now=$(sysctl -n "$key" 2>/dev/null || echo "")
-        if [ "$equals" = = ] && [ -n "$now" ] && [ "$now" -lt "$value" ]; then
-            if sysctl -q -w "$key=$value" 2>/dev/null; then
-                later sysctl -q -w "$key=$now"
-            else
-                warn "$key stays $now: the kernel does not let it be raised here. More packets are lost under load"
-            fi
-        fi
-    done <"$buffers"
-}
-
 # back ran|none VERSION: the last thing that is taken back, when every file is what it was: systemd reads them again, and
 # what ran runs again.
 restarted=""
@@ -261,7 +232,9 @@ install_relay() {
     place "$here/laps.service" 644 "$unit"
     place "$here/laps-sysctl.conf" 644 "$buffers"
     if [ ! -e "$settings" ]; then place "$from" 644 "$settings"; fi
-    if live; then raise_buffers; fi
+    if live; then
+        while read -r from; do later sysctl -q -w "$from"; done < <(raise_buffers "$buffers")
+    fi
     if [ -e "$root/etc/systemd/system/laps.service" ] && [ ! -L "$root/etc/systemd/system/laps.service" ]; then
         warn "$root/etc/systemd/system/laps.service goes before the unit that belongs to this program; remove it if you did not mean that"
     fi

@@ -37,6 +37,19 @@ version_at_least() {
 # target_dir: where cargo puts what it builds.
 target_dir() { printf '%s\n' "${CARGO_TARGET_DIR:-$LAPS_ROOT/target}"; }
 
+# elf_machine FILE: the architecture of a program, as Debian calls it, from the head of its ELF file.
+elf_machine() {
+    local head
+    head=$(od -An -v -tx1 -N20 "$1" 2>/dev/null | tr -d ' \n')
+    case $head in
+        7f454c4602*3e00) echo amd64 ;;
+        7f454c4602*b700) echo arm64 ;;
+        7f454c4601*2800) echo armhf ;;
+        7f454c46*) echo "of another architecture" ;;
+        *) echo "no Linux program" ;;
+    esac
+}
+
 # run_step TITLE COMMAND...: runs one step of a check, says how long it took, keeps its exit code.
 run_step() {
     local title=$1 start=$SECONDS code=0

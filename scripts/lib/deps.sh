@@ -19,6 +19,7 @@ has_ffmpeg() { have ffmpeg; }
 has_make() { have make; }
 has_git() { have git; }
 has_ip() { have ip; }
+has_readelf() { have readelf; }
 # libfaketime: the library that fakes the time of one process, and nothing where there is none.
 libfaketime() {
     local file
@@ -116,5 +117,6 @@ ensure_chaos_deps() {
     ensure has_faketime "libfaketime" "libfaketime, gives the relay of the chaos harness a clock that jumps"
 }
 ensure_packaging_deps() {
+    ensure has_readelf "binutils" "readelf, tells what a program needs"
     ensure has_systemd_analyze "systemd" "systemd 250 or later, whose systemd-analyze judges the unit offline"
 }
