@@ -7,8 +7,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    GroupOrder, MessageParams, PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, RequestId,
-    SubscribeOk,
+    FetchOk, GroupOrder, GroupOrderRequest, MessageParams, PublishDone, PublishDoneStatus, RequestError,
+    RequestErrorReason, RequestId, SubscribeOk,
 };
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
@@ -323,6 +323,42 @@ proptest! {
         bent[at.index(body.len())] ^= 1 << bit;
         if let Ok(read) = TrackAnswer::decode(id, &bent.into()) {
             prop_assert_eq!(TrackAnswer::decode(id, &read.encode().unwrap()), Ok(read));
+        }
+    }
+
+    /// Decision 0029. The same for what two nodes say of a FETCH.
+    #[test]
+    fn steps_of_a_fetch_come_back(
+        (track, id, kind) in (track(), 0..=varint::MAX, 0..4_u8),
+        (group, object, phrase) in (0..=varint::MAX, 0..=varint::MAX, some_bytes(60)),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u32,
+    ) {
+        let step = match kind {
+            0 => FetchStep::Fetch(PlainFetch {
+                track,
+                start: Location::new(group / 2, object),
+                end: Location::new(group, object),
+                priority: 9,
+                group_order: GroupOrderRequest::Publisher,
+            }),
+            1 => FetchStep::Ok(FetchOk {
+                group_order: GroupOrder::Descending,
+                end_of_track: group % 2 == 1,
+                end: Location::new(group, object),
+                params: MessageParams::default(),
+            }),
+            2 => FetchStep::Error(RequestError { reason: RequestErrorReason::Timeout, phrase }),
+            _ => FetchStep::Cancel,
+        };
+        let decode = |body: &Bytes| FetchMessage::decode(id, body, &Limits::default());
+        let said = FetchMessage { request: RequestId(id), step };
+        let body = said.encode().unwrap();
+        prop_assert_eq!(decode(&body), Ok(said.clone()));
+        let mut bent = body.to_vec();
+        bent[at.index(body.len())] ^= 1 << bit;
+        if let Ok(read) = decode(&bent.into()) {
+            prop_assert_eq!(decode(&read.encode().unwrap()), Ok(read));
         }
     }
 

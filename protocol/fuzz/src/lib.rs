@@ -21,6 +21,7 @@ mod forward;
 mod messages;
 pub mod mutate;
 mod peering;
+mod peering_fetch;
 mod pressure;
 mod relay;
 mod session;

@@ -2,6 +2,7 @@
 
 use crate::feed::Feed;
 use crate::messages::{namespace, publish_done, request_error, subscribe_ok, track};
+use crate::peering_fetch::{fetches, step_of_fetch};
 use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
@@ -104,6 +105,7 @@ fn comes_back(dialect: Dialect, message: &Message) {
                 assert_eq!(again.infos(&limits()), Ok(Some(infos)));
             }
             answer(relayed.request_id, &relayed.body);
+            step_of_fetch(relayed.request_id, &relayed.body);
         }
         Message::NodeSetAdvertise(set) => {
             assert!(set.nodes().len() <= 8 && set.nodes().is_sorted_by(|a, b| a < b));
@@ -200,6 +202,7 @@ pub(crate) fn peering(data: &[u8]) {
     assert_eq!(FullNameHash::new(of_bytes.full.get()), Some(of_bytes.full));
     names(&mut Feed::new(data));
     answers(&mut Feed::new(data));
+    fetches(&mut Feed::new(data));
 }
 
 /// Hashes of names, and what is made of them.

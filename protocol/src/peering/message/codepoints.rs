@@ -75,6 +75,7 @@ pub(super) mod node_message {
     pub(in super::super) const PULL: u8 = 1;
     pub(in super::super) const INFO: u8 = 2;
     pub(in super::super) const PULL_END: u8 = 3;
+    pub(in super::super) const FETCH: u8 = 8;
     pub(in super::super) const ANSWER: u8 = 4;
 }
 

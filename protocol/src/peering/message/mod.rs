@@ -3,6 +3,7 @@
 mod answer;
 pub(super) mod codepoints;
 mod connect;
+mod fetch;
 mod fields;
 mod node_info;
 mod node_set;
@@ -14,6 +15,7 @@ mod subscribe_info;
 
 pub use answer::{Answer, TrackAnswer};
 pub use connect::{Connect, ConnectResponse, PeerMode, ResponseCode};
+pub use fetch::{FetchMessage, FetchStep, PlainFetch};
 pub use node_set::{NodeSet, SnsId};
 pub use own::Relayed;
 pub use publish_info::{PublishInfo, Published};
