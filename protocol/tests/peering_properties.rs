@@ -116,8 +116,15 @@ fn message() -> BoxedStrategy<Message> {
         subscribe_info().prop_map(Message::SubscribeInfoWithdraw),
         publish_info().prop_map(Message::PublishInfoAdvertise),
         publish_info().prop_map(Message::PublishInfoWithdraw),
-        (sns(), any::<u8>(), vec(node_id(), 0..40))
-            .prop_map(|(id, priority, nodes)| Message::NodeSetAdvertise(NodeSet::new(id, priority, nodes))),
+        (
+            sns(),
+            any::<u8>(),
+            vec(node_id(), 0..40),
+            prop::option::of(node_id())
+        )
+            .prop_map(|(id, priority, nodes, origin)| {
+                Message::NodeSetAdvertise(NodeSet::new(id, priority, nodes).from_origin(origin))
+            }),
         sns().prop_map(Message::NodeSetWithdraw),
     ]
     .boxed()
@@ -134,6 +141,8 @@ fn said(dialect: Dialect, message: Message) -> Message {
             epoch: 7,
             sequence: Sequence(u16::MAX),
         })
+    } else if let Message::NodeSetAdvertise(set) = message {
+        Message::NodeSetAdvertise(set.from_origin(None))
     } else {
         message
     }

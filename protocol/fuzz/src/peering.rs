@@ -268,11 +268,13 @@ fn message(feed: &mut Feed<'_>, dialect: Dialect) -> Message {
         7 => Message::SubscribeInfoWithdraw(info(feed)),
         8 => Message::PublishInfoAdvertise(publish(feed)),
         9 => Message::PublishInfoWithdraw(publish(feed)),
-        10 => Message::NodeSetAdvertise(NodeSet::new(
-            sns(feed),
-            NodeSet::PRIORITY,
-            (0..feed.below(5)).map(|node| NodeId(node as u64)),
-        )),
+        10 => {
+            let id = sns(feed);
+            let nodes = (0..feed.below(5)).map(|node| NodeId(node as u64));
+            let set = NodeSet::new(id, NodeSet::PRIORITY, nodes);
+            let origin = (dialect == Dialect::Own && feed.flag()).then(|| NodeId(feed.number()));
+            Message::NodeSetAdvertise(set.from_origin(origin))
+        }
         11 => Message::NodeSetWithdraw(sns(feed)),
         12 => Message::Ping(feed.number()),
         13 => Message::Pong(feed.number()),

@@ -41,6 +41,24 @@ impl PartialEq for Fib {
 impl Eq for Fib {}
 
 impl Fib {
+    /// A table that somebody wrote down: the neighbour over which each node is reached, and the links to each neighbour.
+    #[must_use]
+    pub fn written(
+        routes: impl IntoIterator<Item = (NodeId, NodeId)>,
+        neighbours: impl IntoIterator<Item = (NodeId, Vec<LinkId>)>,
+    ) -> Self {
+        let mut fib = Self::default();
+        for (node, next) in routes {
+            fib.set_route(node, Some(next));
+        }
+        for (neighbour, mut links) in neighbours {
+            links.sort_unstable();
+            links.dedup();
+            fib.set_links(neighbour, &links);
+        }
+        fib
+    }
+
     /// How many nodes can be reached with data.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -164,6 +182,11 @@ mod tests {
         assert_eq!(fib.routes().collect::<Vec<_>>(), [(NodeId(3), NodeId(2))]);
         // What was given away stays as it was.
         assert!(before.is_empty() && before.links(NodeId(3)).is_empty());
+        let written = Fib::written(
+            [(NodeId(3), NodeId(2))],
+            [(NodeId(2), vec![LinkId(7), LinkId(7)])],
+        );
+        assert_eq!(written, fib);
         assert!(fib.set_route(NodeId(3), None) && fib.set_links(NodeId(2), &[]));
         assert_eq!(fib, Fib::default());
         assert_eq!(fib.link(NodeId(3), hash(1)), None);

@@ -318,7 +318,7 @@ impl Message {
             Self::PublishInfoAdvertise(info) | Self::PublishInfoWithdraw(info) => {
                 publish_info::put(info, dialect, out)?;
             }
-            Self::NodeSetAdvertise(set) => node_set::put(set, out)?,
+            Self::NodeSetAdvertise(set) => node_set::put(set, dialect, out)?,
             Self::NodeSetWithdraw(id) => out.put_u32(id.get()),
             Self::Stamped(_) => return Err(EncodeError::NoCodepoint("a stamp on a stamp")),
             Self::Relayed(relayed) => own::put(relayed, out),
@@ -347,7 +347,7 @@ impl Message {
             MessageKind::SubscribeInfoWithdraw => Self::SubscribeInfoWithdraw(subscribe_info::read(r)?),
             MessageKind::PublishInfoAdvertise => Self::PublishInfoAdvertise(publish_info::read(r, dialect)?),
             MessageKind::PublishInfoWithdraw => Self::PublishInfoWithdraw(publish_info::read(r, dialect)?),
-            MessageKind::NodeSetAdvertise => Self::NodeSetAdvertise(node_set::read(r)?),
+            MessageKind::NodeSetAdvertise => Self::NodeSetAdvertise(node_set::read(r, dialect)?),
             MessageKind::NodeSetWithdraw => Self::NodeSetWithdraw(r.sns_id()?),
             MessageKind::Relayed => Self::Relayed(own::read(r)?),
             MessageKind::Summary => Self::Own(own::read_summary(r)?),

@@ -1,5 +1,6 @@
 //! SUBSCRIBE_NODE_SET_ADV and SUBSCRIBE_NODE_SET_WD. laps peering, "Source Routing".
 
+use super::Dialect;
 use super::fields::FieldReader;
 use crate::peering::error::{DecodeError, EncodeError};
 use crate::peering::node::NodeId;
@@ -61,6 +62,8 @@ pub struct NodeSet {
     pub id: SnsId,
     /// A number that laps always sends as [`Self::PRIORITY`].
     pub priority: u8,
+    /// The relay whose publishers the data comes from, which every relay in between copies. Laps relays do not say it.
+    pub origin: Option<NodeId>,
     nodes: Vec<NodeId>,
 }
 
@@ -68,13 +71,24 @@ impl NodeSet {
     /// The priority that laps sends.
     pub const PRIORITY: u8 = 2;
 
-    /// The set of these nodes, each once, whatever their order.
+    /// The set of these nodes, each once, whatever their order. Nobody is named as its origin.
     #[must_use]
     pub fn new(id: SnsId, priority: u8, nodes: impl IntoIterator<Item = NodeId>) -> Self {
         let mut nodes: Vec<NodeId> = nodes.into_iter().collect();
         nodes.sort_unstable();
         nodes.dedup();
-        Self { id, priority, nodes }
+        Self {
+            id,
+            priority,
+            origin: None,
+            nodes,
+        }
+    }
+
+    /// The same set for data that comes from the publishers of `origin`.
+    #[must_use]
+    pub fn from_origin(self, origin: Option<NodeId>) -> Self {
+        Self { origin, ..self }
     }
 
     /// The nodes, each once, in the order of their ids.
@@ -91,9 +105,18 @@ impl NodeSet {
 }
 
 // Without the hash of the track, which the document has here, and with priority and count, as laps does.
-pub(super) fn read(r: &mut FieldReader<'_>) -> Result<NodeSet, DecodeError> {
+pub(super) fn read(r: &mut FieldReader<'_>, dialect: Dialect) -> Result<NodeSet, DecodeError> {
     let id = r.sns_id()?;
     let priority = r.u8()?;
+    let origin = match dialect {
+        Dialect::Laps14 | Dialect::Laps16 => None,
+        // Decision 0029: none, where a laps relay is in between, or one.
+        Dialect::Own => match r.u8()? {
+            0 => None,
+            1 => Some(r.node_id()?),
+            more => return Err(r.breach(format!("{more} origins of a set, at most one is taken"))),
+        },
+    };
     let count = u64::from(r.u16()?);
     let count = r.at_most("nodes in a set", count, r.limits.max_set_nodes)?;
     // Eight bytes each: what is not there is not made room for.
@@ -101,12 +124,16 @@ pub(super) fn read(r: &mut FieldReader<'_>) -> Result<NodeSet, DecodeError> {
     for _ in 0..count {
         nodes.push(r.node_id()?);
     }
-    Ok(NodeSet::new(id, priority, nodes))
+    Ok(NodeSet::new(id, priority, nodes).from_origin(origin))
 }
 
-pub(super) fn put(set: &NodeSet, out: &mut BytesMut) -> Result<(), EncodeError> {
+pub(super) fn put(set: &NodeSet, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
     out.put_u32(set.id.get());
     out.put_u8(set.priority);
+    if dialect == Dialect::Own {
+        out.put_u8(u8::from(set.origin.is_some()));
+        set.origin.iter().for_each(|origin| out.put_u64(origin.0));
+    }
     let size = set.nodes.len();
     out.put_u16(u16::try_from(size).map_err(|_| EncodeError::TooLarge {
         what: "nodes in a set",
@@ -145,9 +172,7 @@ mod tests {
             2,
             (0..65_536).map(NodeId),
         ));
-        let error = message
-            .encode(super::super::Dialect::Laps14, &mut out)
-            .unwrap_err();
+        let error = message.encode(Dialect::Laps14, &mut out).unwrap_err();
         assert_eq!(
             error.to_string(),
             "nodes in a set: 65536, and the field for it ends at 65535"

@@ -61,6 +61,8 @@ pub struct NodeSets<R> {
 struct Set {
     /// Who is to get it, each once, ascending.
     wanted: Vec<NodeId>,
+    /// Whose publishers it comes from, as far as the peers in between say.
+    origin: Option<NodeId>,
     /// What the links were told.
     out: BTreeMap<LinkId, OutSet>,
     /// The latest route; none before the first one.
@@ -75,8 +77,9 @@ struct Set {
 #[derive(Debug)]
 struct OutSet {
     id: SnsId,
-    /// What the peer was told last, ascending.
+    /// What the peer was told last, ascending, and whose data it is.
     told: Vec<NodeId>,
+    origin: Option<NodeId>,
     /// Those of them that have another link now.
     leaving: BTreeMap<NodeId, Leaving>,
     /// Whether data may come. A laps relay must have read the set first.
@@ -100,6 +103,11 @@ impl OutSet {
         let told = self.told.iter().copied();
         told.filter(|node| !self.leaving.contains_key(node))
     }
+
+    /// What the peer was told last.
+    fn message(&self) -> NodeSet {
+        NodeSet::new(self.id, NodeSet::PRIORITY, self.told.iter().copied()).from_origin(self.origin)
+    }
 }
 
 /// What is known of a source, for tests and for who looks in.
@@ -107,6 +115,8 @@ impl OutSet {
 pub struct View<'a> {
     /// Who is to get its data, ascending.
     pub wanted: &'a [NodeId],
+    /// Whose publishers it comes from; none where a laps relay is in between.
+    pub origin: Option<NodeId>,
     /// Its route; none before the first one came out.
     pub route: Option<&'a Arc<Route>>,
     /// Those of the wanted that no link leads to.
@@ -189,6 +199,7 @@ impl<R: Routes> NodeSets<R> {
             None => {
                 let set = Set {
                     wanted,
+                    origin: Some(self.me),
                     ..Set::default()
                 };
                 self.sets.insert(source, set);
@@ -225,12 +236,13 @@ impl<R: Routes> NodeSets<R> {
             return;
         }
         self.counters.sets_taken += 1;
-        if before.is_some_and(|before| before.wanted == nodes) {
+        if before.is_some_and(|before| before.wanted == nodes && before.origin == set.origin) {
             return;
         }
         state.in_sets += usize::from(before.is_none());
         state.in_nodes = without + nodes.len();
-        self.sets.entry(source).or_default().wanted = nodes.to_vec();
+        let kept = self.sets.entry(source).or_default();
+        (kept.wanted, kept.origin) = (nodes.to_vec(), set.origin);
         self.dirty.insert(source);
     }
 
@@ -306,10 +318,33 @@ impl<R: Routes> NodeSets<R> {
         let told = told.map(|(link, out)| (*link, out.id, out.told.as_slice(), out.leaving.len()));
         Some(View {
             wanted: &set.wanted,
+            origin: set.origin,
             route: set.route.as_ref(),
             stranded: &set.stranded,
             told: told.collect(),
         })
+    }
+
+    /// The links that new data of a source takes, the id that it has there, and the nodes that it reaches by them.
+    #[must_use]
+    pub fn assigned(&self, source: Source) -> Vec<(LinkId, SnsId, Vec<NodeId>)> {
+        let Some(set) = self.sets.get(&source) else {
+            return Vec::new();
+        };
+        let assigned = |(link, out): (&LinkId, &OutSet)| (*link, out.id, out.assigned().collect());
+        set.out.iter().map(assigned).collect()
+    }
+
+    /// Whose data goes out on a link under an id.
+    #[must_use]
+    pub fn source_of(&self, link: LinkId, sns: SnsId) -> Option<Source> {
+        self.links.get(&link)?.out.get(&sns).copied()
+    }
+
+    /// Everything that the peer of a link was told, which is to be told anew when it may be lost.
+    pub fn told_on(&self, link: LinkId) -> impl Iterator<Item = NodeSet> + '_ {
+        let outs = self.sets.values().filter_map(move |set| set.out.get(&link));
+        outs.map(OutSet::message)
     }
 
     fn all_dirty(&mut self) {

@@ -151,6 +151,7 @@ impl<R: Routes> NodeSets<R> {
         let out = set.out.entry(link).or_insert_with(|| OutSet {
             id: state.allocate(source),
             told: Vec::new(),
+            origin: None,
             leaving: BTreeMap::new(),
             ready: !laps,
             cause: JoinCause::Asked,
@@ -186,13 +187,14 @@ impl<R: Routes> NodeSets<R> {
             out.id,
             NodeSet::PRIORITY,
             assigned.iter().chain(out.leaving.keys()).copied(),
-        );
+        )
+        .from_origin(set.origin);
         if set.nodes().is_empty() {
             return true;
         }
         // laps peering, "Source Routing": the same id gets a new set.
-        if out.told != set.nodes() {
-            out.told = set.nodes().to_vec();
+        if out.told != set.nodes() || out.origin != set.origin {
+            (out.told, out.origin) = (set.nodes().to_vec(), set.origin);
             self.counters.advertised += 1;
             self.outputs.push_back(Output::Advertise { link, set });
         }

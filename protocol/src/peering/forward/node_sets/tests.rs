@@ -187,6 +187,47 @@ fn nodes_come_and_go_under_the_same_id() {
     );
 }
 
+/// Decision 0029: a set says whose publishers its data comes from. An origin names itself, a relay in between copies what it
+/// was told, also when that changes, and says nothing where a laps relay said nothing.
+#[test]
+fn a_set_says_where_its_data_comes_from() {
+    let mut relay = Relay::edge(&[(1, &[1]), (2, &[2]), (7, &[2])]);
+    let told = |relay: &mut Relay| {
+        let outputs: Vec<Output> = std::iter::from_fn(|| relay.sets.poll_output(relay.now)).collect();
+        let sets = outputs.into_iter().filter_map(|output| match output {
+            Output::Advertise { link, set } => Some((link.0, set.id.get(), set.origin.map(|node| node.0))),
+            Output::Withdraw { .. }
+            | Output::Route(_)
+            | Output::Ended(_)
+            | Output::Lost(_)
+            | Output::Refused { .. } => None,
+        });
+        sets.collect::<Vec<_>>()
+    };
+    relay.targets(5, &[2]);
+    assert_eq!(told(&mut relay), [(2, 1, Some(ME))]);
+    let source = Source::Ingress(LinkId(3), sns(9));
+    for origin in [None, Some(NodeId(40)), Some(NodeId(41))] {
+        let set = NodeSet::new(sns(9), 2, [NodeId(1)]).from_origin(origin);
+        relay.sets.advertised(LinkId(3), &set);
+        assert_eq!(told(&mut relay), [(1, 1, origin.map(|node| node.0))]);
+        assert_eq!(relay.sets.view(source).unwrap().origin, origin);
+        relay.sets.advertised(LinkId(3), &set);
+        assert_eq!(told(&mut relay), []);
+    }
+    // Who asks for it hears the same again, and whose an id is.
+    let again: Vec<_> = relay.sets.told_on(LinkId(1)).collect();
+    let set = NodeSet::new(SnsId::FIRST, 2, [NodeId(1)]).from_origin(Some(NodeId(41)));
+    assert_eq!(again, [set]);
+    assert_eq!(relay.sets.source_of(LinkId(1), SnsId::FIRST), Some(source));
+    assert_eq!(relay.sets.source_of(LinkId(1), sns(2)), None);
+    assert_eq!(
+        relay.sets.assigned(Source::Track(track(5))),
+        [(LinkId(2), SnsId::FIRST, vec![NodeId(2)])]
+    );
+    assert_eq!(relay.sets.assigned(Source::Track(track(6))), []);
+}
+
 /// Issue 6: several changes in one turn are one advertisement.
 #[test]
 fn changes_in_a_row_are_told_once() {

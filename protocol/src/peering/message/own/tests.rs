@@ -2,7 +2,8 @@ use super::*;
 use crate::peering::hash::TrackHash;
 use crate::peering::message::PublishInfo;
 use crate::peering::message::{
-    Connect, ConnectResponse, PeerMode, Published, ResponseCode, Sequence, Stamp, SubscribeInfo,
+    Connect, ConnectResponse, NodeSet, PeerMode, Published, ResponseCode, Sequence, SnsId, Stamp,
+    SubscribeInfo,
 };
 use crate::peering::node::{NodeInfo, NodeType};
 use crate::peering::reader::{ControlReader, Incoming};
@@ -247,4 +248,30 @@ fn an_answer_holds_infos_alone() {
     assert!(relayed.infos(&Limits::default()).is_err());
     let body = framed(0xf004, &[&[0; 8]]).into();
     assert!(Relayed { body, ..relayed }.infos(&Limits::default()).is_err());
+}
+
+/// Decision 0029: a set says whose publishers its data comes from, which laps relays do not.
+#[test]
+fn sets_carry_their_origin() {
+    let set = NodeSet::new(SnsId::FIRST, NodeSet::PRIORITY, [NodeId(8), NodeId(7)]);
+    let nodes = [0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 8];
+    let begin = [0, 0, 0, 1, 2];
+    both_ways(
+        &Message::NodeSetAdvertise(set.clone()),
+        &framed(10, &[&begin, &[0], &nodes]),
+    );
+    let of_nine = Message::NodeSetAdvertise(set.clone().from_origin(Some(NodeId(9))));
+    let origin = [1, 0, 0, 0, 0, 0, 0, 0, 9];
+    both_ways(&of_nine, &framed(10, &[&begin, &origin, &nodes]));
+    // What a laps relay is told is what laps relays tell.
+    let mut out = BytesMut::new();
+    of_nine.encode(Dialect::Laps14, &mut out).unwrap();
+    assert_eq!(out, framed(10, &[&begin, &nodes]));
+    assert_eq!(
+        read(Dialect::Laps14, &out),
+        Ok(Some(Incoming::Message(Message::NodeSetAdvertise(set))))
+    );
+    let broken = framed(10, &[&begin, &[2], &nodes]);
+    let why = "2 origins of a set, at most one is taken";
+    assert_eq!(read(Dialect::Own, &broken), Err(why.to_owned()));
 }
