@@ -9,6 +9,7 @@
 pub mod bases;
 mod dial;
 pub mod mesh;
+pub mod plane;
 mod target;
 
 pub use dial::{AddressFault, BACKOFF, DialError, Dialer, tries};

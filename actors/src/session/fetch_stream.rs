@@ -1,10 +1,9 @@
 //! The stream of a FETCH of ours: bytes in, objects to whoever fetched, one batch in flight.
 
-use super::ingress::{Ingress, PIECES, Stop};
+use super::ingress::{Feed, Ingress, PIECES, Stop};
 use super::inlet::Inlet;
 use crate::fetch::{FetchSink, Fetched};
 use crate::supervise::mailbox;
-use crate::transport::RecvGuard;
 use bytes::Bytes;
 use laps_protocol::moqt::data::{StreamItem, StreamReader};
 use laps_protocol::moqt::error::ResetCode;
@@ -32,7 +31,7 @@ impl Ingress {
     /// Reads the stream of the fetch `request` to its end.
     pub(super) async fn fetched(
         &self,
-        stream: &mut RecvGuard,
+        stream: &mut impl Feed,
         reader: &mut StreamReader,
         request: RequestId,
     ) -> Result<(), Stop> {
@@ -52,7 +51,7 @@ impl Ingress {
             if !chunks.is_empty() {
                 give(&sink, chunks).await?;
             }
-            match self.receive::<PIECES>(stream, reader).await {
+            match self.receive(PIECES, stream, reader).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(Stop::Reset(code)) => {

@@ -6,7 +6,7 @@ use super::messages::Binding;
 use crate::supervise::FaultPoint;
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::Ingest;
-use crate::transport::{RecvGuard, StreamError};
+use crate::transport::{Received, RecvGuard, StreamError};
 use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
@@ -40,6 +40,25 @@ pub(crate) struct Ingress {
     pub(crate) inbound: Inbound,
     /// Injected faults, in tests.
     pub(crate) fault: FaultPoint,
+}
+
+/// Where the bytes of a stream come from: the stack, or a link that hands them to others as well.
+pub(crate) trait Feed {
+    /// Waits for bytes and takes what there is, up to one piece for each place in `pieces`, which are empty. Cancel-safe.
+    async fn take(&mut self, pieces: &mut [Bytes]) -> Result<Received, StreamError>;
+
+    /// Wants no more, with this code for the peer.
+    fn stop(&mut self, code: u64);
+}
+
+impl Feed for RecvGuard {
+    async fn take(&mut self, pieces: &mut [Bytes]) -> Result<Received, StreamError> {
+        self.receive_vectored(pieces).await
+    }
+
+    fn stop(&mut self, code: u64) {
+        Self::stop(self, code);
+    }
 }
 
 /// Why a stream task ended early.
@@ -92,7 +111,7 @@ impl Drop for OpenStream {
 
 impl Ingress {
     /// Reads one stream to its end. What of it was read already, behind a head that is not MOQT's, is `begun`.
-    pub(crate) async fn run(self, mut stream: RecvGuard, begun: Bytes) {
+    pub(crate) async fn run(self, mut stream: impl Feed, begun: Bytes) {
         match self.read(&mut stream, begun).await {
             Ok(()) => {}
             Err(Stop::Stream) => stream.stop(self.codec.reset_code(ResetCode::Cancelled)),
@@ -101,7 +120,7 @@ impl Ingress {
         }
     }
 
-    async fn read(&self, stream: &mut RecvGuard, begun: Bytes) -> Result<(), Stop> {
+    async fn read(&self, stream: &mut impl Feed, begun: Bytes) -> Result<(), Stop> {
         let mut reader = StreamReader::new(self.codec, self.limits);
         if !begun.is_empty() {
             reader.push(begun);
@@ -118,7 +137,7 @@ impl Ingress {
                 None => {}
             }
             // A piece at a time: what the header does not need stays in the transport, where a window bounds it.
-            let received = timeout_at(deadline, self.receive::<1>(stream, &mut reader)).await;
+            let received = timeout_at(deadline, self.receive(1, stream, &mut reader)).await;
             match received {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false)) => {
@@ -148,7 +167,7 @@ impl Ingress {
     /// Reads the objects of a subgroup to their end.
     async fn carry(
         &self,
-        stream: &mut RecvGuard,
+        stream: &mut impl Feed,
         reader: &mut StreamReader,
         header: &SubgroupHeader,
     ) -> Result<(), Stop> {
@@ -167,17 +186,19 @@ impl Ingress {
     }
 
     /// Waits for bytes and gives them to the reader; false at the end of the stream.
-    pub(super) async fn receive<const PIECES: usize>(
+    pub(super) async fn receive(
         &self,
-        stream: &mut RecvGuard,
+        most: usize,
+        stream: &mut impl Feed,
         reader: &mut StreamReader,
     ) -> Result<bool, Stop> {
         self.fault.check();
         let mut pieces = [const { Bytes::new() }; PIECES];
-        match stream.receive_vectored(&mut pieces).await {
+        let (pieces, _) = pieces.split_at_mut(most.min(PIECES));
+        match stream.take(pieces).await {
             Ok(received) => {
-                for piece in pieces.into_iter().take(received.chunks) {
-                    reader.push(piece);
+                for piece in pieces.iter_mut().take(received.chunks) {
+                    reader.push(std::mem::take(piece));
                 }
                 Ok(!received.fin || received.chunks > 0)
             }
@@ -212,7 +233,7 @@ impl Ingress {
 
     async fn forward(
         &self,
-        stream: &mut RecvGuard,
+        stream: &mut impl Feed,
         reader: &mut StreamReader,
         header: &SubgroupHeader,
         open: &mut OpenStream,
@@ -229,7 +250,7 @@ impl Ingress {
             }
             let more = tokio::select! {
                 biased;
-                more = self.receive::<PIECES>(stream, reader) => more?,
+                more = self.receive(PIECES, stream, reader) => more?,
                 // MOQT-14 §9.13 [D14-SUB-25], §5.1 [D14-REQ-9]: a refused PUBLISH, like a subscription that was given
                 // up, has no use for its streams, also for those that came before that was decided.
                 _ = released.wait_for(|released| *released) => return Err(Stop::Stream),

@@ -388,7 +388,11 @@ impl Actor for SessionActor {
         let faults = &self.env.faults;
         faults.attend(ctx, "session", || self.conn.peer_name());
         let fault = faults.at("egress", || self.conn.peer_name());
-        let writer = self.egress.clone().run(ctx.address().recipient(), fault);
+        let session = ctx.address();
+        let failed = move |error| {
+            mailbox::signal(&session, Breach(error));
+        };
+        let writer = self.egress.clone().run(failed, fault);
         self.tasks.push(actix_rt::spawn(writer));
         self.drain(ctx);
     }

@@ -140,6 +140,12 @@ impl Gate {
         budget.min(window).min(TURN)
     }
 
+    /// Bytes that may be handed to the stack by one who does not queue up: none while anybody does.
+    fn at_once(&self) -> Option<u64> {
+        let nobody_waits = self.queue.borrow().is_empty();
+        nobody_waits.then(|| self.room()).filter(|room| *room > 0)
+    }
+
     /// Gives turns, the first first, as long as there is room for what they write. True when somebody had one and there
     /// is nothing to wait for: who was woken meanwhile is to be looked at.
     pub(super) fn serve(&self, cx: &Context<'_>) -> bool {
@@ -208,6 +214,39 @@ impl Ticket {
             let written = pieces::poll_write(stream, out, most, cx);
             self.used();
             ready!(written)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// As [`poll_write`](Self::poll_write), for what is handed on from another stream: nobody who waits is passed over,
+    /// but where nobody does and there is room it leaves at once, without a turn of the writer's task. `written` grows by
+    /// what is written; the first `whole` bytes are not parted.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn poll_hand_on(
+        &self,
+        stream: &mut SendGuard,
+        order: SendOrder,
+        (out, whole): (&mut Vec<Bytes>, usize),
+        written: &mut u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), StreamError>> {
+        let mut whole = whole as u64;
+        while !out.is_empty() {
+            ready!(stream.poll_window(cx))?;
+            ready!(stream.poll_ready(cx))?;
+            let room = self.gate.at_once().filter(|_| self.leave.bytes.get() == 0);
+            let most = match room {
+                Some(room) => room,
+                None => ready!(self.poll(order, cx)),
+            };
+            let done = pieces::poll_write(stream, out, most.max(whole), cx);
+            if room.is_none() {
+                self.used();
+            }
+            *written += ready!(done)?;
+            whole = 0;
         }
         Poll::Ready(Ok(()))
     }

@@ -21,12 +21,10 @@ pub use heads::Heads;
 pub use lane::LaneSpec;
 pub use rank::Rank;
 pub use streams::{LanesChanged, Streams};
+pub(crate) use {openers::Opener, waker::KeptWaker};
 
-use super::Breach;
 use crate::supervise::FaultPoint;
-use crate::supervise::mailbox;
 use crate::transport::{ConnError, ConnHandle, SendGuard};
-use actix::Recipient;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use gate::Gate;
@@ -54,19 +52,22 @@ pub struct Egress {
     codec: Codec,
 }
 
-/// Tells the session when the writer ends before it was asked to: without it nothing is sent, and nothing else would
-/// show that.
-struct Watch {
+/// Tells whose writer it is when it ends before it was asked to: without it nothing is sent, and nothing else would show
+/// that.
+struct Watch<F: FnOnce(DecodeError)> {
     shared: Rc<Shared>,
-    session: Recipient<Breach>,
+    failed: Option<F>,
 }
 
-impl Drop for Watch {
+impl<F: FnOnce(DecodeError)> Drop for Watch<F> {
     fn drop(&mut self) {
-        if !self.shared.closed.get() {
+        if let Some(failed) = self.failed.take().filter(|_| !self.shared.closed.get()) {
             let why = "the session's writer failed in the relay";
-            let error = DecodeError::with_code(CloseCode::InternalError, why, "MOQT-14 §3.4");
-            mailbox::signal(&self.session, Breach(error));
+            failed(DecodeError::with_code(
+                CloseCode::InternalError,
+                why,
+                "MOQT-14 §3.4",
+            ));
         }
     }
 }
@@ -115,17 +116,23 @@ impl Egress {
         poll_fn(|cx| opener.poll_open(cx)).await
     }
 
+    /// A place among those who wait for the peer to grant a stream, for one that is no lane.
+    pub(crate) fn opener(&self) -> Opener {
+        self.shared.openers.opener()
+    }
+
     /// A place for one that writes on a stream that is no lane. Dropped, it gives back its turn.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         self.shared.gate.ticket()
     }
 
-    /// Runs until [`Egress::close`]. Dropped or panicking, it resets every open stream and tells `session`.
-    pub async fn run(self, session: Recipient<Breach>, fault: FaultPoint) {
+    /// Runs until [`Egress::close`]. Dropped or panicking, it resets every open stream and calls `failed`, which must not
+    /// panic.
+    pub async fn run(self, failed: impl FnOnce(DecodeError), fault: FaultPoint) {
         let watch = Watch {
             shared: Rc::clone(&self.shared),
-            session,
+            failed: Some(failed),
         };
         let (mut lanes, gate) = (FuturesUnordered::<Running>::new(), &self.shared.gate);
         poll_fn(|cx| {

@@ -40,7 +40,7 @@ impl Wake for Granted {
 }
 
 /// One who opens a stream. Dropped, it waits no more.
-pub(super) struct Opener {
+pub(crate) struct Opener {
     openers: Rc<Openers>,
     number: u64,
 }
@@ -90,7 +90,7 @@ impl Opener {
     }
 
     /// Opens a stream, waiting while the peer grants none.
-    pub(super) fn poll_open(&self, cx: &Context<'_>) -> Poll<Result<SendGuard, ConnError>> {
+    pub(crate) fn poll_open(&self, cx: &Context<'_>) -> Poll<Result<SendGuard, ConnError>> {
         let Openers {
             conn, granted, waker, ..
         } = &*self.openers;

@@ -5,7 +5,6 @@ use super::*;
 use crate::supervise::Faults;
 use crate::track::handle::{self, LogOwner, Share};
 use crate::transport::testing::pair;
-use actix::{Actor, Context, Handler};
 use bytes::Bytes;
 use futures::FutureExt;
 use laps_protocol::moqt::filter::ResolvedFilter;
@@ -19,20 +18,6 @@ use laps_protocol::relay::follow;
 use laps_protocol::relay::track_log::{Append, Cursor, Limits, StreamEnd, TrackLog};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Hears of a writer that fails.
-struct Nobody;
-
-impl Actor for Nobody {
-    type Context = Context<Self>;
-}
-
-impl Handler<Breach> for Nobody {
-    type Result = ();
-    fn handle(&mut self, msg: Breach, _: &mut Self::Context) {
-        panic!("{:?}", msg.0);
-    }
-}
 
 const TIMEOUT: Option<Duration> = Some(Duration::from_millis(300));
 
@@ -101,7 +86,7 @@ async fn a_stream_on_a_link_begins_with_its_data_header() {
     let (heads, conn) = (heads(), pair.server.handle.clone());
     let egress = Egress::new(conn, Codec::Draft14, SendPolicy::Priorities);
     let fault = Faults::default().at("egress", String::new);
-    actix_rt::spawn(egress.clone().run(Nobody.start().recipient(), fault));
+    actix_rt::spawn(egress.clone().run(|error| panic!("{error:?}"), fault));
     let owner = log(7);
     let mut sent = Vec::new();
     for prefix in [Bytes::new(), heads.of_stream(7, TIMEOUT)] {

@@ -1,0 +1,140 @@
+//! The part of a stream that goes on by one link.
+
+use super::out::LinkOut;
+use crate::session::egress::{Opener, Ticket};
+use crate::transport::SendGuard;
+use bytes::Bytes;
+use laps_protocol::moqt::message::{GroupOrder, RequestId};
+use laps_protocol::peering::data_header::StreamHeader;
+use laps_protocol::peering::forward::{InStream, LinkId};
+use laps_protocol::relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder};
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+/// Pieces handed to the transport in one call.
+const BATCH: usize = 32;
+
+/// Bytes of the first payload that are not parted from the head: more than any SUBGROUP_HEADER has.
+const BEGIN: usize = 64;
+
+/// A stream on its way out. Dropped before its end, it resets the stream.
+pub(super) struct Lane {
+    pub(super) link: LinkId,
+    opener: Opener,
+    ticket: Ticket,
+    order: SendOrder,
+    /// None while the peer grants none.
+    stream: Option<SendGuard>,
+    out: Vec<Bytes>,
+    /// What follows `out`. The pipeline that fills it bounds it.
+    backlog: VecDeque<Bytes>,
+    /// Bytes of the data header that were not written yet: they are nobody's payload.
+    head: u64,
+    /// Bytes at the front of `out` that are not to be parted.
+    whole: usize,
+    fin: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Driven {
+    /// It waits for more, or for room, and is woken.
+    Waits,
+    /// The stack has all of it, and its end.
+    Done,
+    /// Its peer wants no more of it, or is gone.
+    Refused,
+}
+
+impl Lane {
+    /// A stream behind this head, which begins with `first`.
+    pub(super) fn new(to: &LinkOut, header: StreamHeader, first: Bytes, from: InStream) -> Self {
+        // laps peering, "Data Forwarding": who is in between knows no more than the priority. Streams of one set keep the
+        // order in which they began, those of several take turns.
+        let order = SendOrder {
+            subscriber: DEFAULT_PRIORITY,
+            publisher: header.priority,
+            request: RequestId(u64::from(header.sns.get())),
+            place: Place::new(GroupOrder::Ascending, from.0, 0),
+        };
+        let head = Bytes::copy_from_slice(&header.encode());
+        Self {
+            link: to.link,
+            opener: to.egress.opener(),
+            ticket: to.egress.ticket(),
+            order,
+            stream: None,
+            head: head.len() as u64,
+            // laps peering, "Data Header Messages": a laps relay loses a stream whose first write lacks a part of that.
+            whole: head.len() + first.len().min(BEGIN),
+            out: vec![head, first],
+            backlog: VecDeque::new(),
+            fin: false,
+        }
+    }
+
+    /// More of it.
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.backlog.push_back(piece);
+    }
+
+    /// Nothing follows.
+    pub(super) const fn finish(&mut self) {
+        self.fin = true;
+    }
+
+    /// Breaks it off.
+    pub(super) fn reset(mut self, code: u64) {
+        if let Some(stream) = &mut self.stream {
+            stream.reset(code);
+        }
+    }
+
+    /// Writes what can be written; `taken` grows by the payload that the stack took.
+    pub(super) fn drive(&mut self, taken: &mut u64, cx: &mut Context<'_>) -> Driven {
+        if self.stream.is_none() {
+            match self.opener.poll_open(cx) {
+                Poll::Ready(Ok(stream)) => self.stream = Some(stream),
+                Poll::Ready(Err(_)) => return Driven::Refused,
+                Poll::Pending => return Driven::Waits,
+            }
+        }
+        let Some(stream) = &mut self.stream else {
+            return Driven::Waits;
+        };
+        loop {
+            let room = BATCH.saturating_sub(self.out.len());
+            self.out
+                .extend(self.backlog.drain(..room.min(self.backlog.len())));
+            if self.out.is_empty() {
+                break;
+            }
+            let (mut written, out) = (0, (&mut self.out, self.whole));
+            let polled = self
+                .ticket
+                .poll_hand_on(stream, self.order, out, &mut written, cx);
+            if written > 0 {
+                self.whole = 0;
+                let of_head = written.min(self.head);
+                self.head -= of_head;
+                *taken += written - of_head;
+            }
+            match polled {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Driven::Refused,
+                Poll::Pending => return Driven::Waits,
+            }
+        }
+        if self.fin {
+            return match stream.finish() {
+                Ok(()) => Driven::Done,
+                Err(_) => Driven::Refused,
+            };
+        }
+        // With nothing to write it would not be noticed that the peer wants no more.
+        match stream.poll_stopped(cx) {
+            Poll::Ready(_) => Driven::Refused,
+            Poll::Pending => Driven::Waits,
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The data of all links of this relay: sets of nodes, streams and datagrams from link to link, and what of them is this
+//! relay's own. laps peering, "Data Forwarding".
+//!
+//! ```text
+//!            FIB ⇢ watch ─┐                                    ┌─▶ TellSets ⇢⇢▶ the link's actor, its control stream
+//!  links, sets of peers ──┴─▶ Plane ── NodeSets ───────────────┼─▶ TrackRerouted ⇢⇢▶ whoever serves this relay's tracks
+//!                                                              └─▶ route ─▶ LinkIn, one for each link
+//!
+//!  QUIC ⇢ Door ─▶ Flow, a task for each stream: read ─▶ Ingress (machine) ─┬─▶ Lane ─▶ Gate of the other link ⇢ QUIC
+//!             │                                                             └─▶ Local ─▶ session::ingress ⇢⇢▶ TrackActor
+//!             └─ datagrams and timers of the link
+//! ```
+//!
+//! Everything is on one thread, so a piece of a stream goes from the link that it came by to those that it leaves by in one
+//! run of one task, without a message, a copy or a timer. The task of a stream owns both ends: its source is stopped and its
+//! targets are reset however it ends. A relay in between reads data headers and nothing else.
+//!
+//! Lost with a [`Plane`]: all links' data. Whoever made it makes another, and the links begin anew.
+
+mod bindings;
+mod counters;
+mod door;
+mod fetches;
+mod flow;
+mod inlet;
+mod lane;
+mod link;
+mod local;
+mod messages;
+mod once;
+mod out;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+pub use bindings::Bindings;
+pub use bindings::Counts as BindingCounts;
+pub use counters::Counts;
+pub use fetches::Fetches;
+pub(crate) use inlet::LinkInlet;
+pub use messages::{TellSets, TrackRerouted};
+pub use out::{LinkOut, OutRoute, unicast};
+
+use crate::limits::{Account, PerKind, Share, UNLIMITED};
+use crate::session::egress::{Egress, SendPolicy};
+use crate::supervise::Faults;
+use crate::transport::{ConnHandle, DatagramReceiver, UniAcceptor};
+use actix::Recipient;
+use door::{Door, fail};
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::moqt::data::DataLimits;
+use laps_protocol::peering::fib::Fib;
+use laps_protocol::peering::forward::{self, LinkId, NodeSets};
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::message::{Dialect, NodeSet, SnsId};
+use laps_protocol::peering::node::{NodeId, NodeType};
+use link::{LinkIn, Shared};
+use once::Once;
+use sets::Core;
+use slog::{Logger, o};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+
+/// How data is handed on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bounds of what is handed on.
+    pub forward: forward::Limits,
+    /// Bounds of MOQT's data that is this relay's own.
+    pub data: DataLimits,
+    /// How long the header of a stream that is this relay's own may take.
+    pub header_timeout: Duration,
+    /// How long data that is this relay's own may wait for its track.
+    pub binding_wait: Duration,
+    /// What the peer of one link may make this relay hold.
+    pub per_link: PerKind<u64>,
+    /// In which order a link sends.
+    pub send_policy: SendPolicy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            forward: forward::Limits::default(),
+            data: DataLimits::default(),
+            header_timeout: Duration::from_secs(10),
+            // As long as data waits for its set.
+            binding_wait: Duration::from_secs(2),
+            per_link: PerKind {
+                // As many as the transport lets a peer open.
+                streams: 100_000,
+                early_streams: 1024,
+                early_bytes: 4 << 20,
+                ..PerKind::all(UNLIMITED)
+            },
+            send_policy: SendPolicy::default(),
+        }
+    }
+}
+
+/// What a plane is made of.
+#[derive(Debug)]
+pub struct Birth {
+    /// This relay.
+    pub me: NodeId,
+    /// What it is.
+    pub role: NodeType,
+    /// Which links lead where.
+    pub fib: watch::Receiver<Fib>,
+    /// Of the MOQT bytes on links.
+    pub codec: Codec,
+    /// Its bounds.
+    pub config: Config,
+    /// Injected faults, in tests.
+    pub faults: Faults,
+    /// Where it logs.
+    pub log: Logger,
+}
+
+/// A link that carries data, as it is when it comes to stand.
+#[derive(Debug)]
+pub struct LinkBirth {
+    /// Which link, a number that no link had before.
+    pub link: LinkId,
+    /// Who is at the other end.
+    pub peer: NodeId,
+    /// What is spoken.
+    pub dialect: Dialect,
+    /// Its connection.
+    pub conn: ConnHandle,
+    /// Streams that the peer opens. Those that came before the link stood wait there.
+    pub uni: UniAcceptor,
+    /// Datagrams that the peer sends.
+    pub datagrams: DatagramReceiver,
+    /// Its actor, which tells the peer of sets.
+    pub tell: Recipient<TellSets>,
+}
+
+/// The links that stand.
+type Links = Rc<RefCell<BTreeMap<LinkId, Rc<LinkIn>>>>;
+
+/// The data of all links, on the arbiter of the peering. Clones are the same; none of its methods calls back.
+#[derive(Clone)]
+pub struct Plane(Rc<Inner>);
+
+struct Inner {
+    core: RefCell<Core>,
+    links: Links,
+    fib: watch::Receiver<Fib>,
+    /// Told when a timer is due earlier than before.
+    earlier: Notify,
+    armed: Cell<Option<Instant>>,
+    /// Counted by links that are over.
+    past: RefCell<Counts>,
+    codec: Codec,
+    shared: Shared,
+    log: Logger,
+}
+
+impl std::fmt::Debug for Plane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plane").finish_non_exhaustive()
+    }
+}
+
+impl Plane {
+    /// One without links.
+    #[must_use]
+    pub fn new(birth: Birth) -> Self {
+        let Birth {
+            me,
+            role,
+            fib,
+            codec,
+            config,
+            faults,
+            log,
+        } = birth;
+        let links = Links::default();
+        let sets = NodeSets::new(me, role, config.forward.clone(), fib.borrow().clone());
+        Self(Rc::new(Inner {
+            core: RefCell::new(Core::new(sets, Rc::clone(&links))),
+            links,
+            fib,
+            earlier: Notify::new(),
+            armed: Cell::new(None),
+            past: RefCell::default(),
+            codec,
+            shared: Shared {
+                config,
+                bindings: Bindings::default(),
+                fetches: Fetches::default(),
+                faults,
+            },
+            log,
+        }))
+    }
+
+    /// Follows the FIB and the timers of the sets, until it is dropped. Whoever made the plane runs it, so that a panic in it
+    /// is one of its owner's.
+    pub async fn run(self) {
+        let mut fib = self.0.fib.clone();
+        // What came since the plane was made is taken too.
+        fib.mark_changed();
+        loop {
+            let armed = self.0.core.borrow().sets.poll_timeout();
+            self.0.armed.set(armed);
+            let sleep = async {
+                match armed {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = fib.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let routes = fib.borrow_and_update().clone();
+                    self.0.with(|core| core.sets.set_routes(routes));
+                }
+                () = sleep => self.0.with(|_| ()),
+                () = self.0.earlier.notified() => {}
+            }
+        }
+    }
+
+    /// A link over which data may go stands. Nothing when it stands already.
+    pub fn link_up(&self, birth: LinkBirth) {
+        let inner = &self.0;
+        let LinkBirth {
+            link,
+            peer,
+            dialect,
+            conn,
+            uni,
+            datagrams,
+            tell,
+        } = birth;
+        if inner.links.borrow().contains_key(&link) {
+            return;
+        }
+        let config = &inner.shared.config;
+        let egress = Egress::new(conn.clone(), inner.codec, config.send_policy);
+        let out = LinkOut {
+            link,
+            peer,
+            dialect,
+            egress: egress.clone(),
+            account: Account::new(config.per_link, Share::unbounded()),
+            codec: inner.codec,
+            conn: conn.clone(),
+        };
+        let once = Once::new(inner.log.new(o!("link" => link.0, "node" => peer.to_string())));
+        let (links, shared) = (Rc::clone(&inner.links), inner.shared.clone());
+        let state = LinkIn::new(out, tell, links, shared, once);
+        let faults = &inner.shared.faults;
+        let at = |kind| faults.at(kind, || conn.peer_name());
+        let door = Door::new(Rc::clone(&state), uni, datagrams, at("plane_link"));
+        actix_rt::spawn(door);
+        let fails = conn.clone();
+        actix_rt::spawn(egress.run(move |_| fail(&fails), at("egress")));
+        inner.links.borrow_mut().insert(link, state);
+        for other in inner.links() {
+            other.other_up(link);
+        }
+        inner.with(|core| core.sets.link_up(link, peer, dialect != Dialect::Own));
+    }
+
+    /// A link is over, if it stood: its streams are reset where they went, and those that went there are let go of.
+    pub fn link_down(&self, link: LinkId) {
+        let inner = &self.0;
+        let gone = inner.links.borrow_mut().remove(&link);
+        let Some(gone) = gone else { return };
+        gone.close();
+        *inner.past.borrow_mut() += gone.counts();
+        for other in inner.links() {
+            other.other_down(link);
+        }
+        inner.with(|core| core.sets.link_down(link));
+    }
+
+    /// The peer of a link told a set, new or changed.
+    pub fn advertised(&self, link: LinkId, set: &NodeSet) {
+        self.0.with(|core| core.sets.advertised(link, set));
+    }
+
+    /// The peer of a link withdrew a set.
+    pub fn withdrawn(&self, link: LinkId, sns: SnsId) {
+        self.0.with(|core| core.sets.withdrawn(link, sns));
+    }
+
+    /// The peer of a link, a laps relay, has read a set, as far as one can know.
+    pub fn set_delivered(&self, link: LinkId, sns: SnsId) {
+        self.0.with(|core| core.sets.set_delivered(link, sns));
+    }
+
+    /// What the peer of a link was told may be lost: it is told everything anew.
+    pub fn say_all_again(&self, link: LinkId) {
+        let told = self.0.with(|core| core.told_on(link));
+        let state = self.0.links.borrow().get(&link).cloned();
+        if let Some(state) = state.filter(|_| !told.is_empty()) {
+            state.tell(told);
+        }
+    }
+
+    /// The nodes that are to get a track of which this relay has the data. None ends it.
+    pub fn set_targets(&self, track: FullNameHash, nodes: BTreeSet<NodeId>) {
+        self.0.with(|core| core.sets.set_targets(track, nodes));
+    }
+
+    /// The links that data of a track of this relay takes from its next stream on. A change is told by [`TrackRerouted`].
+    #[must_use]
+    pub fn route(&self, track: FullNameHash) -> Vec<OutRoute> {
+        self.0.core.borrow_mut().route(track)
+    }
+
+    /// Who is told when a route of this relay's own tracks changes.
+    pub fn tell_origin(&self, origin: Recipient<TrackRerouted>) {
+        self.0.core.borrow_mut().tell_origin(origin);
+    }
+
+    /// A link, while it stands.
+    #[must_use]
+    pub fn link(&self, link: LinkId) -> Option<LinkOut> {
+        self.0.links.borrow().get(&link).map(|link| link.out.clone())
+    }
+
+    /// Where data that is this relay's own goes.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings {
+        self.0.shared.bindings.clone()
+    }
+
+    /// Who wants what the FETCHes of this relay bring.
+    #[must_use]
+    pub fn fetches(&self) -> Fetches {
+        self.0.shared.fetches.clone()
+    }
+
+    /// How often something happened, all links together.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = *self.0.past.borrow();
+        counts.forward += *self.0.core.borrow().sets.counters();
+        for link in self.0.links() {
+            counts += link.counts();
+        }
+        counts
+    }
+
+    /// Streams of peers that are not over, and what waits for its set: how much, and how many bytes. All links together.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        let sizes = self.0.links().into_iter().map(|link| link.sizes());
+        sizes.fold((0, 0, 0), |sum, (streams, items, bytes)| {
+            (sum.0 + streams, sum.1 + items, sum.2 + bytes)
+        })
+    }
+}
+
+impl Inner {
+    fn links(&self) -> Vec<Rc<LinkIn>> {
+        self.links.borrow().values().cloned().collect()
+    }
+
+    /// Gives the sets an input, and does what comes out of them.
+    fn with<T>(&self, input: impl FnOnce(&mut Core) -> T) -> T {
+        let mut core = self.core.borrow_mut();
+        let result = input(&mut core);
+        core.drain(now());
+        drop(core);
+        let due = self.core.borrow().sets.poll_timeout();
+        if due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed)) {
+            self.earlier.notify_one();
+        }
+        result
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Tasks outlive whoever started them.
+        for (_, link) in std::mem::take(&mut *self.links.borrow_mut()) {
+            link.close();
+        }
+    }
+}
+
+/// tokio's clock, so that virtual time reaches the machines too.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,74 @@
+//! The way out by a link.
+
+use crate::limits::Account;
+use crate::session::egress::Egress;
+use crate::transport::ConnHandle;
+use laps_protocol::moqt::codec::Codec;
+use laps_protocol::peering::forward::LinkId;
+use laps_protocol::peering::forward::node_sets::JoinCause;
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::message::{Dialect, SnsId};
+use laps_protocol::peering::node::NodeId;
+
+/// A link that carries data, for as long as it stands. Clones are the same link.
+#[derive(Clone, Debug)]
+pub struct LinkOut {
+    /// Which link.
+    pub link: LinkId,
+    /// Who is at the other end.
+    pub peer: NodeId,
+    /// What is spoken.
+    pub dialect: Dialect,
+    /// Its connection.
+    pub conn: ConnHandle,
+    /// Who writes on it: all that leaves by the link goes by its order.
+    pub egress: Egress,
+    /// What the peer makes the relay hold.
+    pub account: Account,
+    /// Of the MOQT bytes behind the data headers.
+    pub codec: Codec,
+}
+
+/// One link that data of a track of this relay takes from its next stream on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutRoute {
+    /// Which link.
+    pub link: LinkId,
+    /// The id that the data has there.
+    pub sns: SnsId,
+    /// Whether a laps relay reads it: head and SUBGROUP_HEADER have to be in one write.
+    pub laps: bool,
+    /// The nodes that it reaches by this link, ascending; none for a link that others take over from.
+    pub nodes: Vec<NodeId>,
+    /// Why the link came into the route.
+    pub cause: JoinCause,
+    /// When it did: another number each time that it comes into the route anew.
+    pub joined: u64,
+}
+
+/// The name under which data for one node alone is sent, such as what answers its FETCH: a set of its own, with that node
+/// as its only target. No track has it, but for one that chance gives the same 62 bits.
+#[must_use]
+pub fn unicast(target: NodeId) -> FullNameHash {
+    // SplitMix64, by Sebastiano Vigna, in the public domain; it keeps those of neighbouring ids apart from one another and
+    // from the hashes of names.
+    // codepoint-free: constants of a hash
+    let a = target.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    // codepoint-free: constants of a hash
+    let b = (a ^ (a >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    // codepoint-free: constants of a hash
+    let c = (b ^ (b >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    FullNameHash::new((c ^ (c >> 31)) & FullNameHash::MAX.get()).unwrap_or(FullNameHash::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_node_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = (0..10_000).map(|node| unicast(NodeId(node))).collect();
+        assert_eq!(names.len(), 10_000);
+    }
+}

@@ -1,0 +1,165 @@
+//! What comes out of the sets of nodes, and who is told of it.
+
+use super::{Links, OutRoute, TrackRerouted};
+use crate::supervise::mailbox;
+use actix::Recipient;
+use laps_protocol::peering::fib::Fib;
+use laps_protocol::peering::forward::node_sets::{JoinCause, Lost, Output, Rerouted};
+use laps_protocol::peering::forward::{LinkId, NodeSets, Source};
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::message::Message;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
+
+/// The sets, and what is remembered of their routes.
+pub(super) struct Core {
+    pub(super) sets: NodeSets<Fib>,
+    links: Links,
+    origin: Option<Recipient<TrackRerouted>>,
+    /// Tracks whose routes changed since they were asked for.
+    rerouted: BTreeSet<FullNameHash>,
+    /// Why, and when, each link came into the route of a track of this relay.
+    joined: HashMap<FullNameHash, BTreeMap<LinkId, (JoinCause, u64)>>,
+}
+
+impl Core {
+    pub(super) fn new(sets: NodeSets<Fib>, links: Links) -> Self {
+        Self {
+            sets,
+            links,
+            origin: None,
+            rerouted: BTreeSet::new(),
+            joined: HashMap::new(),
+        }
+    }
+
+    /// Who is told of routes from now on; what it does not know yet it is told now.
+    pub(super) fn tell_origin(&mut self, origin: Recipient<TrackRerouted>) {
+        for track in &self.rerouted {
+            mailbox::signal(&origin, TrackRerouted(*track));
+        }
+        self.origin = Some(origin);
+    }
+
+    pub(super) fn route(&mut self, track: FullNameHash) -> Vec<OutRoute> {
+        self.rerouted.remove(&track);
+        let source = Source::Track(track);
+        let nodes = self.sets.assigned(source).into_iter();
+        let mut nodes: BTreeMap<_, _> = nodes.map(|(link, _, nodes)| (link, nodes)).collect();
+        let route = self.sets.view(source).and_then(|view| view.route);
+        let egress = route.into_iter().flat_map(|route| route.egress());
+        let joined = self.joined.get(&track);
+        let out = egress.map(|egress| {
+            let joined = joined.and_then(|joined| joined.get(&egress.link)).copied();
+            let (cause, joined) = joined.unwrap_or((JoinCause::Asked, 0));
+            OutRoute {
+                link: egress.link,
+                sns: egress.sns,
+                laps: egress.laps,
+                nodes: nodes.remove(&egress.link).unwrap_or_default(),
+                cause,
+                joined,
+            }
+        });
+        out.collect()
+    }
+
+    /// All that the peer of a link was told.
+    pub(super) fn told_on(&self, link: LinkId) -> Vec<Message> {
+        let told = self.sets.told_on(link);
+        told.map(Message::NodeSetAdvertise).collect()
+    }
+
+    /// Does what came out of the sets.
+    pub(super) fn drain(&mut self, now: Instant) {
+        let mut tell = BTreeMap::<LinkId, Vec<Message>>::new();
+        let mut changed = BTreeSet::new();
+        while let Some(output) = self.sets.poll_output(now) {
+            match output {
+                Output::Advertise { link, set } => {
+                    if let Some(Source::Track(track)) = self.sets.source_of(link, set.id) {
+                        // Who gets it is another, if not by which link.
+                        changed.insert(track);
+                    }
+                    tell.entry(link).or_default().push(Message::NodeSetAdvertise(set));
+                }
+                Output::Withdraw { link, sns } => {
+                    tell.entry(link).or_default().push(Message::NodeSetWithdraw(sns));
+                }
+                Output::Route(rerouted) => changed.extend(self.reroute(rerouted)),
+                Output::Ended(source) => changed.extend(self.end(source)),
+                Output::Lost(Lost {
+                    source: Source::Track(track),
+                    ..
+                }) => {
+                    changed.insert(track);
+                }
+                // What a relay in between has lost, the origin sends again.
+                Output::Lost(_) => {}
+                Output::Refused { link, why, .. } => {
+                    if let Some(state) = self.links.borrow().get(&link) {
+                        state.once.warn("a subscriber node set is not taken", &why);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (link, messages) in tell {
+            if let Some(state) = self.links.borrow().get(&link) {
+                state.tell(messages);
+            }
+        }
+        for track in changed {
+            // One message until it has looked: there may be many changes in a row.
+            if self.rerouted.insert(track)
+                && let Some(origin) = &self.origin
+            {
+                mailbox::signal(origin, TrackRerouted(track));
+            }
+        }
+    }
+
+    /// Forgets a source; the value is the track of this relay that it was of.
+    fn end(&mut self, source: Source) -> Option<FullNameHash> {
+        match source {
+            Source::Track(track) => {
+                self.joined.remove(&track);
+                Some(track)
+            }
+            Source::Ingress(link, sns) => {
+                let state = self.links.borrow().get(&link).cloned();
+                if let Some(state) = state {
+                    state.remove_route(sns);
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes a new route to whoever it is for; the value is the track of this relay that it is of.
+    fn reroute(&mut self, rerouted: Rerouted) -> Option<FullNameHash> {
+        let Rerouted {
+            source,
+            route,
+            joined,
+            left,
+        } = rerouted;
+        match source {
+            Source::Track(track) => {
+                let known = self.joined.entry(track).or_default();
+                known.retain(|link, _| !left.contains(link));
+                let joined = joined.iter();
+                known.extend(joined.map(|joined| (joined.link, (joined.cause, route.version()))));
+                Some(track)
+            }
+            Source::Ingress(link, sns) => {
+                let origin = self.sets.view(source).and_then(|view| view.origin);
+                let state = self.links.borrow().get(&link).cloned();
+                if let Some(state) = state {
+                    state.set_route(sns, route, origin);
+                }
+                None
+            }
+        }
+    }
+}
