@@ -24,6 +24,12 @@ impl Fetches {
         self.0.borrow_mut().remove(&request)
     }
 
+    /// Whether its stream is still to come, or is being read.
+    #[must_use]
+    pub fn expects(&self, request: RequestId) -> bool {
+        self.0.borrow().contains_key(&request)
+    }
+
     /// How many are out.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -16,6 +16,7 @@ use slog::Discard;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
 
+mod chain;
 mod local;
 
 const ME: NodeId = NodeId(100);

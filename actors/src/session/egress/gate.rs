@@ -265,6 +265,12 @@ impl Ticket {
         Poll::Pending
     }
 
+    /// For tests: queues up, as one that has something to write.
+    #[cfg(test)]
+    pub(super) fn poll_write_later(&self, order: SendOrder, cx: &Context<'_>) -> bool {
+        self.poll(order, cx).is_pending()
+    }
+
     /// The writer looks again: the leave was used, and there may be room for others.
     fn used(&self) {
         self.gate.wake_writer();

@@ -15,8 +15,10 @@ use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHe
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::SnsId;
 use laps_protocol::relay::follow;
+use laps_protocol::relay::scheduler::{Place, SendOrder};
 use laps_protocol::relay::track_log::{Append, Cursor, Limits, StreamEnd, TrackLog};
 use std::sync::Arc;
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 const TIMEOUT: Option<Duration> = Some(Duration::from_millis(300));
@@ -163,4 +165,44 @@ fn heads_say_who_gets_it_and_for_how_long() {
     assert_eq!(read(heads.of_stream(1, Some(Duration::MAX))).ttl_ms, u32::MAX);
     let (head, _) = DatagramHeader::split(Bytes::copy_from_slice(&heads.of_datagram())).unwrap();
     assert_eq!(head.sns, other);
+}
+
+/// MOQT-14 §7.2 [D14-PRIO-1]: what is handed on from a link leaves at once where nobody waits, and passes over nobody.
+#[actix::test]
+async fn what_is_handed_on_waits_for_its_turn_like_others() {
+    let pair = pair().await;
+    let mut conn = pair.server.handle.clone();
+    let gate = Rc::new(Gate::new(conn.clone(), SendPolicy::Priorities));
+    let order = |publisher| SendOrder {
+        subscriber: 128,
+        publisher,
+        request: RequestId(u64::from(publisher)),
+        place: Place::new(GroupOrder::Ascending, 0, 0),
+    };
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(conn.open_uni().await.unwrap());
+    }
+    let tickets: Vec<_> = (0..3).map(|_| gate.ticket()).collect();
+    let mut write = |at: usize, publisher, cx: &mut Context<'_>| {
+        let (mut out, mut written) = (vec![Bytes::from_static(b"piece")], 0);
+        let out = (&mut out, 0);
+        let polled = tickets[at].poll_hand_on(&mut streams[at], order(publisher), out, &mut written, cx);
+        (polled.is_ready(), written)
+    };
+    poll_fn(|cx| {
+        assert_eq!(write(0, 9, cx), (true, 5));
+        // One that waits: its bytes come by another way.
+        assert!(tickets[1].poll_write_later(order(1), cx));
+        assert_eq!(write(2, 9, cx), (false, 0));
+        // The writer gives leave to the first in the order, and when that is used to the next.
+        while gate.serve(cx) {}
+        assert_eq!(write(2, 9, cx), (false, 0));
+        assert_eq!(write(1, 1, cx), (true, 5));
+        while gate.serve(cx) {}
+        assert_eq!(write(2, 9, cx), (true, 5));
+        assert_eq!(write(0, 9, cx), (true, 5));
+        Poll::Ready(())
+    })
+    .await;
 }

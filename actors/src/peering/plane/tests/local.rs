@@ -34,13 +34,13 @@ impl Handler<Replicate> for Seer {
     }
 }
 
-struct Track {
-    binding: Binding,
+pub(super) struct Track {
+    pub(super) binding: Binding,
     seen: mpsc::UnboundedReceiver<Append>,
 }
 
 /// A live track of this relay.
-async fn live() -> Track {
+pub(super) async fn live() -> Track {
     let log = Logger::root(Discard, o!());
     let namespace = TrackNamespace::new([Bytes::from_static(b"ns")]).unwrap();
     let source = SourceId::next();
@@ -78,7 +78,7 @@ async fn live() -> Track {
 }
 
 /// A subgroup with one object, as the bytes of its stream.
-fn subgroup(group: u64, payload: &[u8]) -> Bytes {
+pub(super) fn subgroup(group: u64, payload: &[u8]) -> Bytes {
     let header = SubgroupHeader {
         alias: 9,
         group,
@@ -104,7 +104,7 @@ fn subgroup(group: u64, payload: &[u8]) -> Bytes {
 
 impl Track {
     /// Payload of the next stream, and how it ends.
-    async fn stream(&mut self) -> (Vec<u8>, StreamEnd) {
+    pub(super) async fn stream(&mut self) -> (Vec<u8>, StreamEnd) {
         let mut all = Vec::new();
         loop {
             let seen = self.seen.recv().await.unwrap();
@@ -349,6 +349,7 @@ async fn what_a_fetch_brings_finds_who_wanted_it() {
         news: fetcher.recipient(),
     };
     scene.plane.fetches().expect(RequestId(44), sink);
+    assert!(scene.plane.fetches().expects(RequestId(44)) && !scene.plane.fetches().expects(RequestId(45)));
     let (codec, mut bytes) = (Codec::Draft14, BytesMut::new());
     let header = StreamHeader {
         track: unicast(ME),
