@@ -7,6 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`auth`] | who may do what: scopes of tokens, and the decision about a request |
+//! | [`discovery`] | relays that find each other on a local network: what they say of themselves, who is there |
 //! | [`wire`] | integers, cursors, key-value pairs: what every draft builds on |
 //! | [`moqt`] | draft-neutral meaning, one codec per draft, the session state machine, data stream readers |
 //! | [`peering`] | relays among themselves: laps' peering messages, data headers, hashes, the session of one link |
@@ -14,6 +15,7 @@
 //! | `sim` | two sessions on a simulated wire with virtual time (feature `sim`, and in tests) |
 
 pub mod auth;
+pub mod discovery;
 pub mod moqt;
 pub mod peering;
 pub mod relay;
