@@ -1,6 +1,10 @@
-//! Links to other relays: whom to dial, and how.
+//! Links to other relays, what is known of the mesh, and the data that goes through it.
 //!
 //! ```text
+//!  PeeringActor ──┬─ PeerLinkActor*   one for each connection: control messages, and whether it is alive
+//!                 ├─ InfoBaseActor    nodes, publications, subscriptions, the FIB
+//!                 └─ Plane            the data of all links
+//!
 //!  PeerTarget ("host:port", "laps+host:port") ──▶ Dialer::dial ──▶ Conn      a name is looked up anew for each attempt
 //!                                                    │
 //!                                 a failure, or the end of a link ──▶ Supervisor(BACKOFF): when to try again
@@ -8,9 +12,17 @@
 
 pub mod bases;
 mod dial;
+pub mod link;
 pub mod mesh;
+mod options;
 pub mod plane;
+mod roster;
+mod supervisor;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use dial::{AddressFault, BACKOFF, DialError, Dialer, tries};
+pub use options::{Counters, EndPeering, Inbound, Options, Reach, TakeCounters};
+pub use supervisor::PeeringActor;
 pub use target::{DEFAULT_PORT, HostPort, PeerKind, PeerTarget, TargetError};

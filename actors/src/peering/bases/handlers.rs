@@ -1,10 +1,10 @@
 //! What the bases do with what they are told.
 
-use super::messages::{LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain};
+use super::messages::{Admits, EndBases, LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain};
 use super::{Counters, InfoBaseActor, TAKEN, now};
 use crate::peering::mesh::{SendToNode, Want};
 use crate::supervise::mailbox::ask;
-use actix::{ActorFutureExt, Handler, ResponseActFuture, WrapFuture};
+use actix::{ActorContext, ActorFutureExt, Handler, ResponseActFuture, WrapFuture};
 use futures::FutureExt;
 use futures::future::join_all;
 use laps_protocol::peering::info_base::{self, CommandError, RefuseReason, Sizes};
@@ -29,6 +29,22 @@ impl Handler<LinkStands> for InfoBaseActor {
             }
             None => Ok(()),
         }
+    }
+}
+
+impl Handler<Admits> for InfoBaseActor {
+    type Result = Result<(), RefuseReason>;
+
+    fn handle(&mut self, Admits(up): Admits, _: &mut Self::Context) -> Self::Result {
+        self.base.admits(&up)
+    }
+}
+
+impl Handler<EndBases> for InfoBaseActor {
+    type Result = ();
+
+    fn handle(&mut self, _: EndBases, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

@@ -17,6 +17,16 @@ pub struct LinkStands {
     pub mouth: Mouth,
 }
 
+/// Would a link to this peer be taken? For who has to answer the peer before it can stand.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), RefuseReason>")]
+pub struct Admits(pub info_base::LinkUp);
+
+/// The bases are over: to those whose parent ends.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct EndBases;
+
 /// A link is gone.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

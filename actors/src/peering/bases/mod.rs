@@ -15,7 +15,7 @@ mod mouth;
 mod tests;
 
 pub use handlers::{TakeView, View};
-pub use messages::{EndLink, LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain, Say};
+pub use messages::{Admits, EndBases, EndLink, LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain, Say};
 pub use mouth::{Gauge, Mouth, RoomBell};
 
 use super::mesh::{BasesBegan, FromNode, MeshNews, News};
@@ -95,7 +95,7 @@ pub struct Counters {
 /// The information bases.
 ///
 /// Parent: the peering. Arbiter: that of the links. Restart: permanent; links that stand belong to the bases that they
-/// were told to, so the parent ends them, and their peers dial again. In: [`LinkStands`], [`LinkOver`],
+/// were told to, so the parent ends them, and their peers dial again. In: [`Admits`], [`LinkStands`], [`LinkOver`], [`EndBases`],
 /// [`LinkMeasured`], [`PeerSaid`], [`RoomAgain`], [`Want`](super::mesh::Want),
 /// [`SendToNode`](super::mesh::SendToNode), [`TakeView`]. Out: [`Say`] and [`EndLink`] to
 /// links; [`BasesBegan`], [`MeshNews`] and [`FromNode`] to the mesh. Lost on death: all that was learned, and what local
@@ -339,6 +339,7 @@ impl Actor for InfoBaseActor {
         if !has_runtime() {
             return;
         }
+        self.faults.attend(ctx, "info_base", || self.node);
         if let Some(mesh) = &self.mesh {
             let began = BasesBegan {
                 want: ctx.address().recipient(),

@@ -51,26 +51,36 @@ pub struct LinkUp {
 
 /// Why a link is refused. Its text goes to the peer and to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.text())]
 #[non_exhaustive]
 pub enum RefuseReason {
     /// The peer has our own id.
-    #[error("the node id is that of the relay that was dialled")]
     OurOwnId,
     /// Another node has the id, and was there first. laps peering, "Node ID".
-    #[error("another node of the mesh has this node id already")]
     DuplicateNodeId,
     /// The peer has a link for control messages already. laps peering, "Connection Establishment".
-    #[error("there is a control link to this node already")]
     SecondControlLink,
     /// Stubs dial edges, and nobody else. laps peering, "Stub".
-    #[error("a stub peers with edges only")]
     StubsNeedEdges,
     /// A Via keeps no infos, so it could not tell a laps relay what it cannot ask for.
-    #[error("a via peers with relays of its own kind only")]
     LapsNeedsAnEdge,
     /// More links than [`super::Limits::max_links`].
-    #[error("too many links")]
     TooManyLinks,
+}
+
+impl RefuseReason {
+    /// Why, for a person.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::OurOwnId => "the node id is that of the relay that was dialled",
+            Self::DuplicateNodeId => "another node of the mesh has this node id already",
+            Self::SecondControlLink => "there is a control link to this node already",
+            Self::StubsNeedEdges => "a stub peers with edges only",
+            Self::LapsNeedsAnEdge => "a via peers with relays of its own kind only",
+            Self::TooManyLinks => "too many links",
+        }
+    }
 }
 
 /// What a peer was told of a node.

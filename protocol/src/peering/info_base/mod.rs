@@ -136,7 +136,7 @@ impl InfoBase {
         if self.links.get(id).is_some() {
             self.link_down(now, id);
         }
-        if let Err(reason) = self.admit(&up) {
+        if let Err(reason) = self.admits(&up) {
             self.counters.refused_links += 1;
             self.out.push_back(Output::Refused { link: id, reason });
             return;
@@ -168,7 +168,12 @@ impl InfoBase {
         }
     }
 
-    fn admit(&self, up: &LinkUp) -> Result<(), RefuseReason> {
+    /// Whether [`Self::link_up`] would take this link, for who has to answer its peer before. Two links that are asked for
+    /// at once may both be taken, and the second one refused then.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn admits(&self, up: &LinkUp) -> Result<(), RefuseReason> {
         let stub = |kind| kind == NodeType::Stub;
         let (peer, kind) = (&up.node, up.node.node_type);
         if peer.id == self.node {

@@ -402,11 +402,10 @@ fn it_is_told_whether_a_laps_relay_is_on_the_way() {
     desk.link(2, EDGE, Kin::Laps, 10);
     desk.link(3, EDGE, OURS, 10);
     let told = |out: Vec<Output>| {
-        let found = out.iter().find_map(|output| match output {
+        out.iter().find_map(|output| match output {
             Output::NodeReachable { ours, .. } => Some(*ours),
             _ => None,
-        });
-        found
+        })
     };
     let by_laps = Message::NodeInfoAdvertise(far(4, &[(4, 1)]));
     assert_eq!(told(desk.hear(2, by_laps)), Some(false));

@@ -1,0 +1,84 @@
+//! What a link has to do with the data that goes beside its control messages.
+
+use super::io::LinkConn;
+use crate::peering::plane::{LinkBirth, Plane, TellSets};
+use crate::transport::ConnHandle;
+use actix::Recipient;
+use laps_protocol::peering::info_base::LinkId;
+use laps_protocol::peering::message::{Dialect, NodeSet, SnsId};
+use laps_protocol::peering::node::NodeId;
+
+/// A link that carries data, as whoever forwards it gets it.
+#[derive(Debug)]
+pub struct DataLink<C: LinkConn> {
+    /// The link.
+    pub link: LinkId,
+    /// Who is there.
+    pub peer: NodeId,
+    /// What is spoken.
+    pub dialect: Dialect,
+    /// The connection. The control messages of the link go over it too.
+    pub conn: C,
+    /// Streams and datagrams of the peer, from the first on.
+    pub arrivals: C::Arrivals,
+    /// Where sets of nodes for the peer are left.
+    pub tell: Recipient<TellSets>,
+}
+
+/// Who forwards data between links and to local users. All calls are made by links on their arbiter.
+pub trait DataPlane<C: LinkConn>: 'static {
+    /// A link stands that carries data.
+    fn link_up(&self, link: DataLink<C>);
+
+    /// A link is over, one that carried data or not.
+    fn link_down(&self, link: LinkId);
+
+    /// The peer says who is to get what it sends under an id.
+    fn advertised(&self, link: LinkId, set: &NodeSet);
+
+    /// The peer sends nothing more under an id.
+    fn withdrawn(&self, link: LinkId, id: SnsId);
+
+    /// What was told to the peer may be lost: all sets are to be told again.
+    fn say_all_again(&self, link: LinkId);
+
+    /// A set that was told is with the peer, which is a laps relay: it drops data of sets that it has not heard of.
+    fn set_delivered(&self, link: LinkId, id: SnsId);
+}
+
+impl DataPlane<ConnHandle> for Plane {
+    fn link_up(&self, link: DataLink<ConnHandle>) {
+        Self::link_up(
+            self,
+            LinkBirth {
+                link: link.link,
+                peer: link.peer,
+                dialect: link.dialect,
+                conn: link.conn,
+                uni: link.arrivals.uni,
+                datagrams: link.arrivals.datagrams,
+                tell: link.tell,
+            },
+        );
+    }
+
+    fn link_down(&self, link: LinkId) {
+        Self::link_down(self, link);
+    }
+
+    fn advertised(&self, link: LinkId, set: &NodeSet) {
+        Self::advertised(self, link, set);
+    }
+
+    fn withdrawn(&self, link: LinkId, id: SnsId) {
+        Self::withdrawn(self, link, id);
+    }
+
+    fn say_all_again(&self, link: LinkId) {
+        Self::say_all_again(self, link);
+    }
+
+    fn set_delivered(&self, link: LinkId, id: SnsId) {
+        Self::set_delivered(self, link, id);
+    }
+}

@@ -1,0 +1,449 @@
+//! The links of the relay, and who looks after them.
+//!
+//! ```text
+//!  PeerTarget ──▶ Reach::dial ──▶ PeerLinkActor (Dialler)  ─┐ MayStand ──▶ Roster, Damping ──▶ stands or not
+//!  Inbound (a listener took a connection) ──▶ PeerLinkActor (Acceptor) ─┘
+//!  ChildDown of a link ──▶ its target is dialled again after its back-off, or after what damping says
+//!  ChildDown of the bases ──▶ all links end, new bases, all targets are dialled again
+//! ```
+
+use super::bases::{self, EndBases, InfoBaseActor, LinkOver, RoomAgain};
+use super::link::{self, EndFor, LinkConn, MayStand, PeerLinkActor, Reached, Refusal};
+use super::options::{Counters, EndPeering, Inbound, Options, Reach, TakeCounters};
+use super::roster::{Roster, Ruling};
+use super::target::{PeerKind, PeerTarget};
+use super::{BACKOFF, tries};
+use crate::supervise::guard::has_runtime;
+use crate::supervise::mailbox::{Credit, signal};
+use crate::supervise::{
+    Backoff, ChildDown, ChildGuard, ChildId, Decision, Exit, Intensity, Restart, Supervisor, Wake,
+};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use laps_protocol::peering::damping::Damping;
+use laps_protocol::peering::error::ErrorCode;
+use laps_protocol::peering::info_base::LinkId;
+use laps_protocol::peering::message::{Dialect, PeerMode, ResponseCode};
+use laps_protocol::peering::node::{NodeId, NodeType};
+use laps_protocol::peering::session::{Config, Role};
+use slog::{error, info, o, warn};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// When information bases that failed are made anew: before the first peers are back, and more slowly when it is no
+/// accident.
+const ANEW: Backoff = Backoff {
+    at_once: 1,
+    first: Duration::from_millis(10),
+    max: Duration::from_secs(1),
+    jitter_percent: 20,
+};
+
+/// Nodes whose flapping is remembered; the calmest goes first.
+const MAX_DAMPED: usize = 4096;
+
+/// One connection that this relay keeps up.
+struct Wanted {
+    target: PeerTarget,
+    mode: PeerMode,
+    tries: Supervisor,
+    /// Who answered there last.
+    node: Option<NodeId>,
+}
+
+/// One link.
+struct Child<C: LinkConn> {
+    id: ChildId,
+    addr: Addr<PeerLinkActor<C>>,
+    /// Which of the wanted ones it is; none where the peer dialled.
+    wanted: Option<usize>,
+    node: Option<NodeId>,
+    stood: bool,
+    /// It was ended here, so its end says nothing of the peer.
+    on_purpose: bool,
+}
+
+/// The peering of the relay.
+///
+/// Parent: the root. Arbiter: the system's, or that of the links. Restart: permanent, 5 in 30 s. In: [`Inbound`],
+/// [`MayStand`], `ChildDown` of links and of the bases. Out: [`EndFor`] to links. Lost on death: all links, which end with
+/// it, and the bases; peers dial again, and so does the next life.
+pub struct PeeringActor<R: Reach> {
+    reach: R,
+    options: Options<R::Conn>,
+    wanted: Vec<Wanted>,
+    links: BTreeMap<LinkId, Child<R::Conn>>,
+    next_link: u32,
+    roster: Roster,
+    damped: BTreeMap<NodeId, Damping>,
+    counters: Counters,
+    fib: Arc<watch::Sender<laps_protocol::peering::fib::Fib>>,
+    epoch: u64,
+    bases: Option<(ChildId, Addr<InfoBaseActor>, Credit)>,
+    bases_tries: Supervisor,
+    _guard: Option<ChildGuard>,
+}
+
+impl<R: Reach> PeeringActor<R> {
+    /// A peering in the life `epoch` of the relay; the FIB of every life goes out by `fib`.
+    #[must_use]
+    pub fn new(
+        reach: R,
+        options: Options<R::Conn>,
+        epoch: u64,
+        fib: Arc<watch::Sender<laps_protocol::peering::fib::Fib>>,
+        guard: Option<ChildGuard>,
+    ) -> Self {
+        let wanted = options.targets.iter().flat_map(|(target, links)| {
+            (0..*links).map(|number| Wanted {
+                target: target.clone(),
+                // laps peering, "(2) Data Peering": parallel links are for data; the first is for everything.
+                mode: if number == 0 {
+                    PeerMode::Both
+                } else {
+                    PeerMode::Data
+                },
+                tries: tries(BACKOFF),
+                node: None,
+            })
+        });
+        Self {
+            wanted: wanted.collect(),
+            links: BTreeMap::new(),
+            next_link: 0,
+            roster: Roster::new(options.own.id),
+            damped: BTreeMap::new(),
+            counters: Counters::default(),
+            fib,
+            epoch,
+            bases: None,
+            bases_tries: Supervisor::new(
+                Restart::Permanent,
+                Intensity::per_secs(5, 10),
+                ANEW,
+                rand::random(),
+            ),
+            reach,
+            options,
+            _guard: guard,
+        }
+    }
+
+    fn start_bases(&mut self, ctx: &mut Context<Self>) {
+        let id = ChildId::fresh();
+        let birth = bases::Birth {
+            node: self.options.own.id,
+            role: self.options.own.node_type,
+            epoch: self.epoch,
+            settings: self.options.settings,
+            limits: self.options.limits,
+            fib: Arc::clone(&self.fib),
+            mesh: self.options.mesh.clone(),
+            faults: self.options.faults.clone(),
+            log: self.options.log.clone(),
+            guard: Some(ChildGuard::new(ctx.address().recipient(), id, "info_base")),
+        };
+        // New bases say anew what they say: others have to take it for newer.
+        self.epoch += 1;
+        let mut credit = None;
+        let addr = InfoBaseActor::create(|bases| {
+            let (_, own) = Wake::<RoomAgain>::new(bases.address().recipient());
+            credit = Some(own.clone());
+            InfoBaseActor::new(birth).answering(own)
+        });
+        self.bases = credit.map(|credit| (id, addr, credit));
+    }
+
+    fn dial(&mut self, index: usize, ctx: &mut Context<Self>) {
+        let Some(wanted) = self.wanted.get(index) else {
+            return;
+        };
+        // Its peer may have dialled here meanwhile; should that link end, this one is looked at again soon enough.
+        let there =
+            wanted.mode.has_control() && wanted.node.is_some_and(|node| self.roster.has_control(node));
+        if there {
+            self.dial_later(index, BACKOFF.first, ctx);
+            return;
+        }
+        let dialect = match wanted.target.kind {
+            PeerKind::Ours => Dialect::Own,
+            PeerKind::Laps => Dialect::Laps14,
+        };
+        let dialling = self.reach.dial(index, &wanted.target).into_actor(self);
+        ctx.spawn(dialling.map(move |reached, peering, ctx| match reached {
+            Ok(reached) => {
+                peering.counters.dialled += 1;
+                peering.start_link(reached, Role::Dialler, dialect, Some(index), ctx);
+            }
+            Err(why) => {
+                peering.counters.unreached += 1;
+                info!(peering.options.log, "peer not reached"; "why" => why);
+                peering.dial_again(index, None, ctx);
+            }
+        }));
+    }
+
+    /// After a failure, or the end of a link to `node`.
+    fn dial_again(&mut self, index: usize, node: Option<NodeId>, ctx: &mut Context<Self>) {
+        let kept_away = node.and_then(|node| self.damped.get_mut(&node)?.wait(now()));
+        let Some(wanted) = self.wanted.get_mut(index) else {
+            return;
+        };
+        wanted.node = node.or(wanted.node);
+        if let Decision::Restart { after } = wanted.tries.child_down(now(), Exit::Normal) {
+            self.dial_later(index, after.max(kept_away.unwrap_or_default()), ctx);
+        }
+    }
+
+    fn dial_later(&self, index: usize, after: Duration, ctx: &mut Context<Self>) {
+        ctx.run_later(after, move |peering, ctx| peering.dial(index, ctx));
+    }
+
+    fn start_link(
+        &mut self,
+        reached: Reached<R::Conn>,
+        role: Role,
+        dialect: Dialect,
+        wanted: Option<usize>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some((_, bases, credit)) = &self.bases else {
+            let code = ErrorCode::Close.number();
+            reached.conn.close(code, "the relay cannot take links");
+            if let Some(index) = wanted {
+                self.dial_again(index, None, ctx);
+            }
+            return;
+        };
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        let mode = wanted
+            .and_then(|index| self.wanted.get(index))
+            .map_or(PeerMode::Both, |wanted| wanted.mode);
+        let id = ChildId::fresh();
+        let birth = link::Birth {
+            link,
+            role,
+            dialect,
+            session: Config {
+                // The bases of this life: `epoch` is that of the next.
+                epoch: self.epoch.saturating_sub(1),
+                mode,
+                ..Config::new(self.options.own.clone())
+            },
+            reached,
+            plane: self.options.plane.clone(),
+            keep_alive: self.options.keep_alive,
+            bases: bases.clone(),
+            bell: Wake::sharing(bases.clone().recipient(), credit),
+            parent: ctx.address().recipient(),
+            faults: self.options.faults.clone(),
+            log: self.options.log.new(o!("link" => link.0)),
+            guard: Some(ChildGuard::new(ctx.address().recipient(), id, "peer_link")),
+        };
+        let addr = PeerLinkActor::new(birth).start();
+        let child = Child {
+            id,
+            addr,
+            wanted,
+            node: None,
+            stood: false,
+            on_purpose: false,
+        };
+        self.links.insert(link, child);
+    }
+
+    fn end_link(&mut self, link: LinkId, reason: &'static str) {
+        if let Some(child) = self.links.get_mut(&link) {
+            child.on_purpose = true;
+            let code = ErrorCode::Close;
+            signal(&child.addr, EndFor { code, reason });
+            // Before its successor is told that it may stand, so that the bases never see two.
+            if let Some((_, bases, _)) = &self.bases {
+                signal(bases, LinkOver(link));
+            }
+        }
+    }
+
+    /// A link that stood was lost, and not by our doing.
+    fn lost(&mut self, node: NodeId) {
+        self.counters.lost += 1;
+        let settings = self.options.damping;
+        if self.damped.len() >= MAX_DAMPED {
+            self.damped.retain(|_, damping| !damping.is_clear(now()));
+        }
+        if self.damped.len() < MAX_DAMPED || self.damped.contains_key(&node) {
+            let damping = self
+                .damped
+                .entry(node)
+                .or_insert_with(|| Damping::new(now(), settings));
+            damping.lost(now());
+        }
+    }
+
+    fn link_down(&mut self, link: LinkId, ctx: &mut Context<Self>) {
+        let Some(child) = self.links.remove(&link) else {
+            return;
+        };
+        let entered = self.roster.over(link);
+        if let Some(node) = entered.filter(|_| child.stood && !child.on_purpose) {
+            self.lost(node);
+        }
+        if let Some(index) = child.wanted {
+            self.dial_again(index, child.node, ctx);
+        }
+    }
+
+    fn bases_down(&mut self, down: ChildDown, ctx: &mut Context<Self>) {
+        self.bases = None;
+        self.counters.bases_failed += 1;
+        error!(self.options.log, "information bases failed, all links end"; "exit" => ?down.exit);
+        let links: Vec<_> = self.links.keys().copied().collect();
+        for link in links {
+            self.end_link(link, "the relay begins anew");
+        }
+        match self.bases_tries.child_down(now(), down.exit) {
+            Decision::Restart { after } => {
+                ctx.run_later(after, |peering, ctx| peering.start_bases(ctx));
+            }
+            // The parent's policy decides what that is worth.
+            Decision::GiveUp | Decision::Forget => ctx.stop(),
+        }
+    }
+}
+
+impl<R: Reach> Actor for PeeringActor<R> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if !has_runtime() {
+            return;
+        }
+        let own = self.options.own.id;
+        self.options.faults.attend(ctx, "peering", || own);
+        self.start_bases(ctx);
+        for index in 0..self.wanted.len() {
+            self.dial(index, ctx);
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let links: Vec<_> = self.links.keys().copied().collect();
+        for link in links {
+            self.end_link(link, "the relay ends its links");
+        }
+        // Others hold its address, and what it says is of no use to them any more.
+        if let Some((_, bases, _)) = self.bases.take() {
+            signal(&bases, EndBases);
+        }
+    }
+}
+
+impl<R: Reach> Handler<Inbound<R::Conn>> for PeeringActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, msg: Inbound<R::Conn>, ctx: &mut Self::Context) {
+        // laps peering, "Stub": dials out only.
+        if self.options.own.node_type == NodeType::Stub {
+            self.counters.turned_away += 1;
+            let code = ErrorCode::NotAuthorized.number();
+            msg.reached.conn.close(code, "a stub takes no peers");
+            return;
+        }
+        let inbound = self.links.values().filter(|child| child.wanted.is_none()).count();
+        if inbound >= self.options.max_inbound {
+            self.counters.turned_away += 1;
+            warn!(self.options.log, "too many links, a peer is turned away");
+            msg.reached
+                .conn
+                .close(ErrorCode::Close.number(), "the relay has too many links");
+            return;
+        }
+        self.start_link(msg.reached, Role::Acceptor, msg.dialect, None, ctx);
+    }
+}
+
+impl<R: Reach> Handler<MayStand> for PeeringActor<R> {
+    type Result = Result<(), Refusal>;
+
+    fn handle(&mut self, msg: MayStand, _: &mut Self::Context) -> Self::Result {
+        self.options.faults.check("peering");
+        let ruling = self.judge(&msg);
+        if ruling.is_err() {
+            self.counters.refused += 1;
+        }
+        ruling
+    }
+}
+
+impl<R: Reach> PeeringActor<R> {
+    fn judge(&mut self, msg: &MayStand) -> Result<(), Refusal> {
+        let refusal = |why| Refusal {
+            code: ResponseCode::ConnectionError,
+            why,
+        };
+        let node = msg.node.id;
+        if let Some(child) = self.links.get_mut(&msg.link) {
+            child.node = Some(node);
+        }
+        if self
+            .damped
+            .get_mut(&node)
+            .is_some_and(|damping| damping.wait(now()).is_some())
+        {
+            return Err(refusal("links of this node come and go too often"));
+        }
+        match self.roster.enter(now(), msg.link, node, msg.mode, msg.role) {
+            Ruling::Stays => {}
+            Ruling::Replaces(other) => {
+                self.end_link(other, "another link to this node was dialled at once and stays")
+            }
+            // laps peering, "Connection Establishment": one connection for control.
+            Ruling::YieldsTo(_) => return Err(refusal("there is a control link to this node already")),
+        }
+        if let Some(child) = self.links.get_mut(&msg.link) {
+            child.stood = true;
+        }
+        Ok(())
+    }
+}
+
+impl<R: Reach> Handler<TakeCounters> for PeeringActor<R> {
+    type Result = actix::MessageResult<TakeCounters>;
+
+    fn handle(&mut self, _: TakeCounters, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(Counters {
+            links: self.links.len(),
+            ..self.counters
+        })
+    }
+}
+
+impl<R: Reach> Handler<EndPeering> for PeeringActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, _: EndPeering, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl<R: Reach> Handler<ChildDown> for PeeringActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, msg: ChildDown, ctx: &mut Self::Context) {
+        if self.bases.as_ref().is_some_and(|(id, ..)| *id == msg.id) {
+            self.bases_down(msg, ctx);
+            return;
+        }
+        let mut links = self.links.iter();
+        if let Some(link) = links.find(|(_, child)| child.id == msg.id).map(|(link, _)| *link) {
+            self.link_down(link, ctx);
+        }
+    }
+}
+
+/// tokio's clock, so that virtual time reaches policies too.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,346 @@
+//! Relays that dial each other, over connections in this process and in virtual time.
+
+mod fake;
+mod scripted;
+
+use crate::supervise::inject::FaultPlan;
+use actix::System;
+use bytes::Bytes;
+use fake::{DEADLINE, Net, Plan, id, plan, start};
+use laps_protocol::peering::error::ErrorCode;
+use laps_protocol::peering::limits::Limits;
+use laps_protocol::peering::message::{Dialect, MessageKind};
+use laps_protocol::peering::node::NodeType;
+use laps_protocol::peering::reader::{ControlReader, Incoming};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+fn run(test: impl Future<Output = ()>) {
+    System::new().block_on(async {
+        tokio::time::pause();
+        test.await;
+    });
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[test]
+fn a_chain_of_three() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut a = start(&net, "a", plan(1, &["b"]));
+        let mut b = start(&net, "b", plan(2, &["c"]));
+        let mut c = start(&net, "c", plan(3, &[]));
+        a.reaches(3, Some(2)).await;
+        c.reaches(1, Some(2)).await;
+        b.reaches(1, Some(1)).await;
+        // An own dialect's link lives long, and nothing of it ends.
+        sleep(secs(60)).await;
+        assert_eq!(net.up().len(), 2);
+        assert_eq!(net.dials.get(), 2);
+    });
+}
+
+/// laps peering, "Connection Establishment": the lowest node id wins.
+#[test]
+fn both_dial_at_once_and_one_link_stays() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut a = start(&net, "a", plan(1, &["b"]));
+        let mut b = start(&net, "b", plan(2, &["a"]));
+        a.reaches(2, Some(2)).await;
+        b.reaches(1, Some(1)).await;
+        sleep(secs(30)).await;
+        let up = net.up();
+        assert_eq!((up.len(), up[0].dialler), (1, id(1)));
+        assert_eq!(net.dials.get(), 2, "who has a link does not dial");
+        // When it fails, either side may make the next one.
+        up[0].wire.over.send_replace(Some((0, "cut")));
+        a.reaches(2, None).await;
+        a.reaches(2, Some(2)).await;
+        sleep(secs(30)).await;
+        assert_eq!(net.up().len(), 1);
+    });
+}
+
+/// laps peering, "(2) Data Peering": links for data beside the one for everything.
+#[test]
+fn parallel_links_carry_data() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let targets = vec![("b".parse().unwrap(), 3)];
+        let mut a = start(
+            &net,
+            "a",
+            Plan {
+                targets,
+                ..plan(1, &[])
+            },
+        );
+        let mut b = start(&net, "b", plan(2, &[]));
+        for (relay, node) in [(&mut a, 2), (&mut b, 1)] {
+            let all = relay.fib.wait_for(|fib| fib.links(id(node)).len() == 3);
+            tokio::time::timeout(DEADLINE, all).await.unwrap().unwrap();
+        }
+        sleep(secs(30)).await;
+        assert_eq!(net.up().len(), 3);
+    });
+}
+
+/// Issue 6, "Links": the certificate names the node; a valid one with another id is refused.
+#[test]
+fn who_claims_another_id_than_it_proves_is_refused() {
+    run(async {
+        let net = Rc::new(Net::default());
+        net.forged.set(Some(id(9)));
+        let a = start(&net, "a", plan(1, &["b"]));
+        let _b = start(&net, "b", plan(2, &[]));
+        while net.made.borrow().is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(net.last_end().await.0, ErrorCode::NotAuthorized.number());
+        assert!(a.fib.borrow().is_empty());
+    });
+}
+
+/// Issue 6, "Bad input": the oldest of two nodes with one id stays, the newcomer gets a clear close.
+#[test]
+fn a_second_node_with_an_id_is_refused() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut hub = start(&net, "hub", plan(1, &[]));
+        let mut next = start(&net, "next", plan(2, &["hub"]));
+        let _first = start(&net, "first", plan(3, &["next"]));
+        next.reaches(3, Some(3)).await;
+        hub.reaches(3, Some(2)).await;
+        let made = net.made.borrow().len();
+        let second = Plan {
+            contact: "elsewhere",
+            ..plan(3, &["hub"])
+        };
+        let second = start(&net, "second", second);
+        while net.made.borrow().len() == made {
+            sleep(Duration::from_millis(1)).await;
+        }
+        net.last_end().await;
+        sleep(secs(60)).await;
+        assert_eq!(hub.fib.borrow().next_node(id(3)), Some(id(2)));
+        assert!(second.fib.borrow().is_empty());
+        assert_eq!(net.up().len(), 2);
+    });
+}
+
+/// laps peering, "Stub": dials edges, and is dialled by nobody.
+#[test]
+fn a_stub_takes_no_peers() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let role = NodeType::Stub;
+        let _stub = start(
+            &net,
+            "stub",
+            Plan {
+                role,
+                ..plan(1, &["edge"])
+            },
+        );
+        let mut edge = start(&net, "edge", plan(2, &[]));
+        edge.reaches(1, Some(1)).await;
+        let _other = start(&net, "other", plan(3, &["stub"]));
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(
+            net.last_end().await,
+            (ErrorCode::NotAuthorized.number(), "a stub takes no peers")
+        );
+        assert_eq!(edge.fib.borrow().next_node(id(1)), Some(id(1)));
+    });
+}
+
+#[test]
+fn links_that_peers_dial_are_bounded() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut hub = start(
+            &net,
+            "hub",
+            Plan {
+                max_inbound: 2,
+                ..plan(1, &[])
+            },
+        );
+        let _first = start(&net, "b", plan(2, &["hub"]));
+        let _second = start(&net, "c", plan(3, &["hub"]));
+        hub.reaches(2, Some(2)).await;
+        hub.reaches(3, Some(3)).await;
+        let _third = start(&net, "d", plan(4, &["hub"]));
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(net.last_end().await.1, "the relay has too many links");
+        let view = crate::supervise::mailbox::ask(&hub.peering, super::TakeCounters, DEADLINE);
+        assert_eq!(view.await.unwrap().turned_away, 1);
+    });
+}
+
+/// 1 s, then twice as long each time up to a minute, half of it left to chance.
+#[test]
+fn who_is_not_reached_is_dialled_ever_more_seldom() {
+    run(async {
+        let net = Rc::new(Net::default());
+        net.down.set(true);
+        let mut a = start(&net, "a", plan(1, &["b"]));
+        let _b = start(&net, "b", plan(2, &[]));
+        sleep(secs(600)).await;
+        let dials = net.dials.get();
+        assert!((14..=28).contains(&dials), "{dials}");
+        net.down.set(false);
+        let begun = Instant::now();
+        a.reaches(2, Some(2)).await;
+        assert!(begun.elapsed() < secs(61));
+    });
+}
+
+/// Issue 6, "Failover": max(900 ms, 3 keep-alives + 4 sRTT), and what was learned by the link goes with it.
+#[test]
+fn a_silent_link_is_dead_in_time() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut a = start(&net, "a", plan(1, &["b"]));
+        let mut b = start(&net, "b", plan(2, &[]));
+        a.reaches(2, Some(2)).await;
+        b.reaches(1, Some(1)).await;
+        sleep(secs(10)).await;
+        net.up()[0].wire.mute.store(true, Relaxed);
+        let begun = Instant::now();
+        a.reaches(2, None).await;
+        assert!(
+            begun.elapsed() <= Duration::from_millis(900),
+            "{:?}",
+            begun.elapsed()
+        );
+        b.reaches(1, None).await;
+        a.reaches(2, Some(2)).await;
+        b.reaches(1, Some(1)).await;
+    });
+}
+
+/// Links that stand and fall are given up for a while.
+#[test]
+fn a_link_that_flaps_is_kept_away() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut a = start(&net, "a", plan(1, &["b"]));
+        let _b = start(&net, "b", plan(2, &[]));
+        let begun = Instant::now();
+        let mut stood = 0;
+        while begun.elapsed() < secs(300) {
+            a.reaches(2, Some(2)).await;
+            stood += 1;
+            for made in net.up() {
+                made.wire.over.send_replace(Some((0, "cut")));
+            }
+            a.reaches(2, None).await;
+        }
+        // Three at once, and from then on one in 15 s or more.
+        assert!((4..=24).contains(&stood), "{stood}");
+    });
+}
+
+/// The bases are new, so all links end, and all is learned again.
+#[test]
+fn bases_that_fail_are_replaced() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut faults = FaultPlan::new();
+        let trigger = faults.point("info_base");
+        let plan_b = Plan {
+            faults: faults.faults(),
+            ..plan(2, &["c"])
+        };
+        let mut a = start(&net, "a", plan(1, &["b"]));
+        let mut b = start(&net, "b", plan_b);
+        let mut c = start(&net, "c", plan(3, &[]));
+        a.reaches(3, Some(2)).await;
+        let made = net.made.borrow().len();
+        trigger.arm(1);
+        trigger.wait_fired(1).await;
+        a.reaches(3, None).await;
+        a.reaches(3, Some(2)).await;
+        c.reaches(1, Some(2)).await;
+        b.reaches(1, Some(1)).await;
+        sleep(secs(30)).await;
+        assert_eq!((net.made.borrow().len(), net.up().len()), (made + 2, 2));
+    });
+}
+
+#[test]
+fn a_link_that_fails_is_made_again() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut faults = FaultPlan::new();
+        let trigger = faults.point("peer_link");
+        let plan_a = Plan {
+            faults: faults.faults(),
+            ..plan(1, &["b"])
+        };
+        let mut a = start(&net, "a", plan_a);
+        let mut b = start(&net, "b", plan(2, &[]));
+        b.reaches(1, Some(1)).await;
+        trigger.arm(1);
+        b.reaches(1, None).await;
+        assert_eq!(net.last_end().await, (ErrorCode::Close.number(), "the link ends"));
+        b.reaches(1, Some(1)).await;
+        a.reaches(2, Some(2)).await;
+    });
+}
+
+/// Of those that keep a relay's peering, none outlives it.
+#[test]
+fn the_end_of_the_peering_is_the_end_of_its_links() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut a = start(&net, "a", plan(1, &["b"]));
+        let b = start(&net, "b", plan(2, &[]));
+        a.reaches(2, Some(2)).await;
+        crate::supervise::mailbox::signal(&b.peering, super::EndPeering);
+        assert_eq!(
+            net.last_end().await,
+            (ErrorCode::Close.number(), "the relay ends its links")
+        );
+        a.reaches(2, None).await;
+    });
+}
+
+/// Towards a laps relay each write is one whole message, and is with the peer before the next.
+#[test]
+fn a_laps_relay_gets_one_message_at_a_time() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut a = start(&net, "a", plan(1, &["laps+b"]));
+        let _b = start(&net, "b", plan(2, &["c"]));
+        let _c = start(&net, "c", plan(3, &[]));
+        a.reaches(3, Some(2)).await;
+        sleep(secs(60)).await;
+        let made = Rc::clone(net.made.borrow().iter().find(|made| made.target == "b").unwrap());
+        assert!(made.wire.over.borrow().is_none());
+        let mut kinds = Vec::new();
+        while let Ok((_, bytes, flushed)) = made.writes.borrow_mut().try_recv() {
+            assert!(flushed);
+            kinds.push(only_message(&bytes));
+        }
+        assert_eq!(kinds[..2], [MessageKind::Connect, MessageKind::ConnectResponse]);
+        assert!(kinds.contains(&MessageKind::NodeInfoAdvertise), "{kinds:?}");
+    });
+}
+
+fn only_message(bytes: &Bytes) -> MessageKind {
+    let mut reader = ControlReader::new(Dialect::Laps14, Limits::default());
+    reader.push(bytes);
+    let Ok(Some(Incoming::Message(message))) = reader.next() else {
+        panic!("no message: {bytes:?}");
+    };
+    assert_eq!((reader.buffered(), reader.next()), (0, Ok(None)));
+    message.kind()
+}
