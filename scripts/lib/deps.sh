@@ -20,6 +20,8 @@ has_make() { have make; }
 has_git() { have git; }
 has_ip() { have ip; }
 has_readelf() { have readelf; }
+has_debootstrap() { have debootstrap; }
+has_lintian() { have lintian; }
 # libfaketime: the library that fakes the time of one process, and nothing where there is none.
 libfaketime() {
     local file
@@ -115,6 +117,11 @@ ensure_media_deps() {
 ensure_chaos_deps() {
     ensure has_ip "iproute2" "iproute2, makes the network namespaces of the chaos harness"
     ensure has_faketime "libfaketime" "libfaketime, gives the relay of the chaos harness a clock that jumps"
+}
+ensure_system_deps() {
+    ensure has_debootstrap "debootstrap" "debootstrap, makes the Debian system that the packages are tested in"
+    ensure has_lintian "lintian" "lintian, judges the Debian package"
+    ensure has_readelf "binutils" "readelf, tells what a program needs"
 }
 ensure_packaging_deps() {
     ensure has_readelf "binutils" "readelf, tells what a program needs"
