@@ -13,13 +13,10 @@ use laps_protocol::moqt::session::Command;
 use slog::{Logger, debug};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long the registry may take to enter a namespace.
 const REGISTER_DEADLINE: Duration = Duration::from_secs(5);
-
-static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The peer withdrew the namespace.
 #[derive(Clone, Copy, Debug, Message)]
@@ -67,7 +64,7 @@ impl AnnounceActor {
         Self {
             birth,
             stopping: false,
-            id: AnnounceId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            id: AnnounceId::next(),
         }
     }
 

@@ -8,9 +8,18 @@ use actix::{Addr, Message, Recipient};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One announcement of one session, unique in the process.
+/// One announcement of one publisher, unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AnnounceId(pub u64);
+
+impl AnnounceId {
+    /// A number that no other announcement has.
+    #[must_use]
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// Which track is this, and where does it live? The answer comes when the track has a publisher; whoever stops
 /// waiting drops the question.

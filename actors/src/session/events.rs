@@ -265,12 +265,7 @@ impl SessionActor {
             self.say(ctx, Command::Unsubscribe(id));
             return;
         };
-        let meta = TrackMeta {
-            group_order: ok.group_order,
-            delivery_timeout_ms: timeout(&ok.params),
-            max_cache_duration_ms: ok.params.max_cache_duration_ms,
-            expires_ms: ok.expires_ms,
-        };
+        let meta = TrackMeta::of(&ok);
         // Sent before any chunk of the alias can be, so that the track is live when the first one comes.
         let live = UpstreamOk {
             source: binding.source,
@@ -340,7 +335,7 @@ fn timeout(params: &MessageParams) -> Option<u64> {
 ///
 /// MOQT-14 §9.9 [D14-ENC-6] [D14-MAL-4]: UTF-8, 1024 bytes at most. A peer is free to end its session over words that
 /// are not, and it has done nothing to be sent them.
-fn passed_on(phrase: &Bytes) -> Bytes {
+pub(crate) fn passed_on(phrase: &Bytes) -> Bytes {
     let words = String::from_utf8_lossy(phrase);
     if matches!(words, Cow::Borrowed(_)) && words.len() <= MAX_REASON {
         return phrase.clone();

@@ -22,6 +22,7 @@ mod supervision;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use events::passed_on;
 pub use incoming::Incoming;
 pub use leaving::{AskToLeave, Unread};
 pub use messages::{

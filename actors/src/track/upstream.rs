@@ -1,9 +1,11 @@
 //! Where the objects of a track come from, as its home and the registry know it.
 
+use crate::peering::mesh::remote::NodeActor;
 use crate::session::SessionActor;
 use crate::supervise::mailbox::{self, AskError};
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
+use futures::future::Either;
 use std::time::Duration;
 
 /// Who publishes: it is asked for tracks, and told what becomes of them, by one set of messages, whatever it is.
@@ -15,6 +17,8 @@ use std::time::Duration;
 pub enum Upstream {
     /// The peer of a session.
     Session(Addr<SessionActor>),
+    /// Another node of the mesh.
+    Node(Addr<NodeActor>),
 }
 
 impl Upstream {
@@ -29,9 +33,12 @@ impl Upstream {
         M::Result: Send,
         SessionActor: Handler<M>,
         <SessionActor as Actor>::Context: ToEnvelope<SessionActor, M>,
+        NodeActor: Handler<M>,
+        <NodeActor as Actor>::Context: ToEnvelope<NodeActor, M>,
     {
         match self {
-            Self::Session(session) => mailbox::ask(session, message, deadline),
+            Self::Session(session) => Either::Left(mailbox::ask(session, message, deadline)),
+            Self::Node(node) => Either::Right(mailbox::ask(node, message, deadline)),
         }
     }
 
@@ -42,9 +49,12 @@ impl Upstream {
         M::Result: Send,
         SessionActor: Handler<M>,
         <SessionActor as Actor>::Context: ToEnvelope<SessionActor, M>,
+        NodeActor: Handler<M>,
+        <NodeActor as Actor>::Context: ToEnvelope<NodeActor, M>,
     {
         match self {
             Self::Session(session) => mailbox::signal(session, message),
+            Self::Node(node) => mailbox::signal(node, message),
         }
     }
 
@@ -53,6 +63,7 @@ impl Upstream {
     pub const fn is_local(&self) -> bool {
         match self {
             Self::Session(_) => true,
+            Self::Node(_) => false,
         }
     }
 
@@ -60,6 +71,7 @@ impl Upstream {
     pub(crate) fn connected(&self) -> bool {
         match self {
             Self::Session(session) => session.connected(),
+            Self::Node(node) => node.connected(),
         }
     }
 }
@@ -67,5 +79,11 @@ impl Upstream {
 impl From<Addr<SessionActor>> for Upstream {
     fn from(session: Addr<SessionActor>) -> Self {
         Self::Session(session)
+    }
+}
+
+impl From<Addr<NodeActor>> for Upstream {
+    fn from(node: Addr<NodeActor>) -> Self {
+        Self::Node(node)
     }
 }

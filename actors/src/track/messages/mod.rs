@@ -18,7 +18,7 @@ pub use replicas::{AttachReplica, ReplicaAttached, ReplicaState, Replicate};
 use super::Upstream;
 use actix::Addr;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{GroupOrder, RequestId};
+use laps_protocol::moqt::message::{GroupOrder, RequestId, SubscribeOk};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::relay::fetch::ReaderKey;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +75,17 @@ pub struct TrackMeta {
 }
 
 impl TrackMeta {
+    /// What SUBSCRIBE_OK says.
+    #[must_use]
+    pub fn of(ok: &SubscribeOk) -> Self {
+        Self {
+            group_order: ok.group_order,
+            delivery_timeout_ms: ok.params.delivery_timeout_ms.filter(|ms| *ms > 0),
+            max_cache_duration_ms: ok.params.max_cache_duration_ms,
+            expires_ms: ok.expires_ms,
+        }
+    }
+
     /// The same, so much later. MOQT-14 §9.8 [D14-SUB-16]: what is left of Expires, and never the 0 that means for ever.
     #[must_use]
     pub fn after(&self, passed: Duration) -> Self {

@@ -1,0 +1,72 @@
+//! What the actors of nodes and the mesh say to each other.
+
+use actix::Message;
+use laps_protocol::moqt::message::{FetchOk, GroupOrderRequest, RequestError, RequestId, SubscribeFilter};
+use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::message::{Answer, Published};
+use laps_protocol::peering::node::NodeId;
+
+/// What a track wants of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Wish {
+    /// Objects are wanted.
+    pub(in super::super) forward: bool,
+    /// Subscriber priority, 0 the most urgent.
+    pub(in super::super) priority: u8,
+    /// Order of groups.
+    pub(in super::super) group_order: GroupOrderRequest,
+    /// Which objects.
+    pub(in super::super) filter: SubscribeFilter,
+}
+
+/// To the mesh: what is wanted of a node changes.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct Wished {
+    /// The node.
+    pub(in super::super) node: NodeId,
+    /// The track.
+    pub(in super::super) track: FullTrackName,
+    /// What is wanted of the node; none when nothing is any more.
+    pub(in super::super) wish: Option<Wish>,
+    /// The node is to answer, though it may have been asked before.
+    pub(in super::super) anew: bool,
+    /// A new group is wanted, with this value for the parameter.
+    pub(in super::super) new_group: Option<u64>,
+}
+
+/// To the actor of a node: it publishes this, or no longer, in this order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct NodeTells(pub(in super::super) Vec<(Published, bool)>);
+
+/// To the actor of a node: whether it is one of ours, which answers.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct IsOurs(pub(in super::super) bool);
+
+/// To the actor of a node: it cannot be reached, and its infos are over.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct NodeLost;
+
+/// To the actor of a node: it answers the SUBSCRIBE for a track, or cannot be asked.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct Answered {
+    /// The track.
+    pub(in super::super) track: FullNameHash,
+    /// What it says.
+    pub(in super::super) answer: Answer,
+}
+
+/// To the actor of a node: it answers a FETCH.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct FetchAnswered {
+    /// Which.
+    pub(in super::super) fetch: RequestId,
+    /// FETCH_OK or FETCH_ERROR.
+    pub(in super::super) answer: Result<FetchOk, RequestError>,
+}

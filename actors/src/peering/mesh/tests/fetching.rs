@@ -1,0 +1,137 @@
+//! FETCH towards nodes.
+
+use super::*;
+use crate::fetch::{FetchNews, FetchProgress, Fetched};
+use crate::track::{OpenPast, ReadPast};
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::FetchOk;
+use laps_protocol::moqt::message::GroupOrderRequest;
+use laps_protocol::moqt::object::FetchObjectHeader;
+use laps_protocol::peering::message::FetchStep;
+use laps_protocol::relay::fetch::{Batch, Chunk};
+use laps_protocol::relay::track_log::Fill;
+use laps_protocol::relay::track_log::{PastRange, StreamEnd};
+
+impl Scene {
+    /// What is said to a node of a FETCH.
+    async fn said(&mut self) -> (NodeId, FetchMessage) {
+        let said = tokio::time::timeout(LONG, self.nodes.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(said.kind, FetchMessage::KIND);
+        let limits = laps_protocol::peering::limits::Limits::default();
+        let message = FetchMessage::decode(said.request_id, &said.body, &limits).unwrap();
+        (said.target, message)
+    }
+
+    async fn answers(&self, node: NodeId, request: RequestId, step: FetchStep) {
+        let said = FromNode {
+            source: node,
+            kind: FetchMessage::KIND,
+            request_id: request.0,
+            body: (FetchMessage { request, step }).encode().unwrap(),
+        };
+        mailbox::ask(&self.mesh, said, LONG).await.unwrap();
+    }
+}
+
+const END: Location = Location { group: 1, object: 0 };
+
+fn accepted() -> FetchStep {
+    FetchStep::Ok(FetchOk {
+        group_order: GroupOrder::Ascending,
+        end_of_track: false,
+        end: Location::new(1, 1),
+        params: MessageParams::default(),
+    })
+}
+
+/// A FETCH of group 1 of a track that rests, and what is asked for it.
+async fn open(scene: &Scene) -> (TrackRef, ReaderId) {
+    scene.announces(A, true).await;
+    let track = scene.find().await.unwrap();
+    let reader = ReaderId::next();
+    let past = OpenPast {
+        reader,
+        range: PastRange { start: END, end: END },
+        order: GroupOrderRequest::Publisher,
+    };
+    let opened = mailbox::ask(&track.home, past, LONG).await.unwrap();
+    opened.unwrap();
+    (track, reader)
+}
+
+/// Decision 0029: what is not here is fetched of the node, and its objects come by a stream of their own.
+#[test]
+fn what_is_not_here_is_fetched_of_the_node() {
+    run(async |mut scene| {
+        let (track, reader) = open(&scene).await;
+        let read = mailbox::ask(&track.home, ReadPast { reader }, LONG);
+        let (node, asked) = scene.said().await;
+        let FetchStep::Fetch(fetch) = asked.step else {
+            panic!("{asked:?}");
+        };
+        assert_eq!((node, &fetch.track, fetch.start), (A, &video(), END));
+        let sink = scene
+            .tables
+            .fetches
+            .borrow()
+            .get(&asked.request)
+            .cloned()
+            .unwrap();
+        scene.answers(A, asked.request, accepted()).await;
+        let header = FetchObjectHeader {
+            location: END,
+            subgroup: 0,
+            priority: 1,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: 5,
+        };
+        let chunks = vec![Fill::Object(header), Fill::Payload(Bytes::from_static(b"hello"))];
+        mailbox::signal(
+            &sink.objects,
+            Fetched {
+                key: sink.key,
+                chunks,
+            },
+        );
+        // What the table does when the stream ends.
+        scene.tables.forget(asked.request);
+        let progress = FetchProgress::Ended(StreamEnd::Fin);
+        mailbox::signal(
+            &sink.news,
+            FetchNews {
+                key: sink.key,
+                progress,
+            },
+        );
+        let batch: Batch = read.await.unwrap();
+        let payload = |chunk: &Chunk| match chunk {
+            Chunk::Payload(bytes) => Some(bytes.clone()),
+            Chunk::Object { .. } => None,
+        };
+        let payloads: Vec<_> = batch.chunks.iter().filter_map(payload).collect();
+        assert_eq!(payloads, ["hello"]);
+    });
+}
+
+/// D14-FETCH-16: a node that is lost fails what it was to bring, and nothing of it is waited for.
+#[test]
+fn a_node_that_is_lost_brings_nothing_more() {
+    run(async |mut scene| {
+        let (track, reader) = open(&scene).await;
+        let read = mailbox::ask(&track.home, ReadPast { reader }, LONG);
+        let (_, asked) = scene.said().await;
+        assert!(scene.tables.expects(asked.request));
+        let lost = [News::NodeUnreachable { node: A }, publish_gone(A, namespace())];
+        scene.news(lost).await;
+        scene
+            .until("forgotten", |tables| tables.fetches.borrow().is_empty())
+            .await;
+        drop(read.await.unwrap());
+        // What it says too late is nothing to anybody.
+        scene.answers(A, asked.request, accepted()).await;
+    });
+}
