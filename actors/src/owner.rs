@@ -1,5 +1,6 @@
 //! Whose request an actor of ours serves.
 
+use crate::peering::mesh::origin::OriginActor;
 use crate::session::{Say, SessionActor, SubscriptionOver};
 use crate::shard::Env;
 use crate::supervise::mailbox;
@@ -15,6 +16,8 @@ use laps_protocol::moqt::session::Command;
 pub enum Owner {
     /// A session, whose peer it is.
     Session(Addr<SessionActor>),
+    /// The origin part of the mesh, for the relays behind one link.
+    Mesh(Addr<OriginActor>),
 }
 
 impl Owner {
@@ -22,6 +25,7 @@ impl Owner {
     pub(crate) fn say(&self, command: Command) {
         match self {
             Self::Session(session) => mailbox::signal(session, Say(command)),
+            Self::Mesh(origin) => mailbox::signal(origin, Say(command)),
         };
     }
 
@@ -30,6 +34,7 @@ impl Owner {
         let over = SubscriptionOver { request, done };
         match self {
             Self::Session(session) => mailbox::signal(session, over),
+            Self::Mesh(origin) => mailbox::signal(origin, over),
         };
     }
 
@@ -37,7 +42,14 @@ impl Owner {
     pub(crate) fn except(&self, env: &Env) -> Option<Upstream> {
         match self {
             Self::Session(session) => env.except(session),
+            Self::Mesh(_) => None,
         }
+    }
+}
+
+impl From<Addr<OriginActor>> for Owner {
+    fn from(origin: Addr<OriginActor>) -> Self {
+        Self::Mesh(origin)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The mesh, as far as this relay's tracks have to do with it.
 //!
 //! [`MeshActor`] is told by the information bases what other nodes publish and subscribe to, and by other nodes what
-//! they answer. `remote` makes publishers of nodes that publish.
+//! they answer. `remote` makes publishers of nodes that publish, and `origin` serves what nodes subscribe to.
 
 mod messages;
 mod news;
+pub mod origin;
 pub mod remote;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,222 @@
+//! What nodes are told of the tracks that they subscribe to.
+
+use super::OriginActor;
+use super::track::Told;
+use crate::peering::mesh::SendToNode;
+use crate::session::{Say, SubscriptionOver};
+use crate::supervise::mailbox;
+use actix::{AsyncContext, Context, Handler};
+use laps_protocol::moqt::message::{
+    PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, RequestId, SubscribeOk,
+};
+use laps_protocol::moqt::session::Command;
+use laps_protocol::peering::forward::LinkId;
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::message::{Answer, TrackAnswer};
+use laps_protocol::peering::node::NodeId;
+use slog::{debug, info};
+use std::time::Duration;
+
+/// The pause before a subscription begins anew that was too far behind.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+impl OriginActor {
+    /// Tells a node, unless it is one that understands nothing.
+    pub(super) fn answer(&mut self, target: NodeId, track: FullNameHash, request: RequestId, answer: Answer) {
+        let Some(nodes) = self.nodes.as_ref().filter(|_| !self.strangers.contains(&target)) else {
+            return;
+        };
+        let answer = TrackAnswer {
+            track,
+            request,
+            answer,
+        };
+        match answer.encode() {
+            Ok(body) => {
+                self.counters.answers += 1;
+                let kind = TrackAnswer::KIND;
+                let request_id = request.0;
+                mailbox::signal(
+                    nodes,
+                    SendToNode {
+                        target,
+                        kind,
+                        request_id,
+                        body,
+                    },
+                );
+            }
+            Err(error) => {
+                debug!(self.log, "an answer cannot be said"; "node" => %target, "why" => %error);
+            }
+        }
+    }
+
+    /// Tells who waits for it that the track is there.
+    pub(super) fn welcome(&mut self, hash: FullNameHash) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        let mut answers = Vec::new();
+        for slot in track.slots.values() {
+            let Some(ok) = &slot.accepted else { continue };
+            for id in &slot.nodes {
+                if let Some(node) = track.nodes.get_mut(id).filter(|node| node.told == Told::Nothing) {
+                    node.told = Told::Ok;
+                    let ok = SubscribeOk {
+                        // Who comes later is told of the track as it is by then.
+                        largest: slot.spec.largest().or(ok.largest),
+                        ..ok.clone()
+                    };
+                    answers.push((*id, node.request, ok));
+                }
+            }
+        }
+        for (node, request, ok) in answers {
+            self.answer(node, hash, request, Answer::Ok(ok));
+        }
+    }
+
+    /// The subscription on a link is over: those behind it are told how.
+    fn farewell(&mut self, ctx: &mut Context<Self>, at: (FullNameHash, LinkId), end: &End) {
+        let Some(slot) = self.take_slot(at) else {
+            return;
+        };
+        self.dismiss(at.0, &slot.nodes, end);
+        drop(slot);
+        self.settle(ctx, at.0, None);
+    }
+
+    /// Tells nodes that they do not get the track, but for those that get it by another link.
+    fn dismiss(&mut self, hash: FullNameHash, nodes: &[NodeId], end: &End) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        let mut answers = Vec::new();
+        for id in nodes {
+            let mut others = track.slots.values();
+            let served = others.any(|slot| !slot.leaving && slot.nodes.contains(id));
+            let Some(node) = track.nodes.get_mut(id).filter(|_| !served) else {
+                continue;
+            };
+            let told = std::mem::replace(&mut node.told, Told::Over);
+            let answer = match told {
+                Told::Nothing => Answer::Error(end.error.clone()),
+                Told::Ok => Answer::Done(end.done.clone()),
+                Told::Over => continue,
+            };
+            answers.push((*id, node.request, answer));
+        }
+        for (node, request, answer) in answers {
+            self.answer(node, hash, request, answer);
+        }
+    }
+
+    /// No subscription could be begun for nodes.
+    pub(super) fn refuse_nodes(&mut self, hash: FullNameHash, nodes: &[NodeId], phrase: &'static str) {
+        let error = RequestError::new(RequestErrorReason::InternalError, phrase);
+        self.dismiss(hash, nodes, &End::of_error(error));
+    }
+
+    /// A subscription fails for good.
+    pub(super) fn give_up(
+        &mut self,
+        ctx: &mut Context<Self>,
+        at: (FullNameHash, LinkId),
+        phrase: &'static str,
+    ) {
+        let error = RequestError::new(RequestErrorReason::InternalError, phrase);
+        self.farewell(ctx, at, &End::of_error(error));
+    }
+}
+
+/// How a subscription ended: for those who were told that it is there, and for the others.
+struct End {
+    done: PublishDone,
+    error: RequestError,
+}
+
+impl End {
+    fn of_error(error: RequestError) -> Self {
+        let done = PublishDone {
+            status: PublishDoneStatus::InternalError,
+            stream_count: None,
+            phrase: error.phrase.clone(),
+        };
+        Self { done, error }
+    }
+
+    fn of_done(done: PublishDone) -> Self {
+        let error = RequestError {
+            reason: RequestErrorReason::InternalError,
+            phrase: done.phrase.clone(),
+        };
+        Self { done, error }
+    }
+}
+
+impl Handler<Say> for OriginActor {
+    type Result = ();
+
+    fn handle(&mut self, Say(command): Say, ctx: &mut Self::Context) {
+        // A subscription says no more than these two.
+        if let Command::AcceptSubscribe(request, ok) = command {
+            let Some(&(hash, link)) = self.requests.get(&request) else {
+                return;
+            };
+            let slot = self
+                .tracks
+                .get_mut(&hash)
+                .and_then(|track| track.slots.get_mut(&link));
+            if let Some(slot) = slot {
+                slot.accepted = Some(ok);
+                self.welcome(hash);
+            }
+        } else if let Command::Reject(request, error) = command
+            && let Some(&at) = self.requests.get(&request)
+        {
+            self.farewell(ctx, at, &End::of_error(error));
+        }
+    }
+}
+
+impl Handler<SubscriptionOver> for OriginActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: SubscriptionOver, ctx: &mut Self::Context) {
+        let SubscriptionOver { request, done } = msg;
+        let Some(&(hash, link)) = self.requests.get(&request) else {
+            return;
+        };
+        let Some(track) = self.tracks.get(&hash) else {
+            return;
+        };
+        let Some(slot) = track.slots.get(&link) else {
+            return;
+        };
+        let wish = track.wish(&slot.nodes);
+        let wider = wish.as_ref().is_some_and(|wish| *wish != slot.wish);
+        // The end was that of a link that is not in the route, or was not for a time, or of nodes that have left since.
+        let ended = done.status == PublishDoneStatus::SubscriptionEnded;
+        if slot.leaving || (ended && (slot.left || wider)) {
+            self.forget(ctx, hash, link);
+        } else if done.status == PublishDoneStatus::TooFarBehind {
+            // The nodes lose some groups, as they do by each that is given up, and not the track.
+            self.counters.behind += 1;
+            info!(self.log, "a subscription on a link was too far behind and begins anew"; "link" => link.0,
+                "track" => %track.name, "times" => self.counters.behind);
+            drop(self.take_slot((hash, link)));
+            ctx.run_later(CATCH_UP, move |actor, ctx| actor.settle(ctx, hash, None));
+        } else {
+            self.farewell(ctx, (hash, link), &End::of_done(done));
+        }
+    }
+}
+
+impl OriginActor {
+    /// A subscription has done what it had to; whoever still needs the link gets another one.
+    fn forget(&mut self, ctx: &mut Context<Self>, hash: FullNameHash, link: LinkId) {
+        drop(self.take_slot((hash, link)));
+        self.settle(ctx, hash, None);
+    }
+}

@@ -1,0 +1,311 @@
+//! What this relay is the origin of: its publications go into the mesh, and who subscribes there gets the objects.
+//!
+//! ```text
+//!  registry ⇢⇢▶ PublicationsActor ⇢⇢▶ InfoBaseActor.Want          what sessions of this relay publish (decision 0029)
+//!  InfoBaseActor ──▶ MeshActor ──▶ OriginActor.MeshNews           node n wants track t: a wish
+//!  OriginActor ──▶ Outlets.set_targets; route ──▶ for each link one Slot: a SubscriptionActor whose owner is the OriginActor
+//!  SubscriptionActor ──▶ lanes of the link's writer, behind data headers; Say, SubscriptionOver ──▶ OriginActor
+//!  OriginActor ──▶ SendToNode: SUBSCRIBE_OK, SUBSCRIBE_ERROR, PUBLISH_DONE for each node
+//! ```
+//!
+//! However many nodes lie behind a link, it carries a track once, and it is never ended for being slow: a subscription on
+//! a link goes on with the newest group.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `ledger`, `publications` | what is published here, and who tells the bases |
+//! | `wish` | what nodes want, and what that is together |
+//! | `track`, `slot` | a track with the nodes that want it, and its subscription on one link |
+//! | `routing` | which links need one, and what it is to be |
+//! | `answers` | what nodes are told |
+//! | `outlets` | what the plane is asked |
+
+mod answers;
+mod ledger;
+mod news;
+mod outlets;
+mod publications;
+mod routing;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod track;
+mod wish;
+
+pub use ledger::Counters as PublicationCounters;
+pub use outlets::Outlets;
+
+use crate::census::{self, Count};
+use crate::peering::mesh::{BasesBegan, SendToNode, Want};
+use crate::session::Config;
+use crate::shard::Env;
+use crate::supervise::guard::has_runtime;
+use crate::supervise::mailbox;
+use crate::supervise::policy::{Backoff, Decision, Intensity, Restart, Supervisor};
+use crate::supervise::{ChildDown, ChildGuard, ChildId};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
+use laps_protocol::moqt::message::RequestId;
+use laps_protocol::peering::forward::LinkId;
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::node::NodeId;
+use laps_protocol::relay::behind::SkipRules;
+use ledger::Ledger;
+use publications::PublicationsActor;
+use slog::{Logger, warn};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use track::Track;
+
+/// Messages that may wait for it.
+const MAILBOX: usize = 4096;
+/// Who watches the registry comes back however often it fails, ever more slowly: the data goes on without it.
+const FAILURES: Intensity = Intensity::UNLIMITED;
+const PAUSE: Backoff = Backoff {
+    at_once: 1,
+    first: Duration::from_millis(100),
+    max: Duration::from_secs(5),
+    jitter_percent: 20,
+};
+
+/// How much of anything is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tracks that nodes subscribe to.
+    pub tracks: usize,
+    /// Nodes that subscribe to one track.
+    pub nodes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // As many as node sets on a link, and nodes in a set.
+        Self {
+            tracks: 65_536,
+            nodes: 16_384,
+        }
+    }
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Subscriptions on links that began.
+    pub subscriptions: u64,
+    /// Actors of subscriptions that failed and were started again.
+    pub restarts: u64,
+    /// Subscriptions that were so far behind that they began anew.
+    pub behind: u64,
+    /// Subscriptions of nodes that could not be read.
+    pub malformed: u64,
+    /// Subscriptions of nodes beyond [`Limits`], or beyond what a link may have.
+    pub refused: u64,
+    /// Answers to nodes.
+    pub answers: u64,
+}
+
+/// What the actor is made of.
+pub struct Birth {
+    /// What the shard of the peering shares.
+    pub env: Env,
+    /// The way out.
+    pub outlets: Rc<dyn Outlets>,
+    /// How much is served.
+    pub limits: Limits,
+    /// Tells the parent of its death.
+    pub guard: Option<ChildGuard>,
+}
+
+/// The origin of this relay's tracks, as far as other nodes get them.
+///
+/// Parent: the peering. Arbiter: its own. Restart: permanent, and the information bases have to tell everything again after
+/// [`BasesBegan`]. In: [`BasesBegan`], [`MeshNews`](super::MeshNews), [`TrackRerouted`](crate::peering::plane::TrackRerouted),
+/// `Say` and `SubscriptionOver` of subscriptions, `ChildDown`. Out: [`SendToNode`] to the bases, `Update`, `Leave` and `Stop`
+/// to subscriptions. Lost on death: who wants what, and with its children what is under way to them.
+pub struct OriginActor {
+    /// What the shard shares, with a session's settings as a link needs them.
+    env: Env,
+    outlets: Rc<dyn Outlets>,
+    limits: Limits,
+    log: Logger,
+    want: Option<Recipient<Want>>,
+    nodes: Option<Recipient<SendToNode>>,
+    /// Nodes that cannot be told anything: laps relays, and those behind them.
+    strangers: BTreeSet<NodeId>,
+    tracks: BTreeMap<FullNameHash, Track>,
+    /// Which subscription of ours is which.
+    requests: HashMap<RequestId, (FullNameHash, LinkId)>,
+    children: HashMap<ChildId, (FullNameHash, LinkId)>,
+    next_request: u64,
+    /// Lives of the bases so far.
+    lives: u64,
+    ledger: Rc<RefCell<Ledger>>,
+    publications: Option<(ChildId, Addr<PublicationsActor>)>,
+    supervisor: Supervisor,
+    counters: Counters,
+    _guard: Option<ChildGuard>,
+}
+
+impl fmt::Debug for OriginActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginActor")
+            .field("tracks", &self.tracks)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Birth {
+    /// Starts the actor on this arbiter.
+    #[must_use]
+    pub fn start(self) -> Addr<OriginActor> {
+        let session = Arc::new(of_link(&self.env.session));
+        OriginActor {
+            log: self.env.log.clone(),
+            env: Env { session, ..self.env },
+            outlets: self.outlets,
+            limits: self.limits,
+            want: None,
+            nodes: None,
+            strangers: BTreeSet::new(),
+            tracks: BTreeMap::new(),
+            requests: HashMap::new(),
+            children: HashMap::new(),
+            next_request: 0,
+            lives: 0,
+            ledger: Rc::default(),
+            publications: None,
+            supervisor: Supervisor::new(Restart::Permanent, FAILURES, PAUSE, 0),
+            counters: Counters::default(),
+            _guard: self.guard,
+        }
+        .start()
+    }
+}
+
+/// A session's settings for what is subscribed to on a link.
+fn of_link(session: &Config) -> Config {
+    Config {
+        // A node that wants a track without a publisher asks the next one that there is.
+        detached: false,
+        allow_self: true,
+        // A link carries the tracks of many: one that is slow for a moment loses old groups and not the track. How old an
+        // object may be there the subscribers have said, whom it is for.
+        skips: SkipRules {
+            all: true,
+            below: Vec::new(),
+            max_wait: None,
+        },
+        ..session.clone()
+    }
+}
+
+impl OriginActor {
+    fn start_publications(&mut self, ctx: &Context<Self>) {
+        let child = ChildId::fresh();
+        let addr = publications::Birth {
+            registry: self.env.registry.clone(),
+            ledger: Rc::clone(&self.ledger),
+            bases: self.want.clone(),
+            faults: self.env.faults.clone(),
+            log: self.log.clone(),
+            guard: Some(ChildGuard::new(ctx.address().recipient(), child, "publications")),
+        }
+        .start();
+        self.publications = Some((child, addr));
+    }
+
+    fn publications_down(&mut self, ctx: &mut Context<Self>, down: ChildDown) {
+        if !self.env.registry.comes_back() && !self.env.registry.now().connected() {
+            // The relay is ending.
+            return;
+        }
+        if let Decision::Restart { after } = self.supervisor.child_down(Instant::now(), down.exit) {
+            warn!(self.log, "who publishes in the mesh failed and is started again");
+            ctx.run_later(after, |actor, ctx| actor.start_publications(ctx));
+        }
+    }
+}
+
+impl Actor for OriginActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if has_runtime() {
+            self.env.faults.attend(ctx, "origin", || "origin");
+            self.start_publications(ctx);
+        }
+    }
+}
+
+impl Drop for OriginActor {
+    fn drop(&mut self) {
+        if let Some((_, addr)) = &self.publications {
+            mailbox::signal(addr, publications::Stop);
+        }
+    }
+}
+
+impl Handler<BasesBegan> for OriginActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: BasesBegan, ctx: &mut Self::Context) {
+        self.want = Some(msg.want.clone());
+        self.nodes = Some(msg.nodes.clone());
+        self.doubt(ctx);
+        if let Some((_, publications)) = &self.publications {
+            mailbox::signal(publications, msg);
+        }
+    }
+}
+
+impl Handler<ChildDown> for OriginActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: ChildDown, ctx: &mut Self::Context) {
+        if self
+            .publications
+            .as_ref()
+            .is_some_and(|(child, _)| *child == msg.id)
+        {
+            self.publications = None;
+            self.publications_down(ctx, msg);
+        } else {
+            self.subscription_down(ctx, msg);
+        }
+    }
+}
+
+impl Handler<Count> for OriginActor {
+    type Result = MessageResult<Count>;
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
+        let (published, told, refused) = self.ledger.borrow().sizes();
+        let nodes: usize = self.tracks.values().map(|track| track.nodes.len()).sum();
+        MessageResult(vec![
+            census::row("mesh_published", published),
+            census::row("mesh_told", told),
+            census::row("mesh_refused", refused),
+            census::row("mesh_tracks", self.tracks.len()),
+            census::row("mesh_wishes", nodes),
+            census::row("mesh_subscriptions", self.requests.len()),
+        ])
+    }
+}
+
+/// What happened so far?
+#[derive(Clone, Copy, Debug, actix::Message)]
+#[rtype(result = "(Counters, PublicationCounters)")]
+pub struct TakeCounters;
+
+impl Handler<TakeCounters> for OriginActor {
+    type Result = MessageResult<TakeCounters>;
+
+    fn handle(&mut self, _: TakeCounters, _: &mut Self::Context) -> Self::Result {
+        MessageResult((self.counters, self.ledger.borrow().counters()))
+    }
+}

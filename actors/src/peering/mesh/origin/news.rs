@@ -1,0 +1,144 @@
+//! What the information bases tell: which nodes want which tracks.
+
+use super::OriginActor;
+use super::track::{Node, Told, Track};
+use super::wish::Wish;
+use crate::peering::mesh::{MeshNews, News};
+use actix::{AsyncContext, Context, Handler};
+use bytes::Bytes;
+use laps_protocol::moqt::message::{RequestError, RequestErrorReason};
+use laps_protocol::peering::hash::{FullNameHash, TrackHash};
+use laps_protocol::peering::message::{Answer, Dialect, parse_subscribe_data};
+use laps_protocol::peering::node::NodeId;
+use slog::{debug, warn};
+use std::time::Duration;
+
+/// How long after new bases began what only earlier ones told of is served: they tell what they have as soon as their
+/// links stand, and their peers dial again within seconds.
+const CONFIRM: Duration = Duration::from_secs(10);
+
+impl OriginActor {
+    /// New bases tell everything again.
+    pub(super) fn doubt(&mut self, ctx: &mut Context<Self>) {
+        self.lives += 1;
+        self.strangers.clear();
+        let nodes = self
+            .tracks
+            .values_mut()
+            .flat_map(|track| track.nodes.values_mut());
+        nodes.for_each(|node| node.unconfirmed = true);
+        let life = self.lives;
+        ctx.run_later(CONFIRM, move |actor, ctx| {
+            if actor.lives == life {
+                actor.drop_unconfirmed(ctx);
+            }
+        });
+    }
+
+    fn drop_unconfirmed(&mut self, ctx: &mut Context<Self>) {
+        let gone: Vec<_> = self
+            .tracks
+            .iter()
+            .flat_map(|(hash, track)| {
+                let gone = track.nodes.iter().filter(|(_, node)| node.unconfirmed);
+                gone.map(|(node, _)| (*node, *hash))
+            })
+            .collect();
+        for (node, track) in gone {
+            self.unsubscribe(ctx, node, track);
+        }
+    }
+
+    fn subscribe(&mut self, ctx: &mut Context<Self>, source: NodeId, hash: TrackHash, data: &Bytes) {
+        let parsed = parse_subscribe_data(Dialect::Own, data);
+        let (request, subscribe) = match parsed {
+            Ok((request, subscribe)) if TrackHash::of(&subscribe.track) == hash => (request, subscribe),
+            parsed => {
+                self.counters.malformed += 1;
+                debug!(self.log, "a node subscribes in a way that cannot be read"; "node" => %source,
+                    "why" => parsed.err().map(|error| error.to_string()));
+                return;
+            }
+        };
+        let hash = hash.full;
+        let full = match self.tracks.get(&hash) {
+            None => self.tracks.len() >= self.limits.tracks,
+            Some(track) => !track.nodes.contains_key(&source) && track.nodes.len() >= self.limits.nodes,
+        };
+        if full {
+            self.refuse(source, hash, request);
+            return;
+        }
+        let track = self
+            .tracks
+            .entry(hash)
+            .or_insert_with(|| Track::new(subscribe.track.clone()));
+        let wish = Wish::of(&subscribe);
+        let known = track.nodes.get_mut(&source);
+        let anew = known.as_ref().is_none_or(|known| known.request != request);
+        match known {
+            Some(known) if !anew => (known.wish, known.unconfirmed) = (wish, false),
+            _ => {
+                let node = Node {
+                    request,
+                    wish,
+                    told: Told::Nothing,
+                    unconfirmed: false,
+                };
+                track.nodes.insert(source, node);
+            }
+        }
+        // A change that repeats it, as one of the priority does, asks for no further group.
+        let new_group = anew && subscribe.params.new_group_request.is_some();
+        self.settle(ctx, hash, new_group.then_some(source));
+    }
+
+    fn refuse(
+        &mut self,
+        source: NodeId,
+        hash: FullNameHash,
+        request: laps_protocol::moqt::message::RequestId,
+    ) {
+        self.counters.refused += 1;
+        let phrase = "the origin serves no more subscriptions of other relays";
+        if self.counters.refused == 1 {
+            warn!(self.log, "a node is refused a track"; "node" => %source, "why" => phrase);
+        }
+        let error = RequestError::new(RequestErrorReason::InternalError, phrase);
+        self.answer(source, hash, request, Answer::Error(error));
+    }
+
+    pub(super) fn unsubscribe(&mut self, ctx: &mut Context<Self>, source: NodeId, hash: FullNameHash) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        if track.nodes.remove(&source).is_some() {
+            self.settle(ctx, hash, None);
+        }
+    }
+}
+
+impl Handler<MeshNews> for OriginActor {
+    type Result = ();
+
+    fn handle(&mut self, MeshNews(news): MeshNews, ctx: &mut Self::Context) {
+        for news in news {
+            match news {
+                News::Subscribe { source, track, data } => self.subscribe(ctx, source, track, &data),
+                News::SubscribeGone { source, track } => self.unsubscribe(ctx, source, track),
+                News::NodeReachable { node, ours, .. } => {
+                    if ours {
+                        self.strangers.remove(&node);
+                    } else {
+                        self.strangers.insert(node);
+                    }
+                }
+                News::NodeUnreachable { node } => {
+                    self.strangers.remove(&node);
+                }
+                // Those are publishers, and the other part's.
+                News::Publish { .. } | News::PublishGone { .. } => {}
+            }
+        }
+    }
+}

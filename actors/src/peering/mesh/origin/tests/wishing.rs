@@ -1,0 +1,207 @@
+//! What nodes want, and what they are told.
+
+use super::*;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::message::{RequestErrorReason, SubscribeFilter};
+
+/// Who comes later is told of the track as it is by then, a number that was answered is not answered again, and a new one is.
+#[actix::test]
+async fn each_number_is_answered_once() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    scene.subscribe(NODES[0], 41, |_| {}).await;
+    let (_, _, answer) = scene.heard.answer().await;
+    assert!(matches!(answer, Answer::Ok(ok) if ok.largest.is_none() && ok.alias == hash().full.get()));
+    publisher.begin(3, b"object").await;
+    let mut stream = scene.stream(A).await;
+    stream.header().await;
+    stream.object().await;
+    scene.subscribe(NODES[0], 41, |wish| wish.priority = 3).await;
+    scene.subscribe(NODES[1], 42, |_| {}).await;
+    let (node, id, answer) = scene.heard.answer().await;
+    assert_eq!((node, id), (NODES[1], 42));
+    assert!(matches!(answer, Answer::Ok(ok) if ok.largest == Some(Location::new(3, 0))));
+    scene.subscribe(NODES[0], 43, |_| {}).await;
+    let (node, id, answer) = scene.heard.answer().await;
+    assert_eq!((node, id), (NODES[0], 43));
+    assert!(matches!(answer, Answer::Ok(_)));
+    // It is one subscription all the time.
+    assert_eq!(
+        scene.counters().await,
+        Counters {
+            subscriptions: 1,
+            answers: 3,
+            ..Counters::default()
+        }
+    );
+    publisher.object(3, 1, b"more").await;
+    assert_eq!(stream.object().await.0, 1);
+}
+
+/// MOQT-14 §5.1 D14-SUB-2: objects are sent while anybody wants them. Decision 0011: a wish for a group is passed on.
+#[actix::test]
+async fn what_nodes_want_reaches_the_publisher() {
+    let mut scene = Scene::new().await;
+    let mut publisher = Publisher::new(&scene.env).await;
+    for (node, id) in NODES.into_iter().zip([41, 42]) {
+        scene.subscribe(node, id, |wish| wish.forward = false).await;
+    }
+    scene.heard.answers().await;
+    assert!(!*publisher.wanted.borrow_and_update());
+    scene.subscribe(NODES[1], 42, |_| {}).await;
+    publisher.wanted.wait_for(|wanted| *wanted).await.unwrap();
+    publisher.begin(1, b"object").await;
+    scene.stream(A).await.header().await;
+    let before = *publisher.new_groups.borrow_and_update();
+    scene
+        .subscribe(NODES[0], 43, |wish| wish.params.new_group_request = Some(2))
+        .await;
+    publisher
+        .new_groups
+        .wait_for(|asked| *asked == before + 1)
+        .await
+        .unwrap();
+    scene.subscribe(NODES[1], 42, |wish| wish.forward = false).await;
+    // The first one wants objects by now.
+    scene.subscribe(NODES[0], 43, |wish| wish.forward = false).await;
+    publisher.wanted.wait_for(|wanted| !wanted).await.unwrap();
+}
+
+/// A node that wants less does not narrow what another one gets; one whose range is over is told so.
+#[actix::test]
+async fn the_widest_wish_holds() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    let range = |end_group| SubscribeFilter::AbsoluteRange {
+        start: Location::ZERO,
+        end_group,
+    };
+    scene.subscribe(NODES[0], 41, |wish| wish.filter = range(1)).await;
+    scene.heard.answer().await;
+    scene.subscribe(NODES[1], 42, |_| {}).await;
+    scene.heard.answer().await;
+    for group in 1..4 {
+        publisher.begin(group, b"object").await;
+        assert_eq!(scene.stream(A).await.header().await.group, group);
+    }
+    assert!(scene.heard.answers.try_recv().is_err());
+    assert_eq!(scene.counters().await.subscriptions, 1);
+}
+
+/// D14-SUB-10: what nobody publishes is refused, under the number that the node gave; a later one is looked for again.
+#[actix::test]
+async fn a_track_that_is_not_there_is_refused() {
+    let mut scene = Scene::new().await;
+    scene.subscribe(NODES[0], 41, |_| {}).await;
+    let (node, id, answer) = scene.heard.answer().await;
+    assert_eq!((node, id), (NODES[0], 41));
+    assert!(matches!(answer, Answer::Error(error) if error.reason == RequestErrorReason::TrackDoesNotExist));
+    // The same number is the same subscription, and that is over.
+    scene.subscribe(NODES[0], 41, |wish| wish.priority = 1).await;
+    assert_eq!(scene.count("mesh_subscriptions").await, 0);
+    let _publisher = Publisher::new(&scene.env).await;
+    scene.subscribe(NODES[0], 44, |_| {}).await;
+    let (_, id, answer) = scene.heard.answer().await;
+    assert!(id == 44 && matches!(answer, Answer::Ok(_)));
+}
+
+/// Bad input, and more than is served: nothing is begun for it, and the rest goes on.
+#[actix::test]
+async fn what_cannot_be_served_is_counted() {
+    let limits = Limits { tracks: 1, nodes: 1 };
+    let mut scene = Scene::with(Faults::default(), limits, Dialect::Own).await;
+    let _publisher = Publisher::new(&scene.env).await;
+    let no_subscribe = News::Subscribe {
+        source: NODES[0],
+        track: hash(),
+        data: Bytes::from_static(b"?"),
+    };
+    scene.news(no_subscribe).await;
+    let News::Subscribe { source, data, .. } = wish(NODES[0], 41, |_| {}) else {
+        panic!()
+    };
+    let other = TrackHash::combined(1, 2);
+    scene
+        .news(News::Subscribe {
+            source,
+            data,
+            track: other,
+        })
+        .await;
+    scene.subscribe(NODES[0], 41, |_| {}).await;
+    let (node, _, answer) = scene.heard.answer().await;
+    assert!(node == NODES[0] && matches!(answer, Answer::Ok(_)));
+    scene.subscribe(NODES[1], 42, |_| {}).await;
+    let (node, _, answer) = scene.heard.answer().await;
+    assert!(node == NODES[1] && matches!(answer, Answer::Error(_)));
+    let counters = scene.counters().await;
+    assert_eq!((counters.malformed, counters.refused), (2, 1));
+    assert_eq!(scene.count("mesh_wishes").await, 1);
+}
+
+/// A laps relay is told nothing, and gets the objects all the same.
+#[actix::test]
+async fn who_understands_no_answer_gets_none() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    let stranger = News::NodeReachable {
+        node: NODES[0],
+        node_type: NodeType::Edge,
+        ours: false,
+    };
+    scene.news(stranger).await;
+    scene.subscribe(NODES[0], 0, |_| {}).await;
+    scene.subscribe(NODES[1], 42, |_| {}).await;
+    assert_eq!(scene.heard.answer().await.0, NODES[1]);
+    publisher.begin(1, b"object").await;
+    scene.stream(A).await.header().await;
+    assert!(scene.heard.answers.try_recv().is_err());
+    assert_eq!(scene.counters().await.answers, 1);
+}
+
+/// No way leads anywhere.
+pub(super) struct Nowhere;
+
+impl Outlets for Nowhere {
+    fn set_targets(&self, _: FullNameHash, _: BTreeSet<NodeId>) {}
+
+    fn route(&self, _: FullNameHash) -> Vec<plane::OutRoute> {
+        Vec::new()
+    }
+
+    fn link(&self, _: LinkId) -> Option<plane::LinkOut> {
+        None
+    }
+}
+
+/// New bases tell again who wants what; who is not told of again is gone.
+#[actix::test]
+async fn what_new_bases_do_not_tell_of_is_over() {
+    tokio::time::pause();
+    let heard = ear([]);
+    let log = Logger::root(Discard, slog::o!());
+    let registry = RegistryActor::new(log, 10, None).start().into();
+    let origin = Birth {
+        env: env(registry, Faults::default()),
+        outlets: Rc::new(Nowhere),
+        limits: Limits::default(),
+        guard: None,
+    }
+    .start();
+    origin.send(heard.began()).await.unwrap();
+    let wishes = NODES.map(|node| wish(node, 41, |_| {})).to_vec();
+    origin.send(MeshNews(wishes)).await.unwrap();
+    let rows = async || {
+        let rows = origin.send(Count).await.unwrap();
+        rows.iter().find(|(name, _)| *name == "mesh_wishes").unwrap().1
+    };
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(rows().await, 2);
+    origin.send(heard.began()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let again = wish(NODES[0], 41, |_| {});
+    origin.send(MeshNews(vec![again])).await.unwrap();
+    assert_eq!(rows().await, 2);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(rows().await, 1);
+}
