@@ -63,7 +63,7 @@ case $found in amd64 | arm64 | armhf) ;; *) die "$binary is $found" ;; esac
 # the one that comes with Rust knows all.
 strip_program() {
     local tool
-    if ! readelf -WS "$1" | grep -q '\.symtab'; then return 0; fi
+    case $(readelf -WS "$1") in *.symtab*) ;; *) return 0 ;; esac
     for tool in "$(rustc --print target-libdir 2>/dev/null)/../bin/rust-objcopy --strip-all" strip \
         "$(rust_target "$arch" | sed 's/-unknown//;s/armv7/arm/')-strip" llvm-strip; do
         # The word splitting is wanted: a program and its option.

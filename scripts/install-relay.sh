@@ -123,9 +123,10 @@ check_system() {
         version_at_least "${version%%[!0-9]*}" 247 || die "systemd $version is too old, 247 or later is needed (Debian 11 has it)"
     fi
     # One that dpkg knows of would share unit and name with this one, and neither would know which runs.
-    if have dpkg-query && [ -d "$root/var/lib/dpkg" ] &&
-        dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${db:Status-Abbrev}' laps 2>/dev/null | grep -q '^.[iUFHWt]'; then
-        die "laps is installed here as a Debian package; upgrade that, or remove it first: apt-get remove laps"
+    if have dpkg-query && [ -d "$root/var/lib/dpkg" ]; then
+        case $(dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${db:Status-Abbrev}' laps 2>/dev/null) in
+            ?[iUFHWt]*) die "laps is installed here as a Debian package; upgrade that, or remove it first: apt-get remove laps" ;;
+        esac
     fi
 }
 

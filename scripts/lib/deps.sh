@@ -34,7 +34,7 @@ libfaketime() {
     return 1
 }
 has_faketime() { libfaketime >/dev/null; }
-has_systemd_analyze() { systemd-analyze --help 2>/dev/null | grep -q -- --offline; }
+has_systemd_analyze() { case $(systemd-analyze --help 2>/dev/null) in *--offline*) ;; *) return 1 ;; esac; }
 
 # ensure_rust: cargo is there and new enough for the workspace.
 ensure_rust() {
