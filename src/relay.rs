@@ -2,6 +2,7 @@
 
 use actix::{AsyncContext, Context};
 use laps_actors::limits::{Gauge, Prefixes, Pressure, Strain};
+use laps_actors::metrics::Tallies;
 use laps_actors::registry::{RegistryActor, RegistryHandle, ShardLost, ShardRef};
 use laps_actors::root::{
     Birth, ChildSpec, Options, Outcome, OwnThread, Retire, RootActor, RootHandle, Running, StartError,
@@ -14,7 +15,7 @@ use laps_actors::transport::{
 use laps_actors::watchdog::Board;
 use laps_actors::{session, track};
 use laps_protocol::relay::load::Terms;
-use slog::{Logger, info, o};
+use slog::{Logger, info, o, warn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -108,7 +109,9 @@ impl Relay {
             prefixes: Arc::new(Prefixes::new(settings.session.limits)),
             pressure: Arc::new(Pressure::new(settings.load.0.clone(), settings.load.1)),
             board: Board::new(names),
+            tallies: Tallies::new(settings.shards),
         };
+        small_buffers(&sockets, &settings);
         for socket in sockets {
             children.push(shard_spec(&settings, &common, socket));
         }
@@ -165,6 +168,20 @@ struct Common {
     prefixes: Arc<Prefixes>,
     pressure: Arc<Pressure>,
     board: Board,
+    tallies: Tallies,
+}
+
+/// Warns, once for all shards, when the kernel gives less than is asked: what comes in a burst is lost then.
+fn small_buffers(sockets: &[ShardSocket], settings: &Settings) {
+    let asked = settings.transport.kernel_buffer;
+    let Some(given) = sockets.first().and_then(|socket| socket.buffers(asked).ok()) else {
+        return;
+    };
+    if given.receive < asked || given.send < asked {
+        warn!(settings.log, "the system gives smaller UDP buffers than asked, bursts may lose packets";
+            "asked_bytes" => asked, "receive_bytes" => given.receive, "send_bytes" => given.send,
+            "set" => format!("sysctl -w net.core.rmem_max={asked} net.core.wmem_max={asked}"));
+    }
 }
 
 fn shard_name(index: usize) -> String {
@@ -220,9 +237,11 @@ async fn start_shard(
     }
     let socket = socket.try_clone().map_err(StartError::failed)?;
     let (reset_key, prefixes, board) = (common.reset_key, common.prefixes, common.board);
+    let tally = common.tallies.of(index);
     let strain = Strain::new(&common.pressure);
     let (told, started) = tokio::sync::oneshot::channel();
     let spawned = arbiter.handle().spawn_fn(move || {
+        tally.install();
         let endpoint = ServerEndpoint::start(socket, &settings.tls, &settings.transport, reset_key);
         if let Ok(endpoint) = &endpoint {
             endpoint.door().count(Arc::clone(&prefixes));

@@ -24,6 +24,7 @@ pub mod client;
 pub mod connection;
 pub mod fetch;
 pub mod limits;
+pub mod metrics;
 pub mod namespace;
 pub mod owner;
 pub mod peering;

@@ -5,6 +5,7 @@
 //! at one place only when the next has it. A panic between two steps loses nothing and repeats nothing (decision 0027).
 
 use super::serve::Hold;
+use crate::metrics::{Count, tally};
 use crate::supervise::mailbox::AskError;
 use crate::track::PastOpened;
 use crate::transport::SendGuard;
@@ -188,7 +189,11 @@ impl Course {
         // Nothing between the two fails.
         line.order = order.or(line.order);
         line.out.push(bytes);
-        drop(chunks.pop_front());
+        match chunks.pop_front() {
+            Some(Chunk::Object { .. }) => tally::count(Count::FetchObjectsOut, 1),
+            Some(Chunk::Payload(payload)) => tally::count(Count::FetchBytesOut, payload.len() as u64),
+            None => {}
+        }
         Ok(true)
     }
 

@@ -4,6 +4,7 @@ use super::UNLIMITED;
 use super::kind::{Kind, PerKind};
 use super::prefix::{Share, ShareLease};
 use super::questions::Questions;
+use crate::metrics::{Count, tally};
 use slog::{Logger, debug, warn};
 use std::cell::Cell;
 use std::fmt;
@@ -140,6 +141,7 @@ impl Account {
     pub fn refuse(&self, kind: Kind, of_prefix: bool) -> Full {
         let refused = self.0.refused.of(kind);
         refused.set(refused.get() + 1);
+        tally::count(Count::RequestsRefused, 1);
         Full {
             kind,
             of_prefix,

@@ -23,6 +23,7 @@ use slog::{error, info, warn};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::metrics::restarts;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Decision, Exit, Supervisor};
 use crate::watchdog::{BEAT, Figures};
 
@@ -247,6 +248,7 @@ impl RootActor {
         // tokio's clock, so that virtual time reaches the policy too.
         match child.supervisor.child_down(Instant::now().into_std(), exit) {
             Decision::Restart { after } => {
+                restarts::restarted(child.spec.kind);
                 warn!(self.options.log, "child restarts"; "child" => name, "exit" => ?exit,
                     "after_ms" => %after.as_millis());
                 // A child that the relay can do without holds nobody up.

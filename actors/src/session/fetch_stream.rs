@@ -3,6 +3,7 @@
 use super::ingress::{Feed, Ingress, PIECES, Stop};
 use super::inlet::Inlet;
 use crate::fetch::{FetchSink, Fetched};
+use crate::metrics::{Count, tally};
 use crate::supervise::mailbox;
 use bytes::Bytes;
 use laps_protocol::moqt::data::{StreamItem, StreamReader};
@@ -81,10 +82,14 @@ async fn give(sink: &FetchSink, chunks: Vec<Fill>) -> Result<(), Stop> {
 fn fill(item: StreamItem) -> Option<Fill> {
     match item {
         StreamItem::FetchObject(mut header) => {
+            tally::count(Count::FetchObjectsIn, 1);
             header.extensions = settled(header.extensions);
             Some(Fill::Object(header))
         }
-        StreamItem::Payload(bytes) => Some(Fill::Payload(settled(bytes))),
+        StreamItem::Payload(bytes) => {
+            tally::count(Count::FetchBytesIn, bytes.len() as u64);
+            Some(Fill::Payload(settled(bytes)))
+        }
         StreamItem::SubgroupHeader(_) | StreamItem::FetchHeader(_) | StreamItem::Object(_) => None,
     }
 }

@@ -5,6 +5,7 @@ use super::children::{FetchSlot, supervisor};
 use super::messages::{CancelFetch, FetchStreamOver, FetchUpstream, ResolveFetch};
 use crate::fetch::{self, Course, FetchActor, FetchNews, FetchProgress, FetchSink};
 use crate::limits::Kind;
+use crate::metrics::restarts;
 use crate::supervise::guard::{ChildDown, ChildGuard, ChildId};
 use crate::supervise::mailbox;
 use crate::supervise::policy::Decision;
@@ -130,6 +131,7 @@ impl SessionActor {
         };
         match slot.supervisor.child_down(Instant::now(), down.exit) {
             Decision::Restart { after } if !slot.course.is_torn() => {
+                restarts::restarted(down.kind);
                 warn!(self.log, "fetch failed and is restarted"; "request" => id.0);
                 let failed = down.id;
                 ctx.run_later(after, move |actor, ctx| actor.restart_fetch(ctx, id, failed));

@@ -3,6 +3,7 @@
 use super::inbound::Inbound;
 use super::inlet::Inlet;
 use super::messages::Binding;
+use crate::metrics::{Count, tally};
 use crate::supervise::FaultPoint;
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::Ingest;
@@ -121,6 +122,7 @@ impl Ingress {
     }
 
     async fn read(&self, stream: &mut impl Feed, begun: Bytes) -> Result<(), Stop> {
+        tally::count(Count::StreamsIn, 1);
         let mut reader = StreamReader::new(self.codec, self.limits);
         if !begun.is_empty() {
             reader.push(begun);
@@ -202,7 +204,11 @@ impl Ingress {
                 }
                 Ok(!received.fin || received.chunks > 0)
             }
-            Err(StreamError::Reset { code }) => Err(Stop::Reset(self.codec.reset_code_from(code))),
+            Err(StreamError::Reset { code }) => {
+                let code = self.codec.reset_code_from(code);
+                tally::count(Count::reset_in(code), 1);
+                Err(Stop::Reset(code))
+            }
             Err(_) => Err(Stop::Reset(ResetCode::SessionClosed)),
         }
     }
@@ -242,9 +248,17 @@ impl Ingress {
         let mut chunks = SubgroupChunks::new(open.key, *header);
         loop {
             let mut batch = Vec::new();
+            let (mut objects, mut bytes) = (0, 0);
             while let Some(item) = reader.next()? {
+                if let StreamItem::Payload(payload) = &item {
+                    bytes += payload.len() as u64;
+                } else {
+                    objects += u64::from(matches!(item, StreamItem::Object(_)));
+                }
                 chunks.push(item, &mut batch);
             }
+            tally::count(Count::StreamObjectsIn, objects);
+            tally::count(Count::StreamBytesIn, bytes);
             if !batch.is_empty() {
                 self.ingest(&open.binding, batch).await?;
             }
@@ -268,6 +282,8 @@ impl Ingress {
 
 /// Gives one datagram's object to its track; false when the track is busy and the object is lost, as datagrams are.
 pub(crate) fn datagram(binding: &Binding, object: DatagramObject) -> bool {
+    tally::count(Count::DatagramObjectsIn, 1);
+    tally::count(Count::DatagramBytesIn, object.payload.len() as u64);
     let chunk = Append::Datagram(LogDatagram {
         location: object.location,
         priority: object.priority,
@@ -280,5 +296,7 @@ pub(crate) fn datagram(binding: &Binding, object: DatagramObject) -> bool {
         source: binding.source,
         batch: vec![chunk.settled()],
     };
-    mailbox::offer(&binding.track, ingest).is_ok()
+    let taken = mailbox::offer(&binding.track, ingest).is_ok();
+    tally::count(Count::DropBusyTrack, u64::from(!taken));
+    taken
 }

@@ -7,6 +7,7 @@ use super::children::{WatchSlot, supervisor};
 use super::messages::{Drained, Heard, PublishTrack};
 use super::{Listed, SessionActor, SessionNews};
 use crate::limits::Kind;
+use crate::metrics::restarts;
 use crate::namespace::{self, NamespaceSubscriptionActor};
 use crate::registry::Changes;
 use crate::subscription::{Origin, Spec};
@@ -227,6 +228,7 @@ impl SessionActor {
         };
         match slot.supervisor.child_down(Instant::now(), down.exit) {
             Decision::Restart { after } => {
+                restarts::restarted(down.kind);
                 warn!(self.log, "namespace subscription failed and is restarted"; "request" => id.0);
                 ctx.run_later(after, move |actor, ctx| {
                     let slot = actor.children.watches.get(&id);

@@ -5,6 +5,7 @@ use super::egress::Streams;
 use super::{Listed, SessionActor, SessionNews};
 use crate::announce::{self, AnnounceActor};
 use crate::limits::{Kind, Place};
+use crate::metrics::restarts;
 use crate::status;
 use crate::subscription::{self, Spec, SubscriptionActor};
 use crate::supervise::guard::{ChildDown, ChildGuard, ChildId, Exit};
@@ -188,6 +189,7 @@ impl SessionActor {
         };
         match slot.supervisor.child_down(Instant::now(), down.exit) {
             Decision::Restart { after } => {
+                restarts::restarted(down.kind);
                 warn!(self.log, "subscription failed and is restarted"; "request" => id.0);
                 // What the failed actor left open has lost its place; the new one goes on at the next group.
                 slot.streams.reset_all(ResetCode::InternalError);
@@ -276,6 +278,7 @@ impl SessionActor {
         };
         match slot.supervisor.child_down(Instant::now(), down.exit) {
             Decision::Restart { after } => {
+                restarts::restarted(down.kind);
                 warn!(self.log, "announcement failed and is restarted"; "request" => id.0);
                 ctx.run_later(after, move |actor, ctx| {
                     let Some((request, answered)) = actor

@@ -10,6 +10,7 @@ pub use env::Env;
 
 use crate::connection::{ConnectionActor, Leave};
 use crate::limits::{Kind, Observer, ShareLease};
+use crate::metrics::{Count, tally};
 use crate::registry::{CreateTrack, TrackEnded};
 use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
@@ -178,8 +179,14 @@ impl ShardActor {
             Err(too_many("the relay has too many connections"))
         };
         match &lease {
-            Ok(_) => serving.open += 1,
-            Err(_) => serving.refused += 1,
+            Ok(_) => {
+                serving.open += 1;
+                tally::count(Count::Connections, 1);
+            }
+            Err(_) => {
+                serving.refused += 1;
+                tally::count(Count::ConnectionsRefused, 1);
+            }
         }
         lease
     }

@@ -1,6 +1,7 @@
 //! A subscriber that does not keep up: it goes on with the newest group, or its subscription ends (decision 0017).
 
 use super::SubscriptionActor;
+use crate::metrics::{Count, tally};
 use crate::track::TrackGone;
 use crate::track::handle::{self, LogId};
 use actix::{AsyncContext, Context, SpawnHandle};
@@ -117,6 +118,7 @@ impl SubscriptionActor {
     fn skip_to(&mut self, group: GroupId, bytes: u64) {
         self.lag.floor = Some(group);
         self.lag.skips += 1;
+        tally::count(Count::DropSkippedToNewest, 1);
         // Somebody who is always too slow would fill the operator's log.
         if self.lag.skips == 1 {
             info!(self.birth.log, "too far behind, goes on with the newest group"; "bytes" => bytes, "group" => group);
@@ -132,6 +134,7 @@ impl SubscriptionActor {
 
     /// MOQT-14 §9.2.1.2, §9.12 [D14-SUB-30]: what it was not given is not passed over in silence.
     fn too_far_behind(&mut self, ctx: &mut Context<Self>, bytes: u64) {
+        tally::count(Count::DropTooFarBehind, 1);
         let (most, strain) = (self.birth.env.session.max_behind, &self.birth.env.strain);
         // What it lacks it would be given at other times.
         let shed = strain.max_behind(most).filter(|_| bytes <= most);

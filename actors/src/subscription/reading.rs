@@ -1,6 +1,7 @@
 //! How a subscription reads its track's log: what becomes a lane, what a datagram, what is passed over.
 
 use super::SubscriptionActor;
+use crate::metrics::{Count, tally};
 use crate::session::egress::{Heads, LaneSpec};
 use crate::track::handle::{self, LogId};
 use crate::transport::DatagramError;
@@ -125,6 +126,7 @@ impl SubscriptionActor {
             .is_err()
         {
             self.datagrams_lost += 1;
+            tally::count(Count::DropDatagramUnsent, 1);
             return;
         }
         // One datagram is one buffer for the transport, so this payload is copied, once per subscriber.
@@ -135,10 +137,14 @@ impl SubscriptionActor {
             .rank
             .of(object.priority, object.location.group, object.location.object);
         match self.birth.conn.send_datagram_in(order, bytes.freeze()) {
-            Ok(()) => {}
+            Ok(()) => {
+                tally::count(Count::DatagramObjectsOut, 1);
+                tally::count(Count::DatagramBytesOut, object.payload.len() as u64);
+            }
             // MOQT-14 §10.3 [D14-DATA-14]: what does not fit is dropped, and counted.
             Err(DatagramError::TooLarge { .. } | DatagramError::Unsupported | DatagramError::Full) => {
                 self.datagrams_lost += 1;
+                tally::count(Count::DropDatagramUnsent, 1);
             }
             Err(DatagramError::Connection(_)) => {}
         }

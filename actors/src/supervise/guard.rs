@@ -7,6 +7,7 @@ use actix::{Message, Recipient};
 
 use super::mailbox::Notify;
 use crate::census::{Counted, Thing};
+use crate::metrics::restarts;
 
 /// One life of one child. A restarted child has a new id, so news of an earlier life cannot be mistaken for news
 /// of the present one.
@@ -95,6 +96,7 @@ impl Drop for ChildGuard {
         // Nothing here may fail: while the thread unwinds a second panic aborts the process.
         if let Some(parent) = self.parent.take() {
             let exit = if std::thread::panicking() {
+                restarts::panicked(self.kind);
                 Exit::Panicked
             } else {
                 Exit::Normal

@@ -53,7 +53,7 @@ pub use self::{
     membership::{Refusal, Refusals},
     peer_cert::{NodeCert, NodeNameError, PeerCa},
     peer_tls::{LAPS_ALPN, LINK_ALPN, PeerTls},
-    socket::{Listen, ShardSocket, bind},
+    socket::{Buffers, Listen, ShardSocket, bind},
     steering::{MAX_SHARDS, ResetKey, ShardIndex},
     streams::{ABANDONED, Received, RecvGuard, SendGuard},
     tls::{ClientTls, Pem, ServerTls, Verify, moqt_alpn},

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
     error::BindError,
@@ -46,8 +46,52 @@ impl ShardSocket {
         self.local
     }
 
+    /// Asks the kernel for buffers of so many bytes in each direction; what it gives.
+    ///
+    /// # Errors
+    /// The system does not say what it gives.
+    pub fn buffers(&self, bytes: usize) -> io::Result<Buffers> {
+        Buffers::of(&self.socket, bytes)
+    }
+
     pub(super) fn into_udp(self) -> UdpSocket {
         self.socket
+    }
+}
+
+/// Bytes that the kernel keeps for a socket at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffers {
+    /// Of packets that came and were not read.
+    pub receive: usize,
+    /// Of packets that were written and have not left.
+    pub send: usize,
+}
+
+impl Buffers {
+    /// Asks for `bytes` in each direction, which the kernel cuts to `net.core.rmem_max` and `net.core.wmem_max`.
+    fn of(socket: &UdpSocket, bytes: usize) -> io::Result<Self> {
+        let socket = SockRef::from(socket);
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes)?;
+        // Linux says twice what it was asked for: half of it is for its own records. socket(7)
+        let part = if cfg!(target_os = "linux") { 2 } else { 1 };
+        Ok(Self {
+            receive: socket.recv_buffer_size()? / part,
+            send: socket.send_buffer_size()? / part,
+        })
+    }
+
+    /// What a new UDP socket is given that asks for `bytes`.
+    ///
+    /// # Errors
+    /// No socket can be had, or the system does not say.
+    pub fn granted(bytes: usize) -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0));
+        Self::of(
+            &socket.or_else(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))?,
+            bytes,
+        )
     }
 }
 
@@ -212,6 +256,19 @@ mod tests {
                 error.to_string().contains(&format!("UDP port {port} is in use")),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn buffers_are_as_large_as_asked_where_the_kernel_allows_it() {
+        let socket = &bind(LOOPBACK, 0, 1).unwrap()[0];
+        for asked in [16 << 10, usize::try_from(u32::MAX >> 2).unwrap()] {
+            let (given, fresh) = (socket.buffers(asked).unwrap(), Buffers::granted(asked).unwrap());
+            assert!(
+                given.receive <= asked && given.send <= asked && fresh == given,
+                "{given:?} {fresh:?}"
+            );
+            assert_eq!(given.receive == asked, asked == 16 << 10, "{given:?}");
         }
     }
 

@@ -55,6 +55,8 @@ pub struct LaneReader {
     previous: Option<ObjectId>,
     /// When that object's first byte came.
     at: Option<Instant>,
+    /// Objects begun, those that were taken again included.
+    objects: u64,
 }
 
 impl LaneReader {
@@ -67,6 +69,7 @@ impl LaneReader {
             header,
             previous: None,
             at: None,
+            objects: 0,
         }
     }
 
@@ -109,6 +112,12 @@ impl LaneReader {
     #[must_use]
     pub const fn taken_at(&self) -> Option<Instant> {
         self.at
+    }
+
+    /// Objects whose heads were taken so far (count). After [`Self::rewind`] they count again.
+    #[must_use]
+    pub const fn objects(&self) -> u64 {
+        self.objects
     }
 
     /// The bytes at the start of a stream; none when the codec cannot write them.
@@ -196,6 +205,7 @@ impl LaneReader {
                         return (LOST, payload);
                     };
                     (self.previous, self.at) = (Some(object.header.id), Some(object.at));
+                    self.objects += 1;
                     out.push(head);
                 }
                 Read::Payload(bytes) => {

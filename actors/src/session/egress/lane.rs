@@ -5,6 +5,7 @@ use super::openers::Opener;
 use super::pieces;
 use super::rank::Rank;
 use super::streams::{LaneControl, Streams};
+use crate::metrics::{Count, tally};
 use crate::track::Taker;
 use crate::track::handle::{self, LogId};
 use crate::transport::{ConnHandle, SendGuard};
@@ -160,6 +161,7 @@ impl Lane {
             log, reader, filter, ..
         } = &mut self.spec;
         let (codec, filter, out) = (self.codec, filter.get(), &mut self.out);
+        let before = reader.objects();
         let taken = handle::read(*log, |log| {
             let age = self.streams.age(log, self.conn.stats());
             let wants = age.timeout.is_some() || self.streams.is_timed();
@@ -167,7 +169,8 @@ impl Lane {
                 .then(|| log.waiting_since(reader.seq(), &reader.position()))
                 .flatten();
             let (taken, payload) = reader.take_in_time(&age, log, codec, &filter, BATCH, out);
-            self.control.take(reader.position(), payload, waits);
+            self.control
+                .take(reader.position(), (reader.objects() - before, payload), waits);
             (taken, payload)
         });
         self.filled += out.iter().map(|piece| piece.len() as u64).sum::<u64>();
@@ -181,6 +184,7 @@ impl Lane {
 
     fn reset(&mut self, code: ResetCode) {
         if let Some(mut stream) = self.stream.take() {
+            tally::count(Count::reset_out(code), 1);
             stream.reset(self.codec.reset_code(code));
         }
     }
@@ -221,6 +225,7 @@ impl Lane {
         {
             // MOQT-14 §10.4.3 [D14-CLOSE-7]: the peer refuses this stream, and nothing would be written to find out.
             self.stream = None;
+            tally::count(Count::StoppedByPeer, 1);
             return Turned::Over;
         }
         if self.out.is_empty() && self.end.is_none() {

@@ -4,6 +4,7 @@
 //! open and the count for PUBLISH_DONE stays exact.
 
 use super::waker::KeptWaker;
+use crate::metrics::{Count, tally};
 use crate::supervise::mailbox::Wake;
 use crate::track::Taker;
 use crate::track::handle::{self, LogId};
@@ -43,6 +44,8 @@ pub(super) struct LaneControl {
     position: Cell<Position>,
     /// Bytes of payload that it has taken and that wait for their turn, and since when the log has had the first.
     held: Cell<u64>,
+    /// Objects that were begun in what it holds.
+    held_objects: Cell<u64>,
     held_since: Cell<Option<Instant>>,
     /// When it was last seen to have taken all that the log had for it.
     had_all: Cell<Option<Instant>>,
@@ -59,9 +62,11 @@ impl LaneControl {
         self.hungry.get() || self.closing.get()
     }
 
-    /// It took `bytes` of payload, the first of which came at `since`, and goes on at `position`.
-    pub(super) fn take(&self, position: Position, bytes: usize, since: Option<Instant>) {
+    /// It began so many objects and took `bytes` of payload, the first of which came at `since`, and goes on at
+    /// `position`.
+    pub(super) fn take(&self, position: Position, (objects, bytes): (u64, usize), since: Option<Instant>) {
         self.position.set(position);
+        self.held_objects.set(self.held_objects.get() + objects);
         self.held.set(self.held.get() + bytes as u64);
         self.held_since.set(self.held_since.get().or(since));
     }
@@ -70,6 +75,7 @@ impl LaneControl {
     pub(super) fn give_back(&self, position: Position) {
         self.position.set(position);
         self.held.set(0);
+        self.held_objects.set(0);
         self.held_since.set(None);
     }
 
@@ -335,6 +341,7 @@ impl Streams {
             closing: Cell::default(),
             position: Cell::new(position),
             held: Cell::default(),
+            held_objects: Cell::default(),
             held_since: Cell::default(),
             had_all: Cell::default(),
             handed: Cell::default(),
@@ -347,12 +354,16 @@ impl Streams {
 
     pub(super) fn count_opened(&self) {
         self.opened.set(self.opened.get() + 1);
+        tally::count(Count::StreamsOut, 1);
     }
 
     /// What a lane has taken from the log is with the transport.
     pub(super) fn sent(&self, lane: &LaneControl) {
         lane.held_since.set(None);
-        self.taken.set(self.taken.get() + lane.held.take());
+        let bytes = lane.held.take();
+        self.taken.set(self.taken.get() + bytes);
+        tally::count(Count::StreamObjectsOut, lane.held_objects.take());
+        tally::count(Count::StreamBytesOut, bytes);
     }
 
     /// Something changed about a lane that the subscription looks after.
@@ -373,11 +384,13 @@ impl Streams {
     /// Counts what was not sent because its time was over.
     pub fn count_expired(&self) {
         self.expired.set(self.expired.get() + 1);
+        tally::count(Count::DropExpired, 1);
     }
 
     /// Counts objects that were passed over because the log no longer had them.
     pub fn count_lagged(&self) {
         self.lagged.set(self.lagged.get() + 1);
+        tally::count(Count::DropEvicted, 1);
     }
 
     /// Forgets a lane, unless another has taken its place. Lanes call it as they are dropped, so it cannot fail.
