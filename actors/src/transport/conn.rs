@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -224,6 +224,19 @@ impl ConnHandle {
     /// [`DatagramError::TooLarge`], [`DatagramError::Unsupported`], [`DatagramError::Full`] or the end of the
     /// connection.
     pub fn send_datagram_in(&self, order: SendOrder, payload: Bytes) -> Result<(), DatagramError> {
+        self.send_datagram_until(None, order, payload)
+    }
+
+    /// The same for one that is not worth to be sent from `until` on: then it is dropped, and counted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_datagram_until(
+        &self,
+        until: Option<Instant>,
+        order: SendOrder,
+        payload: Bytes,
+    ) -> Result<(), DatagramError> {
         if self.facts.peer_datagram_limit == 0 {
             return Err(DatagramError::Unsupported);
         }
@@ -232,7 +245,7 @@ impl ConnHandle {
             return Err(DatagramError::TooLarge { size, max });
         }
         self.quic
-            .datagram_mut(|out: &mut Outgoing| out.push(order, payload))
+            .datagram_mut(|out: &mut Outgoing| out.push(order, payload, until))
             .unwrap_or(Err(DatagramError::Connection(ConnError::Ended)))
     }
 

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -44,7 +45,7 @@ impl DatagramCounts {
         self.refused.load(Relaxed)
     }
 
-    /// Taken from the session but never sent, because they fitted no packet or gave way to more urgent ones.
+    /// Taken from the session but never sent, because they fitted no packet, gave way to more urgent ones, or became too old.
     #[must_use]
     pub fn discarded(&self) -> u64 {
         self.discarded.load(Relaxed)
@@ -139,7 +140,8 @@ impl Receiver for Incoming {
 /// Datagrams that wait for a packet.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    queue: Scheduler<Bytes>,
+    /// Each until when it is worth to be sent.
+    queue: Scheduler<(Bytes, Option<Instant>)>,
     /// The one that is next, when a packet had no room for it.
     front: Option<Bytes>,
     pushed: u64,
@@ -185,13 +187,18 @@ impl Outgoing {
     /// Takes one in. In a full queue the last in the order gives way, which may be this one.
     ///
     /// MOQT-14 §7.2 [D14-PRIO-1], §12.1 [D14-LIM-1]
-    pub(super) fn push(&mut self, order: SendOrder, datagram: Bytes) -> Result<(), DatagramError> {
+    pub(super) fn push(
+        &mut self,
+        order: SendOrder,
+        datagram: Bytes,
+        until: Option<Instant>,
+    ) -> Result<(), DatagramError> {
         if let Some(error) = self.error {
             return Err(error.into());
         }
         let id = EntryId(self.pushed);
         self.pushed += 1;
-        self.queue.insert(id, order, datagram);
+        self.queue.insert(id, order, (datagram, until));
         if self.len() <= self.capacity {
             return Ok(());
         }
@@ -210,6 +217,17 @@ impl Outgoing {
     fn len(&self) -> usize {
         self.queue.len() + usize::from(self.front.is_some())
     }
+
+    /// The first that is worth to be sent. The clock is asked only where one grows too old.
+    fn pop(&mut self) -> Option<Bytes> {
+        while let Some((_, _, (datagram, until))) = self.queue.pop() {
+            if until.is_none_or(|until| until > Instant::now()) {
+                return Some(datagram);
+            }
+            self.counts.discarded.fetch_add(1, Relaxed);
+        }
+        None
+    }
 }
 
 impl Sender for Outgoing {
@@ -219,11 +237,7 @@ impl Sender for Outgoing {
             return;
         }
         let mut written = false;
-        while let Some(datagram) = self
-            .front
-            .take()
-            .or_else(|| self.queue.pop().map(|(_, _, datagram)| datagram))
-        {
+        while let Some(datagram) = self.front.take().or_else(|| self.pop()) {
             if datagram.len() <= packet.remaining_capacity() && packet.write_datagram(&datagram).is_ok() {
                 written = true;
             } else if written || !self.front_missed {
@@ -308,9 +322,9 @@ mod tests {
     #[test]
     fn a_crowded_packet_costs_no_datagram_and_an_impossible_one_is_counted() {
         let mut queue = outgoing(8);
-        queue.push(ANY, Bytes::from(vec![0; 100])).unwrap();
-        queue.push(ANY, Bytes::from(vec![0; 2000])).unwrap();
-        queue.push(ANY, Bytes::from(vec![0; 100])).unwrap();
+        queue.push(ANY, Bytes::from(vec![0; 100]), None).unwrap();
+        queue.push(ANY, Bytes::from(vec![0; 2000]), None).unwrap();
+        queue.push(ANY, Bytes::from(vec![0; 100]), None).unwrap();
 
         let mut crowded = Room { left: 50, sent: 0 };
         queue.on_transmit(&mut crowded);
@@ -355,11 +369,11 @@ mod tests {
             }
         }
         let mut queue = outgoing(3);
-        queue.push(object(9, 2), Bytes::from_static(b"c")).unwrap();
-        queue.push(object(9, 1), Bytes::from_static(b"b")).unwrap();
-        queue.push(object(9, 3), Bytes::from_static(b"d")).unwrap();
-        queue.push(object(1, 4), Bytes::from_static(b"a")).unwrap();
-        let least = queue.push(object(9, 5), Bytes::from_static(b"e"));
+        queue.push(object(9, 2), Bytes::from_static(b"c"), None).unwrap();
+        queue.push(object(9, 1), Bytes::from_static(b"b"), None).unwrap();
+        queue.push(object(9, 3), Bytes::from_static(b"d"), None).unwrap();
+        queue.push(object(1, 4), Bytes::from_static(b"a"), None).unwrap();
+        let least = queue.push(object(9, 5), Bytes::from_static(b"e"), None);
         assert_eq!(least, Err(DatagramError::Full));
         assert_eq!((queue.counts.discarded(), queue.counts.refused()), (1, 1));
         let mut packet = Written(Vec::new());
@@ -371,11 +385,25 @@ mod tests {
     #[test]
     fn a_full_send_queue_refuses_and_counts() {
         let mut queue = outgoing(1);
-        queue.push(ANY, Bytes::from_static(b"a")).unwrap();
+        queue.push(ANY, Bytes::from_static(b"a"), None).unwrap();
         assert_eq!(
-            queue.push(ANY, Bytes::from_static(b"b")),
+            queue.push(ANY, Bytes::from_static(b"b"), None),
             Err(DatagramError::Full)
         );
         assert_eq!(queue.counts.refused(), 1);
+    }
+
+    /// laps peering, "Datagram Data": what cannot leave in time is of no use, and takes no room from what can.
+    #[test]
+    fn what_is_too_old_is_not_sent() {
+        let mut queue = outgoing(8);
+        let now = Instant::now();
+        queue.push(ANY, Bytes::from_static(b"old"), Some(now)).unwrap();
+        let later = now + std::time::Duration::from_hours(1);
+        queue.push(ANY, Bytes::from_static(b"new"), Some(later)).unwrap();
+        let mut packet = Room { left: 1200, sent: 0 };
+        queue.on_transmit(&mut packet);
+        assert_eq!((packet.left, packet.sent, queue.counts.discarded()), (1197, 1, 1));
+        assert!(!queue.has_transmission_interest());
     }
 }

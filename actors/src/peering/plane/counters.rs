@@ -7,6 +7,8 @@ use laps_protocol::peering::forward;
 pub struct Counts {
     /// What the machines of links and sets count.
     pub forward: forward::Counters,
+    /// Streams that were reset on a link for which too much waited, of all streams together.
+    pub lanes_crowded: u64,
     /// Datagrams that the stack took.
     pub datagrams_sent: u64,
     /// Datagrams that were too large for the path of a link, or that its peer takes none of.
@@ -23,6 +25,7 @@ impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         let Self {
             forward,
+            lanes_crowded,
             datagrams_sent,
             datagrams_too_large,
             datagrams_crowded,
@@ -31,6 +34,7 @@ impl std::ops::AddAssign for Counts {
         } = other;
         self.forward += forward;
         for (sum, more) in [
+            (&mut self.lanes_crowded, lanes_crowded),
             (&mut self.datagrams_sent, datagrams_sent),
             (&mut self.datagrams_too_large, datagrams_too_large),
             (&mut self.datagrams_crowded, datagrams_crowded),

@@ -156,8 +156,12 @@ impl Flow {
                 }
             }
             Step::Data(piece) => {
-                if let Some(lane) = at.and_then(|at| self.lanes.get_mut(at)) {
-                    lane.push(piece);
+                let Some(at) = at else { return };
+                let fits = self.lanes.get_mut(at).is_none_or(|lane| lane.push(piece));
+                if !fits {
+                    self.lanes.swap_remove(at).reset(0);
+                    self.link.crowded(self.id, to);
+                    self.link.drain(Some(self.id));
                 }
             }
             Step::Fin => {

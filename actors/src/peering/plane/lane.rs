@@ -1,6 +1,6 @@
 //! The part of a stream that goes on by one link.
 
-use super::out::LinkOut;
+use super::out::{LinkOut, Waiting};
 use crate::session::egress::{Opener, Ticket};
 use crate::transport::SendGuard;
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub(super) struct Lane {
     out: Vec<Bytes>,
     /// What follows `out`. The pipeline that fills it bounds it.
     backlog: VecDeque<Bytes>,
+    /// What of its payload waits, beside that of others.
+    waiting: Waiting,
     /// Bytes of the data header that were not written yet: they are nobody's payload.
     head: u64,
     /// Bytes at the front of `out` that are not to be parted.
@@ -58,7 +60,11 @@ impl Lane {
             place: Place::new(GroupOrder::Ascending, from.0, 0),
         };
         let head = Bytes::copy_from_slice(&header.encode());
+        let mut waiting = to.backlog.share();
+        // A stream that begins is let begin: what follows is looked at.
+        waiting.more(first.len() as u64);
         Self {
+            waiting,
             link: to.link,
             opener: to.egress.opener(),
             ticket: to.egress.ticket(),
@@ -73,9 +79,11 @@ impl Lane {
         }
     }
 
-    /// More of it.
-    pub(super) fn push(&mut self, piece: Bytes) {
+    /// More of it. False when too much waits for the link.
+    pub(super) fn push(&mut self, piece: Bytes) -> bool {
+        let fits = self.waiting.more(piece.len() as u64);
         self.backlog.push_back(piece);
+        fits
     }
 
     /// Nothing follows.
@@ -117,6 +125,7 @@ impl Lane {
                 self.whole = 0;
                 let of_head = written.min(self.head);
                 self.head -= of_head;
+                self.waiting.less(written - of_head);
                 *taken += written - of_head;
             }
             match polled {

@@ -148,6 +148,13 @@ impl LinkIn {
         self.ingress.borrow_mut().taken(stream, target, bytes);
     }
 
+    /// A target has too much that waits for its link.
+    pub(super) fn crowded(&self, stream: InStream, to: LinkId) {
+        self.counts.borrow_mut().lanes_crowded += 1;
+        self.once.warn("too much waits for another link", &to.0);
+        self.target_stopped(stream, Target::Link(to));
+    }
+
     pub(super) fn target_stopped(&self, stream: InStream, target: Target) {
         self.ingress.borrow_mut().target_stopped(stream, target);
     }
@@ -234,7 +241,7 @@ impl LinkIn {
                 } => {
                     // laps peering, "SNS Advertisement": one that waited for its set may be too old by now.
                     if expires > now {
-                        self.send_datagram(target, header, payload, now);
+                        self.send_datagram(target, header, payload, (now, expires));
                     } else {
                         self.counts.borrow_mut().datagrams_expired += 1;
                     }
@@ -271,7 +278,13 @@ impl LinkIn {
         }
     }
 
-    fn send_datagram(&self, target: Target, header: DatagramHeader, payload: Bytes, now: Instant) {
+    fn send_datagram(
+        &self,
+        target: Target,
+        header: DatagramHeader,
+        payload: Bytes,
+        (now, until): (Instant, Instant),
+    ) {
         match target {
             Target::Local => self.take_datagram(header, payload, now),
             Target::Link(link) => {
@@ -287,7 +300,11 @@ impl LinkIn {
                     place: Place::new(GroupOrder::Ascending, 0, 0),
                 };
                 let mut counts = self.counts.borrow_mut();
-                match other.out.conn.send_datagram_in(order, datagram.freeze()) {
+                match other
+                    .out
+                    .conn
+                    .send_datagram_until(Some(until), order, datagram.freeze())
+                {
                     Ok(()) => counts.datagrams_sent += 1,
                     // laps peering, "Datagram Data": what is too large for the next link is dropped.
                     Err(DatagramError::TooLarge { .. } | DatagramError::Unsupported) => {

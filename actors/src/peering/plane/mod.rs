@@ -56,6 +56,7 @@ use laps_protocol::peering::message::{Dialect, NodeSet, SnsId};
 use laps_protocol::peering::node::{NodeId, NodeType};
 use link::{LinkIn, Shared};
 use once::Once;
+use out::Backlog;
 use sets::Core;
 use slog::{Logger, o};
 use std::cell::{Cell, RefCell};
@@ -77,14 +78,21 @@ pub struct Config {
     pub binding_wait: Duration,
     /// What the peer of one link may make this relay hold.
     pub per_link: PerKind<u64>,
+    /// Bytes of streams from other links that may wait for one link, all together; with more, the stream that has more for
+    /// it is reset there.
+    pub max_link_backlog: u64,
     /// In which order a link sends.
     pub send_policy: SendPolicy,
 }
 
 impl Default for Config {
     fn default() -> Self {
+        let mut forward = forward::Limits::default();
+        // A link that is further away than another one takes an object of some megabytes as fast as its path is, and what
+        // the nearer one has already waits for it: as much as a stream of either may have under way, and as much again.
+        forward.max_waiting_bytes = 8 << 20;
         Self {
-            forward: forward::Limits::default(),
+            forward,
             data: DataLimits::default(),
             header_timeout: Duration::from_secs(10),
             // As long as data waits for its set.
@@ -96,6 +104,7 @@ impl Default for Config {
                 early_bytes: 4 << 20,
                 ..PerKind::all(UNLIMITED)
             },
+            max_link_backlog: 64 << 20,
             send_policy: SendPolicy::default(),
         }
     }
@@ -253,6 +262,7 @@ impl Plane {
             account: Account::new(config.per_link, Share::unbounded()),
             codec: inner.codec,
             conn: conn.clone(),
+            backlog: Backlog::new(config.max_link_backlog),
         };
         let once = Once::new(inner.log.new(o!("link" => link.0, "node" => peer.to_string())));
         let (links, shared) = (Rc::clone(&inner.links), inner.shared.clone());

@@ -9,6 +9,8 @@ use laps_protocol::peering::forward::node_sets::JoinCause;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::{Dialect, SnsId};
 use laps_protocol::peering::node::NodeId;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// A link that carries data, for as long as it stands. Clones are the same link.
 #[derive(Clone, Debug)]
@@ -27,6 +29,66 @@ pub struct LinkOut {
     pub account: Account,
     /// Of the MOQT bytes behind the data headers.
     pub codec: Codec,
+    /// What streams of other links wait for it.
+    pub(super) backlog: Backlog,
+}
+
+/// Bytes of forwarded streams that wait for one link, all together. Clones are the same count.
+#[derive(Clone, Debug)]
+pub(super) struct Backlog {
+    bytes: Rc<Cell<u64>>,
+    max: u64,
+}
+
+/// The share of one stream in a [`Backlog`], given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    of: Backlog,
+    bytes: u64,
+}
+
+impl Backlog {
+    pub(super) fn new(max: u64) -> Self {
+        Self {
+            bytes: Rc::default(),
+            max,
+        }
+    }
+
+    /// A stream with nothing that waits.
+    pub(super) fn share(&self) -> Waiting {
+        Waiting {
+            of: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// For tests: all that waits.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+}
+
+impl Waiting {
+    /// So many more bytes wait. False when that is too much.
+    pub(super) fn more(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        self.of.bytes.set(self.of.bytes.get() + bytes);
+        self.of.bytes.get() <= self.of.max
+    }
+
+    /// So many have left.
+    pub(super) fn less(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.of.bytes.set(self.of.bytes.get().saturating_sub(bytes));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.less(self.bytes);
+    }
 }
 
 /// One link that data of a track of this relay takes from its next stream on.

@@ -398,6 +398,35 @@ async fn data_waits_for_its_set() {
     assert_eq!(scene.forward().parked_expired, 1);
 }
 
+/// Issue 6, "bounded": a peer has so many streams at once, and a datagram is no larger than the next link takes.
+#[actix::test]
+async fn a_link_has_so_many_streams() {
+    let mut config = Config::default();
+    config.forward.max_streams = 2;
+    let mut scene = scene(NodeType::Via, config, Faults::default()).await;
+    scene.advertise(5, &[NodeId(2)]);
+    let begin = Bytes::copy_from_slice(&head(5, 9).encode());
+    let mut streams = Vec::new();
+    for number in 1..=3 {
+        let mut stream = scene.end(A).open().await;
+        stream.send(&mut [begin.clone()]).await.unwrap();
+        scene
+            .until(|plane| plane.counts().forward.streams == number)
+            .await;
+        streams.push(stream);
+    }
+    let stopped = futures::future::poll_fn(|cx| streams[2].poll_stopped(cx)).await;
+    assert_eq!(stopped, ErrorCode::Close.number());
+    assert_eq!(scene.forward().streams_refused, 1);
+    // When one is over there is room for another.
+    streams[0].finish().unwrap();
+    scene.until(|plane| plane.sizes().0 == 1).await;
+    let mut stream = scene.end(A).open().await;
+    stream.send(&mut [begin]).await.unwrap();
+    scene.until(|plane| plane.counts().forward.lanes == 3).await;
+    assert_eq!(scene.forward().streams_refused, 1);
+}
+
 /// Issue 6: a target that takes nothing is in nobody's way. What waits for it is bounded, and then its stream is reset.
 #[actix::test]
 async fn a_slow_target_does_not_hold_the_other() {
@@ -436,6 +465,46 @@ async fn a_slow_target_does_not_hold_the_other() {
     assert_eq!(end, StreamError::Reset { code: 0 });
     let counters = scene.forward();
     assert_eq!((counters.lanes_overrun, counters.lanes_finished), (1, 1));
+}
+
+/// Issue 6: what waits for one link is bounded over all streams, and of that too nothing is left.
+#[actix::test]
+async fn a_slow_link_holds_so_much_in_all() {
+    let config = Config {
+        // C may be as far behind as B's window is wide, and half a megabyte.
+        max_link_backlog: 3 << 20,
+        ..Config::default()
+    };
+    let mut scene = scene(NodeType::Via, config, Faults::default()).await;
+    scene.advertise(5, &[NodeId(2), NodeId(3)]);
+    let sent = payload(8 << 20, 3);
+    let (mut a, mut b, mut c) = (
+        scene.ends.remove(&A).unwrap(),
+        scene.ends.remove(&B).unwrap(),
+        scene.ends.remove(&C).unwrap(),
+    );
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        let mut source = a.open().await;
+        let sending = async {
+            let head = Bytes::copy_from_slice(&head(5, 9).encode());
+            source.send(&mut [head]).await.unwrap();
+            unread.push(b.accept().await);
+            source.send(&mut [sent.clone()]).await.unwrap();
+            source.finish().unwrap();
+            source.delivered().await.unwrap();
+        };
+        let receiving = async {
+            let mut stream = c.accept().await;
+            read(&mut stream).await
+        };
+        let ((), (_, got, end)) = futures::join!(sending, receiving);
+        assert!(got == sent && end == Ok(()), "{} bytes", got.len());
+    }
+    scene.until(|plane| plane.counts().lanes_crowded == 2).await;
+    assert_eq!(scene.forward().lanes_finished, 2);
+    let backlog = scene.plane.link(B).unwrap().backlog;
+    scene.until(|_| backlog.bytes() == 0).await;
 }
 
 /// While no target takes anything, the source is not read any more, so that its sender is slowed down.
