@@ -1,6 +1,6 @@
 //! Whose request an actor of ours serves.
 
-use crate::peering::mesh::origin::OriginActor;
+use crate::peering::mesh::origin::{NodeSay, OriginActor};
 use crate::session::{Say, SessionActor, SubscriptionOver};
 use crate::shard::Env;
 use crate::supervise::mailbox;
@@ -8,6 +8,7 @@ use crate::track::Upstream;
 use actix::Addr;
 use laps_protocol::moqt::message::{PublishDone, RequestId};
 use laps_protocol::moqt::session::Command;
+use laps_protocol::peering::node::NodeId;
 
 /// Who has asked for a subscription, a FETCH or a TRACK_STATUS: it hears what becomes of the request, by the number that
 /// it gave that. The actor's parent, which stops it and starts it again. Cheap to clone. Its variants are known here and
@@ -18,6 +19,8 @@ pub enum Owner {
     Session(Addr<SessionActor>),
     /// The origin part of the mesh, for the relays behind one link.
     Mesh(Addr<OriginActor>),
+    /// The same for one other node, which fetches.
+    Node(Addr<OriginActor>, NodeId),
 }
 
 impl Owner {
@@ -26,6 +29,10 @@ impl Owner {
         match self {
             Self::Session(session) => mailbox::signal(session, Say(command)),
             Self::Mesh(origin) => mailbox::signal(origin, Say(command)),
+            Self::Node(origin, node) => {
+                let node = *node;
+                mailbox::signal(origin, NodeSay { node, command })
+            }
         };
     }
 
@@ -34,7 +41,7 @@ impl Owner {
         let over = SubscriptionOver { request, done };
         match self {
             Self::Session(session) => mailbox::signal(session, over),
-            Self::Mesh(origin) => mailbox::signal(origin, over),
+            Self::Mesh(origin) | Self::Node(origin, _) => mailbox::signal(origin, over),
         };
     }
 
@@ -42,7 +49,7 @@ impl Owner {
     pub(crate) fn except(&self, env: &Env) -> Option<Upstream> {
         match self {
             Self::Session(session) => env.except(session),
-            Self::Mesh(_) => None,
+            Self::Mesh(_) | Self::Node(..) => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::namespace::NamespacesChanged;
+use crate::peering::mesh::remote::NodeActor;
 use crate::session::SessionActor;
 use crate::supervise::mailbox::{Credit, Wake};
 use crate::track::{ReaderId, Source, TrackActor, TrackMeta};
@@ -241,6 +242,22 @@ async fn of_its_own_a_relay_publishes_what_sessions_publish() {
             .unwrap();
         assert_eq!(told.namespaces, [(ns("live/ours"), true)]);
     }
+    // What other nodes publish is none of it, be it the same or not.
+    let elsewhere: Upstream = Context::<NodeActor>::new().address().into();
+    for (id, text) in [(8, "live/ours"), (9, "live/theirs")] {
+        let register = RegisterNamespace {
+            id: AnnounceId(id),
+            namespace: ns(text),
+            upstream: elsewhere.clone(),
+            shard: scene.shard.clone(),
+        };
+        mailbox::ask(&scene.registry, register, PATIENCE).await.unwrap();
+    }
+    let told = take().await.unwrap().unwrap();
+    assert_eq!(
+        told.namespaces,
+        [(ns("live/ours"), true), (ns("live/theirs"), false)]
+    );
     let name = FullTrackName::new(ns("other"), Bytes::from_static(b"track")).unwrap();
     let publish = RegisterPublisher {
         name: name.clone(),

@@ -18,9 +18,11 @@
 //! | `track`, `slot` | a track with the nodes that want it, and its subscription on one link |
 //! | `routing` | which links need one, and what it is to be |
 //! | `answers` | what nodes are told |
+//! | `asked` | what nodes fetch |
 //! | `outlets` | what the plane is asked |
 
 mod answers;
+mod asked;
 mod ledger;
 mod news;
 mod outlets;
@@ -32,6 +34,7 @@ mod tests;
 mod track;
 mod wish;
 
+pub(crate) use asked::NodeSay;
 pub use ledger::Counters as PublicationCounters;
 pub use outlets::Outlets;
 
@@ -44,6 +47,7 @@ use crate::supervise::mailbox;
 use crate::supervise::policy::{Backoff, Decision, Intensity, Restart, Supervisor};
 use crate::supervise::{ChildDown, ChildGuard, ChildId};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
+use asked::Asked;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::hash::FullNameHash;
@@ -78,6 +82,8 @@ pub struct Limits {
     pub tracks: usize,
     /// Nodes that subscribe to one track.
     pub nodes: usize,
+    /// FETCHes of one node at once.
+    pub fetches: usize,
 }
 
 impl Default for Limits {
@@ -86,6 +92,8 @@ impl Default for Limits {
         Self {
             tracks: 65_536,
             nodes: 16_384,
+            // A relay fetches for all of its sessions, a few holes of each track at once.
+            fetches: 4096,
         }
     }
 }
@@ -122,8 +130,8 @@ pub struct Birth {
 /// The origin of this relay's tracks, as far as other nodes get them.
 ///
 /// Parent: the peering. Arbiter: its own. Restart: permanent, and the information bases have to tell everything again after
-/// [`BasesBegan`]. In: [`BasesBegan`], [`MeshNews`](super::MeshNews), [`TrackRerouted`](crate::peering::plane::TrackRerouted),
-/// `Say` and `SubscriptionOver` of subscriptions, `ChildDown`. Out: [`SendToNode`] to the bases, `Update`, `Leave` and `Stop`
+/// [`BasesBegan`]. In: [`BasesBegan`], [`MeshNews`](super::MeshNews), [`FromNode`](super::FromNode), [`TrackRerouted`](crate::peering::plane::TrackRerouted),
+/// `Say`, `NodeSay` and `SubscriptionOver` of subscriptions and fetches, `ChildDown`. Out: [`SendToNode`] to the bases, `Update`, `Leave` and `Stop`
 /// to subscriptions. Lost on death: who wants what, and with its children what is under way to them.
 pub struct OriginActor {
     /// What the shard shares, with a session's settings as a link needs them.
@@ -140,6 +148,7 @@ pub struct OriginActor {
     requests: HashMap<RequestId, (FullNameHash, LinkId)>,
     children: HashMap<ChildId, (FullNameHash, LinkId)>,
     next_request: u64,
+    asked: Asked,
     /// Lives of the bases so far.
     lives: u64,
     ledger: Rc<RefCell<Ledger>>,
@@ -175,6 +184,7 @@ impl Birth {
             requests: HashMap::new(),
             children: HashMap::new(),
             next_request: 0,
+            asked: Asked::default(),
             lives: 0,
             ledger: Rc::default(),
             publications: None,
@@ -274,6 +284,8 @@ impl Handler<ChildDown> for OriginActor {
         {
             self.publications = None;
             self.publications_down(ctx, msg);
+        } else if self.asked.has(msg.id) {
+            self.fetch_down(ctx, &msg);
         } else {
             self.subscription_down(ctx, msg);
         }
@@ -293,6 +305,7 @@ impl Handler<Count> for OriginActor {
             census::row("mesh_tracks", self.tracks.len()),
             census::row("mesh_wishes", nodes),
             census::row("mesh_subscriptions", self.requests.len()),
+            census::row("mesh_fetches", self.asked.len()),
         ])
     }
 }

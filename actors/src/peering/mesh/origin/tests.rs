@@ -1,5 +1,6 @@
 //! A relay with a track of its own, the real plane, and links over real connections whose other ends are played by hand.
 
+mod fetching;
 mod publishing;
 mod serving;
 mod wishing;
@@ -27,7 +28,7 @@ use laps_protocol::peering::fib::Fib;
 use laps_protocol::peering::hash::TrackHash;
 use laps_protocol::peering::info_base::CommandError;
 use laps_protocol::peering::message::{
-    Answer, Dialect, Message, TrackAnswer, encode_subscribe_data, laps_subscribe,
+    Answer, Dialect, FetchMessage, Message, TrackAnswer, encode_subscribe_data, laps_subscribe,
 };
 use laps_protocol::peering::node::NodeType;
 use laps_protocol::relay::track_log::{Append, StreamEnd};
@@ -46,6 +47,7 @@ const B: LinkId = LinkId(2);
 /// The information bases, and the links' actors: keep what they are told.
 struct Ear {
     answers: mpsc::UnboundedSender<(NodeId, TrackAnswer)>,
+    fetches: mpsc::UnboundedSender<(NodeId, FetchMessage)>,
     wants: mpsc::UnboundedSender<laps_protocol::peering::info_base::Command>,
     sets: mpsc::UnboundedSender<Message>,
     refuses: VecDeque<CommandError>,
@@ -58,6 +60,11 @@ impl Actor for Ear {
 impl Handler<SendToNode> for Ear {
     type Result = ();
     fn handle(&mut self, msg: SendToNode, _: &mut Self::Context) {
+        if msg.kind == FetchMessage::KIND {
+            let said = FetchMessage::decode(msg.request_id, &msg.body, &Default::default()).unwrap();
+            self.fetches.send((msg.target, said)).ok();
+            return;
+        }
         assert_eq!(msg.kind, TrackAnswer::KIND);
         let answer = TrackAnswer::decode(msg.request_id, &msg.body).unwrap();
         self.answers.send((msg.target, answer)).ok();
@@ -84,16 +91,19 @@ impl Handler<TellSets> for Ear {
 struct Heard {
     ear: Addr<Ear>,
     answers: mpsc::UnboundedReceiver<(NodeId, TrackAnswer)>,
+    fetches: mpsc::UnboundedReceiver<(NodeId, FetchMessage)>,
     wants: mpsc::UnboundedReceiver<laps_protocol::peering::info_base::Command>,
     sets: mpsc::UnboundedReceiver<Message>,
 }
 
 fn ear(refuses: impl IntoIterator<Item = CommandError>) -> Heard {
     let (answers, heard_answers) = mpsc::unbounded_channel();
+    let (fetches, heard_fetches) = mpsc::unbounded_channel();
     let (wants, heard_wants) = mpsc::unbounded_channel();
     let (sets, heard_sets) = mpsc::unbounded_channel();
     let ear = Ear {
         answers,
+        fetches,
         wants,
         sets,
         refuses: refuses.into_iter().collect(),
@@ -101,6 +111,7 @@ fn ear(refuses: impl IntoIterator<Item = CommandError>) -> Heard {
     Heard {
         ear: ear.start(),
         answers: heard_answers,
+        fetches: heard_fetches,
         wants: heard_wants,
         sets: heard_sets,
     }

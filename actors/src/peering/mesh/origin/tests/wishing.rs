@@ -108,7 +108,11 @@ async fn a_track_that_is_not_there_is_refused() {
 /// Bad input, and more than is served: nothing is begun for it, and the rest goes on.
 #[actix::test]
 async fn what_cannot_be_served_is_counted() {
-    let limits = Limits { tracks: 1, nodes: 1 };
+    let limits = Limits {
+        tracks: 1,
+        nodes: 1,
+        ..Limits::default()
+    };
     let mut scene = Scene::with(Faults::default(), limits, Dialect::Own).await;
     let _publisher = Publisher::new(&scene.env).await;
     let no_subscribe = News::Subscribe {
