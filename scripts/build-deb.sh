@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Debian package of laps: the program, a unit that systemd starts, /etc/laps/laps.toml, a manual page.
 #
-#   scripts/build-deb.sh [--arch amd64|arm64|armhf]    builds the program first; without --arch for this machine
+#   scripts/build-deb.sh [--arch amd64|arm64]    builds the program first; without --arch for this machine
 #   scripts/build-deb.sh --binary FILE                 packs this one, which says itself what it is for
 #
 #   --out DIR   where it goes; by default below the target folder
@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
             sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
             exit 0
             ;;
-        *) die "usage: scripts/build-deb.sh [--arch amd64|arm64|armhf] [--binary FILE] [--out DIR]" ;;
+        *) die "usage: scripts/build-deb.sh [--arch amd64|arm64] [--binary FILE] [--out DIR]" ;;
     esac
     shift
 done
@@ -56,7 +56,7 @@ if [ -z "$binary" ]; then
 fi
 [ -f "$binary" ] || die "there is no $binary"
 found=$(elf_machine "$binary")
-case $found in amd64 | arm64 | armhf) ;; *) die "$binary is $found" ;; esac
+case $found in amd64 | arm64) ;; *) die "$binary is $found" ;; esac
 [ "${arch:=$found}" = "$found" ] || die "$binary is $found, not $arch"
 
 # strip_program FILE: without symbols, which would be nine tenths of the package. Each tool knows some architectures;
@@ -65,7 +65,7 @@ strip_program() {
     local tool
     case $(readelf -WS "$1") in *.symtab*) ;; *) return 0 ;; esac
     for tool in "$(rustc --print target-libdir 2>/dev/null)/../bin/rust-objcopy --strip-all" strip \
-        "$(rust_target "$arch" | sed 's/-unknown//;s/armv7/arm/')-strip" llvm-strip; do
+        "$(rust_target "$arch" | sed 's/-unknown//')-strip" llvm-strip; do
         # The word splitting is wanted: a program and its option.
         # shellcheck disable=SC2086
         if $tool "$1" 2>/dev/null; then return 0; fi
@@ -76,7 +76,7 @@ strip_program() {
 # depends FILE: the packages that the program needs. Each is named by hand, so that a new one is noticed here.
 depends() {
     local needs="" library floor
-    floor=$(readelf -WV "$1" | sed -n 's/.*Name: GLIBC_\([0-9.]*\).*/\1/p' | sort -V | tail -n 1)
+    floor=$(glibc_of "$1")
     for library in $(readelf -Wd "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
         case $library in
             libc.so.6 | libm.so.6 | libdl.so.2 | librt.so.1 | libpthread.so.0 | ld-linux*) ;;

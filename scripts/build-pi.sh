@@ -2,12 +2,12 @@
 # Builds laps for a Raspberry Pi with a 64-bit system: a folder to copy there, packed, with install-relay.sh in it.
 # Runs on any Linux, glibc 2.31 and newer, so on Raspberry Pi OS since Debian 11.
 #
-#   scripts/build-pi.sh [--out DIR]            arm64: Raspberry Pi 3, 4, 5, Zero 2 W with a 64-bit system
-#   scripts/build-pi.sh --arch armhf [...]     armv7: the same with a 32-bit system
+#   scripts/build-pi.sh [--out DIR]            for Raspberry Pi 3, 4, 5, Zero 2 W
 #   scripts/build-pi.sh --binary FILE [...]    packs a program that was built elsewhere
 #
 # Prints what it wrote, by default below the target folder. On a Pi itself `cargo build --release` does as well. How it
-# is linked for older systems, and with what: lib/cross.sh.
+# is linked for older systems, and with what: lib/cross.sh. Not for 32-bit systems (armv7): Debian, where rustup reaches
+# nothing, had no Rust library for them that is new enough, so nobody has built that, and nothing here says it works.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "$0")/lib/common.sh"
@@ -19,29 +19,23 @@ set -euo pipefail
 . "$LAPS_ROOT/scripts/lib/cross.sh"
 cd "$LAPS_ROOT"
 
-arch=arm64
-binary=""
+arch=arm64 binary=""
 out=$(target_dir)/dist
 while [ $# -gt 0 ]; do
     case $1 in
-        --arch | --binary | --out)
+        --binary | --out)
             [ $# -ge 2 ] || die "$1 needs a value"
-            case $1 in
-                --arch) arch=$2 ;;
-                --binary) binary=$2 ;;
-                --out) out=$2 ;;
-            esac
+            if [ "$1" = --out ]; then out=$2; else binary=$2; fi
             shift
             ;;
         -h | --help)
             sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
             exit 0
             ;;
-        *) die "usage: scripts/build-pi.sh [--arch arm64|armhf] [--binary FILE] [--out DIR]" ;;
+        *) die "usage: scripts/build-pi.sh [--binary FILE] [--out DIR]" ;;
     esac
     shift
 done
-case $arch in arm64 | armhf) ;; *) die "a Raspberry Pi is arm64 or armhf, not $arch" ;; esac
 
 if [ -z "$binary" ]; then binary=$(cross_build "$arch"); fi
 [ -f "$binary" ] || die "there is no $binary"

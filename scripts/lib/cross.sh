@@ -17,10 +17,12 @@ rust_target() {
     case $1 in
         amd64) echo x86_64-unknown-linux-gnu ;;
         arm64) echo aarch64-unknown-linux-gnu ;;
-        armhf) echo armv7-unknown-linux-gnueabihf ;;
-        *) die "'$1' is none of: amd64, arm64, armhf" ;;
+        *) die "'$1' is none of: amd64, arm64" ;;
     esac
 }
+
+# glibc_of FILE: the oldest C library that a program runs with.
+glibc_of() { readelf -WV "$1" | sed -n 's/.*Name: GLIBC_\([0-9.]*\).*/\1/p' | LC_ALL=C sort -V | tail -n 1; }
 
 has_pip() { python3 -m pip --version >/dev/null 2>&1; }
 
@@ -73,28 +75,27 @@ debian_rust() {
 
 # cross_build ARCHITECTURE: builds laps for it, release; prints where the program is.
 cross_build() {
-    local target tools
+    local target tools program
     target=$(rust_target "$1")
     tools=$(target_dir)/tools
     tools=$(mkdir -p "$tools" && cd "$tools" && pwd)
     ensure_build_deps
+    ensure has_readelf "binutils" "readelf, tells what a program needs"
     cross_zig "$tools"
     if ! has_std "$target" && ! { have rustup && timeout 300 rustup target add "$target" >&2 && has_std "$target"; }; then
         debian_rust "$tools" "$1" || die "there is no Rust library for $target: rustup reaches no server, and Debian has none that is new enough"
         has_std "$target" || die "$RUSTC has no library for $target"
     fi
     say "building laps $(workspace_version Cargo.toml) for $1, glibc $glibc_floor and later"
-    (
-        PATH=$tools/zig/bin:$PATH
-        # zig is a Python package; cargo-zigbuild asks Python for it.
-        PYTHONPATH=$tools/zig${PYTHONPATH:+:$PYTHONPATH}
-        # jemalloc must know the largest page that it will meet, and a build for another machine cannot ask that one. A
-        # Raspberry Pi 5 has pages of 16 KiB, other arm64 kernels of 64 KiB; built for 4 it would not start there.
-        JEMALLOC_SYS_WITH_LG_PAGE=$([ "$1" = arm64 ] && echo 16 || echo 12)
-        # The symbols would be nine tenths of it.
-        CARGO_PROFILE_RELEASE_STRIP=symbols
-        export PATH PYTHONPATH JEMALLOC_SYS_WITH_LG_PAGE CARGO_PROFILE_RELEASE_STRIP
-        cargo zigbuild --release --locked --bin laps --target "$target.$glibc_floor" </dev/null >&2
-    ) || die "laps could not be built for $1"
-    printf '%s\n' "$(target_dir)/$target/release/laps"
+    # zig is a Python package, for which cargo-zigbuild asks Python.
+    # jemalloc must know the largest page that it will meet, and a build for another machine cannot ask that one. A
+    # Raspberry Pi 5 has pages of 16 KiB, other arm64 kernels of 64 KiB; built for 4 it would not start there.
+    # The symbols would be nine tenths of the program.
+    env PATH="$tools/zig/bin:$PATH" PYTHONPATH="$tools/zig${PYTHONPATH:+:$PYTHONPATH}" \
+        JEMALLOC_SYS_WITH_LG_PAGE="$([ "$1" = arm64 ] && echo 16 || echo 12)" CARGO_PROFILE_RELEASE_STRIP=symbols \
+        cargo zigbuild --release --locked --bin laps --target "$target.$glibc_floor" </dev/null >&2 ||
+        die "laps could not be built for $1"
+    program=$(target_dir)/$target/release/laps
+    version_at_least "$glibc_floor" "$(glibc_of "$program")" || die "$program needs glibc $(glibc_of "$program"), not $glibc_floor"
+    printf '%s\n' "$program"
 }

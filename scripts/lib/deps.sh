@@ -20,6 +20,7 @@ has_make() { have make; }
 has_git() { have git; }
 has_ip() { have ip; }
 has_readelf() { have readelf; }
+has_emulator() { have qemu-aarch64-static && [ -e /usr/aarch64-linux-gnu/lib/libc.so.6 ] && [ -e /usr/aarch64-linux-gnu/lib/libgcc_s.so.1 ]; }
 has_debootstrap() { have debootstrap; }
 has_lintian() { have lintian; }
 # libfaketime: the library that fakes the time of one process, and nothing where there is none.
@@ -117,6 +118,10 @@ ensure_media_deps() {
 ensure_chaos_deps() {
     ensure has_ip "iproute2" "iproute2, makes the network namespaces of the chaos harness"
     ensure has_faketime "libfaketime" "libfaketime, gives the relay of the chaos harness a clock that jumps"
+}
+ensure_emulator_deps() {
+    ensure has_readelf "binutils" "readelf, tells what a program needs"
+    ensure has_emulator "qemu-user-static libc6-arm64-cross libgcc-s1-arm64-cross" "qemu-user and Debian's libraries for arm64, run the program for a Raspberry Pi"
 }
 ensure_system_deps() {
     ensure has_debootstrap "debootstrap" "debootstrap, makes the Debian system that the packages are tested in"
