@@ -27,6 +27,11 @@ pub(super) const PIECES: usize = 16;
 
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
 
+/// The number of a stream, which no other one has in the process.
+pub(crate) fn fresh_stream() -> StreamKey {
+    NEXT_STREAM.fetch_add(1, Ordering::Relaxed)
+}
+
 /// What every stream task of a session or a link needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Ingress {
@@ -176,7 +181,7 @@ impl Ingress {
         let binding = self.resolve(header, reader).await?;
         let mut open = OpenStream {
             binding,
-            key: NEXT_STREAM.fetch_add(1, Ordering::Relaxed),
+            key: fresh_stream(),
             closed: false,
         };
         let result = self.forward(stream, reader, header, &mut open).await;

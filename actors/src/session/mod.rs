@@ -24,6 +24,7 @@ mod tests;
 
 pub(crate) use events::passed_on;
 pub use incoming::Incoming;
+pub(crate) use ingress::fresh_stream;
 pub use leaving::{AskToLeave, Unread};
 pub use messages::{
     AcceptPublish, Binding, Breach, CancelFetch, Drained, FetchStreamOver, FetchUpstream, Heard, Listed,

@@ -51,8 +51,11 @@ impl TrackActor {
         };
         publisher.brings();
         batch.iter().for_each(|chunk| publisher.observe(chunk));
-        let drained = publisher.is_drained();
+        let (drained, torn) = (publisher.is_drained(), publisher.goes_on());
         self.append(ctx, source, batch);
+        if let Some(torn) = torn {
+            self.repair(ctx, source, torn);
+        }
         if drained {
             self.settle_done(ctx, source, Duration::ZERO);
         }
@@ -62,7 +65,7 @@ impl TrackActor {
     }
 
     /// MOQT-14 §8.2 [D14-PUB-1]: objects of every publisher are taken, each object once.
-    fn append(&mut self, ctx: &mut Context<Self>, source: SourceId, batch: Vec<Append>) {
+    pub(super) fn append(&mut self, ctx: &mut Context<Self>, source: SourceId, batch: Vec<Append>) {
         let key = PublisherKey(source.number());
         let malformed = self.merge_input(|merge, log, now, heard| {
             for chunk in batch {

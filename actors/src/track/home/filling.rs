@@ -217,6 +217,9 @@ impl TrackActor {
 impl Handler<Fetched> for TrackActor {
     type Result = Reply<()>;
     fn handle(&mut self, msg: Fetched, ctx: &mut Self::Context) -> Self::Result {
+        if self.repairs.has(msg.key) {
+            return self.repairing(ctx, msg);
+        }
         let Fetched { key, chunks } = msg;
         let (answer, reply) = Reply::later();
         let Some(fill) = self.fetching.fills.get_mut(&key) else {
@@ -235,6 +238,10 @@ impl Handler<Fetched> for TrackActor {
 impl Handler<FetchNews> for TrackActor {
     type Result = ();
     fn handle(&mut self, msg: FetchNews, ctx: &mut Self::Context) {
+        if self.repairs.has(msg.key) {
+            self.repair_news(ctx, &msg);
+            return;
+        }
         let FetchNews { key, progress } = msg;
         if !self.fetching.fills.contains_key(&key) {
             return;

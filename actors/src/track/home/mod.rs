@@ -9,6 +9,7 @@ mod filling;
 mod handlers;
 mod places;
 mod publisher;
+mod repair;
 mod reregister;
 mod resting;
 mod sources;
@@ -40,6 +41,7 @@ use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::relay::merge::Merge;
 use laps_protocol::relay::track_log::TrackLog;
 use publisher::Publisher;
+use repair::Repairs;
 use slog::{Logger, debug};
 use sources::Sources;
 use std::collections::BTreeSet;
@@ -103,6 +105,8 @@ pub struct TrackActor {
     linger: Option<SpawnHandle>,
     fanout: Fanout,
     fetching: Fetching,
+    /// What is fetched because it was lost on its way here.
+    repairs: Repairs,
     /// Makes one log of what all publishers send.
     merge: Merge,
     /// What waits in it.
@@ -169,6 +173,7 @@ impl TrackActor {
             asked: Vec::new(),
             replica_waiting: Vec::new(),
             linger: None,
+            repairs: Repairs::default(),
             merge,
             merge_waits,
             merge_timer: None,
@@ -341,6 +346,7 @@ impl TrackActor {
             "objects_evicted" => self.fanout.objects_evicted(), "bytes_kept_by_all" => self.config.budget.used(),
             "bytes_given_up_by_all" => self.config.budget.given_up());
         // First, so that a session hears that we let go before a new life of the track asks it again.
+        self.no_repairs();
         self.sources.release_all();
         self.all_publishers_end();
         self.registry.signal(TrackEnded {
@@ -434,6 +440,7 @@ impl Drop for TrackActor {
         // A normal end has released its publishers already; a panic has not.
         if self.phase != Phase::Ended {
             self.cancel_fills();
+            self.no_repairs();
             self.sources.release_all();
         }
         // Readers on this shard are told by the fan-out's own end. After the end of the track too: what has yet to be

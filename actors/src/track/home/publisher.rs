@@ -5,11 +5,12 @@ use super::fetching::now;
 use crate::session::ReleaseUpstream;
 use crate::track::Upstream;
 use crate::track::messages::{Source, TrackMeta};
-use laps_protocol::moqt::location::Location;
+use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::location::{GroupId, Location};
 use laps_protocol::moqt::message::{PublishDone, RequestId};
 use laps_protocol::relay::silence::Pulse;
-use laps_protocol::relay::track_log::{Append, StreamKey};
-use std::collections::HashSet;
+use laps_protocol::relay::track_log::{Append, StreamEnd, StreamKey};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Where a publisher stands with its track.
@@ -46,6 +47,15 @@ pub(super) enum Fate {
     Shunned,
 }
 
+/// Something of these groups, or of those between them, was lost on the way from a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Torn {
+    /// Of this group a stream was cut short.
+    pub(super) from: GroupId,
+    /// With this one it goes on.
+    pub(super) to: GroupId,
+}
+
 /// One publisher.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -73,8 +83,12 @@ pub(super) struct Publisher {
     pub(super) largest: Option<Location>,
     /// It left a FETCH without any answer.
     pub(super) cannot_fetch: bool,
-    open: HashSet<StreamKey>,
+    open: HashMap<StreamKey, GroupId>,
     closed: u64,
+    /// The first group of which a stream was cut short on the way.
+    torn: Option<GroupId>,
+    /// The group with which it went on after that.
+    on: Option<GroupId>,
 }
 
 impl Publisher {
@@ -97,8 +111,10 @@ impl Publisher {
             pulse: Pulse::new(silent_after),
             largest: None,
             cannot_fetch: false,
-            open: HashSet::new(),
+            open: HashMap::new(),
             closed: 0,
+            torn: None,
+            on: None,
         }
     }
 
@@ -163,6 +179,7 @@ impl Publisher {
         self.said = None;
         self.open.clear();
         self.closed = 0;
+        (self.torn, self.on) = (None, None);
     }
 
     /// It brings something.
@@ -180,12 +197,18 @@ impl Publisher {
     /// Keeps count of streams, for the end of the subscription.
     pub(super) fn observe(&mut self, chunk: &Append) {
         match chunk {
-            Append::SubgroupOpened { stream, .. } => {
-                self.open.insert(*stream);
+            Append::SubgroupOpened { stream, group, .. } => {
+                self.open.insert(*stream, *group);
+                if self.torn.is_some() {
+                    self.on = self.on.max(Some(*group));
+                }
             }
-            Append::SubgroupClosed { stream, .. } => {
-                self.open.remove(stream);
+            Append::SubgroupClosed { stream, end } => {
+                let group = self.open.remove(stream);
                 self.closed += 1;
+                if was_cut(*end) && self.upstream().is_some_and(|upstream| !upstream.is_local()) {
+                    self.torn = self.torn.into_iter().chain(group).min();
+                }
             }
             Append::ObjectStarted { .. }
             | Append::Payload { .. }
@@ -208,9 +231,27 @@ impl Publisher {
             .is_some_and(|count| count > 0 && self.open.is_empty() && self.closed >= count)
     }
 
+    /// After something was cut short on its way here, it sends again.
+    pub(super) fn goes_on(&mut self) -> Option<Torn> {
+        let to = self.on.take()?;
+        let from = self.torn.take()?;
+        Some(Torn {
+            from: from.min(to),
+            to: from.max(to),
+        })
+    }
+
     pub(super) fn has_open_streams(&self) -> bool {
         !self.open.is_empty()
     }
+}
+
+/// A stream ended like this because something failed on the way, and not because its objects are of no use any more.
+const fn was_cut(end: StreamEnd) -> bool {
+    !matches!(
+        end,
+        StreamEnd::Fin | StreamEnd::Reset(ResetCode::Cancelled | ResetCode::DeliveryTimeout)
+    )
 }
 
 /// Ends what was asked of a publisher.

@@ -14,7 +14,7 @@ use laps_protocol::relay::track_log::{PastRange, StreamEnd};
 
 impl Scene {
     /// What is said to a node of a FETCH.
-    async fn said(&mut self) -> (NodeId, FetchMessage) {
+    pub(super) async fn said(&mut self) -> (NodeId, FetchMessage) {
         let said = tokio::time::timeout(LONG, self.nodes.recv())
             .await
             .unwrap()

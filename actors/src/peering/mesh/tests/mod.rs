@@ -305,10 +305,15 @@ impl Scene {
 
     /// An object of this group comes from a node that is bound.
     async fn object(&self, node: NodeId, group: u64) {
-        let binding = self.binding(node).unwrap();
         let stream = node.0 << 16 | group;
+        self.part(node, stream, group, 0).await;
+        self.ends(node, stream, StreamEnd::Fin).await;
+    }
+
+    /// An object comes on a stream that stays open.
+    async fn part(&self, node: NodeId, stream: u64, group: u64, object: u64) {
         let header = ObjectHeader {
-            id: 0,
+            id: object,
             status: ObjectStatus::Normal,
             extensions: Bytes::new(),
             payload_len: 5,
@@ -318,24 +323,26 @@ impl Scene {
             group,
             subgroup: 0,
             priority: 128,
-            has_extensions: false,
+            has_extensions: true,
             end_of_group: false,
         };
         let bytes = Bytes::from_static(b"hello");
-        let batch = vec![
-            opened,
-            Append::ObjectStarted { stream, header },
-            Append::Payload { stream, bytes },
-            Append::SubgroupClosed {
-                stream,
-                end: StreamEnd::Fin,
-            },
-        ];
-        let ingest = Ingest {
-            source: binding.source,
-            batch,
-        };
-        mailbox::ask(&binding.track, ingest, LONG).await.unwrap();
+        let begun = Append::ObjectStarted { stream, header };
+        self.ingest(node, vec![opened, begun, Append::Payload { stream, bytes }])
+            .await;
+    }
+
+    async fn ends(&self, node: NodeId, stream: u64, end: StreamEnd) {
+        self.ingest(node, vec![Append::SubgroupClosed { stream, end }])
+            .await;
+    }
+
+    async fn ingest(&self, node: NodeId, batch: Vec<Append>) {
+        let binding = self.binding(node).unwrap();
+        let source = binding.source;
+        mailbox::ask(&binding.track, Ingest { source, batch }, LONG)
+            .await
+            .unwrap();
     }
 }
 
@@ -385,10 +392,8 @@ impl Reading {
         batch.unwrap().unwrap()
     }
 
-    /// The groups that began in the next batch.
+    /// The groups that begin next.
     async fn groups(&mut self) -> Vec<u64> {
-        let batch = self.next().await;
-        assert_eq!(batch.gone, None);
         let group = |append: &Append| match append {
             Append::SubgroupOpened { group, .. } => Some(*group),
             Append::SubgroupClosed { .. }
@@ -397,7 +402,29 @@ impl Reading {
             | Append::Missing { .. }
             | Append::Datagram(_) => None,
         };
-        batch.batch.iter().filter_map(group).collect()
+        loop {
+            let batch = self.next().await;
+            assert_eq!(batch.gone, None);
+            let groups: Vec<_> = batch.batch.iter().filter_map(group).collect();
+            if !groups.is_empty() {
+                return groups;
+            }
+        }
+    }
+
+    /// The places of the objects that come, until there are so many of them.
+    async fn objects(&mut self, count: usize) -> Vec<(u64, u64)> {
+        let (mut groups, mut objects) = (BTreeMap::new(), Vec::new());
+        while objects.len() < count {
+            for append in self.next().await.batch {
+                if let Append::SubgroupOpened { stream, group, .. } = append {
+                    groups.insert(stream, group);
+                } else if let Append::ObjectStarted { stream, header } = append {
+                    objects.push((groups[&stream], header.id));
+                }
+            }
+        }
+        objects
     }
 
     /// The end of the track, whatever comes before it.

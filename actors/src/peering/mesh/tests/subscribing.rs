@@ -1,8 +1,20 @@
 //! Subscriptions towards nodes.
 
 use super::*;
+use crate::fetch::{FetchNews, FetchProgress, Fetched};
+use crate::namespace::NamespacesChanged;
+use crate::registry::{Changes, WatchId, WatchNamespace, Whose};
+use crate::supervise::Wake;
+use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDone, PublishDoneStatus};
+use laps_protocol::moqt::object::FetchObjectHeader;
+use laps_protocol::peering::message::FetchStep;
+use laps_protocol::relay::track_log::Fill;
+
+/// Streams, by numbers that no other ones have.
+const FIRST: u64 = 1 << 60;
+const SECOND: u64 = FIRST + 1;
 
 fn done() -> Answer {
     Answer::Done(PublishDone {
@@ -331,4 +343,121 @@ fn new_bases_are_told_and_tell_again() {
         scene.object(A, 2).await;
         assert_eq!(reading.groups().await, [2]);
     });
+}
+
+/// Decision 0029: what a failed link lost on its way is fetched, when data comes by another way, and readers get it.
+#[test]
+fn what_a_failed_link_lost_is_fetched() {
+    run(async |mut scene| {
+        let (mut reading, _) = reading(&mut scene).await;
+        scene.part(A, FIRST, 5, 0).await;
+        assert_eq!(reading.objects(1).await, [(5, 0)]);
+        scene
+            .ends(A, FIRST, StreamEnd::Reset(ResetCode::SessionClosed))
+            .await;
+        // It goes on two groups later.
+        scene.part(A, SECOND, 7, 3).await;
+        let (node, asked) = scene.said().await;
+        let FetchStep::Fetch(fetch) = asked.step else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(
+            (node, fetch.start, fetch.end),
+            (A, Location::new(5, 0), Location::new(7, 0))
+        );
+        let sink = scene
+            .tables
+            .fetches
+            .borrow()
+            .get(&asked.request)
+            .cloned()
+            .unwrap();
+        let object = |group, object| {
+            let header = FetchObjectHeader {
+                location: Location::new(group, object),
+                subgroup: 0,
+                priority: 128,
+                status: ObjectStatus::Normal,
+                extensions: Bytes::new(),
+                payload_len: 5,
+            };
+            [Fill::Object(header), Fill::Payload(Bytes::from_static(b"hello"))]
+        };
+        let places = [(5, 0), (5, 1), (6, 0), (7, 0), (7, 1), (7, 2), (7, 3)];
+        let chunks = places
+            .into_iter()
+            .flat_map(|(group, id)| object(group, id))
+            .collect();
+        let key = sink.key;
+        mailbox::ask(&sink.objects, Fetched { key, chunks }, LONG)
+            .await
+            .unwrap();
+        let progress = FetchProgress::Ended(StreamEnd::Fin);
+        mailbox::ask(&sink.news, FetchNews { key, progress }, LONG)
+            .await
+            .unwrap();
+        // Nothing twice, and what is known already is compared only.
+        let mut come = reading.objects(6).await;
+        come.sort_unstable();
+        assert_eq!(come, [(5, 1), (6, 0), (7, 0), (7, 1), (7, 2), (7, 3)]);
+        scene.ends(A, SECOND, StreamEnd::Fin).await;
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        scene.object(A, 8).await;
+        assert_eq!(reading.objects(1).await, [(8, 0)]);
+        assert!(scene.nodes.try_recv().is_err(), "nothing else is asked for");
+    });
+}
+
+/// What its publisher gives up is not lost on the way.
+#[test]
+fn what_a_publisher_gives_up_is_not_fetched() {
+    run(async |mut scene| {
+        let (mut reading, _) = reading(&mut scene).await;
+        scene.part(A, FIRST, 5, 0).await;
+        scene
+            .ends(A, 1, StreamEnd::Reset(ResetCode::DeliveryTimeout))
+            .await;
+        scene.object(A, 6).await;
+        assert_eq!(reading.objects(2).await, [(5, 0), (6, 0)]);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(scene.nodes.try_recv().is_err());
+    });
+}
+
+/// Decision 0029: what came over the mesh is not told to the mesh.
+#[test]
+fn what_nodes_publish_is_not_this_relays_own() {
+    run(async |scene| {
+        scene.announces(A, true).await;
+        scene.news([publish(A, Published::Track(video()))]).await;
+        scene.find().await.unwrap();
+        let watch = |whose| WatchNamespace {
+            id: WatchId::next(),
+            prefix: None,
+            whose,
+            wake: Wake::new(Sleeper.start().recipient()).0,
+        };
+        let there = |changes: Changes| {
+            let tracks = changes.tracks.iter().filter(|(_, track)| track.is_some());
+            let namespaces = changes.namespaces.iter().filter(|(_, there)| *there);
+            (namespaces.count(), tracks.count())
+        };
+        let registry = &scene.env.registry;
+        let all = registry.ask(watch(Whose::Everybody), LONG).await.unwrap();
+        assert_eq!(there(all), (1, 1));
+        let ours = registry.ask(watch(Whose::Ours), LONG).await.unwrap();
+        assert_eq!(there(ours), (0, 0));
+    });
+}
+
+/// Hears that something changed.
+struct Sleeper;
+
+impl Actor for Sleeper {
+    type Context = Context<Self>;
+}
+
+impl Handler<NamespacesChanged> for Sleeper {
+    type Result = ();
+    fn handle(&mut self, _: NamespacesChanged, _: &mut Self::Context) {}
 }

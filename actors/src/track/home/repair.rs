@@ -1,0 +1,267 @@
+//! What was lost on the way from another node is fetched from it, for the readers that are there.
+//!
+//! A link that fails cuts streams short, and what its node made until data took another way came to nobody. Once the node
+//! sends again, everything from the group of the first cut stream on is fetched from it and goes into the log like what
+//! comes on its streams: what is known already is nothing new there. So readers get it, late.
+
+use super::TrackActor;
+use super::publisher::Torn;
+use crate::fetch::{FetchNews, FetchProgress, FetchSink, Fetched};
+use crate::reply::{Reply, ReplyTo};
+use crate::session::{CancelFetch, FetchUpstream, fresh_stream};
+use crate::track::Upstream;
+use crate::track::messages::SourceId;
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use laps_protocol::moqt::error::ResetCode;
+use laps_protocol::moqt::location::{GroupId, Location, SubgroupId};
+use laps_protocol::moqt::message::{
+    Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestId,
+};
+use laps_protocol::moqt::object::ObjectHeader;
+use laps_protocol::relay::track_log::{Append, Fill, FillKey, StreamEnd, StreamKey};
+use slog::{debug, info};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Subscriber priority of these fetches: the middle. MOQT-14 §7.3 [D14-SUB-13]
+const PRIORITY: u8 = 128;
+/// Groups that are fetched at most: who is further behind than that wants what is new.
+const MAX_GROUPS: u64 = 16;
+/// Repairs of one track at once: one for each node that it has, as a rule.
+const MAX_REPAIRS: usize = 8;
+/// How long a repair may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Until the streams that it brought are ended. They end by a reset, since what follows on them is not known, and what is
+/// on its way to a subscriber then may not arrive.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// One repair.
+#[derive(Debug)]
+struct Repair {
+    source: SourceId,
+    upstream: Upstream,
+    request: Option<RequestId>,
+    /// What it brought, as streams of the node: MOQT has objects of a group in one order, whatever their subgroups.
+    streams: BTreeMap<(GroupId, SubgroupId), StreamKey>,
+    /// The stream of the object that began last.
+    current: Option<StreamKey>,
+    over: bool,
+}
+
+/// All repairs of a track, by numbers far from those of its FETCH desk.
+#[derive(Debug)]
+pub(super) struct Repairs {
+    open: BTreeMap<FillKey, Repair>,
+    next: u64,
+}
+
+impl Default for Repairs {
+    fn default() -> Self {
+        Self {
+            open: BTreeMap::new(),
+            next: 1 << 63,
+        }
+    }
+}
+
+impl Repairs {
+    /// Whether this is what a repair brings.
+    pub(super) fn has(&self, key: FillKey) -> bool {
+        key.0 >= 1 << 63
+    }
+}
+
+impl Repair {
+    /// As what comes on streams.
+    fn chunks(&mut self, fills: Vec<Fill>) -> Vec<Append> {
+        let mut chunks = Vec::with_capacity(fills.len());
+        for fill in fills {
+            match fill {
+                Fill::Object(header) => {
+                    let (group, subgroup) = (header.location.group, header.subgroup);
+                    let stream = *self.streams.entry((group, subgroup)).or_insert_with(|| {
+                        let stream = fresh_stream();
+                        chunks.push(Append::SubgroupOpened {
+                            stream,
+                            group,
+                            subgroup,
+                            priority: header.priority,
+                            // An empty block says nothing else than none.
+                            has_extensions: true,
+                            end_of_group: false,
+                        });
+                        stream
+                    });
+                    self.current = Some(stream);
+                    let header = ObjectHeader {
+                        id: header.location.object,
+                        status: header.status,
+                        extensions: header.extensions,
+                        payload_len: header.payload_len,
+                    };
+                    chunks.push(Append::ObjectStarted { stream, header });
+                }
+                Fill::Payload(bytes) => {
+                    if let Some(stream) = self.current {
+                        chunks.push(Append::Payload { stream, bytes });
+                    }
+                }
+            }
+        }
+        chunks
+    }
+
+    /// All its streams end.
+    fn closing(self) -> Vec<Append> {
+        let end = StreamEnd::Reset(ResetCode::Cancelled);
+        let streams = self.streams.into_values();
+        streams
+            .map(|stream| Append::SubgroupClosed { stream, end })
+            .collect()
+    }
+}
+
+impl TrackActor {
+    /// A node sends again after streams of it were cut short.
+    pub(super) fn repair(&mut self, ctx: &mut Context<Self>, source: SourceId, torn: Torn) {
+        let upstream = self
+            .sources
+            .get(source)
+            .and_then(|publisher| publisher.upstream());
+        let Some(upstream) = upstream.cloned() else {
+            return;
+        };
+        let open = &self.repairs.open;
+        if open.len() >= MAX_REPAIRS
+            || open
+                .values()
+                .any(|repair| repair.source == source && !repair.over)
+        {
+            return;
+        }
+        let first = torn.from.max(torn.to.saturating_sub(MAX_GROUPS));
+        let fetch = Fetch {
+            priority: PRIORITY,
+            group_order: GroupOrderRequest::Fixed(GroupOrder::Ascending),
+            range: FetchRange::Standalone {
+                track: self.name.clone(),
+                start: Location::new(first, 0),
+                // The whole group, as far as it is made by then.
+                end: Location::new(torn.to, 0),
+            },
+            params: MessageParams::default(),
+        };
+        let key = FillKey(self.repairs.next);
+        self.repairs.next = self.repairs.next.checked_add(1).unwrap_or(1 << 63);
+        let repair = Repair {
+            source,
+            upstream: upstream.clone(),
+            request: None,
+            streams: BTreeMap::new(),
+            current: None,
+            over: false,
+        };
+        self.repairs.open.insert(key, repair);
+        info!(self.log, "what was lost on the way is fetched"; "track" => %self.name, "from" => first, "to" => torn.to);
+        let sink = FetchSink {
+            key,
+            objects: ctx.address().recipient(),
+            news: ctx.address().recipient(),
+        };
+        let asked = upstream.ask(FetchUpstream { sink, fetch }, self.config.upstream_timeout);
+        ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
+            let request = answer.ok().and_then(Result::ok);
+            let repair = actor.repairs.open.get_mut(&key).filter(|repair| !repair.over);
+            match (repair, request) {
+                (Some(repair), Some(request)) => repair.request = Some(request),
+                (Some(_), None) => actor.repaired(ctx, key),
+                (None, Some(request)) => drop(upstream.signal(CancelFetch { request })),
+                (None, None) => {}
+            }
+        }));
+        ctx.run_later(PATIENCE, move |actor, ctx| actor.repaired(ctx, key));
+    }
+
+    /// Objects of a repair: the answer is the leave to bring more.
+    pub(super) fn repairing(&mut self, ctx: &mut Context<Self>, fetched: Fetched) -> Reply<()> {
+        let repair = self.repairs.open.get_mut(&fetched.key);
+        let Some(repair) = repair.filter(|repair| !repair.over) else {
+            // Without an answer its stream is stopped. MOQT-14 §5.1 [D14-FETCH-16]
+            return Reply::later().0;
+        };
+        let (source, chunks) = (repair.source, repair.chunks(fetched.chunks));
+        self.append(ctx, source, chunks);
+        if self.is_slow() {
+            let (answer, promise): (_, ReplyTo<()>) = Reply::later();
+            self.slowed.push(promise);
+            return answer;
+        }
+        Reply::Now(())
+    }
+
+    /// How a repair gets on.
+    pub(super) fn repair_news(&mut self, ctx: &mut Context<Self>, news: &FetchNews) {
+        match &news.progress {
+            FetchProgress::Accepted(_) => {}
+            FetchProgress::Refused(error) => {
+                debug!(self.log, "what was lost on the way is not to be had"; "track" => %self.name,
+                    "reason" => ?error.reason);
+                self.repaired(ctx, news.key);
+            }
+            FetchProgress::Ended(_) => {
+                if let Some(repair) = self.repairs.open.get_mut(&news.key) {
+                    repair.request = None;
+                }
+                self.repaired(ctx, news.key);
+            }
+        }
+    }
+
+    /// Nothing more comes of a repair, or is waited for.
+    fn repaired(&mut self, ctx: &mut Context<Self>, key: FillKey) {
+        let repair = self.repairs.open.get_mut(&key).filter(|repair| !repair.over);
+        let Some(repair) = repair else {
+            return;
+        };
+        repair.over = true;
+        if let Some(request) = repair.request.take() {
+            repair.upstream.signal(CancelFetch { request });
+        }
+        ctx.run_later(AFTERWARDS, move |actor, ctx| {
+            if let Some(repair) = actor.repairs.open.remove(&key) {
+                let source = repair.source;
+                // A node that was lost meanwhile has had its streams ended.
+                if actor
+                    .sources
+                    .get(source)
+                    .is_some_and(|publisher| publisher.is_serving())
+                {
+                    let chunks = repair.closing();
+                    actor.append(ctx, source, chunks);
+                }
+            }
+        });
+    }
+
+    /// A publisher is lost: what it was to repair is not.
+    pub(super) fn no_repair_of(&mut self, source: SourceId) {
+        let lost = self
+            .repairs
+            .open
+            .extract_if(.., |_, repair| repair.source == source);
+        for (_, repair) in lost {
+            if let Some(request) = repair.request {
+                repair.upstream.signal(CancelFetch { request });
+            }
+        }
+    }
+
+    /// The track ends.
+    pub(super) fn no_repairs(&mut self) {
+        for (_, repair) in std::mem::take(&mut self.repairs.open) {
+            if let Some(request) = repair.request {
+                repair.upstream.signal(CancelFetch { request });
+            }
+        }
+    }
+}
