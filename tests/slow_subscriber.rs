@@ -230,6 +230,36 @@ fn by_the_time_one_skips_to_the_newest_group() {
     });
 }
 
+/// D14-LIM-7 D14-SUB-30: what one costs whose connection takes nothing does not grow with what goes by, and it has the newest
+/// group as soon as it has taken what was begun.
+#[test]
+fn one_that_takes_nothing_costs_no_stream_for_each_skip() {
+    run(async || {
+        let mut settings = skipping();
+        settings.track.limits.max_bytes = 64 << 20;
+        settings.session.skips.below = vec![track("slow", "").namespace().clone()];
+        // Nothing of this goes by the clock.
+        settings.session.skips.max_wait = Some(Duration::from_hours(1));
+        let mut race = Race::new(settings).await;
+        // Twenty times the bound.
+        for _ in 0..210 {
+            race.send(100_000).await;
+        }
+        race.slow.fence().await;
+        let held = |news: &&News| matches!(news, News::Held(_));
+        let begun = race.slow.log.iter().filter(held).count();
+        assert!((1..=3).contains(&begun), "{begun}");
+        let last = race.group - 1;
+        race.slow.read_held();
+        race.slow.until_object(race.slow_alias, (last, 0)).await;
+        race.send(100).await;
+        race.slow.until_object(race.slow_alias, (last + 1, 0)).await;
+        assert!(!Race::is_over(&race.slow.log));
+        let got = Raw::places(&race.slow.log, race.slow_alias);
+        assert!(got.len() < 30, "{got:?}");
+    });
+}
+
 /// D14-SUB-30: a group that alone is too much is given up for the next, and the subscription goes on.
 #[test]
 fn one_that_skips_gives_up_a_group_that_is_too_large() {

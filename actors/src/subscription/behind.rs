@@ -21,8 +21,14 @@ pub(super) struct Lag {
     floor: Option<GroupId>,
     /// How often groups were given up.
     pub(super) skips: u64,
+    /// It begins nothing new, and has no need to hear of what comes.
+    pub(super) stays: bool,
+    /// It was told of it all the same, and has not said that it may be told again.
+    pub(super) withheld: bool,
+    /// Datagrams come as well, which wait for no stream.
+    pub(super) datagrams: bool,
     /// Looks again when nothing comes: what waits grows old by itself.
-    timer: Option<SpawnHandle>,
+    timer: Option<(Instant, SpawnHandle)>,
 }
 
 impl Lag {
@@ -32,6 +38,9 @@ impl Lag {
             behind: Behind::new(max).waiting(max_wait),
             floor: None,
             skips: 0,
+            stays: false,
+            withheld: false,
+            datagrams: false,
             timer: None,
         }
     }
@@ -90,8 +99,10 @@ impl SubscriptionActor {
             let standing = streams.stand(&mut lag.behind, policy, &at);
             (standing, lag.behind.at_most(log, at.taken))
         });
+        lag.stays = matches!(standing, Some((Standing::Stays, _)));
+        streams.attend(lag.stays);
         match standing {
-            None | Some((Standing::Near, _)) => {}
+            None | Some((Standing::Near | Standing::Stays, _)) => {}
             Some((Standing::SkipTo(group), bytes)) => self.skip_to(group, bytes),
             Some((Standing::TooFar, bytes)) => {
                 self.too_far_behind(ctx, bytes);
@@ -102,17 +113,23 @@ impl SubscriptionActor {
         true
     }
 
-    /// Sets the timer, unless it is set: whoever waits is looked at again when a publisher that falls silent says nothing.
+    /// Sets the timer, unless it is set to an earlier time: whoever waits is looked at again when a publisher that falls silent says nothing.
     fn watch_lag(&mut self, ctx: &mut Context<Self>, now: Instant) {
-        if self.lag.timer.is_none()
-            && let Some(due) = self.lag.behind.due()
-        {
-            let wait = due.saturating_duration_since(now);
-            self.lag.timer = Some(ctx.run_later(wait, |actor, ctx| {
-                actor.lag.timer = None;
-                actor.look(ctx);
-            }));
+        let Some(due) = self.lag.behind.due() else {
+            return;
+        };
+        if let Some((set, timer)) = self.lag.timer {
+            if set <= due {
+                return;
+            }
+            ctx.cancel_future(timer);
         }
+        let wait = due.saturating_duration_since(now);
+        let timer = ctx.run_later(wait, |actor, ctx| {
+            actor.lag.timer = None;
+            actor.look(ctx);
+        });
+        self.lag.timer = Some((due, timer));
     }
 
     fn skip_to(&mut self, group: GroupId, bytes: u64) {

@@ -375,12 +375,17 @@ impl Actor for SubscriptionActor {
 impl Handler<TrackAdvanced> for SubscriptionActor {
     type Result = ();
     fn handle(&mut self, _: TrackAdvanced, ctx: &mut Self::Context) {
-        self.credit.consumed();
         self.birth
             .env
             .faults
             .check_named("subscription", &self.birth.spec.subscribe.track);
-        self.look(ctx);
+        if self.lag.stays && !self.lag.datagrams {
+            // [D14-LIM-7]: without the credit a flood costs nothing here. The next look gives it back.
+            self.lag.withheld = true;
+        } else {
+            self.credit.consumed();
+            self.look(ctx);
+        }
     }
 }
 

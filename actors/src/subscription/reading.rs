@@ -8,7 +8,7 @@ use crate::transport::DatagramError;
 use actix::Context;
 use bytes::{Bytes, BytesMut};
 use laps_protocol::moqt::object::DatagramObject;
-use laps_protocol::relay::follow::{self, Look};
+use laps_protocol::relay::follow;
 use laps_protocol::relay::lane::LaneReader;
 use laps_protocol::relay::track_log::{LogDatagram, Position, SubgroupSeq, TrackLog};
 use std::rc::Rc;
@@ -38,6 +38,10 @@ impl SubscriptionActor {
 
     /// Takes what is new in the log.
     pub(super) fn look(&mut self, ctx: &mut Context<Self>) {
+        self.lag.stays = false;
+        if std::mem::take(&mut self.lag.withheld) {
+            self.credit.consumed();
+        }
         let Some(place) = &mut self.place else {
             self.settle(ctx);
             return;
@@ -48,51 +52,69 @@ impl SubscriptionActor {
             if let Some(edge) = handle::read(log, TrackLog::live_edge) {
                 place.cursor = edge.cursor;
             }
-        } else {
-            let mut cursor = place.cursor;
-            let room = self
-                .birth
-                .env
-                .session
-                .max_open_streams
-                .saturating_sub(self.birth.streams.open());
-            let (filter, alias) = (self.filter.get(), self.birth.spec.alias);
-            let leaving = self.leaving;
-            let found = handle::read(log, |log| {
-                self.give_up_evicted(log);
-                if leaving {
-                    // What is open goes on; what begins is somebody else's to send.
-                    cursor = log.live_edge().cursor;
-                    return Look::default();
-                }
-                // A subscriber with too many open streams leaves its place where it is.
-                let age = self.birth.streams.age(log, self.birth.conn.stats());
-                follow::look_in_time(&age, log, &mut cursor, &filter, alias, room)
-            });
-            let found = found.unwrap_or_default();
-            if let Some(place) = &mut self.place {
-                place.cursor = cursor;
-            }
-            for _ in 0..found.lagged {
-                self.birth.streams.count_lagged();
-            }
-            for _ in 0..found.expired {
-                self.birth.streams.count_expired();
-            }
-            self.open(log, found.lanes);
-            if !self.keep_up(ctx, found.lagged > 0) {
-                return;
-            }
-            self.watch_time(ctx);
-            self.birth.streams.advance();
-            for datagram in found.datagrams {
-                self.send_datagram(datagram);
-            }
-            if found.past_end {
-                self.run_out(ctx);
-            }
+        } else if !self.follow(ctx, log) {
+            return;
         }
         self.settle(ctx);
+    }
+
+    /// Takes what is wanted of what is new in `log`. False when it has ended for that.
+    fn follow(&mut self, ctx: &mut Context<Self>, log: LogId) -> bool {
+        handle::read(log, |log| {
+            self.give_up_evicted(log);
+            if self.leaving
+                && let Some(place) = &mut self.place
+            {
+                // What is open goes on; what begins is somebody else's to send.
+                place.cursor = log.live_edge().cursor;
+            }
+        });
+        // What is given up is not begun first.
+        if !self.keep_up(ctx, false) {
+            return false;
+        }
+        let (filter, alias) = (self.filter.get(), self.birth.spec.alias);
+        let room = if self.lag.stays {
+            0
+        } else {
+            let most = self.birth.env.session.max_open_streams;
+            most.saturating_sub(self.birth.streams.open())
+        };
+        let Some(place) = self.place.as_mut().filter(|_| !self.leaving) else {
+            self.go_on(ctx);
+            return true;
+        };
+        let found = handle::read(log, |log| {
+            // A subscriber with too many open streams leaves its place where it is.
+            let age = self.birth.streams.age(log, self.birth.conn.stats());
+            follow::look_in_time(&age, log, &mut place.cursor, &filter, alias, room)
+        });
+        let found = found.unwrap_or_default();
+        for _ in 0..found.lagged {
+            self.birth.streams.count_lagged();
+        }
+        for _ in 0..found.expired {
+            self.birth.streams.count_expired();
+        }
+        self.open(log, found.lanes);
+        if found.lagged > 0 && !self.keep_up(ctx, true) {
+            return false;
+        }
+        self.go_on(ctx);
+        self.lag.datagrams |= !found.datagrams.is_empty();
+        for datagram in found.datagrams {
+            self.send_datagram(datagram);
+        }
+        if found.past_end {
+            self.run_out(ctx);
+        }
+        true
+    }
+
+    /// What is open goes on.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        self.watch_time(ctx);
+        self.birth.streams.advance();
     }
 
     /// What the log has dropped may not live on in the send buffers of a subscriber that does not read [D14-LIM-4]: the

@@ -8,7 +8,7 @@ use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{GroupOrder, PublishDoneStatus, RequestId};
 use laps_protocol::moqt::object::{DatagramObject, SubgroupIdMode};
-use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, Standing};
+use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, Standing, Waits};
 use laps_protocol::relay::expiry::Age;
 use laps_protocol::relay::follow;
 use laps_protocol::relay::lane::{Ahead, LaneReader, Taken};
@@ -47,6 +47,8 @@ pub(crate) struct Subscription {
     policy: Policy,
     taken: u64,
     lost: bool,
+    /// It begins nothing new.
+    stays: bool,
     timeout: Option<Duration>,
     /// The log dropped something that it had not taken, or a time was over.
     pub(crate) lagged: bool,
@@ -81,6 +83,7 @@ impl Subscription {
             policy: begin.policy,
             taken: 0,
             lost: false,
+            stays: false,
             timeout: begin.timeout,
             lagged: false,
         };
@@ -134,8 +137,13 @@ impl Subscription {
 
     /// Takes what is new and sends what there is room for.
     pub(crate) fn pump(&mut self, now: Instant, log: &TrackLog, wire: &mut Wire) {
+        self.keep_up(now, log);
         if self.forward {
-            let room = MAX_LANES.saturating_sub(self.lanes.len());
+            let room = if self.stays {
+                0
+            } else {
+                MAX_LANES.saturating_sub(self.lanes.len())
+            };
             let age = self.age(now);
             let found = follow::look_in_time(&age, log, &mut self.cursor, &self.filter, self.alias, room);
             self.lost |= found.lagged > 0;
@@ -213,10 +221,13 @@ impl Subscription {
                     position: lane.reader.position(),
                     held: 0,
                     since: None,
+                    waits: lane.waits(log),
                 })
         };
-        match self.behind.look(self.policy, &at, open) {
-            Standing::Near => {}
+        let standing = self.behind.look(self.policy, &at, open);
+        self.stays = standing == Standing::Stays;
+        match standing {
+            Standing::Near | Standing::Stays => {}
             Standing::SkipTo(group) => {
                 self.lagged = true;
                 self.filter.start = self.filter.start.max(Location::new(group, 0));
@@ -307,6 +318,13 @@ impl Lane {
             out: Vec::new(),
             end: None,
             reset: None,
+        }
+    }
+
+    fn waits(&self, log: &TrackLog) -> Waits {
+        match self.reader.ahead(log) {
+            Ahead::Nothing if self.out.is_empty() => Waits::Log,
+            _ => Waits::Peer,
         }
     }
 

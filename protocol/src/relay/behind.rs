@@ -11,6 +11,10 @@
 //! late by its publisher's doing has only just come. That costs a look at the open subgroups four times in that long, however
 //! many objects come.
 //!
+//! To begin a stream and reset it costs more than a slow subscriber takes of it in a few milliseconds, and a flood passes
+//! the limit as often as that. So one that has just skipped stays with what it went on with: it begins nothing new until its
+//! time is over, or until it has sent all that it began.
+//!
 //! While the relay is short of memory a lower limit holds as well, for those alone that are beyond it all the time:
 //! a burst is behind for a moment in every subscription, however fast its subscriber reads.
 
@@ -27,6 +31,12 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often in the longest wait it is looked for what has waited for so long.
 const LOOKS: u32 = 4;
+
+/// How often in the longest wait groups are given up because too much comes, at most: what is sent is never as old as that.
+const SKIPS: u32 = 2;
+
+/// How long a subscription stays with what it went on with, where no longest wait says it: half of the usual one.
+const STAY: Duration = Duration::from_millis(250);
 
 /// What becomes of a subscription that is too far behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +87,8 @@ impl SkipRules {
 pub enum Standing {
     /// It goes on.
     Near,
+    /// It goes on with what it has begun, and begins nothing new: it has only just given up something.
+    Stays,
     /// It gives up all groups before this one, and goes on.
     SkipTo(GroupId),
     /// It ends.
@@ -114,6 +126,19 @@ pub struct Open {
     /// Nothing of it that waits came before this, as far as its owner knows: the object that is held began to come then, or
     /// all that had come was sent then. The log knows only when an object began to come, and its last byte may come much later.
     pub since: Option<Instant>,
+    /// Whether it can go on.
+    pub waits: Waits,
+}
+
+/// What a subgroup waits for that a subscription is in the middle of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// For its subscriber to take more of it.
+    Peer,
+    /// For its publisher: all that had come when it was last seen was sent.
+    Log,
+    /// For nothing: all of it was sent.
+    Nothing,
 }
 
 /// How far one subscription is behind.
@@ -134,6 +159,9 @@ pub struct Behind {
     due: Option<Instant>,
     /// It gave up the newest group then, and there is no newer one yet.
     pause: Option<Instant>,
+    /// When it last gave up something, and until when it stays with what it went on with.
+    skipped: Option<Instant>,
+    stays: Option<Instant>,
 }
 
 impl Behind {
@@ -151,6 +179,8 @@ impl Behind {
             wait_over: None,
             due: None,
             pause: None,
+            skipped: None,
+            stays: None,
         }
     }
 
@@ -175,12 +205,16 @@ impl Behind {
         self.taken = taken;
         self.slow_since = None;
         (self.wait_over, self.due, self.pause) = (None, None, None);
+        (self.skipped, self.stays) = (None, None);
     }
 
     /// When to [look](Self::look) again though nothing may have come by then; none when nothing waits.
     #[must_use]
     pub const fn due(&self) -> Option<Instant> {
-        self.due
+        match self.stays {
+            Some(until) => Some(until),
+            None => self.due,
+        }
     }
 
     /// No more than this is it behind, in bytes.
@@ -198,14 +232,20 @@ impl Behind {
         I: Iterator<Item = Open>,
     {
         let is_over = self.is_beyond(self.max, at, &open) || self.is_slow(at, &open);
-        match policy {
+        self.stays = None;
+        let standing = match policy {
             Policy::End if is_over || at.lost => Standing::TooFar,
             Policy::NewestGroup if self.paused_too_long(at) => Standing::TooFar,
+            Policy::NewestGroup if is_over && !at.lost && self.stays(at, &open) => Standing::Stays,
             Policy::NewestGroup if is_over || at.lost || self.is_stale(at, &open) => {
                 self.skip(at, &open, is_over)
             }
             Policy::End | Policy::NewestGroup => Standing::Near,
+        };
+        if matches!(standing, Standing::SkipTo(_)) {
+            self.skipped = Some(at.now);
         }
+        standing
     }
 
     fn is_beyond<I>(&mut self, max: u64, at: &Reading<'_>, open: &impl Fn() -> I) -> bool
@@ -258,6 +298,20 @@ impl Behind {
         );
         self.due = oldest.map(|_| at.now + most);
         over.is_some_and(|over| over <= at.now)
+    }
+
+    /// It has only just given up something, and its subscriber has yet to take what it went on with. Whoever takes all
+    /// that was begun is slow by nobody's measure, and what has a part that goes on may not wait for the other.
+    fn stays<I>(&mut self, at: &Reading<'_>, open: &impl Fn() -> I) -> bool
+    where
+        I: Iterator<Item = Open>,
+    {
+        let stay = self.max_wait.map_or(STAY, |most| most / SKIPS);
+        let until = self.skipped.map(|skipped| skipped + stay);
+        let goes_on = || open().any(|open| open.waits == Waits::Log);
+        let is_held_up = || open().any(|open| open.waits == Waits::Peer);
+        self.stays = until.filter(|until| at.now < *until && !goes_on() && is_held_up());
+        self.stays.is_some()
     }
 
     /// The newest group was given up, and its track goes on without a newer one.
@@ -429,6 +483,7 @@ mod tests {
                 position: Position::default(),
                 held: 0,
                 since: None,
+                waits: Waits::Peer,
             });
         }
 
@@ -627,6 +682,67 @@ mod tests {
     }
 
     const MAX_WAIT: Duration = Duration::from_millis(500);
+
+    /// One that is too far behind for the second time in a moment: in the middle of group 3, with which it went on, while 4
+    /// to 6 came.
+    fn behind_again(max_wait: Option<Duration>) -> Bench {
+        let mut bench = Bench::new(250);
+        bench.behind = bench.behind.waiting(max_wait);
+        (0..4).for_each(|group| bench.group(group, 100));
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(3));
+        bench.filter.start = Location::new(3, 0);
+        (0..4).for_each(|_| bench.begin());
+        bench.open.drain(..3);
+        (4..7).for_each(|group| bench.group(group, 100));
+        bench
+    }
+
+    /// D14-SUB-30 D14-LIM-7: a flood is beyond the limit again and again; to begin anew each time would cost more than what
+    /// is taken of it.
+    #[test]
+    fn who_has_just_skipped_stays_with_what_it_went_on_with() {
+        for (max_wait, stay) in [(Some(MAX_WAIT), MAX_WAIT / 2), (None, STAY)] {
+            let mut bench = behind_again(max_wait);
+            let until = bench.now + stay;
+            for group in 7..1000 {
+                assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Stays);
+                assert_eq!(bench.behind.due(), Some(until), "it is looked at then");
+                bench.group(group, 100);
+            }
+            bench.now = until;
+            assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(999));
+            assert_ne!(bench.behind.due(), Some(until));
+        }
+    }
+
+    /// D14-SUB-30: nobody is kept from what is new who takes all that was begun, or can take some of it no more.
+    #[test]
+    fn who_can_go_on_does_not_stay() {
+        let skips = |change: fn(&mut Bench), lost| {
+            let mut bench = behind_again(Some(MAX_WAIT));
+            assert_eq!(bench.look(Policy::NewestGroup, false), Standing::Stays);
+            change(&mut bench);
+            assert_eq!(bench.look(Policy::NewestGroup, lost), Standing::SkipTo(6));
+        };
+        skips(|bench| bench.open[0].waits = Waits::Nothing, false);
+        skips(|bench| bench.open.clear(), false);
+        skips(|_| {}, true);
+        // One part of it keeps up, and another does not: the first goes on with the next group at once.
+        skips(
+            |bench| {
+                bench.begin();
+                bench.open[1].waits = Waits::Log;
+            },
+            false,
+        );
+        // Who reads another log from its live edge on has given up nothing there.
+        let mut bench = behind_again(Some(MAX_WAIT));
+        bench.behind.begins(&bench.log, 0);
+        (7..10).for_each(|group| bench.group(group, 100));
+        assert_eq!(bench.look(Policy::NewestGroup, false), Standing::SkipTo(9));
+        let mut bench = behind_again(None);
+        assert_eq!(bench.look(Policy::End, false), Standing::TooFar);
+    }
 
     fn hurried() -> Bench {
         let mut bench = Bench::new(1 << 30);

@@ -202,7 +202,7 @@ impl Lane {
 
     /// Does what needs no turn since it sends no object; the value is what is left. Woken, the lane does this first.
     fn look(&mut self, cx: &mut Context<'_>) -> Turned {
-        self.control.hungry.set(false);
+        self.control.looks();
         self.control.waker.keep(cx.waker());
         if self.over {
             return Turned::Over;
@@ -232,7 +232,7 @@ impl Lane {
             match handle::read(self.spec.log, |log| self.spec.reader.ahead(log)) {
                 Some(Ahead::Something) => {}
                 Some(Ahead::Nothing) => {
-                    self.control.hungry.set(true);
+                    self.streams.hungers(&self.control);
                     return Turned::Parked;
                 }
                 // The end of a stream has no bytes, so it waits for nobody.
@@ -381,7 +381,7 @@ impl Lane {
 
     /// There is nothing to do until the log has more.
     fn starve(&self) -> Then {
-        self.control.hungry.set(true);
+        self.streams.hungers(&self.control);
         PARKED
     }
 
@@ -415,7 +415,7 @@ impl Lane {
                 if self.stream.as_mut().is_none_or(|stream| stream.finish().is_err()) {
                     return self.let_go();
                 }
-                self.control.closing.set(true);
+                self.streams.closes(&self.control);
                 self.state = State::Closing;
                 return GO_ON;
             }

@@ -12,7 +12,7 @@ use crate::transport::ConnStats;
 use actix::Message;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::GroupId;
-use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, Standing};
+use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, Standing, Waits};
 use laps_protocol::relay::expiry::{Age, Path};
 use laps_protocol::relay::track_log::{Position, SubgroupSeq, TrackLog};
 use std::cell::{Cell, RefCell};
@@ -37,9 +37,9 @@ pub(super) struct LaneControl {
     group: GroupId,
     pub(super) reset: Cell<Option<ResetCode>>,
     /// True while the lane waits for the log, and for nothing else.
-    pub(super) hungry: Cell<bool>,
+    hungry: Cell<bool>,
     /// All of the subgroup is with the transport.
-    pub(super) closing: Cell<bool>,
+    closing: Cell<bool>,
     /// What comes next for it from the log.
     position: Cell<Position>,
     /// Bytes of payload that it has taken and that wait for their turn, and since when the log has had the first.
@@ -60,6 +60,19 @@ impl LaneControl {
     /// It has taken all that the log had for it.
     fn has_all(&self) -> bool {
         self.hungry.get() || self.closing.get()
+    }
+
+    /// It looks for something to send.
+    pub(super) fn looks(&self) {
+        self.hungry.set(false);
+    }
+
+    fn waits(&self) -> Waits {
+        match (self.closing.get(), self.hungry.get()) {
+            (true, _) => Waits::Nothing,
+            (false, true) => Waits::Log,
+            (false, false) => Waits::Peer,
+        }
     }
 
     /// It began so many objects and took `bytes` of payload, the first of which came at `since`, and goes on at
@@ -121,6 +134,8 @@ pub struct Streams {
     timeout: Cell<Option<Duration>>,
     /// Whoever looks after it wants to know since when something waits.
     timed: Cell<bool>,
+    /// Whoever looks after it wants to know when a lane has taken all that there is for it.
+    attended: Cell<bool>,
     lanes: RefCell<BTreeMap<SubgroupSeq, Rc<LaneControl>>>,
     changed: RefCell<Option<Wake<LanesChanged>>>,
     empty: Notify,
@@ -168,6 +183,11 @@ impl Streams {
         self.timed.set(timed);
     }
 
+    /// From here on whoever looks after it is told when a lane has taken all that there is for it, or not.
+    pub fn attend(&self, attended: bool) {
+        self.attended.set(attended);
+    }
+
     pub(super) const fn is_timed(&self) -> bool {
         self.timed.get()
     }
@@ -210,6 +230,7 @@ impl Streams {
                 position: lane.position.get(),
                 held: lane.held.get(),
                 since: lane.since(at.now),
+                waits: lane.waits(),
             })
         })
     }
@@ -364,6 +385,24 @@ impl Streams {
         self.taken.set(self.taken.get() + bytes);
         tally::count(Count::StreamObjectsOut, lane.held_objects.take());
         tally::count(Count::StreamBytesOut, bytes);
+    }
+
+    /// A lane has taken all that its log has for now.
+    pub(super) fn hungers(&self, lane: &LaneControl) {
+        lane.hungry.set(true);
+        self.took_all();
+    }
+
+    /// A lane has taken all of its subgroup, and waits until the peer has it.
+    pub(super) fn closes(&self, lane: &LaneControl) {
+        lane.closing.set(true);
+        self.took_all();
+    }
+
+    fn took_all(&self) {
+        if self.attended.get() {
+            self.looked();
+        }
     }
 
     /// Something changed about a lane that the subscription looks after.

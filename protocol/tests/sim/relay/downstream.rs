@@ -15,7 +15,7 @@ use laps_protocol::moqt::message::{
 };
 use laps_protocol::moqt::object::{DatagramObject, SubgroupIdMode};
 use laps_protocol::moqt::session::{Command, Event};
-use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, SkipRules, Standing};
+use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, SkipRules, Standing, Waits};
 use laps_protocol::relay::expiry::{Age, delivery_timeout};
 use laps_protocol::relay::follow;
 use laps_protocol::relay::lane::{LaneReader, Taken};
@@ -52,6 +52,8 @@ pub(crate) struct Subscription {
     taken: u64,
     /// The log dropped what was not taken yet.
     lost: bool,
+    /// It begins nothing new.
+    stays: bool,
     timeout: Option<Duration>,
     timed: bool,
 }
@@ -85,6 +87,14 @@ impl Lane {
             has_all: false,
             tap: StreamReader::new(Codec::Draft14, DataLimits::default()),
             skips: true,
+        }
+    }
+
+    const fn waits(&self) -> Waits {
+        match (self.finished, self.has_all && self.out.is_empty()) {
+            (true, _) => Waits::Nothing,
+            (false, true) => Waits::Log,
+            (false, false) => Waits::Peer,
         }
     }
 }
@@ -178,6 +188,7 @@ impl World {
             policy,
             taken: 0,
             lost: false,
+            stays: false,
             timeout,
             timed: false,
         };
@@ -355,31 +366,45 @@ impl World {
         let Some(sub) = &mut self.conns[conn].subs[number] else {
             return;
         };
-        let log = &self.log;
         if sub.forward {
-            let evicted = log.stats().evicted_groups;
+            let evicted = self.log.stats().evicted_groups;
             let mut lagged = 0;
             if std::mem::replace(&mut sub.evicted, evicted) != evicted {
                 for lane in &mut sub.lanes {
-                    if log.subgroup(lane.reader.seq()).is_none() && lane.reset.is_none() {
+                    if self.log.subgroup(lane.reader.seq()).is_none() && lane.reset.is_none() {
                         lane.reset = Some(ResetCode::DeliveryTimeout);
                         lagged += u64::from(!lane.has_all);
                     }
                 }
             }
+            sub.lost |= lagged > 0;
+            self.conns[conn].truths[number].lagged += lagged;
+            self.keep_up(conn, number);
+        }
+        let Some(sub) = &mut self.conns[conn].subs[number] else {
+            return;
+        };
+        let log = &self.log;
+        if sub.forward {
             let filter = if self.sabotage == Sabotage::Unfiltered {
                 EVERYTHING
             } else {
                 sub.filter
             };
-            let room = MAX_OPEN_STREAMS.saturating_sub(sub.lanes.len());
+            let room = if sub.stays {
+                0
+            } else {
+                MAX_OPEN_STREAMS.saturating_sub(sub.lanes.len())
+            };
             let age = age(self.now, sub.timeout);
             let found = follow::look_in_time(&age, log, &mut sub.cursor, &filter, sub.alias, room);
-            sub.lost |= lagged + found.lagged > 0;
+            sub.lost |= found.lagged > 0;
             sub.lanes.extend(found.lanes.into_iter().map(Lane::new));
             let alias = sub.alias;
-            self.conns[conn].truths[number].lagged += lagged + found.lagged;
-            self.keep_up(conn, number);
+            self.conns[conn].truths[number].lagged += found.lagged;
+            if found.lagged > 0 {
+                self.keep_up(conn, number);
+            }
             for datagram in found.datagrams {
                 self.send_datagram_down(conn, number, alias, datagram);
             }
@@ -416,11 +441,18 @@ impl World {
                 position: lane.reader.position(),
                 held: 0,
                 since: None,
+                waits: lane.waits(),
             })
         });
+        let stayed = std::mem::replace(&mut sub.stays, standing == Standing::Stays);
+        let until = sub.behind.due().filter(|_| sub.stays && !stayed);
+        if let Some(until) = until {
+            let wait = until.saturating_duration_since(self.now);
+            self.after(wait, Timer::Look(conn));
+        }
         let truth = &mut self.conns[conn].truths[number];
         match standing {
-            Standing::Near => {}
+            Standing::Near | Standing::Stays => {}
             Standing::SkipTo(group) => {
                 truth.skips += 1;
                 if let Some(sub) = &mut self.conns[conn].subs[number] {
@@ -517,6 +549,8 @@ impl World {
             if sub.lost {
                 self.keep_up(conn, number);
                 self.poll_lanes(conn, number);
+            } else if sub.stays && sub.lanes.iter().all(|lane| lane.waits() != Waits::Peer) {
+                self.wake(conn);
             }
         }
     }
