@@ -1,11 +1,12 @@
 //! The composition of a relay: which actors there are, on which threads, with which settings.
 
 use actix::{AsyncContext, Context};
+use laps_actors::discovery::{Advert, BACKOFF, DiscoveryActor, Watch, Way};
 use laps_actors::limits::{Gauge, Prefixes, Pressure, Strain};
 use laps_actors::metrics::Tallies;
 use laps_actors::registry::{RegistryActor, RegistryHandle, ShardLost, ShardRef};
 use laps_actors::root::{
-    Birth, ChildSpec, Options, Outcome, OwnThread, Retire, RootActor, RootHandle, Running, StartError,
+    Birth, ChildSpec, Loss, Options, Outcome, OwnThread, Retire, RootActor, RootHandle, Running, StartError,
 };
 use laps_actors::shard::{Env, ShardActor};
 use laps_actors::supervise::{Backoff, Faults, Intensity};
@@ -64,6 +65,8 @@ pub struct Settings {
     pub max_waiting: usize,
     /// What measures its load, and how long a level of it lasts.
     pub load: (Gauge, Terms),
+    /// How it is found on its network, if it is; its port is that of the relay.
+    pub discovery: Option<(Way, Advert)>,
     /// Where it logs.
     pub log: Logger,
     /// Injected faults, in tests.
@@ -115,6 +118,7 @@ impl Relay {
         for socket in sockets {
             children.push(shard_spec(&settings, &common, socket));
         }
+        children.extend(discovery_spec(&settings, local.port()));
         let board = common.board;
         let options = Options {
             faults: settings.faults.clone(),
@@ -203,6 +207,33 @@ fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
     })
     .intensity(REGISTRY_INTENSITY)
     .backoff(REGISTRY_BACKOFF)
+}
+
+/// Discovery, started last: by then whoever finds the relay is served. Nothing depends on it, so that it may fail as often
+/// as it likes.
+fn discovery_spec(settings: &Settings, port: u16) -> Option<ChildSpec> {
+    let (way, advert) = settings.discovery.clone()?;
+    let advert = Advert { port, ..advert };
+    let (log, faults) = (settings.log.clone(), settings.faults.clone());
+    let spec = ChildSpec::new("discovery", "discovery", move |birth: Birth| {
+        let started = way
+            .back_ends()
+            .map_err(StartError::failed)
+            .and_then(|back_ends| Watch::start(back_ends, Some(advert.clone())).map_err(StartError::failed));
+        let running = started.map(|watch| {
+            let context = Context::<DiscoveryActor>::new();
+            let (stop, away) = (context.address().recipient(), context.address().recipient());
+            let actor = DiscoveryActor::new(log.clone(), watch, Some(birth.guard));
+            context.run(actor.with_faults(faults.clone()));
+            Running::here(stop).serving(away)
+        });
+        async move { running }
+    });
+    Some(
+        spec.intensity(Intensity::UNLIMITED)
+            .backoff(BACKOFF)
+            .on_loss(Loss::StayDown),
+    )
 }
 
 /// A shard. The socket stays here for as long as the relay lives, and each life gets a second handle of it: closing a

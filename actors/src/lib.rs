@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! RootActor                         system arbiter
+//! ├── DiscoveryActor                system arbiter      relays of the local network, by a thread of its own
 //! ├── RegistryActor                 system arbiter      which track lives where, who announced what
 //! └── ShardActor[0..n]              an arbiter each     one UDP socket, one QUIC endpoint
 //!      ├── ConnectionActor*         one per QUIC connection
@@ -22,6 +23,7 @@ pub mod auth;
 pub mod census;
 pub mod client;
 pub mod connection;
+pub mod discovery;
 pub mod fetch;
 pub mod limits;
 pub mod metrics;

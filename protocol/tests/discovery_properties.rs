@@ -71,14 +71,14 @@ fn sighting() -> impl Strategy<Value = Sighting<Address>> {
         4 => (0..4_u64).prop_map(|id| Ok(Offer { id: Some(NodeId(id)), ..Offer::default() })),
         1 => Just(Err(Oversized)),
     ];
-    ("[a-d]", vec(any::<u8>(), 0..40), 0..4_u16, offered).prop_map(|(name, addresses, port, offer)| {
-        Sighting {
-            host: format!("{name}.local"),
-            name,
-            addresses,
-            port,
-            offer,
-        }
+    let parts = ("[a-d]", vec(any::<u8>(), 0..40), any::<bool>(), 0..4_u16, offered);
+    parts.prop_map(|(name, addresses, complete, port, offer)| Sighting {
+        complete,
+        host: format!("{name}.local"),
+        name,
+        addresses,
+        port,
+        offer,
     })
 }
 
@@ -128,6 +128,7 @@ fn seen(name: &str, addresses: &[Address]) -> Sighting<Address> {
         name: name.to_owned(),
         host: String::new(),
         addresses: addresses.to_vec(),
+        complete: false,
         port: 9,
         offer: Ok(Offer::default()),
     }
@@ -238,6 +239,14 @@ fn addresses_of_one_relay_come_together() {
     assert!(relay.offer.is_empty() && relay.offer.may_be_spoken_to());
     table.seen(seen("x", &[1]));
     assert!(drain(&mut table).is_empty());
+    table.seen(Sighting {
+        complete: true,
+        ..seen("x", &[1])
+    });
+    let [News::Found(relay)] = &drain(&mut table)[..] else {
+        panic!("no news of x")
+    };
+    assert_eq!(relay.addresses.iter().copied().collect::<Vec<_>>(), [1]);
 }
 
 /// An interface that goes takes its addresses along, and the relay stays while it is seen on another.
@@ -377,7 +386,7 @@ fn a_new_name_is_ours_and_the_old_one_is_not() {
 /// laps peering, "Relay Types": a Via takes no clients; a relay that says it speaks other drafts only is no use either.
 #[test]
 fn who_may_be_spoken_to() {
-    let ours = Offer::of_this_program(NodeId(1), "0.1.0");
+    let ours = Offer::of_this_program("0.1.0");
     assert!(ours.may_be_spoken_to());
     for useless in [
         Offer {

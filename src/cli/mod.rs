@@ -8,6 +8,7 @@ mod access;
 mod ca_options;
 mod cert_options;
 mod config_options;
+mod discover_options;
 mod fetch_options;
 mod later;
 mod log_options;
@@ -27,6 +28,7 @@ pub use access::AccessOptions;
 pub use ca_options::CaOptions;
 pub use cert_options::CertOptions;
 pub use config_options::{ConfigCommand, ConfigOptions};
+pub use discover_options::DiscoverOptions;
 pub use fetch_options::FetchOptions;
 pub use log_options::LogOptions;
 pub use ns_options::NsOptions;
@@ -94,6 +96,8 @@ pub enum Command {
     Fetch(Box<FetchOptions>),
     /// Lists the namespaces and tracks below a prefix, and watches them
     Ns(Box<NsOptions>),
+    /// Lists the relays of the local network
+    Discover(DiscoverOptions),
     /// Makes a certificate and its private key
     Cert(CertOptions),
     /// Makes a token that lets a client do what it says, and no more

@@ -5,6 +5,7 @@ pub mod cert;
 pub mod cert_ca;
 mod client;
 pub mod config;
+pub mod discover;
 pub mod fetch;
 mod json;
 mod meter;
@@ -35,6 +36,7 @@ pub fn dispatch(request: Request) -> Result<(), Failure> {
         Request::Command(Command::Sub(options)) => sub::run(&options),
         Request::Command(Command::Fetch(options)) => fetch::run(&options),
         Request::Command(Command::Ns(options)) => ns::run(&options),
+        Request::Command(Command::Discover(options)) => discover::run(&options),
         Request::Command(Command::Token(options)) => token::run(&options),
     }
 }

@@ -43,6 +43,7 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     let auth = config.auth.verifier()?;
     let settings = Settings {
         faults: faults()?,
+        discovery: config.found_by(tls.fingerprint())?,
         ..settings(config, logging, tls.clone(), auth)
     };
     if let Some(what) = config.workers_warning() {
@@ -175,6 +176,7 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> S
         },
         max_waiting: config.max_waiting(),
         load: (config.gauge(), Terms::default()),
+        discovery: None,
         log: logging.logger.clone(),
         faults: Faults::default(),
     }

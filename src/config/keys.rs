@@ -402,6 +402,13 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     fixed(
+        "discovery.mdns",
+        &[
+            "What advertises this relay on its local network, and looks for others there: auto (what there is), zeroconf (the",
+            "system's: Avahi, Bonjour), mdns-sd (built in) or off. A relay that only its own machine reaches is not advertised.",
+        ],
+    ),
+    fixed(
         "logging.level",
         &["critical, error, warning, info, debug or trace. SIGUSR1 changes it while the relay runs."],
     ),

@@ -6,6 +6,7 @@
 //! turn themselves into the settings of the crates below.
 
 pub mod check;
+pub mod discovery;
 mod dump;
 pub mod keys;
 pub mod limits;
@@ -19,6 +20,7 @@ mod settings;
 mod span;
 mod workers;
 
+pub use discovery::{Discovery, Mdns};
 pub use dump::dump;
 pub use load::{Layers, Origin, Override, TOKEN_VARIABLE, load};
 pub use namespaces::Namespaces;

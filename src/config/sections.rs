@@ -3,6 +3,7 @@
 //! No field is an `Option`: every key has a value in a dump, so a dump shows all there is to set. An empty text
 //! stands for "not given" where that is possible.
 
+use super::discovery::Discovery;
 use super::limits::Limits;
 use super::namespaces::Namespaces;
 use super::secret::SecretText;
@@ -38,6 +39,8 @@ pub struct Config {
     pub limits: Limits,
     /// How it ends.
     pub drain: Drain,
+    /// Being found on a local network.
+    pub discovery: Discovery,
     /// The log.
     pub logging: Logging,
 }

@@ -14,7 +14,7 @@ pub use instance::{Instance, MAX_INSTANCE};
 pub use neighbours::{
     Fault, IN_DOUBT, MAX_ADDRESSES, MAX_FAULTS, MAX_RELAYS, Neighbour, Neighbours, News, Ourselves, Sighting,
 };
-pub use offer::{MAX_DRAFTS, MAX_STRING, MAX_TXT, MAX_VERSION, Offer, Oversized, Transport};
+pub use offer::{MAX_DRAFTS, MAX_STRING, MAX_TXT, MAX_VERSION, Offer, Oversized, Transport, hex};
 
 /// The well-known service under which relays are found, as laps has it.
 pub const SERVICE: &str = "_laps._udp";

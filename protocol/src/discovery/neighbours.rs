@@ -26,6 +26,8 @@ pub struct Sighting<A> {
     pub host: String,
     /// Its addresses, those that can be reached from here; may be empty.
     pub addresses: Vec<A>,
+    /// These are all it has, so that others known of it are old.
+    pub complete: bool,
     /// The port of the SRV record.
     pub port: u16,
     /// Its TXT record, read.
@@ -168,6 +170,9 @@ impl<A: Ord + Clone> Neighbours<A> {
         let before = known.relay.clone();
         if known.doubted.is_some() {
             extend(&mut known.renewed, &sighting.addresses);
+        }
+        if sighting.complete && !sighting.addresses.is_empty() {
+            known.relay.addresses.clear();
         }
         extend(&mut known.relay.addresses, &sighting.addresses);
         known.relay.port = port;

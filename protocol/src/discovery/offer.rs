@@ -86,11 +86,10 @@ pub struct Offer {
 pub struct Oversized;
 
 impl Offer {
-    /// What this program offers as a node of this id.
+    /// What this program offers, whoever runs it.
     #[must_use]
-    pub fn of_this_program(id: NodeId, version: &str) -> Self {
+    pub fn of_this_program(version: &str) -> Self {
         Self {
-            id: Some(id),
             version: Some(version.to_owned()),
             drafts: Version::ALL.iter().copied().map(draft).collect(),
             transports: vec![Transport::Quic],
@@ -235,7 +234,8 @@ const fn draft(version: Version) -> u16 {
 }
 
 /// The bytes as hexadecimal digits.
-fn hex(bytes: &[u8; 32]) -> impl fmt::Display {
+#[must_use]
+pub fn hex(bytes: &[u8; 32]) -> impl fmt::Display + use<> {
     struct Hex([u8; 32]);
     impl fmt::Display for Hex {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

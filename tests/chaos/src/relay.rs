@@ -59,6 +59,8 @@ impl Relay {
         } = setup;
         let (socket, clock) = (dir.join("hook"), dir.join("clock"));
         let mut env = vec![
+            // What it says to its network is none of what is measured.
+            ("LAPS_DISCOVERY__MDNS".to_owned(), "off".to_owned()),
             (
                 "LAPS_CHAOS_SOCKET".to_owned(),
                 socket.to_string_lossy().into_owned(),
