@@ -48,7 +48,7 @@ if [ -z "$binary" ]; then
     rust_target "$arch" >/dev/null
     if [ "$arch" = "$(dpkg --print-architecture)" ]; then
         ensure_build_deps
-        cargo build --release --locked --bin laps </dev/null >&2
+        JEMALLOC_SYS_WITH_LG_PAGE=$(page_bits "$arch") cargo build --release --locked --bin laps </dev/null >&2
         binary=$(target_dir)/release/laps
     else
         binary=$(cross_build "$arch")

@@ -21,6 +21,11 @@ rust_target() {
     esac
 }
 
+# page_bits ARCHITECTURE: the largest page that jemalloc, the allocator, must be able to live with, as a power of two. What
+# is built elsewhere than where it runs must be told. A Raspberry Pi 5 has pages of 16 KiB, other arm64 kernels of 64
+# KiB; built for the 4 KiB of most machines a program ends there with its first allocation.
+page_bits() { case $1 in arm64) echo 16 ;; *) echo 12 ;; esac; }
+
 # glibc_of FILE: the oldest C library that a program runs with.
 glibc_of() { readelf -WV "$1" | sed -n 's/.*Name: GLIBC_\([0-9.]*\).*/\1/p' | LC_ALL=C sort -V | tail -n 1; }
 
@@ -87,12 +92,9 @@ cross_build() {
         has_std "$target" || die "$RUSTC has no library for $target"
     fi
     say "building laps $(workspace_version Cargo.toml) for $1, glibc $glibc_floor and later"
-    # zig is a Python package, for which cargo-zigbuild asks Python.
-    # jemalloc must know the largest page that it will meet, and a build for another machine cannot ask that one. A
-    # Raspberry Pi 5 has pages of 16 KiB, other arm64 kernels of 64 KiB; built for 4 it would not start there.
-    # The symbols would be nine tenths of the program.
+    # zig is a Python package, for which cargo-zigbuild asks Python. The symbols would be nine tenths of the program.
     env PATH="$tools/zig/bin:$PATH" PYTHONPATH="$tools/zig${PYTHONPATH:+:$PYTHONPATH}" \
-        JEMALLOC_SYS_WITH_LG_PAGE="$([ "$1" = arm64 ] && echo 16 || echo 12)" CARGO_PROFILE_RELEASE_STRIP=symbols \
+        JEMALLOC_SYS_WITH_LG_PAGE="$(page_bits "$1")" CARGO_PROFILE_RELEASE_STRIP=symbols \
         cargo zigbuild --release --locked --bin laps --target "$target.$glibc_floor" </dev/null >&2 ||
         die "laps could not be built for $1"
     program=$(target_dir)/$target/release/laps
