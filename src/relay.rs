@@ -4,6 +4,7 @@ use actix::{AsyncContext, Context};
 use laps_actors::discovery::{Advert, BACKOFF, DiscoveryActor, Watch, Way};
 use laps_actors::limits::{Gauge, Prefixes, Pressure, Strain};
 use laps_actors::metrics::Tallies;
+use laps_actors::peering::{self, Seat};
 use laps_actors::registry::{RegistryActor, RegistryHandle, ShardLost, ShardRef};
 use laps_actors::root::{
     Birth, ChildSpec, Loss, Options, Outcome, OwnThread, Retire, RootActor, RootHandle, Running, StartError,
@@ -67,10 +68,23 @@ pub struct Settings {
     pub load: (Gauge, Terms),
     /// How it is found on its network, if it is; its port is that of the relay.
     pub discovery: Option<(Way, Advert)>,
+    /// Its links to other relays; none where it is no part of a mesh.
+    pub peering: Option<Peering>,
     /// Where it logs.
     pub log: Logger,
     /// Injected faults, in tests.
     pub faults: Faults,
+}
+
+/// How a relay is part of a mesh.
+#[derive(Clone, Debug)]
+pub struct Peering {
+    /// What it is made of.
+    pub setup: peering::Setup,
+    /// Where relays of ours dial; none where they do not.
+    pub listen: Option<(Listen, u16)>,
+    /// Where laps relays dial; none where they do not.
+    pub laps_listen: Option<(Listen, u16)>,
 }
 
 /// A relay that runs.
@@ -78,6 +92,7 @@ pub struct Settings {
 pub struct Relay {
     handle: RootHandle,
     local: SocketAddr,
+    peers: [Option<SocketAddr>; 2],
     board: Board,
 }
 
@@ -99,6 +114,8 @@ impl Relay {
     /// [`RelayError`] says what stood in the way; nothing is left running then.
     pub async fn start(settings: Settings) -> Result<Self, RelayError> {
         let sockets = transport::bind(settings.listen, settings.port, settings.shards)?;
+        let mut seat = settings.peering.as_ref().map(Place::bind).transpose()?;
+        let peers = seat.as_ref().map_or([None, None], Place::local_addrs);
         let local = sockets
             .first()
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), ShardSocket::local_addr);
@@ -116,7 +133,8 @@ impl Relay {
         };
         small_buffers(&sockets, &settings);
         for socket in sockets {
-            children.push(shard_spec(&settings, &common, socket));
+            // All of peering is on one arbiter, that of the first.
+            children.push(shard_spec(&settings, &common, socket, seat.take()));
         }
         children.extend(discovery_spec(&settings, local.port()));
         let board = common.board;
@@ -127,13 +145,24 @@ impl Relay {
         let mut handle = RootActor::start_tree(children, options);
         handle.running().await.map_err(RelayError::Start)?;
         info!(settings.log, "relay is running"; "addr" => %local, "shards" => settings.shards);
-        Ok(Self { handle, local, board })
+        Ok(Self {
+            handle,
+            local,
+            peers,
+            board,
+        })
     }
 
     /// The address it listens on, with the port that was chosen when 0 was asked for.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Where other relays of ours dial it, and laps relays; none where they do not.
+    #[must_use]
+    pub const fn peer_addrs(&self) -> [Option<SocketAddr>; 2] {
+        self.peers
     }
 
     /// Ends the relay in an orderly way; each part gets `deadline`. False when it has ended already.
@@ -161,6 +190,39 @@ impl Relay {
     /// Waits for its end.
     pub async fn ended(self) -> Outcome {
         self.handle.ended().await
+    }
+}
+
+/// What the peering is made of, and its sockets, which stay here as those of the shards do.
+struct Place {
+    setup: peering::Setup,
+    sockets: peering::Sockets,
+}
+
+impl Place {
+    fn bind(peering: &Peering) -> Result<Self, BindError> {
+        let bind = |listen: Option<(Listen, u16)>| {
+            let sockets = listen.map(|(listen, port)| transport::bind(listen, port, 1));
+            let sockets = sockets.transpose()?;
+            Ok::<_, BindError>(sockets.and_then(|sockets| sockets.into_iter().next()))
+        };
+        Ok(Self {
+            setup: peering.setup.clone(),
+            sockets: peering::Sockets {
+                ours: bind(peering.listen)?,
+                laps: bind(peering.laps_listen)?,
+            },
+        })
+    }
+
+    fn local_addrs(&self) -> [Option<SocketAddr>; 2] {
+        let addr = |socket: &Option<ShardSocket>| socket.as_ref().map(ShardSocket::local_addr);
+        [addr(&self.sockets.ours), addr(&self.sockets.laps)]
+    }
+
+    /// For one life of the shard.
+    fn again(&self) -> std::io::Result<(peering::Setup, peering::Sockets)> {
+        Ok((self.setup.clone(), self.sockets.try_clone()?))
     }
 }
 
@@ -238,13 +300,13 @@ fn discovery_spec(settings: &Settings, port: u16) -> Option<ChildSpec> {
 
 /// A shard. The socket stays here for as long as the relay lives, and each life gets a second handle of it: closing a
 /// member of the group that shares the port would re-order the others. (Decision 0002)
-fn shard_spec(settings: &Settings, common: &Common, socket: ShardSocket) -> ChildSpec {
+fn shard_spec(settings: &Settings, common: &Common, socket: ShardSocket, place: Option<Place>) -> ChildSpec {
     let name = shard_name(socket.shard().index());
     let (settings, common) = (settings.clone(), common.clone());
-    let (socket, thread) = (Rc::new(socket), OwnThread::default());
+    let (sockets, thread) = (Rc::new((socket, place)), OwnThread::default());
     ChildSpec::new("shard", name, move |birth: Birth| {
         let (settings, common) = (settings.clone(), common.clone());
-        start_shard(settings, common, Rc::clone(&socket), thread.clone(), birth)
+        start_shard(settings, common, Rc::clone(&sockets), thread.clone(), birth)
     })
     .intensity(SHARD_RETURNS)
     .backoff(SHARD_BACKOFF)
@@ -254,31 +316,38 @@ fn shard_spec(settings: &Settings, common: &Common, socket: ShardSocket) -> Chil
 async fn start_shard(
     settings: Settings,
     common: Common,
-    socket: Rc<ShardSocket>,
+    sockets: Rc<(ShardSocket, Option<Place>)>,
     thread: OwnThread,
     birth: Birth,
 ) -> Result<Running, StartError> {
     // Until then the last life's endpoint reads from the same socket.
     let arbiter = thread.begin().await?.lingering(LAST_WORDS);
     let registry = common.registry;
+    let (socket, place) = &*sockets;
     let index = socket.shard().index();
     if birth.epoch > 0 {
         // What its actors did not get to withdraw while they were dropped, such as a track that was just being made.
         registry.signal(ShardLost { index });
     }
     let socket = socket.try_clone().map_err(StartError::failed)?;
+    let place = place.as_ref().map(Place::again).transpose();
+    let place = place.map_err(StartError::failed)?;
     let (reset_key, prefixes, board) = (common.reset_key, common.prefixes, common.board);
     let tally = common.tallies.of(index);
     let strain = Strain::new(&common.pressure);
     let (told, started) = tokio::sync::oneshot::channel();
     let spawned = arbiter.handle().spawn_fn(move || {
         tally.install();
-        let endpoint = ServerEndpoint::start(socket, &settings.tls, &settings.transport, reset_key);
+        let endpoint = ServerEndpoint::start(socket, &settings.tls, &settings.transport, reset_key.clone());
         if let Ok(endpoint) = &endpoint {
             endpoint.door().count(Arc::clone(&prefixes));
             endpoint.door().heed(strain.clone());
         }
-        let answer = endpoint.map(|endpoint| {
+        let seat = place
+            .map(|(setup, sockets)| Seat::new(setup, sockets, reset_key))
+            .transpose();
+        let answer = endpoint.and_then(|endpoint| {
+            let seat = seat?;
             let context = Context::<ShardActor>::new();
             let (stop, away) = (context.address().recipient(), context.address().recipient());
             let counting = context.address().recipient();
@@ -298,8 +367,9 @@ async fn start_shard(
             };
             let max_connections = settings.transport.max_connections;
             let shard = ShardActor::new(env, Some(endpoint), max_connections, Some(birth.guard));
-            context.run(shard.watched(board.pulse(&shard_name(index))));
-            (stop, away, counting)
+            let shard = shard.with_peering(seat).watched(board.pulse(&shard_name(index)));
+            context.run(shard);
+            Ok((stop, away, counting))
         });
         // Nobody listens any more only when the relay is being torn down.
         drop(told.send(answer));

@@ -175,6 +175,7 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> S
             ..track::Config::default()
         },
         max_waiting: config.max_waiting(),
+        peering: None,
         load: (config.gauge(), Terms::default()),
         discovery: None,
         log: logging.logger.clone(),

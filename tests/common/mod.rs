@@ -65,6 +65,7 @@ pub fn settings(shards: usize) -> Settings {
         session: session::Config::default(),
         track: track::Config::default(),
         max_waiting: 1000,
+        peering: None,
         // A machine that is busy with other tests is not the load of this relay.
         load: (Gauge::default(), Terms::default()),
         // The network of whoever runs the tests is none of theirs.

@@ -12,17 +12,21 @@
 
 pub mod bases;
 mod dial;
+mod dialers;
 pub mod link;
 pub mod mesh;
 mod options;
 pub mod plane;
 mod roster;
+mod seat;
 mod supervisor;
 mod target;
 #[cfg(test)]
 mod tests;
 
 pub use dial::{AddressFault, BACKOFF, DialError, Dialer, tries};
-pub use options::{Counters, EndPeering, Inbound, Options, Reach, TakeCounters};
+pub use dialers::Dialers;
+pub use options::{Counters, EndPeering, Inbound, MeshMaker, Options, Reach, TakeCounters};
+pub use seat::{MeshParts, Seat, Setup, Sockets};
 pub use supervisor::PeeringActor;
 pub use target::{DEFAULT_PORT, HostPort, PeerKind, PeerTarget, TargetError};

@@ -3,8 +3,8 @@
 use super::bases::Ears;
 use super::link::{DataPlane, LinkConn, Reached};
 use super::target::PeerTarget;
-use crate::supervise::Faults;
-use actix::Message;
+use crate::supervise::{Backoff, ChildDown, Faults};
+use actix::{Message, Recipient};
 use futures::future::LocalBoxFuture;
 use laps_protocol::peering::damping;
 use laps_protocol::peering::info_base::{Limits, Settings};
@@ -38,6 +38,10 @@ pub struct Inbound<C: LinkConn> {
     pub dialect: Dialect,
 }
 
+/// Makes who serves local users, for bases whose lives are this one and greater. The peering is to be told of their ends,
+/// each of which ends it.
+pub type MeshMaker = Box<dyn Fn(u64, Recipient<ChildDown>) -> Ears>;
+
 /// How links are made.
 pub struct Options<C: LinkConn> {
     /// Who this relay is, as it says of itself.
@@ -48,6 +52,8 @@ pub struct Options<C: LinkConn> {
     pub max_inbound: usize,
     /// The keep-alive of connections between relays.
     pub keep_alive: Duration,
+    /// When a peer is dialled again.
+    pub backoff: Backoff,
     /// When a node that comes and goes is kept away.
     pub damping: damping::Settings,
     /// Times of the information bases.
@@ -56,8 +62,10 @@ pub struct Options<C: LinkConn> {
     pub limits: Limits,
     /// Who forwards data; nobody in some tests.
     pub plane: Option<Rc<dyn DataPlane<C>>>,
-    /// Who serves local users; nobody on a Via.
-    pub mesh: Option<Ears>,
+    /// What `plane` has to have run for it.
+    pub runs: Option<LocalBoxFuture<'static, ()>>,
+    /// Makes who serves local users; none on a Via.
+    pub mesh: Option<MeshMaker>,
     /// Injected faults, in tests.
     pub faults: Faults,
     /// Where it logs.

@@ -7,12 +7,14 @@
 //!  ChildDown of the bases ──▶ all links end, new bases, all targets are dialled again
 //! ```
 
-use super::bases::{self, EndBases, InfoBaseActor, LinkOver, RoomAgain};
+use super::bases::{self, Ears, EndBases, InfoBaseActor, LinkOver, RoomAgain};
 use super::link::{self, EndFor, LinkConn, MayStand, PeerLinkActor, Reached, Refusal};
 use super::options::{Counters, EndPeering, Inbound, Options, Reach, TakeCounters};
 use super::roster::{Roster, Ruling};
 use super::target::{PeerKind, PeerTarget};
-use super::{BACKOFF, tries};
+use super::tries;
+use crate::registry::Reregister;
+use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox::{Credit, signal};
 use crate::supervise::{
@@ -81,6 +83,7 @@ pub struct PeeringActor<R: Reach> {
     fib: Arc<watch::Sender<laps_protocol::peering::fib::Fib>>,
     epoch: u64,
     bases: Option<(ChildId, Addr<InfoBaseActor>, Credit)>,
+    mesh: Option<Ears>,
     bases_tries: Supervisor,
     _guard: Option<ChildGuard>,
 }
@@ -104,7 +107,7 @@ impl<R: Reach> PeeringActor<R> {
                 } else {
                     PeerMode::Data
                 },
-                tries: tries(BACKOFF),
+                tries: tries(options.backoff),
                 node: None,
             })
         });
@@ -118,6 +121,7 @@ impl<R: Reach> PeeringActor<R> {
             fib,
             epoch,
             bases: None,
+            mesh: None,
             bases_tries: Supervisor::new(
                 Restart::Permanent,
                 Intensity::per_secs(5, 10),
@@ -139,7 +143,7 @@ impl<R: Reach> PeeringActor<R> {
             settings: self.options.settings,
             limits: self.options.limits,
             fib: Arc::clone(&self.fib),
-            mesh: self.options.mesh.clone(),
+            mesh: self.ears(ctx),
             faults: self.options.faults.clone(),
             log: self.options.log.clone(),
             guard: Some(ChildGuard::new(ctx.address().recipient(), id, "info_base")),
@@ -155,6 +159,16 @@ impl<R: Reach> PeeringActor<R> {
         self.bases = credit.map(|credit| (id, addr, credit));
     }
 
+    /// Who serves local users. They outlive bases, and not the other way round: what they have not heard of, nobody tells
+    /// them again.
+    fn ears(&mut self, ctx: &Context<Self>) -> Option<Ears> {
+        if self.mesh.is_none() {
+            let make = self.options.mesh.as_ref()?;
+            self.mesh = Some(make(self.epoch, ctx.address().recipient()));
+        }
+        self.mesh.clone()
+    }
+
     fn dial(&mut self, index: usize, ctx: &mut Context<Self>) {
         let Some(wanted) = self.wanted.get(index) else {
             return;
@@ -163,7 +177,7 @@ impl<R: Reach> PeeringActor<R> {
         let there =
             wanted.mode.has_control() && wanted.node.is_some_and(|node| self.roster.has_control(node));
         if there {
-            self.dial_later(index, BACKOFF.first, ctx);
+            self.dial_later(index, self.options.backoff.first, ctx);
             return;
         }
         let dialect = match wanted.target.kind {
@@ -322,6 +336,9 @@ impl<R: Reach> Actor for PeeringActor<R> {
         }
         let own = self.options.own.id;
         self.options.faults.attend(ctx, "peering", || own);
+        if let Some(runs) = self.options.runs.take() {
+            ctx.spawn(runs.into_actor(self));
+        }
         self.start_bases(ctx);
         for index in 0..self.wanted.len() {
             self.dial(index, ctx);
@@ -336,6 +353,18 @@ impl<R: Reach> Actor for PeeringActor<R> {
         // Others hold its address, and what it says is of no use to them any more.
         if let Some((_, bases, _)) = self.bases.take() {
             signal(&bases, EndBases);
+        }
+        if let Some(Ears {
+            life: Some((_, stop)),
+            ..
+        }) = self.mesh.take()
+        {
+            signal(
+                &stop,
+                StopChild {
+                    deadline: Duration::ZERO,
+                },
+            );
         }
     }
 }
@@ -420,6 +449,20 @@ impl<R: Reach> Handler<TakeCounters> for PeeringActor<R> {
     }
 }
 
+impl<R: Reach> Handler<Reregister> for PeeringActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, msg: Reregister, _: &mut Self::Context) {
+        if let Some(Ears {
+            life: Some((mesh, _)),
+            ..
+        }) = &self.mesh
+        {
+            signal(mesh, msg);
+        }
+    }
+}
+
 impl<R: Reach> Handler<EndPeering> for PeeringActor<R> {
     type Result = ();
 
@@ -439,7 +482,11 @@ impl<R: Reach> Handler<ChildDown> for PeeringActor<R> {
         let mut links = self.links.iter();
         if let Some(link) = links.find(|(_, child)| child.id == msg.id).map(|(link, _)| *link) {
             self.link_down(link, ctx);
+            return;
         }
+        // Of who serves local users. What they knew is nowhere else, so all is begun anew.
+        error!(self.options.log, "a part of the mesh failed"; "kind" => msg.kind, "exit" => ?msg.exit);
+        ctx.stop();
     }
 }
 

@@ -3,6 +3,7 @@
 mod count;
 mod env;
 mod leaving;
+mod peering;
 mod reregister;
 mod strain;
 
@@ -11,6 +12,7 @@ pub use env::Env;
 use crate::connection::{ConnectionActor, Leave};
 use crate::limits::{Kind, Observer, ShareLease};
 use crate::metrics::{Count, tally};
+use crate::peering::Seat;
 use crate::registry::{CreateTrack, TrackEnded};
 use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
@@ -100,6 +102,8 @@ pub struct ShardActor {
     closing: Option<Instant>,
     /// Says to the watchdog that the thread runs.
     pulse: Option<Pulse>,
+    /// The peering of the relay, where it is on this shard.
+    seat: Option<Seat>,
     _guard: Option<ChildGuard>,
 }
 
@@ -132,6 +136,7 @@ impl ShardActor {
             leaving: None,
             closing: None,
             pulse: None,
+            seat: None,
             env,
             _guard: guard,
         }
@@ -199,7 +204,8 @@ impl ShardActor {
                 .serving
                 .as_ref()
                 .map_or(0, |serving| serving.stats.open_connections());
-            if open == 0 || closing.elapsed() >= CLOSING {
+            // Those of links are not in that number.
+            if (open == 0 && self.seat.is_none()) || closing.elapsed() >= CLOSING {
                 return ctx.stop();
             }
         }
@@ -262,6 +268,7 @@ impl Actor for ShardActor {
             ctx.run_interval(BEAT, Self::beat);
             self.watch_load(ctx);
         }
+        self.start_peering(ctx);
     }
 }
 
@@ -356,7 +363,7 @@ impl Handler<OpenReplica> for ShardActor {
 impl Handler<ChildDown> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, msg: ChildDown, _: &mut Self::Context) {
+    fn handle(&mut self, msg: ChildDown, ctx: &mut Self::Context) {
         if msg.exit == Exit::Panicked {
             error!(self.log, "child failed"; "kind" => msg.kind);
         }
@@ -380,7 +387,7 @@ impl Handler<ChildDown> for ShardActor {
                 }
                 self.tell_remaining();
             }
-            None => {}
+            None => self.peering_down(msg, ctx),
         }
     }
 }
@@ -392,6 +399,9 @@ impl Handler<StopChild> for ShardActor {
         info!(self.log, "shard ends"; "connections" => self.connections().count());
         self.stopping = true;
         self.refuse_newcomers();
+        if let Some(seat) = &mut self.seat {
+            seat.end();
+        }
         for connection in self.connections() {
             mailbox::signal(
                 connection,

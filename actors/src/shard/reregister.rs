@@ -12,6 +12,9 @@ impl Handler<Reregister> for ShardActor {
     fn handle(&mut self, msg: Reregister, _: &mut Context<Self>) {
         info!(self.log, "everything is told to the new registry"; "life" => msg.epoch,
             "connections" => self.connections().count());
+        if let Some(seat) = &self.seat {
+            seat.reregister(msg.clone());
+        }
         // The call is over for this shard when the last of the copies is let go of.
         for child in self.children.values() {
             match child {

@@ -19,6 +19,8 @@ pub use messages::{Admits, EndBases, EndLink, LinkMeasured, LinkOver, LinkStands
 pub use mouth::{Gauge, Mouth, RoomBell};
 
 use super::mesh::{BasesBegan, FromNode, MeshNews, News};
+use crate::registry::Reregister;
+use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox::{Credit, signal};
 use crate::supervise::{ChildGuard, Faults, Wake};
@@ -49,6 +51,8 @@ pub struct Ears {
     pub news: Recipient<MeshNews>,
     /// What they say to this one.
     pub nodes: Recipient<FromNode>,
+    /// Is asked for all that a new registry has to know, and told when its parent ends.
+    pub life: Option<(Recipient<Reregister>, Recipient<StopChild>)>,
 }
 
 /// What the bases are made of.

@@ -138,6 +138,7 @@ impl Mesh {
                     began: listener.clone().recipient(),
                     news: listener.clone().recipient(),
                     nodes: listener.recipient(),
+                    life: None,
                 }),
                 faults: Faults::default(),
                 log: Logger::root(slog::Discard, slog::o!()),

@@ -4,7 +4,7 @@ use super::messages::{ConnOver, EndFor, Happened, Stream, Written};
 use super::{LinkConn, PeerLinkActor, now};
 use crate::peering::bases::{EndLink, RoomAgain, Say};
 use crate::peering::plane::TellSets;
-use actix::{Handler, ResponseFuture};
+use actix::{Context, Handler, ResponseFuture};
 use laps_protocol::peering::error::ErrorCode;
 use laps_protocol::peering::message::Message;
 use laps_protocol::peering::session::{Command, Input};
@@ -14,7 +14,12 @@ impl<C: LinkConn> Handler<Happened> for PeerLinkActor<C> {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Happened(input): Happened, ctx: &mut Self::Context) -> Self::Result {
-        self.input(input, ctx);
+        if matches!(input, Input::StreamReset(_)) && self.conn.ended().is_some() {
+            // The stream is not to blame.
+            self.on_conn_over(ctx);
+        } else {
+            self.input(input, ctx);
+        }
         self.understood()
     }
 }
@@ -31,6 +36,10 @@ impl<C: LinkConn> Handler<Written> for PeerLinkActor<C> {
     type Result = ();
 
     fn handle(&mut self, msg: Written, ctx: &mut Self::Context) {
+        if !msg.ok && self.conn.ended().is_some() {
+            self.on_conn_over(ctx);
+            return;
+        }
         let input = if msg.ok {
             Input::Flushed(msg.stream)
         } else {
@@ -48,8 +57,7 @@ impl<C: LinkConn> Handler<ConnOver> for PeerLinkActor<C> {
     type Result = ();
 
     fn handle(&mut self, _: ConnOver, ctx: &mut Self::Context) {
-        info!(self.log, "the connection of the link is over");
-        Self::end(ctx);
+        self.on_conn_over(ctx);
     }
 }
 
@@ -90,6 +98,12 @@ impl<C: LinkConn> Handler<EndFor> for PeerLinkActor<C> {
 }
 
 impl<C: LinkConn> PeerLinkActor<C> {
+    fn on_conn_over(&mut self, ctx: &mut Context<Self>) {
+        let why = self.conn.ended().unwrap_or_else(|| "lost".to_owned());
+        info!(self.log, "the connection of the link is over"; "peer" => self.conn.peer(), "why" => why);
+        Self::end(ctx);
+    }
+
     fn say(&mut self, messages: Vec<Message>) {
         for message in messages {
             // One that cannot be said is not worth the link; one too many has closed it.

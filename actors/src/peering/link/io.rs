@@ -42,6 +42,9 @@ pub trait LinkConn: Clone + Send + Unpin + 'static {
 
     /// Who is there, for the log.
     fn peer(&self) -> String;
+
+    /// Why the peer has ended the connection, for the log; none while it has not.
+    fn ended(&self) -> Option<String>;
 }
 
 /// What is written to a bidirectional stream.
@@ -112,6 +115,11 @@ impl LinkConn for ConnHandle {
 
     fn peer(&self) -> String {
         self.peer_name()
+    }
+
+    fn ended(&self) -> Option<String> {
+        let close = self.peer_close();
+        close.map(|close| format!("{} ({})", close.reason, close.code))
     }
 }
 

@@ -1,8 +1,7 @@
 //! Connections of which both ends are in this process, and a network of relays that dial each other by name.
 
-use crate::peering::bases::Ears;
 use crate::peering::link::{Door, Ear, LinkConn, Pen, Pipe, Reached};
-use crate::peering::{Inbound, Options, PeerTarget, PeeringActor, Reach};
+use crate::peering::{BACKOFF, Inbound, Options, PeerTarget, PeeringActor, Reach};
 use crate::supervise::Faults;
 use crate::supervise::mailbox::signal;
 use actix::{Actor, Addr};
@@ -128,6 +127,13 @@ impl LinkConn for FakeConn {
 
     fn peer(&self) -> String {
         "fake".to_owned()
+    }
+
+    fn ended(&self) -> Option<String> {
+        self.wire
+            .over
+            .borrow()
+            .map(|(code, why)| format!("{code}: {why}"))
     }
 }
 
@@ -303,7 +309,6 @@ pub(super) struct Plan {
     pub(super) targets: Vec<(PeerTarget, u32)>,
     pub(super) max_inbound: usize,
     pub(super) faults: Faults,
-    pub(super) mesh: Option<Ears>,
     pub(super) contact: &'static str,
 }
 
@@ -327,7 +332,6 @@ pub(super) fn plan(low: u64, targets: &[&str]) -> Plan {
             .collect(),
         max_inbound: 100,
         faults: Faults::default(),
-        mesh: None,
         contact: "",
     }
 }
@@ -347,8 +351,10 @@ pub(super) fn start(net: &Rc<Net>, name: &str, plan: Plan) -> Relay {
         damping: damping::Settings::default(),
         settings: Settings::default(),
         limits: Limits::default(),
+        backoff: BACKOFF,
         plane: None,
-        mesh: plan.mesh,
+        runs: None,
+        mesh: None,
         faults: plan.faults,
         log: Logger::root(Discard, o!()),
     };

@@ -1,6 +1,7 @@
 //! Relays that dial each other, over connections in this process and in virtual time.
 
 mod fake;
+mod quic;
 mod scripted;
 
 use crate::supervise::inject::FaultPlan;

@@ -1,0 +1,85 @@
+//! The peering of the relay, on the shard that has it: shard 0.
+
+use super::ShardActor;
+use crate::peering::Seat;
+use crate::supervise::{ChildDown, Decision};
+use crate::transport::{Conn, Refusal};
+use actix::{ActorContext, AsyncContext, Context, StreamHandler};
+use futures::StreamExt;
+use laps_protocol::peering::message::Dialect;
+use slog::{error, warn};
+
+/// A peer has dialled.
+struct Knock {
+    conn: Conn,
+    dialect: Dialect,
+}
+
+/// A peer was turned away for its certificate.
+struct TurnedAway(Refusal);
+
+impl ShardActor {
+    /// The shard has the peering of the relay.
+    #[must_use]
+    pub fn with_peering(mut self, seat: Option<Seat>) -> Self {
+        self.seat = seat;
+        self
+    }
+
+    pub(super) fn start_peering(&mut self, ctx: &mut Context<Self>) {
+        let Some(seat) = &mut self.seat else { return };
+        for listener in seat.take_listeners() {
+            let dialect = listener.dialect;
+            ctx.add_stream(listener.endpoint.map(move |conn| Knock { conn, dialect }));
+            if let Some(refusals) = listener.refusals {
+                ctx.add_stream(refusals.map(TurnedAway));
+            }
+        }
+        self.begin_peering(ctx);
+    }
+
+    fn begin_peering(&mut self, ctx: &mut Context<Self>) {
+        if let Some(seat) = &mut self.seat {
+            seat.begin(&self.env, ctx.address().recipient());
+        }
+    }
+
+    /// The end of a child that may have been the peering.
+    pub(super) fn peering_down(&mut self, down: ChildDown, ctx: &mut Context<Self>) {
+        let decision = self.seat.as_mut().and_then(|seat| seat.down(down));
+        match decision {
+            Some(Decision::Restart { after }) => {
+                ctx.run_later(after, Self::begin_peering);
+            }
+            Some(Decision::GiveUp | Decision::Forget) => {
+                error!(self.log, "the peering failed too often");
+                ctx.stop();
+            }
+            None => {}
+        }
+    }
+}
+
+impl StreamHandler<Knock> for ShardActor {
+    fn handle(&mut self, Knock { conn, dialect }: Knock, _: &mut Context<Self>) {
+        if let Some(seat) = &self.seat {
+            seat.take(conn, dialect);
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Context<Self>) {
+        if !self.stopping {
+            error!(self.log, "the QUIC endpoint for peers ended");
+            ctx.stop();
+        }
+    }
+}
+
+impl StreamHandler<TurnedAway> for ShardActor {
+    fn handle(&mut self, TurnedAway(refusal): TurnedAway, _: &mut Context<Self>) {
+        warn!(self.log, "peer refused"; "from" => %refusal.from, "why" => refusal.fault);
+    }
+
+    // The endpoint says so itself.
+    fn finished(&mut self, _: &mut Context<Self>) {}
+}
