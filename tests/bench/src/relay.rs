@@ -22,6 +22,7 @@ pub(crate) fn run(listen: Listen, shards: usize, session: session::Config) -> Re
         track: track::Config::default(),
         max_waiting: 1000,
         peering: None,
+        discovery: None,
         load: (Gauge::default(), Terms::default()),
         log: Logger::root(Discard, o!()),
         faults: Faults::default(),
