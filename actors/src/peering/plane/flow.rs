@@ -51,7 +51,9 @@ impl Flow {
     /// Takes what has come; false when nothing has, or nothing more is wanted for now.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         let (link, id) = (&self.link, self.id);
-        if !link.wants(id) {
+        // A track that takes its time slows its source down, as in a session. [D14-LIM-4]
+        let ahead = self.lanes.is_empty() && self.local.as_ref().is_some_and(Local::has_unread);
+        if ahead || !link.wants(id) {
             return false;
         }
         let received = match &mut self.source {

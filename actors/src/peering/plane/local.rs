@@ -67,6 +67,11 @@ impl Local {
         self.reader.poll_unpin(cx)
     }
 
+    /// Whether there is something that the reader has not taken.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.queue.pieces.borrow().is_empty()
+    }
+
     /// Bytes that the reader has taken since this was asked last.
     pub(super) fn taken(&self) -> u64 {
         self.queue.taken.take()

@@ -209,6 +209,34 @@ async fn data_waits_for_its_binding_and_finds_the_one_of_its_origin() {
     assert_eq!(bindings.sizes(), (1, 0, 0));
 }
 
+/// D14-LIM-4: a stream that waits for its binding is not read on, so that its peer keeps what the window does not take.
+#[actix::test]
+async fn what_waits_for_its_binding_is_not_read_on() {
+    let mut scene = edge().await;
+    let mut own = live().await;
+    scene.advertise(5, &[ME]);
+    let payload = payload(4 << 20, 5);
+    let bytes = subgroup(1, &payload);
+    let mut a = scene.ends.remove(&A).unwrap();
+    let plane = scene.plane.clone();
+    let here = async {
+        let (mut before, mut still) = (0, 0);
+        while still < 5_000 {
+            tokio::task::yield_now().await;
+            let now = plane.counts().forward.bytes_in;
+            still = if now == before && now > 0 { still + 1 } else { 0 };
+            before = now;
+        }
+        // What came in a flight or two: the rest is in the window of the stream, or was not sent.
+        assert!(before < 256 << 10, "{before} bytes were taken in");
+        plane.bindings().bind(track(9), None, own.binding.clone());
+        own.stream().await
+    };
+    let there = async { send(&mut a, 5, &[&bytes]).await };
+    let ((), (got, end)) = futures::join!(there, here);
+    assert!(got == payload && end == StreamEnd::Fin, "{} bytes", got.len());
+}
+
 /// D14-LIM-4: too much does not wait for bindings, and not for too long.
 #[actix::test]
 async fn what_waits_for_its_binding_is_bounded() {
