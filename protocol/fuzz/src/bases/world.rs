@@ -39,6 +39,8 @@ const SECOND: usize = 9;
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) reachable: BTreeMap<NodeId, NodeType>,
+    /// Whether relays of ours lead there all the way.
+    pub(super) ours: BTreeMap<NodeId, bool>,
     pub(super) publishes: BTreeMap<(NodeId, Published), u32>,
     pub(super) subscribes: BTreeMap<(NodeId, FullNameHash), Bytes>,
     fib: Fib,

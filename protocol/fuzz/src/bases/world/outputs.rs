@@ -46,10 +46,22 @@ impl World {
                     assert!(fib != view.fib, "a table that did not change is not given out");
                     view.fib = fib;
                 }
-                Output::NodeReachable { node, node_type, .. } => {
-                    assert_eq!(view.reachable.insert(node, node_type), None);
+                Output::NodeReachable {
+                    node,
+                    node_type,
+                    ours,
+                } => {
+                    let before = view.reachable.insert(node, node_type);
+                    let changed = view.ours.insert(node, ours) != Some(ours);
+                    assert!(
+                        changed || before.is_none_or(|before| before != node_type),
+                        "told twice"
+                    );
                 }
-                Output::NodeUnreachable { node } => assert!(view.reachable.remove(&node).is_some()),
+                Output::NodeUnreachable { node } => {
+                    view.ours.remove(&node);
+                    assert!(view.reachable.remove(&node).is_some());
+                }
                 Output::RemotePublish { source, what } => {
                     let told = view.publishes.entry((source, what)).or_default();
                     *told += 1;
