@@ -45,7 +45,7 @@ pub(super) struct OwnEntry {
     sequence: Sequence,
     state: State,
     owners: BTreeMap<Owner, Wanted>,
-    /// What others are told: what was said last.
+    /// What others are told: what local users say, or else what was said last.
     pub(super) wanted: Wanted,
     /// Said since the last [`Command::BeginEpoch`].
     confirmed: bool,
@@ -216,11 +216,7 @@ impl InfoBase {
                 return Err(CommandError::NameCollision);
             }
         }
-        let before = self
-            .own
-            .entries
-            .get(&key)
-            .map(|entry| (entry.state, entry.wanted == wanted));
+        let before = self.own.entries.get(&key).map(|entry| entry.state);
         let entry = self.own.entries.entry(key).or_insert_with(|| OwnEntry {
             sequence: Sequence(0),
             state: State::Advertised,
@@ -230,24 +226,27 @@ impl InfoBase {
         });
         entry.owners.insert(owner, wanted.clone());
         entry.confirmed |= owner == Owner::Local;
+        // Local users subscribe to what stubs subscribe to, and what they say has the stubs' wishes in it.
+        let wanted = entry.owners.get(&Owner::Local).cloned().unwrap_or(wanted);
+        let same = entry.wanted == wanted;
         entry.wanted = wanted;
         let tell = match before {
             None => true,
-            Some((State::Advertised, same)) => !same,
-            Some((State::Held(at), same)) => {
+            Some(State::Advertised) => !same,
+            Some(State::Held(at)) => {
                 // laps peering, "Unsubscribe/Subscribe Misuse": as if there was no unsubscribe.
                 self.own.due.remove(&(at, key));
                 self.counters.held_back += 1;
                 !same
             }
-            Some((State::Withdrawn(at), _)) => {
+            Some(State::Withdrawn(at)) => {
                 self.own.due.remove(&(at, key));
                 true
             }
         };
         entry.state = State::Advertised;
         if tell {
-            let was_live = before.is_some_and(|(state, _)| !matches!(state, State::Withdrawn(_)));
+            let was_live = before.is_some_and(|state| !matches!(state, State::Withdrawn(_)));
             self.advertise(key, was_live);
         }
         self.own_changed(key);

@@ -851,6 +851,46 @@ fn a_stub_hears_what_it_needs() {
     assert_eq!(infos(&desk.pass(Duration::from_secs(5))), [(2, false, 2)]);
 }
 
+/// What local users want of a track has the wishes of the stubs in it, which subscribe through them: a stub that changes
+/// its mind does not speak over them, and what they said is answered under their number.
+#[test]
+fn what_local_users_say_stands_before_what_stubs_say() {
+    let mut desk = Desk::new(EDGE);
+    desk.link(2, EDGE, OURS, 9);
+    desk.link(4, NodeType::Stub, OURS, 1);
+    let video = track("w/x", "v");
+    let of_stub = |sequence, priority| {
+        let info = SubscribeInfo {
+            data: data(&video, priority),
+            ..subscription(4, &video, sequence)
+        };
+        Message::SubscribeInfoAdvertise(info)
+    };
+    let told = |out: &[Output]| {
+        let infos = out.iter().filter_map(|output| match output {
+            Output::Send {
+                link: LinkId(2),
+                message: Message::SubscribeInfoAdvertise(info),
+                ..
+            } => Some(info.data.clone()),
+            _ => None,
+        });
+        infos.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&desk.hear(4, of_stub(1, 7))), [data(&video, 7)]);
+    let local = Command::Subscribe {
+        track: video.clone(),
+        data: data(&video, 3),
+    };
+    desk.base.command(desk.now, local).unwrap();
+    assert_eq!(told(&desk.drain()), [data(&video, 3)]);
+    assert_eq!(told(&desk.hear(4, of_stub(2, 9))), [Bytes::new(); 0]);
+    desk.base
+        .command(desk.now, Command::Unsubscribe(video.clone()))
+        .unwrap();
+    assert_eq!(told(&desk.drain()), [data(&video, 9)]);
+}
+
 fn arrivals() -> impl Strategy<Value = Vec<(u32, u64, Path)>> {
     // Node ids of paths lie outside those of links and destinations.
     let path = prop::collection::vec((40_u64..60, 0_u64..4), 0..3);
