@@ -107,6 +107,9 @@ impl OriginActor {
             };
             answers.push((*id, node.request, answer));
         }
+        track
+            .nodes
+            .retain(|_, node| !(node.parting && node.told == Told::Over));
         for (node, request, answer) in answers {
             self.answer(node, hash, request, answer);
         }
@@ -131,13 +134,13 @@ impl OriginActor {
 }
 
 /// How a subscription ended: for those who were told that it is there, and for the others.
-struct End {
-    done: PublishDone,
+pub(super) struct End {
+    pub(super) done: PublishDone,
     error: RequestError,
 }
 
 impl End {
-    fn of_error(error: RequestError) -> Self {
+    pub(super) fn of_error(error: RequestError) -> Self {
         let done = PublishDone {
             status: PublishDoneStatus::InternalError,
             stream_count: None,

@@ -1,6 +1,7 @@
 //! What this relay publishes, and what of it the information bases were told.
 
 use crate::supervise::mailbox::AskError;
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::peering::info_base::{Command, CommandError};
 use laps_protocol::peering::message::Published;
 use std::collections::BTreeSet;
@@ -178,6 +179,15 @@ impl Ledger {
         }
     }
 
+    /// Whether somebody here publishes this track, or a namespace that it is in.
+    pub(super) fn covers(&self, track: &FullTrackName) -> bool {
+        let fields = track.namespace().fields();
+        let prefix = |fields_of_it| TrackNamespace::new(fields.iter().take(fields_of_it).cloned());
+        let mut prefixes = (1..=fields.len()).filter_map(|count| prefix(count).ok());
+        self.published.contains(&Published::Track(track.clone()))
+            || prefixes.any(|prefix| self.published.contains(&Published::Namespace(prefix)))
+    }
+
     /// How much is published here, how much of that the bases know, and how much of it they do not take.
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.published.len(), self.told.len(), self.refused.len())
@@ -192,7 +202,6 @@ impl Ledger {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use laps_protocol::moqt::name::TrackNamespace;
 
     fn name(text: &str) -> Published {
         Published::Namespace(TrackNamespace::new([Bytes::from(text.to_owned())]).unwrap())
@@ -224,6 +233,22 @@ mod tests {
         ledger.heard(name("a"), false);
         assert_eq!(said(&mut ledger), [(name("a"), false)]);
         assert_eq!(ledger.sizes(), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_track_is_covered_by_its_name_or_a_prefix() {
+        let fields = ["a", "b"].map(|field| Bytes::from_static(field.as_bytes()));
+        let namespace = TrackNamespace::new(fields).unwrap();
+        let track = FullTrackName::new(namespace, Bytes::from_static(b"t")).unwrap();
+        for what in [name("a"), Published::Track(track.clone())] {
+            let mut ledger = Ledger::default();
+            ledger.heard(name("b"), true);
+            assert!(!ledger.covers(&track));
+            ledger.heard(what.clone(), true);
+            assert!(ledger.covers(&track));
+            ledger.heard(what, false);
+            assert!(!ledger.covers(&track));
+        }
     }
 
     /// A registry that begins again lists what there is; what went meanwhile is taken back when it has listed all.

@@ -19,6 +19,7 @@
 //! | `routing` | which links need one, and what it is to be |
 //! | `answers` | what nodes are told |
 //! | `asked` | what nodes fetch |
+//! | `parting` | nodes that leave, and tracks that are withdrawn |
 //! | `outlets` | what the plane is asked |
 
 mod answers;
@@ -26,6 +27,7 @@ mod asked;
 mod ledger;
 mod news;
 mod outlets;
+mod parting;
 mod publications;
 mod routing;
 mod slot;
@@ -143,6 +145,8 @@ pub struct OriginActor {
     nodes: Option<Recipient<SendToNode>>,
     /// Nodes that cannot be told anything: laps relays, and those behind them.
     strangers: BTreeSet<NodeId>,
+    /// Stubs of this relay.
+    stubs: BTreeSet<NodeId>,
     tracks: BTreeMap<FullNameHash, Track>,
     /// Which subscription of ours is which.
     requests: HashMap<RequestId, (FullNameHash, LinkId)>,
@@ -180,6 +184,7 @@ impl Birth {
             want: None,
             nodes: None,
             strangers: BTreeSet::new(),
+            stubs: BTreeSet::new(),
             tracks: BTreeMap::new(),
             requests: HashMap::new(),
             children: HashMap::new(),

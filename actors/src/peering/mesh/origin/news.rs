@@ -6,10 +6,10 @@ use super::wish::Wish;
 use crate::peering::mesh::{MeshNews, News};
 use actix::{AsyncContext, Context, Handler};
 use bytes::Bytes;
-use laps_protocol::moqt::message::{RequestError, RequestErrorReason};
+use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId};
 use laps_protocol::peering::hash::{FullNameHash, TrackHash};
 use laps_protocol::peering::message::{Answer, Dialect, parse_subscribe_data};
-use laps_protocol::peering::node::NodeId;
+use laps_protocol::peering::node::{NodeId, NodeType};
 use slog::{debug, warn};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ impl OriginActor {
     pub(super) fn doubt(&mut self, ctx: &mut Context<Self>) {
         self.lives += 1;
         self.strangers.clear();
+        self.stubs.clear();
         let nodes = self
             .tracks
             .values_mut()
@@ -77,13 +78,17 @@ impl OriginActor {
         let known = track.nodes.get_mut(&source);
         let anew = known.as_ref().is_none_or(|known| known.request != request);
         match known {
-            Some(known) if !anew => (known.wish, known.unconfirmed) = (wish, false),
+            Some(known) if !anew => {
+                known.wish = wish;
+                (known.unconfirmed, known.parting) = (false, false);
+            }
             _ => {
                 let node = Node {
                     request,
                     wish,
                     told: Told::Nothing,
                     unconfirmed: false,
+                    parting: false,
                 };
                 track.nodes.insert(source, node);
             }
@@ -93,12 +98,7 @@ impl OriginActor {
         self.settle(ctx, hash, new_group.then_some(source));
     }
 
-    fn refuse(
-        &mut self,
-        source: NodeId,
-        hash: FullNameHash,
-        request: laps_protocol::moqt::message::RequestId,
-    ) {
+    fn refuse(&mut self, source: NodeId, hash: FullNameHash, request: RequestId) {
         self.counters.refused += 1;
         let phrase = "the origin serves no more subscriptions of other relays";
         if self.counters.refused == 1 {
@@ -106,15 +106,6 @@ impl OriginActor {
         }
         let error = RequestError::new(RequestErrorReason::InternalError, phrase);
         self.answer(source, hash, request, Answer::Error(error));
-    }
-
-    pub(super) fn unsubscribe(&mut self, ctx: &mut Context<Self>, source: NodeId, hash: FullNameHash) {
-        let Some(track) = self.tracks.get_mut(&hash) else {
-            return;
-        };
-        if track.nodes.remove(&source).is_some() {
-            self.settle(ctx, hash, None);
-        }
     }
 }
 
@@ -125,8 +116,15 @@ impl Handler<MeshNews> for OriginActor {
         for news in news {
             match news {
                 News::Subscribe { source, track, data } => self.subscribe(ctx, source, track, &data),
-                News::SubscribeGone { source, track } => self.unsubscribe(ctx, source, track),
-                News::NodeReachable { node, ours, .. } => {
+                News::SubscribeGone { source, track } => self.gone(ctx, source, track),
+                News::NodeReachable {
+                    node,
+                    node_type,
+                    ours,
+                } => {
+                    if node_type == NodeType::Stub {
+                        self.stubs.insert(node);
+                    }
                     if ours {
                         self.strangers.remove(&node);
                     } else {
@@ -135,6 +133,7 @@ impl Handler<MeshNews> for OriginActor {
                 }
                 News::NodeUnreachable { node } => {
                     self.strangers.remove(&node);
+                    self.stubs.remove(&node);
                 }
                 // Those are publishers, and the other part's.
                 News::Publish { .. } | News::PublishGone { .. } => {}

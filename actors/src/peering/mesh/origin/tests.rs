@@ -9,7 +9,11 @@ use super::*;
 use crate::limits::{self, Prefixes, Strain};
 use crate::peering::mesh::{MeshNews, News};
 use crate::peering::plane::{self, LinkBirth, Plane, TellSets};
-use crate::registry::{RegisterTrack, RegistryActor, RegistryHandle, ShardRef};
+use crate::registry::{
+    AnnounceId, RegisterNamespace, RegisterTrack, RegistryActor, RegistryHandle, ShardRef,
+    UnregisterNamespace,
+};
+use crate::session::SessionActor;
 use crate::shard::ShardActor;
 use crate::supervise::Faults;
 use crate::track::{
@@ -182,6 +186,13 @@ struct Publisher {
 
 impl Publisher {
     async fn new(env: &Env) -> Self {
+        // Nobody is there to be asked: what counts is that it is published.
+        env.registry.signal(RegisterNamespace {
+            id: AnnounceId(1),
+            namespace: name().namespace().clone(),
+            upstream: Context::<SessionActor>::new().address().into(),
+            shard: env.shard.clone(),
+        });
         let (wanted, wants) = watch::channel(false);
         let (new_group, new_groups) = watch::channel(0);
         let source = SourceId::next();
@@ -253,6 +264,13 @@ impl Publisher {
     async fn end(&self, group: u64) {
         let (stream, end) = (group, StreamEnd::Fin);
         self.say(vec![Append::SubgroupClosed { stream, end }]).await;
+    }
+
+    fn withdraw(env: &Env) {
+        env.registry.signal(UnregisterNamespace {
+            id: AnnounceId(1),
+            namespace: name().namespace().clone(),
+        });
     }
 
     async fn done(&self) {
@@ -370,6 +388,7 @@ impl Scene {
         assert_eq!((one.0, one.1), (NODES[0], 41));
         assert_eq!((other.0, other.1), (NODES[1], 42));
         assert!(matches!((one.2, other.2), (Answer::Ok(_), Answer::Ok(_))));
+        self.until("mesh_published", 1).await;
     }
 
     /// The next stream at the other end of this link.
@@ -381,6 +400,15 @@ impl Scene {
             head: Vec::new(),
             reader: StreamReader::new(Codec::Draft14, DataLimits::default()),
         }
+    }
+
+    async fn until(&self, table: &str, count: u64) {
+        let reached = async {
+            while self.count(table).await != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, reached).await.unwrap();
     }
 
     async fn count(&self, table: &str) -> u64 {

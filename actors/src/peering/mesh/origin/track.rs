@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) told: Told,
     /// Earlier bases told of it, and these have not yet.
     pub(super) unconfirmed: bool,
+    /// The track is not published here any more: it goes when it is told of the end.
+    pub(super) parting: bool,
 }
 
 /// A track, who wants it, and one subscription for each link that leads to some of them.

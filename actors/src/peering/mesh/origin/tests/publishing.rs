@@ -1,8 +1,6 @@
 //! What the mesh is told of this relay's publications.
 
 use super::*;
-use crate::registry::{AnnounceId, RegisterNamespace, UnregisterNamespace};
-use crate::session::SessionActor;
 use crate::supervise::inject::FaultPlan;
 use laps_protocol::peering::info_base::Command;
 use laps_protocol::peering::message::Published;

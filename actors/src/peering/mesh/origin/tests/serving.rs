@@ -3,6 +3,7 @@
 use super::*;
 use crate::supervise::inject::FaultPlan;
 use futures::FutureExt;
+use laps_protocol::relay::behind::Policy;
 
 /// Decision 0029: however many nodes lie behind a link, each subgroup is one stream on it. laps peering, "Start of New
 /// Stream Data": the head as laps writes it, and MOQT's bytes behind it.
@@ -86,6 +87,33 @@ async fn the_end_of_a_track_is_told_to_each_node() {
     assert_eq!(scene.count("mesh_subscriptions").await, 0);
     // Nobody is sent anything any more.
     while !matches!(scene.heard.set().await, Message::NodeSetWithdraw(_)) {}
+}
+
+/// MOQT-14 §9.12 D14-SUB-19: a publisher that withdraws what it published when it has ended it takes nothing back of what
+/// came before, for whomever.
+#[actix::test]
+async fn what_is_withdrawn_is_sent_to_its_end() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    scene.subscribed().await;
+    publisher.begin(1, b"a").await;
+    let mut stream = scene.stream(A).await;
+    stream.header().await;
+    stream.object().await;
+    Publisher::withdraw(&scene.env);
+    scene.until("mesh_published", 0).await;
+    for node in NODES {
+        scene.unsubscribe(node).await;
+    }
+    publisher.object(1, 1, b"b").await;
+    publisher.end(1).await;
+    publisher.done().await;
+    assert_eq!(stream.object().await, (1, Bytes::from_static(b"b")));
+    assert_eq!(stream.item().await.unwrap(), None);
+    for (_, _, answer) in scene.heard.answers().await {
+        assert!(matches!(answer, Answer::Done(done) if done.status == PublishDoneStatus::TrackEnded));
+    }
+    scene.until("mesh_tracks", 0).await;
 }
 
 /// laps peering, "Data Header Messages": the time that objects may take is what the subscribers set, the longest of them; to
@@ -226,4 +254,18 @@ async fn a_subscription_that_fails_goes_on() {
     let answer = tokio::time::timeout(LONG, gives_up).await.unwrap();
     assert!(matches!(answer, Answer::Done(done) if done.status == PublishDoneStatus::InternalError));
     assert_eq!(scene.count("mesh_subscriptions").await, 0);
+}
+
+/// A link that is slow loses old groups, whatever sessions lose, and no subscription on it is accepted without a track.
+#[test]
+fn a_link_goes_on_with_the_newest_group() {
+    let strict = Config {
+        detached: true,
+        skips: SkipRules::default(),
+        ..Config::default()
+    };
+    let policy = |config: &Config| config.skips.policy(name().namespace(), false);
+    assert_eq!(policy(&strict), Policy::End);
+    let of_link = of_link(&strict);
+    assert_eq!((policy(&of_link), of_link.detached), (Policy::NewestGroup, false));
 }
