@@ -13,6 +13,7 @@
 pub mod apart;
 pub mod feeding;
 pub mod fetching;
+pub mod mesh;
 pub mod nat;
 pub mod race;
 pub mod raw;

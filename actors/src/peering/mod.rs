@@ -23,6 +23,7 @@ mod supervisor;
 mod target;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use dial::{AddressFault, BACKOFF, DialError, Dialer, tries};
 pub use dialers::Dialers;
@@ -30,3 +31,4 @@ pub use options::{Counters, EndPeering, Inbound, MeshMaker, Options, Reach, Take
 pub use seat::{MeshParts, Seat, Setup, Sockets};
 pub use supervisor::PeeringActor;
 pub use target::{DEFAULT_PORT, HostPort, PeerKind, PeerTarget, TargetError};
+pub use users::local_users;

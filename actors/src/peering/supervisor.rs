@@ -354,17 +354,10 @@ impl<R: Reach> Actor for PeeringActor<R> {
         if let Some((_, bases, _)) = self.bases.take() {
             signal(&bases, EndBases);
         }
-        if let Some(Ears {
-            life: Some((_, stop)),
-            ..
-        }) = self.mesh.take()
-        {
-            signal(
-                &stop,
-                StopChild {
-                    deadline: Duration::ZERO,
-                },
-            );
+        let deadline = Duration::ZERO;
+        let life = self.mesh.take().and_then(|ears| ears.life);
+        for end in life.map(|life| life.end).unwrap_or_default() {
+            signal(&end, StopChild { deadline });
         }
     }
 }
@@ -453,12 +446,8 @@ impl<R: Reach> Handler<Reregister> for PeeringActor<R> {
     type Result = ();
 
     fn handle(&mut self, msg: Reregister, _: &mut Self::Context) {
-        if let Some(Ears {
-            life: Some((mesh, _)),
-            ..
-        }) = &self.mesh
-        {
-            signal(mesh, msg);
+        if let Some(life) = self.mesh.as_ref().and_then(|ears| ears.life.as_ref()) {
+            signal(&life.reregister, msg);
         }
     }
 }

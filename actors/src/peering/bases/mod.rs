@@ -51,8 +51,17 @@ pub struct Ears {
     pub news: Recipient<MeshNews>,
     /// What they say to this one.
     pub nodes: Recipient<FromNode>,
-    /// Is asked for all that a new registry has to know, and told when its parent ends.
-    pub life: Option<(Recipient<Reregister>, Recipient<StopChild>)>,
+    /// What else they hear; nothing in some tests.
+    pub life: Option<Life>,
+}
+
+/// What those who serve local users hear of the relay they are part of.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// There is a new registry, which is to be told everything.
+    pub reregister: Recipient<Reregister>,
+    /// The peering ends, and so do they. They and the plane know each other, so nothing else would end them.
+    pub end: Vec<Recipient<StopChild>>,
 }
 
 /// What the bases are made of.

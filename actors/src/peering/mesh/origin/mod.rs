@@ -42,13 +42,14 @@ pub use outlets::Outlets;
 
 use crate::census::{self, Count};
 use crate::peering::mesh::{BasesBegan, SendToNode, Want};
+use crate::root::StopChild;
 use crate::session::Config;
 use crate::shard::Env;
 use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox;
 use crate::supervise::policy::{Backoff, Decision, Intensity, Restart, Supervisor};
 use crate::supervise::{ChildDown, ChildGuard, ChildId};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
 use asked::Asked;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::forward::LinkId;
@@ -133,7 +134,7 @@ pub struct Birth {
 ///
 /// Parent: the peering. Arbiter: its own. Restart: permanent, and the information bases have to tell everything again after
 /// [`BasesBegan`]. In: [`BasesBegan`], [`MeshNews`](super::MeshNews), [`FromNode`](super::FromNode), [`TrackRerouted`](crate::peering::plane::TrackRerouted),
-/// `Say`, `NodeSay` and `SubscriptionOver` of subscriptions and fetches, `ChildDown`. Out: [`SendToNode`] to the bases, `Update`, `Leave` and `Stop`
+/// `Say`, `NodeSay` and `SubscriptionOver` of subscriptions and fetches, `ChildDown`, [`StopChild`]. Out: [`SendToNode`] to the bases, `Update`, `Leave` and `Stop`
 /// to subscriptions. Lost on death: who wants what, and with its children what is under way to them.
 pub struct OriginActor {
     /// What the shard shares, with a session's settings as a link needs them.
@@ -275,6 +276,14 @@ impl Handler<BasesBegan> for OriginActor {
         if let Some((_, publications)) = &self.publications {
             mailbox::signal(publications, msg);
         }
+    }
+}
+
+impl Handler<StopChild> for OriginActor {
+    type Result = ();
+
+    fn handle(&mut self, _: StopChild, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 
