@@ -15,7 +15,7 @@ pub use messages::{BasesBegan, FromNode, MeshNews, News, SendToNode, Want};
 use crate::root::StopChild;
 use crate::shard::Env;
 use crate::supervise::guard::has_runtime;
-use crate::supervise::mailbox;
+use crate::supervise::mailbox::{self, AskError};
 use crate::supervise::{Backoff, ChildGuard, ChildId, Intensity, Restart, Supervisor};
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
@@ -152,8 +152,8 @@ impl MeshActor {
             publishes: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             reachable: false,
-            // Until the contrary is told: who does not answer is given up in time.
-            ours: true,
+            // One that no relay of ours tells of is known from a laps relay alone, and answers nothing.
+            ours: false,
             child: None,
             pausing: false,
             supervisor: Supervisor::new(Restart::Transient, FAILURES, PAUSE, id.0),
@@ -225,14 +225,20 @@ impl MeshActor {
                 Said::Unsayable { track, nodes, why } => self.cannot_ask(track, &nodes, &why),
             }
         }
-        // One future for all of them. Bases that are gone are followed by others, which are told again.
-        ctx.spawn(join_all(asked).into_actor(self).map(|answers, actor, _| {
+        // One future for all of them.
+        ctx.spawn(join_all(asked).into_actor(self).map(|answers, actor, ctx| {
             for (track, answer) in answers {
-                if let Ok(Err(error)) = answer {
-                    let nodes = actor.asking.nodes(track);
-                    actor.cannot_ask(track, &nodes, &error);
+                match answer {
+                    // Bases that are gone are followed by others, which are told everything.
+                    Ok(Ok(())) | Err(AskError::MailboxClosed) => {}
+                    Ok(Err(error)) => {
+                        let nodes = actor.asking.nodes(track);
+                        actor.cannot_ask(track, &nodes, &error);
+                    }
+                    Err(AskError::Deadline) => actor.asking.forget_told_of(track),
                 }
             }
+            actor.flush_soon(ctx);
         }));
     }
 

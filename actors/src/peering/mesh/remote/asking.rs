@@ -130,6 +130,14 @@ impl Asking {
         }
     }
 
+    /// What was said of a track may not have been heard.
+    pub(in super::super) fn forget_told_of(&mut self, track: FullNameHash) {
+        if let Some(asked) = self.tracks.get_mut(&track) {
+            asked.told = None;
+            self.changed.insert(track);
+        }
+    }
+
     /// Nobody has been told anything.
     pub(in super::super) fn forget_told(&mut self) {
         for asked in self.tracks.values_mut() {

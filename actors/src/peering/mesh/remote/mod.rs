@@ -178,7 +178,7 @@ impl Handler<NodeTells> for NodeActor {
 impl Handler<IsOurs> for NodeActor {
     type Result = ();
     fn handle(&mut self, IsOurs(ours): IsOurs, _: &mut Self::Context) {
-        self.ours = ours;
+        self.ask_as(ours);
     }
 }
 

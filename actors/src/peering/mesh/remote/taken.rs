@@ -41,6 +41,8 @@ struct Request {
     source: SourceId,
     kind: Kind,
     wish: Wish,
+    /// The mesh was told of the wish.
+    told: bool,
 }
 
 impl Request {
@@ -111,6 +113,10 @@ impl NodeActor {
             self.bind(&request);
         }
         let (track, wish) = (request.track.clone(), request.wanted(self.ours).cloned());
+        let request = Request {
+            told: wish.is_some(),
+            ..request
+        };
         self.taken.insert(id, request);
         if wish.is_some() && !self.wishes(track, wish, true, new_group) {
             self.forget(id);
@@ -135,13 +141,28 @@ impl NodeActor {
         mailbox::signal(&self.mesh, wished)
     }
 
+    /// It is a relay of ours, or is not, which it was taken for: what is not to be forwarded is asked for, or is not.
+    pub(super) fn ask_as(&mut self, ours: bool) {
+        self.ours = ours;
+        let mut changed = Vec::new();
+        for request in self.taken.by_request.values_mut() {
+            let wish = request.wanted(ours).cloned();
+            if std::mem::replace(&mut request.told, wish.is_some()) != wish.is_some() {
+                changed.push((request.track.clone(), wish));
+            }
+        }
+        for (track, wish) in changed {
+            self.wishes(track, wish, true, None);
+        }
+    }
+
     /// Ends what was asked for a track; its home knows.
     pub(super) fn forget(&mut self, id: RequestId) {
         let Some(request) = self.taken.remove(id) else {
             return;
         };
         self.inlets.unbind(request.hash, self.node);
-        if request.wanted(self.ours).is_some() {
+        if request.told {
             self.wishes(request.track, None, false, None);
         }
     }
@@ -241,6 +262,7 @@ impl Handler<SubscribeUpstream> for NodeActor {
                 group_order,
                 filter,
             },
+            told: false,
         };
         self.take(id, request, msg.new_group)?;
         if answered {
@@ -292,6 +314,7 @@ impl Handler<AcceptPublish> for NodeActor {
                 group_order,
                 filter,
             },
+            told: false,
         };
         if let Err(error) = self.take(id, request, new_group) {
             debug!(self.log, "a track of a node is not accepted"; "track" => %track, "error" => %error);
@@ -309,9 +332,9 @@ impl Handler<UpdateUpstream> for NodeActor {
             debug!(self.log, "nothing to update"; "request" => msg.request.0);
             return;
         };
-        let before = request.wanted(ours).is_some();
         (request.wish.forward, request.wish.priority) = (msg.forward, msg.priority);
         let (track, wish) = (request.track.clone(), request.wanted(ours).cloned());
+        let before = std::mem::replace(&mut request.told, wish.is_some());
         // One that was not asked for is asked for, and answers.
         let anew = !before;
         if before || wish.is_some() {

@@ -132,8 +132,16 @@ fn a_laps_relay_has_accepted_as_soon_as_it_is_asked() {
         // It knows no Forward: what is not to be forwarded is not asked for.
         reading.forward(false);
         assert_eq!(scene.want().await, Command::Unsubscribe(video()));
+        // Once relays of ours lead to it, it can be told.
+        scene.news([reachable(A, true)]).await;
+        assert!(!scene.subscribe().await.1.forward);
+        scene.news([reachable(A, false)]).await;
+        assert_eq!(scene.want().await, Command::Unsubscribe(video()));
         reading.forward(true);
         assert!(scene.subscribe().await.1.forward);
+        reading.leave();
+        assert_eq!(scene.want().await, Command::Unsubscribe(video()));
+        scene.wants_nothing(Duration::from_secs(20)).await;
     });
 }
 
