@@ -101,6 +101,7 @@ impl TrackActor {
 
     /// A publisher sends nothing more: what it left open is brought to its end by others, or ends here.
     pub(super) fn publisher_ends(&mut self, ctx: &mut Context<Self>, source: SourceId) {
+        self.no_repair_of(source);
         let malformed = self.merge_input(|merge, log, now, heard| {
             merge.lost(log, now, PublisherKey(source.number()), &mut |appended, chunk| {
                 heard.hear(appended, chunk);

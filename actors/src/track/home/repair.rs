@@ -230,20 +230,13 @@ impl TrackActor {
         ctx.run_later(AFTERWARDS, move |actor, ctx| {
             if let Some(repair) = actor.repairs.open.remove(&key) {
                 let source = repair.source;
-                // A node that was lost meanwhile has had its streams ended.
-                if actor
-                    .sources
-                    .get(source)
-                    .is_some_and(|publisher| publisher.is_serving())
-                {
-                    let chunks = repair.closing();
-                    actor.append(ctx, source, chunks);
-                }
+                let chunks = repair.closing();
+                actor.append(ctx, source, chunks);
             }
         });
     }
 
-    /// A publisher is lost: what it was to repair is not.
+    /// A publisher sends nothing more: what it was to repair is not. What it brought ends with its other streams.
     pub(super) fn no_repair_of(&mut self, source: SourceId) {
         let lost = self
             .repairs

@@ -225,7 +225,6 @@ impl TrackActor {
         } else if !kept {
             self.forget_publisher(id);
         }
-        self.no_repair_of(id);
         if was_active {
             self.publisher_ends(ctx, id);
             if self.phase == Phase::Ended {

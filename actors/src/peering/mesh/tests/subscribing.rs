@@ -416,6 +416,24 @@ fn what_a_failed_link_lost_is_fetched() {
     });
 }
 
+/// D14-FETCH-16: when nobody reads any more, what was lost is not fetched to its end.
+#[test]
+fn what_nobody_reads_is_not_fetched() {
+    run(async |mut scene| {
+        let (mut reading, _) = reading(&mut scene).await;
+        scene.part(A, FIRST, 5, 0).await;
+        scene.ends(A, FIRST, StreamEnd::Reset(ResetCode::SessionClosed))
+            .await;
+        scene.part(A, SECOND, 6, 0).await;
+        assert_eq!(reading.objects(2).await, [(5, 0), (6, 0)]);
+        let (_, asked) = scene.said().await;
+        reading.leave();
+        let (_, cancelled) = scene.said().await;
+        assert_eq!((cancelled.request, cancelled.step), (asked.request, FetchStep::Cancel));
+        assert!(!scene.tables.expects(asked.request));
+    });
+}
+
 /// What its publisher gives up is not lost on the way.
 #[test]
 fn what_a_publisher_gives_up_is_not_fetched() {
