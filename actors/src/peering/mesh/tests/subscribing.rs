@@ -422,14 +422,18 @@ fn what_nobody_reads_is_not_fetched() {
     run(async |mut scene| {
         let (mut reading, _) = reading(&mut scene).await;
         scene.part(A, FIRST, 5, 0).await;
-        scene.ends(A, FIRST, StreamEnd::Reset(ResetCode::SessionClosed))
+        scene
+            .ends(A, FIRST, StreamEnd::Reset(ResetCode::SessionClosed))
             .await;
         scene.part(A, SECOND, 6, 0).await;
         assert_eq!(reading.objects(2).await, [(5, 0), (6, 0)]);
         let (_, asked) = scene.said().await;
         reading.leave();
         let (_, cancelled) = scene.said().await;
-        assert_eq!((cancelled.request, cancelled.step), (asked.request, FetchStep::Cancel));
+        assert_eq!(
+            (cancelled.request, cancelled.step),
+            (asked.request, FetchStep::Cancel)
+        );
         assert!(!scene.tables.expects(asked.request));
     });
 }
