@@ -94,8 +94,8 @@ struct Line {
 /// One link.
 ///
 /// Parent: the peering. Arbiter: a shard's. Restart: permanent where it is dialled, with back-off; temporary where the peer
-/// dialled. In: [`Say`], [`EndLink`], [`EndFor`], and what its tasks tell. Out: [`MayStand`] to the parent; [`LinkStands`],
-/// [`PeerSaid`], [`LinkMeasured`], [`LinkOver`], [`RoomAgain`] to the bases. Lost on death: the connection, which is
+/// dialled. In: `Say`, `EndLink`, [`EndFor`], and what its tasks tell. Out: [`MayStand`] to the parent; `LinkStands`,
+/// [`PeerSaid`], `LinkMeasured`, [`LinkOver`], `RoomAgain` to the bases. Lost on death: the connection, which is
 /// closed with CLOSE, and with it all that was learned by it.
 pub struct PeerLinkActor<C: LinkConn> {
     link: LinkId,
