@@ -47,9 +47,6 @@ fn flags_whose_feature_comes_later_say_so() {
         (&["-q", "x"][..], "--qlog"),
         (&["-t", "5"], "--object_ttl"),
         (&["--disable-cache"], "--disable_cache"),
-        (&["--peer_port", "33434"], "--peer_port"),
-        (&["--peer", "a:1"], "--peer"),
-        (&["--node_type", "edge"], "--node_type"),
     ] {
         let ran = laps(&[], &[&["config", "dump"], words].concat());
         assert_eq!((ran.code, ran.out.as_str()), (2, ""));

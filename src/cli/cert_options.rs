@@ -1,12 +1,14 @@
 //! Options of `laps cert`.
 
+use super::CaOptions;
 use std::path::PathBuf;
 use structopt::StructOpt;
 
 const AFTER_HELP: &str = "EXAMPLES:
     laps cert                                    cert.pem and key.pem here, for localhost
     laps cert --out tls --name relay.example     for one host
-    laps sub --cert-hash HEX ...                 a client that trusts just this certificate";
+    laps sub --cert-hash HEX ...                 a client that trusts just this certificate
+    laps cert ca --out mesh --node 1:1           a CA for relays that peer, and one relay's certificate";
 
 /// Makes an ECDSA P-256 certificate, valid 13 days, and its private key; prints the SHA-256 of the certificate
 #[derive(Clone, Debug, PartialEq, Eq, StructOpt)]
@@ -21,4 +23,16 @@ pub struct CertOptions {
     /// Overwrite files that exist
     #[structopt(long = "force")]
     pub force: bool,
+    #[structopt(subcommand)]
+    pub command: Option<CertCommand>,
+}
+
+// No doc comment on the enum: the parser would show it in place of the command's own text.
+#[allow(
+    missing_docs,
+    reason = "a doc comment here would replace the command's help text"
+)]
+#[derive(Clone, Debug, PartialEq, Eq, StructOpt)]
+pub enum CertCommand {
+    Ca(CaOptions),
 }

@@ -22,12 +22,6 @@ pub struct LaterOptions {
     object_ttl: Option<String>,
     #[structopt(long = "disable_cache", alias = "disable-cache", hidden = true)]
     disable_cache: bool,
-    #[structopt(long = "peer_port", alias = "peer-port", value_name = "PORT", hidden = true)]
-    peer_port: Option<String>,
-    #[structopt(long = "peer", value_name = "HOST:PORT", number_of_values = 1, hidden = true)]
-    peer: Vec<String>,
-    #[structopt(long = "node_type", alias = "node-type", value_name = "TYPE", hidden = true)]
-    node_type: Option<String>,
 }
 
 impl LaterOptions {
@@ -47,17 +41,6 @@ impl LaterOptions {
                 "--disable_cache",
                 "caching beyond live forwarding",
                 self.disable_cache,
-            ),
-            (
-                "--peer_port",
-                "peering with other relays",
-                self.peer_port.is_some(),
-            ),
-            ("--peer", "peering with other relays", !self.peer.is_empty()),
-            (
-                "--node_type",
-                "peering with other relays",
-                self.node_type.is_some(),
             ),
         ];
         match given.into_iter().find(|&(_, _, given)| given) {

@@ -26,7 +26,7 @@ mod values;
 
 pub use access::AccessOptions;
 pub use ca_options::CaOptions;
-pub use cert_options::CertOptions;
+pub use cert_options::{CertCommand, CertOptions};
 pub use config_options::{ConfigCommand, ConfigOptions};
 pub use discover_options::DiscoverOptions;
 pub use fetch_options::FetchOptions;

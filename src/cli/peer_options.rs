@@ -1,5 +1,4 @@
-//! Flags of the relay that set `[peering]`, under laps' names and with dashes. None of them is in force yet: see
-//! [`crate::config::peering`].
+//! Flags of the relay that set `[peering]`, under laps' names and with dashes.
 
 use crate::config::Override;
 use structopt::StructOpt;

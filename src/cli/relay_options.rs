@@ -2,6 +2,7 @@
 
 use super::later::LaterOptions;
 use super::log_options::LogOptions;
+use super::peer_options::PeerOptions;
 use crate::config::{Layers, Override};
 use crate::exit::Failure;
 use std::net::IpAddr;
@@ -53,6 +54,8 @@ pub struct RelayOptions {
     /// Publishers may subscribe to their own tracks, which is the default; goes over `allow_self` of the file
     #[structopt(long = "allow_self", alias = "allow-self")]
     pub allow_self: bool,
+    #[structopt(flatten)]
+    pub peers: PeerOptions,
     #[structopt(flatten)]
     pub log: LogOptions,
     #[structopt(flatten)]
@@ -107,6 +110,7 @@ impl RelayOptions {
             self.allow_self.then(|| true.into()),
         );
         put("cache.key", "--cache_key", self.cache_key.map(Into::into));
+        set.extend(self.peers.overrides());
         set.extend(self.log.overrides());
         set
     }
@@ -175,6 +179,9 @@ mod tests {
             (&["--allow-self"], "relay.allow_self", "true"),
             (&["--cache_key", "44"], "cache.key", "44"),
             (&["--cache-key=0x2c"], "cache.key", "44"),
+            (&["--peer", "a:1", "--peer=b"], "peering.peers", "a:1,b"),
+            (&["--peer_port", "5"], "peering.port", "5"),
+            (&["--node-type", "via"], "peering.node_type", "via"),
             (&["-d"], "logging.level", "debug"),
             (&["--debug"], "logging.level", "debug"),
             (&["--log-level", "trace"], "logging.level", "trace"),
@@ -194,9 +201,6 @@ mod tests {
             (&["-t", "5"], "--object_ttl"),
             (&["--object_ttl", "5"], "--object_ttl"),
             (&["--disable_cache"], "--disable_cache"),
-            (&["--peer_port", "33434"], "--peer_port"),
-            (&["--peer", "a:1", "--peer", "b:1"], "--peer"),
-            (&["--node_type", "via"], "--node_type"),
         ] {
             let failure = options::<RelayOptions>(words).unwrap().layers().unwrap_err();
             assert_eq!(failure.exit(), Exit::Usage);

@@ -1,7 +1,7 @@
 //! `laps cert`: writes a certificate and its private key, and says how a client can trust just this one.
 
-use super::print;
-use crate::cli::CertOptions;
+use super::{cert_ca, print};
+use crate::cli::{CertCommand, CertOptions};
 use crate::exit::Failure;
 use laps_actors::transport::cert::generate;
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +15,9 @@ use std::path::Path;
 /// When a file exists already and `--force` was not given, when one cannot be written, or when a name cannot stand in
 /// a certificate. Nothing is left half done unless the disk fails in between.
 pub fn run(options: &CertOptions) -> Result<(), Failure> {
+    if let Some(CertCommand::Ca(options)) = &options.command {
+        return cert_ca::run(options);
+    }
     let made = generate(&options.name)
         .map_err(|error| Failure::usage("--name", error.to_string(), "give host names or IP addresses"))?;
     fs::create_dir_all(&options.out).map_err(|e| unwritable(&options.out, &e))?;

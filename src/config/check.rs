@@ -47,6 +47,9 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
     if let Some(refused) = unfit_secret(&config.auth) {
         return Some(refused);
     }
+    if let Some(refused) = super::peering::first_refused(&config.peering) {
+        return Some(refused);
+    }
     let transport = &config.transport;
     let ranges: [(&'static str, u64, u64, u64); 37] = [
         (

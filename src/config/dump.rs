@@ -1,6 +1,6 @@
 //! The configuration as a file with comments, such that loading it gives the same configuration.
 
-use super::keys::KEYS;
+use super::keys;
 use super::sections::Config;
 
 /// The configuration as TOML, each key under its explanation.
@@ -13,7 +13,7 @@ pub fn dump(config: &Config) -> String {
     out.push_str("# The last word above a key says when a new value takes effect: static is at the next start of the relay.\n");
     let values = toml::Table::try_from(config).unwrap_or_default();
     let mut section = "";
-    for key in KEYS {
+    for key in keys::all() {
         let Some((key_section, name)) = key.name.split_once('.') else {
             continue;
         };
@@ -51,7 +51,7 @@ mod tests {
                     .map(move |name| format!("{section}.{name}"))
             })
             .collect();
-        let keys: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        let keys: BTreeSet<String> = keys::all().map(|key| key.name.to_owned()).collect();
         assert_eq!(fields, keys);
     }
 
@@ -60,7 +60,7 @@ mod tests {
     fn every_key_says_when_it_takes_effect() {
         let dump = dump(&Config::default());
         let lines: Vec<&str> = dump.lines().collect();
-        for key in KEYS {
+        for key in keys::all() {
             let doc = format!("# {}", key.doc.last().unwrap());
             let (_, name) = key.name.split_once('.').unwrap();
             let found = lines.windows(3).any(|lines| {
@@ -81,7 +81,7 @@ mod tests {
                 .iter()
                 .any(|class| **line == format!("# {}", class.name()))
         };
-        assert_eq!(lines.iter().filter(is_class).count(), KEYS.len());
+        assert_eq!(lines.iter().filter(is_class).count(), keys::all().count());
     }
 
     #[test]

@@ -37,8 +37,8 @@ impl Class {
     }
 }
 
-/// All keys. A test compares them with the fields of [`super::Config`].
-pub const KEYS: &[Key] = &[
+/// Keys of the sections before `[peering]` and behind it, which has its own beside what it sets.
+const BEFORE: &[Key] = &[
     fixed(
         "relay.bind",
         &[
@@ -387,6 +387,9 @@ pub const KEYS: &[Key] = &[
             "each of workers.threads.",
         ],
     ),
+];
+
+const BEHIND: &[Key] = &[
     fixed(
         "drain.uri",
         &[
@@ -418,6 +421,11 @@ pub const KEYS: &[Key] = &[
     ),
 ];
 
+/// All keys. A test compares them with the fields of [`super::Config`].
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    BEFORE.iter().chain(super::peering::KEYS).chain(BEHIND)
+}
+
 /// A key that is read once, at start.
 pub(super) const fn fixed(name: &'static str, doc: &'static [&'static str]) -> Key {
     Key {
@@ -430,13 +438,13 @@ pub(super) const fn fixed(name: &'static str, doc: &'static [&'static str]) -> K
 /// True when `text` is a key.
 #[must_use]
 pub fn is_key(text: &str) -> bool {
-    KEYS.iter().any(|key| key.name == text)
+    all().any(|key| key.name == text)
 }
 
 /// True when `text` is the name of a section.
 #[must_use]
 pub fn is_section(text: &str) -> bool {
-    KEYS.iter().any(|key| {
+    all().any(|key| {
         key.name
             .split_once('.')
             .is_some_and(|(section, _)| section == text)
@@ -456,7 +464,7 @@ pub fn nearest(text: &str) -> &'static str {
         let elsewhere = 3 * strsim::damerau_levenshtein(name, key_name) + 1;
         whole.min(elsewhere)
     };
-    KEYS.iter().min_by_key(distance).map_or("", |key| key.name)
+    all().min_by_key(distance).map_or("", |key| key.name)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use super::discovery::Discovery;
 use super::limits::Limits;
 use super::namespaces::Namespaces;
+use super::peering::Peering;
 use super::secret::SecretText;
 use super::span::Span;
 use crate::node_id::{self, NodeId, NotANodeId};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-/// Everything that can be configured. Keys and their meaning: [`super::keys::KEYS`].
+/// Everything that can be configured. Keys and their meaning: [`super::keys::all`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -37,6 +38,8 @@ pub struct Config {
     pub auth: Auth,
     /// What is too large, and how much of what is too much.
     pub limits: Limits,
+    /// Its links to other relays.
+    pub peering: Peering,
     /// How it ends.
     pub drain: Drain,
     /// Being found on a local network.

@@ -1,8 +1,4 @@
 //! `[peering]`: the links to other relays.
-//!
-//! **Nothing reads this section yet.** It is switched on by a field `peering: Peering` in [`super::Config`],
-//! [`KEYS`] behind those in [`super::keys`], [`first_refused`] in [`super::check`], and the flags of
-//! [`PeerOptions`](crate::cli::PeerOptions) in those of the relay in place of the ones in `cli::later`.
 
 mod check;
 mod keys;

@@ -20,14 +20,6 @@ fn every_key_is_explained_and_every_explanation_has_a_key() {
     assert_eq!(KEYS.len(), keys.len());
 }
 
-/// Nothing of it is in force, shown or accepted until peering works as a whole.
-#[test]
-fn the_section_is_not_part_of_the_configuration() {
-    assert!(KEYS.iter().all(|key| !crate::config::keys::is_key(key.name)));
-    assert!(!crate::config::dump(&crate::config::Config::default()).contains("peering"));
-    assert!(toml::from_str::<crate::config::Config>("[peering]\nport = 1").is_err());
-}
-
 #[test]
 fn what_is_written_loads_back() {
     let peering = read(&files(

@@ -26,11 +26,12 @@ pub(crate) struct Node {
 }
 
 /// Runs `ip` with the words of this line.
-fn ip(line: &str) -> Result<(), Failure> {
+pub(crate) fn ip(line: &str) -> Result<(), Failure> {
     run(&line.split_whitespace().collect::<Vec<_>>())
 }
 
-fn run(words: &[&str]) -> Result<(), Failure> {
+/// Runs `ip` with these words.
+pub(crate) fn run(words: &[&str]) -> Result<(), Failure> {
     let output = Command::new("ip")
         .args(words)
         .stdin(Stdio::null())

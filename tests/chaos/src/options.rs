@@ -2,7 +2,7 @@
 
 use crate::run::End;
 use crate::scene::Tools;
-use crate::{Failure, faults, nat, peer, run, storm, table};
+use crate::{Failure, faults, mesh, nat, peer, run, storm, table};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +23,19 @@ enum Command {
         /// Sessions that panic
         #[structopt(long, default_value = "10000")]
         sessions: u64,
+    },
+    /// Prints what is promised of a mesh
+    MeshList,
+    /// Runs meshes of relays
+    Mesh {
+        #[structopt(flatten)]
+        tools: ToolOptions,
+        /// Only cases whose name begins so
+        #[structopt(long)]
+        case: Vec<String>,
+        /// Meshes at once
+        #[structopt(long, default_value = "2")]
+        jobs: usize,
     },
     /// Says whether the table of this file has the faults that there are
     CheckTable { file: PathBuf },
@@ -89,6 +102,8 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         Command::List => list()?,
         Command::Run(options) => return run_faults(&options),
         Command::Storm { tools, sessions } => storm::run(&tools.tools(), sessions)?,
+        Command::MeshList => list_meshes()?,
+        Command::Mesh { tools, case, jobs } => return run_meshes(&tools.tools(), &case, jobs),
         Command::CheckTable { file } => table::check(&file)?,
         Command::Nat { relay } => nat::run(relay)?,
         Command::Peer { relay, part } => peer::run(relay, &part)?,
@@ -102,6 +117,38 @@ fn list() -> Result<(), Failure> {
         writeln!(out, "{:28} {}", fault.name, fault.what)?;
     }
     Ok(())
+}
+
+fn list_meshes() -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    for case in mesh::all() {
+        writeln!(out, "{:24} {}", case.name, case.what)?;
+    }
+    Ok(())
+}
+
+fn run_meshes(tools: &Tools, names: &[String], jobs: usize) -> Result<ExitCode, Failure> {
+    let wanted = |case: &&mesh::Case| {
+        names.is_empty() || names.iter().any(|name| case.name.starts_with(name.as_str()))
+    };
+    let cases: Vec<mesh::Case> = mesh::all().iter().filter(wanted).copied().collect();
+    if cases.is_empty() {
+        return Err("no case is called so; scripts/mesh --list names them".into());
+    }
+    let (passed, failed) = mesh::run(tools, &cases, jobs);
+    let word = if failed.is_empty() { "ok" } else { "FAILED" };
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "test result: {word}. {passed} passed; {} failed; 0 ignored {}",
+        failed.len(),
+        failed.join(", ")
+    )?;
+    Ok(if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn run_faults(options: &RunOptions) -> Result<ExitCode, Failure> {

@@ -1,0 +1,105 @@
+//! The network of a mesh: each relay has a namespace of its own, and roads between all of them lead through one more.
+
+use crate::Failure;
+use crate::net::{ip, run};
+use serde::Deserialize;
+use std::process::Command;
+
+/// Where everybody's packets pass.
+#[derive(Debug)]
+pub(crate) struct Roads {
+    core: String,
+    places: Vec<Place>,
+}
+
+/// One relay's place, which its own clients share.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Its namespace.
+    pub(crate) space: String,
+    /// Its address, the same from everywhere.
+    pub(crate) address: String,
+}
+
+/// Bytes that passed an interface since it is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passed {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+impl Roads {
+    /// Roads that lead nowhere yet.
+    pub(crate) fn new(scene: usize) -> Result<Self, Failure> {
+        let core = format!("core-{scene}");
+        ip(&format!("netns add {core}"))?;
+        let roads = Self {
+            core,
+            places: Vec::new(),
+        };
+        ip(&format!("-n {} link set lo up", roads.core))?;
+        let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
+        run(&["netns", "exec", &roads.core, "sh", "-c", forward])?;
+        Ok(roads)
+    }
+
+    /// A place for one more relay.
+    pub(crate) fn join(&mut self) -> Result<Place, Failure> {
+        let (core, number) = (&self.core, self.places.len() + 1);
+        let place = Place {
+            space: format!("{core}-{number}"),
+            address: format!("10.67.{number}.2"),
+        };
+        let (space, far) = (&place.space, format!("r{number}"));
+        ip(&format!("netns add {space}"))?;
+        self.places.push(place.clone());
+        ip(&format!(
+            "-n {core} link add {far} type veth peer name wan netns {space}"
+        ))?;
+        ip(&format!("-n {core} address add 10.67.{number}.1/24 dev {far}"))?;
+        ip(&format!("-n {space} address add {}/24 dev wan", place.address))?;
+        ip(&format!("-n {space} link set lo up"))?;
+        ip(&format!("-n {core} link set {far} up"))?;
+        ip(&format!("-n {space} link set wan up"))?;
+        ip(&format!("-n {space} route add default via 10.67.{number}.1"))?;
+        Ok(place)
+    }
+}
+
+impl Drop for Roads {
+    fn drop(&mut self) {
+        let spaces = self.places.iter().map(|place| &place.space);
+        for space in spaces.chain([&self.core]) {
+            // One that is gone already is no loss, and the rest go with the harness.
+            drop(ip(&format!("netns delete {space}")));
+        }
+    }
+}
+
+impl Place {
+    /// What went over its road so far.
+    pub(crate) fn passed(&self) -> Result<Passed, Failure> {
+        #[derive(Deserialize)]
+        struct Link {
+            stats64: Stats,
+        }
+        #[derive(Deserialize)]
+        struct Stats {
+            rx: Count,
+            tx: Count,
+        }
+        #[derive(Deserialize)]
+        struct Count {
+            bytes: u64,
+        }
+        let output = Command::new("ip")
+            .args(["-n", &self.space, "-s", "-j", "link", "show", "wan"])
+            .output()?;
+        let links: Vec<Link> = serde_json::from_slice(&output.stdout)?;
+        let link = links.first().ok_or("there is no road")?;
+        Ok(Passed {
+            sent: link.stats64.tx.bytes,
+            received: link.stats64.rx.bytes,
+        })
+    }
+}

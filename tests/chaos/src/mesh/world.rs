@@ -1,0 +1,330 @@
+//! A mesh of relays, and publishers and subscribers beside them.
+
+use super::roads::{Place, Roads};
+use crate::Failure;
+use crate::judge::{Losses, judge};
+use crate::process::{Process, Start};
+use crate::record::{self, GOP, RATE, Tape};
+use crate::scene::Tools;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where clients and relays find a relay; nothing else is in its namespace.
+const CLIENTS: u16 = 33_435;
+const RELAYS: u16 = 33_434;
+/// How long clients may take to be there at the beginning, on a busy machine of two cores.
+const START: Duration = Duration::from_secs(30);
+/// How long everybody has to go on after something happened.
+const GO_ON: Duration = Duration::from_secs(20);
+/// Whatever waits for a relay to say something.
+const SAYS: Duration = Duration::from_secs(20);
+
+/// The track of every mesh.
+pub(crate) const NAMESPACE: &str = "mesh";
+const NAME: &str = "video";
+
+/// What a relay does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Edge,
+    Via,
+    Stub,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Via => "via",
+            Self::Stub => "stub",
+        }
+    }
+}
+
+/// One relay: what it does, and whom it dials, by their number. Who is dialled comes first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    pub(crate) role: Role,
+    pub(crate) dials: &'static [usize],
+}
+
+/// An edge that dials these.
+pub(crate) const fn edge(dials: &'static [usize]) -> Node {
+    let role = Role::Edge;
+    Node { role, dials }
+}
+
+/// A via that dials these.
+pub(crate) const fn via(dials: &'static [usize]) -> Node {
+    let role = Role::Via;
+    Node { role, dials }
+}
+
+/// A stub that dials these.
+pub(crate) const fn stub(dials: &'static [usize]) -> Node {
+    let role = Role::Stub;
+    Node { role, dials }
+}
+
+/// One relay of a world.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) place: Place,
+    pub(crate) role: Role,
+    pub(crate) process: Option<Process>,
+    env: Vec<(String, String)>,
+    /// Its log, in JSON.
+    pub(crate) log: PathBuf,
+}
+
+/// A publisher, or a subscriber.
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) process: Process,
+    /// What it received, if it is one that receives.
+    pub(crate) tape: Tape,
+    log: PathBuf,
+    name: String,
+}
+
+/// Everything that happens in the network of one mesh.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) relays: Vec<Relay>,
+    pub(crate) publishers: Vec<User>,
+    pub(crate) subscribers: Vec<User>,
+    dir: PathBuf,
+    tools: Tools,
+    // Last, so that processes end before their network does.
+    roads: Roads,
+}
+
+impl World {
+    /// Starts these relays, in their order; all know one CA.
+    pub(crate) fn begin(tools: &Tools, nodes: &[Node], number: usize) -> Result<Self, Failure> {
+        let dir = tools.scratch.join(format!("mesh-{number}"));
+        std::fs::create_dir_all(&dir)?;
+        let mut world = Self {
+            relays: Vec::new(),
+            publishers: Vec::new(),
+            subscribers: Vec::new(),
+            dir,
+            tools: tools.clone(),
+            roads: Roads::new(number)?,
+        };
+        let ids = (1..=nodes.len()).flat_map(|number| ["--node".to_owned(), format!("1:{number}")]);
+        let made = Command::new(&world.tools.laps)
+            .args(["cert", "ca", "--out"])
+            .arg(&world.dir)
+            .args(ids)
+            .output()?;
+        if !made.status.success() {
+            return Err(String::from_utf8_lossy(&made.stderr).into_owned().into());
+        }
+        for node in nodes {
+            world.add(*node)?;
+        }
+        Ok(world)
+    }
+
+    fn add(&mut self, node: Node) -> Result<(), Failure> {
+        let (place, number) = (self.roads.join()?, self.relays.len() + 1);
+        let dialled = node.dials.iter().map(|&index| {
+            let relay = self.relays.get(index).ok_or("who is dialled comes first")?;
+            Ok(format!("{}:{RELAYS}", relay.place.address))
+        });
+        let dialled: Vec<String> = dialled.collect::<Result<_, Failure>>()?;
+        let file = |name: &str| self.dir.join(name).to_string_lossy().into_owned();
+        let mut env = vec![
+            ("LAPS_RELAY__ENDPOINT_ID", format!("1:{number}")),
+            ("LAPS_WORKERS__THREADS", "2".to_owned()),
+            ("LAPS_PEERING__NODE_TYPE", node.role.name().to_owned()),
+            ("LAPS_PEERING__CA", file("ca.pem")),
+            ("LAPS_PEERING__CERT", file(&format!("node-1-{number}.pem"))),
+            ("LAPS_PEERING__KEY", file(&format!("node-1-{number}-key.pem"))),
+        ];
+        if !dialled.is_empty() {
+            env.push(("LAPS_PEERING__PEERS", dialled.join(",")));
+        }
+        let mut relay = Relay {
+            place,
+            role: node.role,
+            process: None,
+            env: env
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            log: self.dir.join(format!("relay-{number}.log")),
+        };
+        relay.start(&self.tools)?;
+        self.relays.push(relay);
+        Ok(())
+    }
+
+    /// Starts a relay that has ended anew.
+    pub(crate) fn again(&mut self, index: usize) -> Result<(), Failure> {
+        let relay = self.relays.get_mut(index).ok_or("there is no such relay")?;
+        relay.start(&self.tools)
+    }
+
+    /// A relay that runs, or ran.
+    pub(crate) fn relay(&mut self, index: usize) -> Result<&mut Relay, Failure> {
+        Ok(self.relays.get_mut(index).ok_or("there is no such relay")?)
+    }
+
+    /// A publisher of the track beside a relay.
+    pub(crate) fn publish(&mut self, at: usize, size: usize) -> Result<(), Failure> {
+        let (rate, gop, size) = (RATE.to_string(), GOP.to_string(), size.to_string());
+        let load = ["synth", "--sync", "--rate", &rate, "--gop", &gop, "--size", &size];
+        // Its log tells which objects it made.
+        let log = ["--log-level", "trace", "--log-format", "json"];
+        let user = self.user(at, "pub", &[&load[..], &log].concat(), self.publishers.len())?;
+        self.publishers.push(user);
+        Ok(())
+    }
+
+    /// A subscriber of the track beside a relay.
+    pub(crate) fn subscribe(&mut self, at: usize) -> Result<(), Failure> {
+        let user = self.user(
+            at,
+            "sub",
+            &["--json", "--timeout", "20", "-d"],
+            self.subscribers.len(),
+        )?;
+        self.subscribers.push(user);
+        Ok(())
+    }
+
+    fn user(&self, at: usize, command: &str, more: &[&str], number: usize) -> Result<User, Failure> {
+        let relay = self.relays.get(at).ok_or("there is no such relay")?;
+        let name = format!("{command}-{number}");
+        let log = self.dir.join(format!("{name}.log"));
+        let url = format!("moqt://127.0.0.1:{CLIENTS}");
+        let words = [&[command, &url, NAMESPACE, NAME], more, &["--insecure"]].concat();
+        let mut process = Process::start(Start {
+            space: &relay.place.space,
+            program: self.tools.laps.as_os_str(),
+            words: words.iter().map(ToString::to_string).collect(),
+            env: Vec::new(),
+            log: &log,
+        })?;
+        let tape = Tape::default();
+        tape.follow(process.output()?);
+        Ok(User {
+            process,
+            tape,
+            log,
+            name,
+        })
+    }
+
+    /// Waits until every subscriber receives.
+    pub(crate) fn all_receive(&self) -> Result<(), Failure> {
+        for user in &self.subscribers {
+            user.tape
+                .more(GOP, START)
+                .map_err(|error| format!("{}: {error}", user.name))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everybody receives again, and a little longer; gives the last object to judge by.
+    pub(crate) fn settle(&self) -> Result<u64, Failure> {
+        let everybody = |newest: u64, what: &str| -> Result<(), Failure> {
+            for user in &self.subscribers {
+                let what = format!("{} {what}", user.name);
+                user.tape
+                    .wait(GO_ON, &what, |record| record.newest() >= Some(newest))?;
+            }
+            Ok(())
+        };
+        everybody(record::due(record::now()) + GOP, "receives again")?;
+        // What is late is let come, and only what is whole is judged.
+        let last = record::due(record::now());
+        everybody(last + 2 * GOP, "goes on")?;
+        Ok(last)
+    }
+
+    /// What each subscriber lost up to that object.
+    pub(crate) fn losses(&self, last: u64, begun: u64, over: u64) -> Vec<Losses> {
+        let made: BTreeSet<u64> = self
+            .publishers
+            .iter()
+            .flat_map(|user| record::made(&text(&user.log)))
+            .collect();
+        let judged = self
+            .subscribers
+            .iter()
+            .map(|user| judge(&user.tape.read(), &made, last, begun, over));
+        judged.collect()
+    }
+
+    /// Every subscriber has every object from its first one on, once.
+    pub(crate) fn everything_once(&self) -> Result<(), Failure> {
+        let last = self.settle()?;
+        let now = record::now();
+        for (user, losses) in self.subscribers.iter().zip(self.losses(last, now, now)) {
+            if (losses.lost, losses.duplicated, losses.wrong) != (0, 0, 0) {
+                return Err(format!("{}: {losses:?}", user.name).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Relay {
+    /// Starts it; returns when its port is open.
+    fn start(&mut self, tools: &Tools) -> Result<(), Failure> {
+        let port = CLIENTS.to_string();
+        let words = ["--port", &port, "--log-format", "json", "--log-level", "trace"];
+        let mut process = Process::start(Start {
+            space: &self.place.space,
+            program: tools.laps.as_os_str(),
+            words: words.iter().map(ToString::to_string).collect(),
+            env: self.env.clone(),
+            log: &self.log,
+        })?;
+        let output = process.output()?;
+        self.process = Some(process);
+        let mut output = BufReader::new(output).lines().map_while(Result::ok);
+        if !output.any(|line| line.contains("listening on")) {
+            return Err(format!("a relay did not start: {}", text(&self.log)).into());
+        }
+        // What it says later is read, so that it never waits to say it.
+        std::thread::spawn(move || output.for_each(drop));
+        Ok(())
+    }
+
+    /// Its process.
+    pub(crate) fn process(&mut self) -> Result<&mut Process, Failure> {
+        Ok(self.process.as_mut().ok_or("it does not run")?)
+    }
+
+    /// How many lines of its log have this message.
+    pub(crate) fn said(&self, message: &str) -> usize {
+        let wanted = format!("\"msg\":\"{message}\"");
+        text(&self.log)
+            .lines()
+            .filter(|line| line.contains(&wanted))
+            .count()
+    }
+
+    /// Waits until it has said this so often.
+    pub(crate) fn says(&self, message: &str, times: usize) -> Result<(), Failure> {
+        let until = std::time::Instant::now() + SAYS;
+        while self.said(message) < times {
+            if std::time::Instant::now() > until {
+                return Err(format!("a relay has not said `{message}` {times} times").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
