@@ -23,6 +23,7 @@ pub struct CertOptions {
     /// Overwrite files that exist
     #[structopt(long = "force")]
     pub force: bool,
+    /// What else it makes.
     #[structopt(subcommand)]
     pub command: Option<CertCommand>,
 }

@@ -36,11 +36,15 @@ pub(crate) struct Work {
     /// Seconds before that
     #[structopt(long, default_value = "2")]
     pub(crate) warmup: f64,
+    /// Each object is a datagram
+    #[structopt(long)]
+    pub(crate) datagrams: bool,
 }
 
 impl Work {
     /// The options that make another process of this program do the same work.
     pub(crate) fn args(&self) -> Vec<String> {
+        let datagrams = self.datagrams.then(|| "--datagrams".to_owned());
         [
             ("--subscribers", self.subscribers.to_string()),
             ("--rate", self.rate.to_string()),
@@ -51,6 +55,7 @@ impl Work {
         ]
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value])
+        .chain(datagrams)
         .collect()
     }
 }
@@ -147,6 +152,7 @@ mod tests {
             group: 7,
             seconds: 0.2,
             warmup: 0.0,
+            datagrams: false,
         };
         let pid = Some(std::process::id());
         let outcome = runtime::block_on(run(Source::Direct, pid, work)).unwrap();

@@ -22,6 +22,7 @@ mod child;
 mod congested;
 mod direct;
 mod flood;
+mod hops;
 mod load;
 mod pairs;
 mod publisher;
@@ -110,6 +111,8 @@ enum Command {
     },
     /// Measures what the others notice when one subscriber is stopped
     Slow(slow::Options),
+    /// Measures what each further relay of a mesh adds to the latency, and prints the table
+    Hops(hops::Options),
     /// Floods subscribers that cannot keep up, and says what that costs and whom
     Flood(flood::Options),
 }
@@ -148,6 +151,7 @@ fn main() -> Result<(), Failure> {
         Command::Priority(options) => congested::run(&options),
         Command::Stopped { to } => runtime::block_on(stopped::run(to)),
         Command::Slow(options) => slow::run(&options),
+        Command::Hops(options) => hops::run(&options),
         Command::Flood(options) => flood::run(&options),
     }
 }

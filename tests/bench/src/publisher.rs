@@ -5,8 +5,11 @@ use crate::wire::{CODEC, Control, publish_namespace, subscribe_ok, unexpected};
 use crate::{Failure, direct, runtime};
 use bytes::{BufMut, Bytes, BytesMut};
 use laps_actors::transport::{ClientEndpoint, ConnHandle, SendGuard, TransportConfig};
+use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::ControlMessage;
-use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupIdMode};
+use laps_protocol::moqt::object::{
+    DatagramObject, ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupIdMode,
+};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +25,13 @@ pub(crate) const STAMP: usize = 8;
 pub(crate) enum Source {
     /// By a forwarder at this address.
     Through(SocketAddr),
+    /// From a forwarder here to one there, with others in between.
+    Along {
+        /// Where the publisher goes.
+        from: SocketAddr,
+        /// Where the subscribers go.
+        to: SocketAddr,
+    },
     /// Straight from the publisher's own server.
     Direct,
 }
@@ -54,7 +64,8 @@ pub(crate) fn start(source: Source, work: &Work, shared: &Arc<Shared>) -> Publis
     let thread = std::thread::spawn(move || {
         runtime::block_on(async move {
             match source {
-                Source::Through(addr) => through(addr, told, going, &work, &shared).await,
+                Source::Through(addr) => through(addr, addr, told, going, &work, &shared).await,
+                Source::Along { from, to } => through(from, to, told, going, &work, &shared).await,
                 Source::Direct => direct::publish(told, going, &work, &shared).await,
             }
         })
@@ -64,6 +75,7 @@ pub(crate) fn start(source: Source, work: &Work, shared: &Arc<Shared>) -> Publis
 
 async fn through(
     addr: SocketAddr,
+    to: SocketAddr,
     told: mpsc::UnboundedSender<SocketAddr>,
     going: watch::Receiver<bool>,
     work: &Work,
@@ -74,7 +86,7 @@ async fn through(
     let mut control = Control::connect(&mut conn).await?;
     control.send(&publish_namespace()?).await?;
     match control.answer().await? {
-        ControlMessage::PublishNamespaceOk(_) => told.send(addr)?,
+        ControlMessage::PublishNamespaceOk(_) => told.send(to)?,
         other => return Err(unexpected(&other)),
     }
     let alias = 7;
@@ -115,6 +127,13 @@ pub(crate) async fn send_objects(
             break;
         }
         let (group, object) = (number / work.group, number % work.group);
+        if work.datagrams {
+            for conn in &conns {
+                conn.send_datagram(datagram(alias, group, object, &filler, shared)?)?;
+            }
+            shared.sent.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
         if object == 0 {
             streams.iter_mut().try_for_each(SendGuard::finish)?;
             under_way.extend(streams.drain(..));
@@ -172,5 +191,24 @@ fn object_head(object: u64, work: &Work, shared: &Shared) -> Result<Bytes, Failu
     let mut bytes = BytesMut::with_capacity(32);
     CODEC.encode_object_header(false, object.checked_sub(1), &header, &mut bytes)?;
     bytes.put_u64(u64::try_from(shared.epoch.elapsed().as_nanos())?);
+    Ok(bytes.freeze())
+}
+
+fn datagram(alias: u64, group: u64, id: u64, filler: &Bytes, shared: &Shared) -> Result<Bytes, Failure> {
+    let mut payload = BytesMut::with_capacity(STAMP + filler.len());
+    payload.put_u64(u64::try_from(shared.epoch.elapsed().as_nanos())?);
+    payload.put_slice(filler);
+    let object = DatagramObject {
+        alias,
+        location: Location::new(group, id),
+        priority: 128,
+        extensions: Bytes::new(),
+        end_of_group: false,
+        status: ObjectStatus::Normal,
+        payload: payload.freeze(),
+    };
+    let mut bytes = BytesMut::new();
+    CODEC.encode_datagram_header(&object, &mut bytes)?;
+    bytes.put_slice(&object.payload);
     Ok(bytes.freeze())
 }

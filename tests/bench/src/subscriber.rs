@@ -5,7 +5,9 @@ use crate::wire::{CODEC, Control, subscribe, unexpected};
 use crate::{Failure, runtime};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use laps_actors::transport::{ClientEndpoint, ClientTls, RecvGuard, TransportConfig, UniAcceptor};
+use laps_actors::transport::{
+    ClientEndpoint, ClientTls, DatagramReceiver, RecvGuard, TransportConfig, UniAcceptor,
+};
 use laps_protocol::moqt::data::{DataLimits, StreamItem, StreamReader};
 use laps_protocol::moqt::message::{ControlMessage, RequestId};
 use std::cell::{Cell, RefCell};
@@ -54,11 +56,13 @@ pub(crate) struct Subscriber {
     _control: Control,
     _endpoint: ClientEndpoint,
     accepting: tokio::task::JoinHandle<()>,
+    hearing: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.hearing.abort();
     }
 }
 
@@ -84,10 +88,12 @@ pub(crate) async fn connect(
         other => return Err(unexpected(&other)),
     }
     let accepting = tokio::task::spawn_local(accept(parts.uni, Rc::clone(seen), Arc::clone(shared)));
+    let hearing = tokio::task::spawn_local(hear(parts.datagrams, Rc::clone(seen), Arc::clone(shared)));
     Ok(Subscriber {
         _control: control,
         _endpoint: endpoint,
         accepting,
+        hearing,
     })
 }
 
@@ -99,6 +105,20 @@ async fn accept(mut uni: UniAcceptor, seen: Rc<Seen>, shared: Arc<Shared>) {
                 seen.broken.set(seen.broken.get() + 1);
             }
         });
+    }
+}
+
+async fn hear(mut datagrams: DatagramReceiver, seen: Rc<Seen>, shared: Arc<Shared>) {
+    while let Ok(datagram) = datagrams.recv().await {
+        let object = CODEC.decode_datagram(datagram, &DataLimits::default());
+        let stamp = object
+            .as_ref()
+            .ok()
+            .and_then(|object| object.payload.first_chunk::<STAMP>().copied());
+        match (object, stamp) {
+            (Ok(object), Some(stamp)) => seen.object(object.payload.len() as u64, stamp, &shared),
+            _ => seen.broken.set(seen.broken.get() + 1),
+        }
     }
 }
 

@@ -126,6 +126,7 @@ async fn round(options: &Options, slow: usize) -> Result<Round, Failure> {
         group: options.group,
         seconds: 0.0,
         warmup: 0.0,
+        datagrams: false,
     };
     let shared = Arc::new(Shared {
         epoch: Instant::now(),

@@ -19,8 +19,6 @@ const RELAYS: u16 = 33_434;
 const START: Duration = Duration::from_secs(30);
 /// How long everybody has to go on after something happened.
 const GO_ON: Duration = Duration::from_secs(20);
-/// Whatever waits for a relay to say something.
-const SAYS: Duration = Duration::from_secs(20);
 
 /// The track of every mesh.
 pub(crate) const NAMESPACE: &str = "mesh";
@@ -73,7 +71,6 @@ pub(crate) const fn stub(dials: &'static [usize]) -> Node {
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) place: Place,
-    pub(crate) role: Role,
     pub(crate) process: Option<Process>,
     env: Vec<(String, String)>,
     /// Its log, in JSON.
@@ -83,7 +80,8 @@ pub(crate) struct Relay {
 /// A publisher, or a subscriber.
 #[derive(Debug)]
 pub(crate) struct User {
-    pub(crate) process: Process,
+    /// Ends with it.
+    _process: Process,
     /// What it received, if it is one that receives.
     pub(crate) tape: Tape,
     log: PathBuf,
@@ -151,7 +149,6 @@ impl World {
         }
         let mut relay = Relay {
             place,
-            role: node.role,
             process: None,
             env: env
                 .into_iter()
@@ -162,12 +159,6 @@ impl World {
         relay.start(&self.tools)?;
         self.relays.push(relay);
         Ok(())
-    }
-
-    /// Starts a relay that has ended anew.
-    pub(crate) fn again(&mut self, index: usize) -> Result<(), Failure> {
-        let relay = self.relays.get_mut(index).ok_or("there is no such relay")?;
-        relay.start(&self.tools)
     }
 
     /// A relay that runs, or ran.
@@ -214,7 +205,7 @@ impl World {
         let tape = Tape::default();
         tape.follow(process.output()?);
         Ok(User {
-            process,
+            _process: process,
             tape,
             log,
             name,
@@ -301,27 +292,6 @@ impl Relay {
     /// Its process.
     pub(crate) fn process(&mut self) -> Result<&mut Process, Failure> {
         Ok(self.process.as_mut().ok_or("it does not run")?)
-    }
-
-    /// How many lines of its log have this message.
-    pub(crate) fn said(&self, message: &str) -> usize {
-        let wanted = format!("\"msg\":\"{message}\"");
-        text(&self.log)
-            .lines()
-            .filter(|line| line.contains(&wanted))
-            .count()
-    }
-
-    /// Waits until it has said this so often.
-    pub(crate) fn says(&self, message: &str, times: usize) -> Result<(), Failure> {
-        let until = std::time::Instant::now() + SAYS;
-        while self.said(message) < times {
-            if std::time::Instant::now() > until {
-                return Err(format!("a relay has not said `{message}` {times} times").into());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
     }
 }
 
