@@ -6,7 +6,7 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::keeper::Warden;
 use crate::logging::Logging;
-use crate::relay::{Relay, RelayError, Settings};
+use crate::relay::{Peering, Relay, RelayError, Settings};
 use crate::signals::{self, StopSignal};
 use crate::systemd::Systemd;
 use laps_actors::auth::Auth;
@@ -44,13 +44,14 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     let settings = Settings {
         faults: faults()?,
         discovery: config.found_by(tls.fingerprint())?,
+        peering: mesh(config)?,
         ..settings(config, logging, tls.clone(), auth)
     };
     if let Some(what) = config.workers_warning() {
         warn!(logging.logger, "{what}");
     }
     let relay = Relay::start(settings).await.map_err(refused)?;
-    greet(config, relay.local_addr(), &tls, origin);
+    greet(config, &relay, &tls, origin);
     let mut systemd = Systemd::new(logging.logger.clone());
     // Before the watchdog begins, whose beats would otherwise be the first that the service manager hears.
     systemd.ready(&format!(
@@ -183,6 +184,14 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> S
     }
 }
 
+/// How the relay is part of a mesh, if it is.
+fn mesh(config: &Config) -> Result<Option<Peering>, Failure> {
+    let name = config.relay.endpoint_text();
+    let node = config.relay.node_id();
+    let node = node.map_err(|error| Failure::config("relay.endpoint_id", error.to_string(), ""))?;
+    config.peering.relay(node, &name)
+}
+
 /// What the chaos harness wants to fail, in a build for it; nothing in any other.
 #[cfg(feature = "chaos")]
 fn faults() -> Result<Faults, Failure> {
@@ -234,7 +243,8 @@ fn refused(error: RelayError) -> Failure {
 }
 
 /// The lines that an operator needs, whatever the log level. A closed standard output is nobody's loss.
-fn greet(config: &Config, addr: SocketAddr, tls: &ServerTls, origin: &str) {
+fn greet(config: &Config, relay: &Relay, tls: &ServerTls, origin: &str) {
+    let addr = relay.local_addr();
     let mut out = std::io::stdout().lock();
     let version = env!("CARGO_PKG_VERSION");
     let (name, workers) = (config.relay.endpoint_text(), config.workers());
@@ -248,6 +258,10 @@ fn greet(config: &Config, addr: SocketAddr, tls: &ServerTls, origin: &str) {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     drop(writeln!(out, "certificate SHA-256 {hash} ({origin})"));
+    let kinds = ["relays", "laps relays"].into_iter().zip(relay.peer_addrs());
+    for (kind, addr) in kinds.filter_map(|(kind, addr)| Some((kind, addr?))) {
+        drop(writeln!(out, "{kind} may dial {addr}"));
+    }
     if config.auth.is_open() && !addr.ip().to_canonical().is_loopback() {
         drop(writeln!(
             out,

@@ -2,6 +2,7 @@
 
 mod check;
 mod keys;
+mod setup;
 #[cfg(test)]
 mod tests;
 
