@@ -19,7 +19,7 @@ use laps_protocol::relay::load::Terms;
 use slog::{info, warn};
 use std::fmt;
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// What each part of the relay gets to end after SIGINT, or when everybody has left; all of it is over inside two

@@ -33,11 +33,7 @@ impl Peering {
             times: self.times(),
             backoff: self.backoff(),
             damping: damping::Settings::default(),
-            settings: Settings {
-                node_advert_interval: Duration::from_millis(self.node_advert_interval_ms),
-                unsubscribe_hold: Duration::from_millis(self.unsubscribe_hold_ms),
-                ..Settings::default()
-            },
+            settings: self.times_of_bases(),
             limits: Limits::default(),
             max_inbound: super::count(self.max_links),
             plane: plane::Config::default(),
@@ -49,6 +45,13 @@ impl Peering {
             listen: self.listen(),
             laps_listen,
         }))
+    }
+
+    fn times_of_bases(&self) -> Settings {
+        let mut settings = Settings::default();
+        settings.node_advert_interval = Duration::from_millis(self.node_advert_interval_ms);
+        settings.unsubscribe_hold = Duration::from_millis(self.unsubscribe_hold_ms);
+        settings
     }
 
     fn own(&self, node: NodeId, name: &str) -> NodeInfo {
