@@ -10,6 +10,7 @@ mod cert_options;
 mod config_options;
 mod discover_options;
 mod fetch_options;
+mod find_options;
 mod later;
 mod log_options;
 mod ns_options;
@@ -30,6 +31,7 @@ pub use cert_options::{CertCommand, CertOptions};
 pub use config_options::{ConfigCommand, ConfigOptions};
 pub use discover_options::DiscoverOptions;
 pub use fetch_options::FetchOptions;
+pub use find_options::FindOptions;
 pub use log_options::LogOptions;
 pub use ns_options::NsOptions;
 pub use object_range::{ObjectRange, ends_behind, last_of};
@@ -120,7 +122,7 @@ pub enum Request {
 /// # Errors
 /// [`crate::exit::Exit::Usage`] for everything that cannot be understood.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Failure> {
-    let cli = parse_as::<Cli>(args)?;
+    let cli = parse_as::<Cli>(find_options::with_a_url(args.into_iter().collect()))?;
     Ok(match cli {
         Parsed::Text(text) => Request::Print(text),
         Parsed::Options(Cli {

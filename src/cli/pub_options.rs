@@ -1,6 +1,7 @@
 //! Options of `laps pub`.
 
 use super::access::AccessOptions;
+use super::find_options::FindOptions;
 use super::log_options::LogOptions;
 use super::retry_options::RetryOptions;
 use super::trust::TrustOptions;
@@ -83,6 +84,9 @@ pub struct PubOptions {
     /// What to do when the session fails.
     #[structopt(flatten)]
     pub retry: RetryOptions,
+    /// Where the relay is, without a URL.
+    #[structopt(flatten)]
+    pub find: FindOptions,
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,
@@ -181,6 +185,7 @@ impl PubOptions {
     /// [`crate::exit::Exit::Usage`], naming the option.
     pub fn check(&self) -> Result<(), Failure> {
         self.trust.verify()?;
+        self.find.check(&self.trust)?;
         self.track_names()?;
         let synth = self.source == SourceKind::Synth;
         let bytes = matches!(self.source, SourceKind::File(_) | SourceKind::Stdin);

@@ -1,6 +1,7 @@
 //! Options of `laps sub`.
 
 use super::access::AccessOptions;
+use super::find_options::FindOptions;
 use super::log_options::LogOptions;
 use super::output_options::OutputOptions;
 use super::retry_options::RetryOptions;
@@ -76,6 +77,9 @@ pub struct SubOptions {
     /// What to do when the session fails.
     #[structopt(flatten)]
     pub retry: RetryOptions,
+    /// Where the relay is, without a URL.
+    #[structopt(flatten)]
+    pub find: FindOptions,
     /// Which certificates to accept.
     #[structopt(flatten)]
     pub trust: TrustOptions,
@@ -120,6 +124,7 @@ impl SubOptions {
     /// [`crate::exit::Exit::Usage`], naming the option.
     pub fn check(&self) -> Result<(), Failure> {
         self.trust.verify()?;
+        self.find.check(&self.trust)?;
         self.track_name()?;
         self.output.check()?;
         let misplaced = [

@@ -1,14 +1,20 @@
-//! `laps discover`: lists the relays of the local network.
+//! `laps discover`: lists the relays of the local network; and the relay that a client takes there.
 
+use super::meter::say;
 use super::print;
-use crate::cli::DiscoverOptions;
+use crate::cli::{DiscoverOptions, FindOptions, TrustOptions};
 use crate::exit::Failure;
+use crate::url::MoqtUrl;
 use laps_actors::discovery::{Address, Report, Watch, Way};
+use laps_actors::transport::Verify;
 use laps_protocol::discovery::{Instance, Neighbour, News, hex};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+
+/// How long a client looks for a relay. The first that fits is taken, and answers well within this.
+const SEARCH: Duration = Duration::from_secs(5);
 
 /// Runs `laps discover`.
 ///
@@ -25,6 +31,55 @@ pub fn run(options: &DiscoverOptions) -> Result<(), Failure> {
     } else {
         print(&lines.join("\n"))
     }
+}
+
+/// The URL that was given; or, where a relay is to be found, that of the first that answers and fits.
+///
+/// # Errors
+/// When none does.
+pub(super) async fn url(
+    find: &FindOptions,
+    trust: &TrustOptions,
+    given: &MoqtUrl,
+) -> Result<MoqtUrl, Failure> {
+    let Some(name) = &find.discover else {
+        return Ok(given.clone());
+    };
+    let hash = if let Verify::CertSha256(hash) = trust.verify()? {
+        Some(hash)
+    } else {
+        None
+    };
+    let name = name.as_deref();
+    let found = look(Way::Auto, SEARCH, |relay| address(relay, name, hash).is_some()).await?;
+    let fitting = |relay: &Neighbour<Address>| Some((relay.instance.clone(), address(relay, name, hash)?));
+    if let Some((instance, url)) = found.values().find_map(fitting) {
+        say(&format!("found {instance} at {url}"));
+        return Ok(url);
+    }
+    let what = name.map_or_else(
+        || "no relay".to_owned(),
+        |name| format!("no relay called `{name}`"),
+    );
+    let reason = format!(
+        "{what} that fits answered within {} s; {} did that do not",
+        SEARCH.as_secs(),
+        found.len()
+    );
+    let remedy = "see `laps discover`, or name the relay by its URL";
+    Err(Failure::run("discovery", reason, remedy))
+}
+
+/// Where a relay is, if it is of this name and may have a certificate of this SHA-256, as far as it says so itself.
+fn address(relay: &Neighbour<Address>, name: Option<&str>, hash: Option<[u8; 32]>) -> Option<MoqtUrl> {
+    let named = name.is_none_or(|name| relay.instance.as_str() == name);
+    // A hint: what it says only keeps us from one that would be refused, and the handshake decides.
+    let matches = hash.is_none_or(|hash| relay.offer.certificate.is_none_or(|said| said == hash));
+    if !(named && matches && relay.offer.may_be_spoken_to()) {
+        return None;
+    }
+    let plain = relay.addresses.iter().find(|address| address.is_plain())?;
+    format!("moqt://{}", plain.socket(relay.port.get())).parse().ok()
 }
 
 /// Every relay that is heard of within the time, or until one is enough.
@@ -148,6 +203,38 @@ mod tests {
             port: 33435.try_into().unwrap(),
             offer,
         }
+    }
+
+    #[test]
+    fn a_client_takes_what_fits() {
+        let silent = relay(Offer::default());
+        let url =
+            |relay: &Neighbour<Address>, name, hash| address(relay, name, hash).map(|url| url.to_string());
+        let at = Some("moqt://10.0.0.1:33435".to_owned());
+        let name = silent.instance.as_str().to_owned();
+        assert_eq!(url(&silent, None, None), at);
+        assert_eq!(
+            url(&silent, Some(&name), Some([1; 32])),
+            at,
+            "nothing is known of its certificate"
+        );
+        assert_eq!(url(&silent, Some("other"), None), None);
+        let other = relay(Offer {
+            certificate: Some([2; 32]),
+            ..Offer::default()
+        });
+        assert_eq!(
+            (url(&other, None, Some([1; 32])), url(&other, None, Some([2; 32]))),
+            (None, at)
+        );
+        let via = relay(Offer {
+            node_type: Some(laps_protocol::peering::node::NodeType::Via),
+            ..Offer::default()
+        });
+        assert_eq!(url(&via, None, None), None);
+        let mut local = silent;
+        local.addresses.retain(|address| !address.is_plain());
+        assert_eq!(url(&local, None, None), None, "a URL names no interface");
     }
 
     #[test]

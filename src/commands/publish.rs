@@ -1,8 +1,8 @@
 //! `laps pub`: publishes tracks from a file, standard input, the time, or made up.
 
-use super::client;
 use super::meter::Meter;
 use super::open_source::open_source;
+use super::{client, discover};
 use crate::cli::{Flow, MAX_DATAGRAM_PAYLOAD, PubOptions, SourceKind};
 use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
@@ -42,7 +42,13 @@ pub fn run(options: &PubOptions) -> Result<(), Failure> {
         (ANSWER, options.retry.retry.0),
         logging.logger.clone(),
     )?;
-    actix::System::new().block_on(publish(options, settings, &logging))
+    actix::System::new().block_on(async {
+        let options = PubOptions {
+            url: discover::url(&options.find, &options.trust, &options.url).await?,
+            ..options.clone()
+        };
+        publish(&options, settings, &logging).await
+    })
 }
 
 async fn publish(options: &PubOptions, settings: Options, logging: &Logging) -> Result<(), Failure> {

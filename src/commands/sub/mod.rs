@@ -6,9 +6,9 @@ mod order;
 mod receive;
 mod stats;
 
-use super::client;
 use super::output::Output;
 use super::past::Past;
+use super::{client, discover};
 use crate::cli::{Join, SubOptions};
 use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
@@ -41,7 +41,13 @@ pub fn run(options: &SubOptions) -> Result<(), Failure> {
         (answer_time(options), options.retry.retry.0),
         logging.logger.clone(),
     )?;
-    actix::System::new().block_on(subscribe(options, settings, &logging))
+    actix::System::new().block_on(async {
+        let options = SubOptions {
+            url: discover::url(&options.find, &options.trust, &options.url).await?,
+            ..options.clone()
+        };
+        subscribe(&options, settings, &logging).await
+    })
 }
 
 /// How long the relay may take to answer.
