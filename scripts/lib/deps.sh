@@ -124,6 +124,7 @@ ensure_emulator_deps() {
     ensure has_emulator "qemu-user-static libc6-arm64-cross libgcc-s1-arm64-cross" "qemu-user and Debian's libraries for arm64, run the program for a Raspberry Pi"
 }
 ensure_system_deps() {
+    ensure has_ip "iproute2" "iproute2, makes that system a network"
     ensure has_debootstrap "debootstrap" "debootstrap, makes the Debian system that the packages are tested in"
     ensure has_lintian "lintian" "lintian, judges the Debian package"
     ensure has_readelf "binutils" "readelf, tells what a program needs"
