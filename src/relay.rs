@@ -1,9 +1,10 @@
 //! The composition of a relay: which actors there are, on which threads, with which settings.
 
 use actix::{AsyncContext, Context};
+use laps_actors::admin::{AdminActor, Listen as AdminListen, Port, PortError};
 use laps_actors::discovery::{Advert, BACKOFF, DiscoveryActor, Watch, Way};
 use laps_actors::limits::{Gauge, Prefixes, Pressure, Strain};
-use laps_actors::metrics::Tallies;
+use laps_actors::metrics::{Sources, Tallies};
 use laps_actors::peering::{self, Seat};
 use laps_actors::registry::{RegistryActor, RegistryHandle, ShardLost, ShardRef};
 use laps_actors::root::{
@@ -18,10 +19,11 @@ use laps_actors::watchdog::Board;
 use laps_actors::{session, track};
 use laps_protocol::relay::load::Terms;
 use slog::{Logger, info, o, warn};
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often the registry may fail, and how long it stays away then: it is asked for little while the others tell a new
 /// one what is theirs, and one that fails over that has to leave them time.
@@ -39,6 +41,13 @@ const SHARD_BACKOFF: Backoff = Backoff {
     at_once: 1,
     first: Duration::from_millis(250),
     max: Duration::from_secs(1),
+    jitter_percent: 20,
+};
+/// How long the admin port stays away: nothing waits for it but its own clients, which come again.
+const ADMIN_BACKOFF: Backoff = Backoff {
+    at_once: 1,
+    first: Duration::from_millis(250),
+    max: Duration::from_secs(30),
     jitter_percent: 20,
 };
 /// How long what a failed shard leaves on its thread may still tell its peers that it ends. Who is not told, or does
@@ -70,6 +79,8 @@ pub struct Settings {
     pub discovery: Option<(Way, Advert)>,
     /// Its links to other relays; none where it is no part of a mesh.
     pub peering: Option<Peering>,
+    /// Where it tells how it is; none for nowhere.
+    pub admin: Option<AdminListen>,
     /// Where it logs.
     pub log: Logger,
     /// Injected faults, in tests.
@@ -93,6 +104,7 @@ pub struct Relay {
     handle: RootHandle,
     local: SocketAddr,
     peers: [Option<SocketAddr>; 2],
+    admin: Option<SocketAddr>,
     board: Board,
 }
 
@@ -102,6 +114,9 @@ pub enum RelayError {
     /// The port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The admin port cannot be had, and it was asked for.
+    #[error(transparent)]
+    Admin(#[from] PortError),
     /// An actor did not start.
     #[error("{0}")]
     Start(Outcome),
@@ -120,7 +135,6 @@ impl Relay {
             .first()
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), ShardSocket::local_addr);
         let registry: RegistryHandle = RegistryHandle::new();
-        let mut children = vec![registry_spec(&settings, &registry)];
         let names = std::iter::once("root".to_owned());
         let names = names.chain(sockets.iter().map(|socket| shard_name(socket.shard().index())));
         let common = Common {
@@ -132,6 +146,12 @@ impl Relay {
             tallies: Tallies::new(settings.shards),
         };
         small_buffers(&sockets, &settings);
+        let (mut children, root) = (Vec::new(), Rc::default());
+        let port = admin_port(&settings)?;
+        let admin = port.as_ref().map(Port::local_addr);
+        // The first, and so the last to stop: it tells how the relay starts, and how it ends.
+        children.extend(port.map(|port| admin_spec(port, &settings, &common, &root)));
+        children.push(registry_spec(&settings, &common.registry));
         for socket in sockets {
             // All of peering is on one arbiter, that of the first.
             children.push(shard_spec(&settings, &common, socket, seat.take()));
@@ -143,14 +163,23 @@ impl Relay {
             ..Options::new(settings.log.clone(), 0).watched(board.clone())
         };
         let mut handle = RootActor::start_tree(children, options);
+        // Children are started by the root's own turns, and it has not had one.
+        drop(root.set(handle.clone()));
         handle.running().await.map_err(RelayError::Start)?;
         info!(settings.log, "relay is running"; "addr" => %local, "shards" => settings.shards);
         Ok(Self {
             handle,
             local,
             peers,
+            admin,
             board,
         })
+    }
+
+    /// Where it tells how it is, with the port that was chosen when 0 was asked for.
+    #[must_use]
+    pub const fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// The address it listens on, with the port that was chosen when 0 was asked for.
@@ -252,6 +281,66 @@ fn small_buffers(sockets: &[ShardSocket], settings: &Settings) {
 
 fn shard_name(index: usize) -> String {
     format!("shard-{index}")
+}
+
+/// The admin port, unless nobody wants it, or nobody asked for it and it cannot be had.
+fn admin_port(settings: &Settings) -> Result<Option<Port>, PortError> {
+    let Some(listen) = settings.admin else {
+        return Ok(None);
+    };
+    match Port::bind(listen) {
+        Ok(port) => Ok(Some(port)),
+        Err(error) if listen.required => Err(error),
+        Err(error) => {
+            warn!(settings.log, "no admin port"; "why" => %error);
+            Ok(None)
+        }
+    }
+}
+
+/// What tells how the relay is. It has no part in carrying anything, so it comes back for ever and is missed by nobody.
+fn admin_spec(
+    port: Port,
+    settings: &Settings,
+    common: &Common,
+    root: &Rc<OnceCell<RootHandle>>,
+) -> ChildSpec {
+    let (port, thread, root) = (Rc::new(port), OwnThread::default(), Rc::clone(root));
+    let faults = settings.faults.clone();
+    let sources = Sources {
+        tallies: common.tallies.clone(),
+        prefixes: Arc::clone(&common.prefixes),
+        pressure: Arc::clone(&common.pressure),
+        budget: Arc::clone(&settings.track.budget),
+        board: common.board.clone(),
+        started: SystemTime::now(),
+        more: Vec::new(),
+    };
+    ChildSpec::new("admin", "admin", move |birth: Birth| {
+        let (port, thread) = (Rc::clone(&port), thread.clone());
+        let (sources, root, faults) = (sources.clone(), root.get().cloned(), faults.clone());
+        async move {
+            let root = root.ok_or_else(|| StartError::failed("there is no root"))?;
+            let arbiter = thread.begin().await?;
+            let listener = port.listener().map_err(StartError::failed)?;
+            let (told, started) = tokio::sync::oneshot::channel();
+            let spawned = arbiter.handle().spawn_fn(move || {
+                // Nobody listens any more only when the relay is being torn down.
+                drop(told.send(AdminActor::serve(listener, root, sources, faults, birth.guard)));
+            });
+            if !spawned {
+                return Err(StartError::failed("its thread ended"));
+            }
+            match started.await {
+                Ok(Ok(stop)) => Ok(Running::on(arbiter, stop)),
+                Ok(Err(error)) => Err(StartError::failed(error)),
+                Err(_) => Err(StartError::Panicked),
+            }
+        }
+    })
+    .intensity(Intensity::UNLIMITED)
+    .backoff(ADMIN_BACKOFF)
+    .on_loss(Loss::StayDown)
 }
 
 fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {

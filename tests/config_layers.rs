@@ -184,6 +184,8 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     config.fetch.max_per_session = 9;
     config.drain.uri = "moqt://nine:9".into();
     config.drain.grace = 9;
+    config.admin.bind = [127, 0, 0, 9].into();
+    config.admin.port = laps::config::admin::Port::Named(9);
     config.cache.track_mb = 9;
     config.auth.secret_file = "nine".into();
     config.auth.token_cache_bytes = 9;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! RootActor                         system arbiter
+//! ├── AdminActor                    an arbiter of its own, HTTP on another: how the relay is
 //! ├── DiscoveryActor                system arbiter      relays of the local network, by a thread of its own
 //! ├── RegistryActor                 system arbiter      which track lives where, who announced what
 //! └── ShardActor[0..n]              an arbiter each     one UDP socket, one QUIC endpoint
@@ -18,6 +19,7 @@
 //! Rules: a handler feeds a machine and turns its outputs into messages; nothing is sent but by the verbs of
 //! [`supervise::mailbox`]; children are owned through a [`supervise::ChildGuard`].
 
+pub mod admin;
 pub mod announce;
 pub mod auth;
 pub mod census;

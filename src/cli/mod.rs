@@ -9,8 +9,10 @@ mod ca_options;
 mod cert_options;
 mod config_options;
 mod discover_options;
+mod doctor_options;
 mod fetch_options;
 mod find_options;
+mod health_options;
 mod later;
 mod log_options;
 mod ns_options;
@@ -30,8 +32,10 @@ pub use ca_options::CaOptions;
 pub use cert_options::{CertCommand, CertOptions};
 pub use config_options::{ConfigCommand, ConfigOptions};
 pub use discover_options::DiscoverOptions;
+pub use doctor_options::DoctorOptions;
 pub use fetch_options::FetchOptions;
 pub use find_options::FindOptions;
+pub use health_options::HealthOptions;
 pub use log_options::LogOptions;
 pub use ns_options::NsOptions;
 pub use object_range::{ObjectRange, ends_behind, last_of};
@@ -106,6 +110,10 @@ pub enum Command {
     Token(TokenOptions),
     /// Checks or shows the configuration
     Config(ConfigOptions),
+    /// Asks a relay for a session and says whether it got one
+    Health(Box<HealthOptions>),
+    /// Looks for what keeps a relay from running well on this machine, and says what to do
+    Doctor(Box<DoctorOptions>),
 }
 
 /// A command line that was understood.

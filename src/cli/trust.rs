@@ -35,6 +35,12 @@ pub struct TrustOptions {
 }
 
 impl TrustOptions {
+    /// Nothing was said about it.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        !self.insecure && self.ca.is_none() && self.cert_hash.is_none()
+    }
+
     /// What was asked for.
     ///
     /// # Errors

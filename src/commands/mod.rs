@@ -6,7 +6,9 @@ pub mod cert_ca;
 mod client;
 pub mod config;
 pub mod discover;
+pub mod doctor;
 pub mod fetch;
+pub mod health;
 mod json;
 mod meter;
 pub mod ns;
@@ -31,6 +33,8 @@ pub fn dispatch(request: Request) -> Result<(), Failure> {
         Request::Print(text) => print(&text),
         Request::Command(Command::Cert(options)) => cert::run(&options),
         Request::Command(Command::Config(options)) => config::run(&options.command),
+        Request::Command(Command::Health(options)) => health::run(&options),
+        Request::Command(Command::Doctor(options)) => doctor::run(&options),
         Request::Command(Command::Relay(options)) => relay::run(&options),
         Request::Command(Command::Pub(options)) => publish::run(&options),
         Request::Command(Command::Sub(options)) => sub::run(&options),

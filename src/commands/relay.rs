@@ -12,14 +12,13 @@ use crate::systemd::Systemd;
 use laps_actors::auth::Auth;
 use laps_actors::root::{Outcome, RootStatus};
 use laps_actors::supervise::Faults;
-use laps_actors::transport::{Listen, Pem, ServerTls, cert, moqt_alpn};
+use laps_actors::transport::{Pem, ServerTls, cert, moqt_alpn};
 use laps_actors::watchdog;
 use laps_actors::{session, track};
 use laps_protocol::relay::load::Terms;
 use slog::{info, warn};
 use std::fmt;
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// What each part of the relay gets to end after SIGINT, or when everybody has left; all of it is over inside two
@@ -153,11 +152,7 @@ impl fmt::Display for Told {
 
 fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> Settings {
     Settings {
-        listen: if config.relay.bind == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-            Listen::All
-        } else {
-            Listen::Ip(config.relay.bind)
-        },
+        listen: config.relay.listen(),
         port: config.relay.port,
         shards: usize::from(config.workers()),
         tls,
@@ -179,6 +174,7 @@ fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> S
         peering: None,
         load: (config.gauge(), Terms::default()),
         discovery: None,
+        admin: config.admin.listen(),
         log: logging.logger.clone(),
         faults: Faults::default(),
     }
@@ -238,6 +234,7 @@ fn refused(error: RelayError) -> Failure {
     match error {
         // Its own text says what to do.
         RelayError::Bind(error) => Failure::run("relay", error.to_string(), ""),
+        RelayError::Admin(error) => Failure::run("relay", error.to_string(), ""),
         RelayError::Start(outcome) => Failure::run("relay", outcome.to_string(), ""),
     }
 }
@@ -261,6 +258,12 @@ fn greet(config: &Config, relay: &Relay, tls: &ServerTls, origin: &str) {
     let kinds = ["relays", "laps relays"].into_iter().zip(relay.peer_addrs());
     for (kind, addr) in kinds.filter_map(|(kind, addr)| Some((kind, addr?))) {
         drop(writeln!(out, "{kind} may dial {addr}"));
+    }
+    if let Some(admin) = relay.admin_addr() {
+        drop(writeln!(
+            out,
+            "admin port http://{admin} (/healthz, /readyz, /metrics)"
+        ));
     }
     if config.auth.is_open() && !addr.ip().to_canonical().is_loopback() {
         drop(writeln!(

@@ -412,6 +412,21 @@ const BEHIND: &[Key] = &[
         ],
     ),
     fixed(
+        "admin.bind",
+        &[
+            "IP address of the admin port, where whoever reaches it is told how the relay is: HTTP without a password,",
+            "so not an address that strangers reach.",
+        ],
+    ),
+    fixed(
+        "admin.port",
+        &[
+            "TCP port for /healthz (it lives), /readyz (it takes sessions) and /metrics (Prometheus). \"auto\" is 9090, or",
+            "none when somebody else has that; with a number of its own the relay needs it to start, 0 lets the system",
+            "choose one; \"off\" is none.",
+        ],
+    ),
+    fixed(
         "logging.level",
         &["critical, error, warning, info, debug or trace. SIGUSR1 changes it while the relay runs."],
     ),

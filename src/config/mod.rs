@@ -5,6 +5,7 @@
 //! that parse but make no sense; [`dump()`] writes what is in force as a file that loads back. The sections
 //! turn themselves into the settings of the crates below.
 
+pub mod admin;
 pub mod check;
 pub mod discovery;
 mod dump;

@@ -3,6 +3,7 @@
 //! No field is an `Option`: every key has a value in a dump, so a dump shows all there is to set. An empty text
 //! stands for "not given" where that is possible.
 
+use super::admin::Admin;
 use super::discovery::Discovery;
 use super::limits::Limits;
 use super::namespaces::Namespaces;
@@ -44,6 +45,8 @@ pub struct Config {
     pub drain: Drain,
     /// Being found on a local network.
     pub discovery: Discovery,
+    /// Where it tells how it is.
+    pub admin: Admin,
     /// The log.
     pub logging: Logging,
 }

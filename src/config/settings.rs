@@ -2,17 +2,18 @@
 
 use super::check::NEW_SECRET;
 use super::limits::bound;
-use super::sections::{Auth, Cache, Config, Drain, Fetch, Session, Subscribe, Tls, Transport};
+use super::sections::{Auth, Cache, Config, Drain, Fetch, Relay, Session, Subscribe, Tls, Transport};
 use crate::exit::Failure;
 use bytes::Bytes;
 use laps_actors::auth;
 use laps_actors::root::Retire;
 use laps_actors::track::Budget;
-use laps_actors::transport::{Pem, TransportConfig};
+use laps_actors::transport::{Listen, Pem, TransportConfig};
 use laps_protocol::moqt::session;
 use laps_protocol::relay::behind::SkipRules;
 use laps_protocol::relay::fetch::FetchLimits;
 use laps_protocol::relay::track_log::Limits;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,18 @@ impl Transport {
             retry_above_handshakes: count(self.retry_above_handshakes),
             max_connections: count(self.max_connections),
             ..TransportConfig::default()
+        }
+    }
+}
+
+impl Relay {
+    /// Which addresses to listen on.
+    #[must_use]
+    pub fn listen(&self) -> Listen {
+        if self.bind == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+            Listen::All
+        } else {
+            Listen::Ip(self.bind)
         }
     }
 }

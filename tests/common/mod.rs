@@ -71,6 +71,7 @@ pub fn settings(shards: usize) -> Settings {
         load: (Gauge::default(), Terms::default()),
         // The network of whoever runs the tests is none of theirs.
         discovery: None,
+        admin: None,
         log: logger(),
         faults: Faults::default(),
     }

@@ -13,7 +13,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use laps_protocol::moqt::codec::Codec;
 use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::session::Role;
-use slog::{Logger, error, info};
+use slog::{Logger, debug, error, info};
 
 /// End the connection once the peer has what was said before.
 #[derive(Clone, Copy, Debug, Message)]
@@ -84,7 +84,13 @@ impl Actor for ConnectionActor {
             ctx.stop();
             return;
         };
-        info!(self.log, "connection accepted"; "peer" => ?self.handle.remote_addr().ok());
+        let peer = self.handle.remote_addr().ok();
+        if peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
+            // Health checks come from here every few seconds; a session says so itself.
+            debug!(self.log, "connection accepted"; "peer" => ?peer);
+        } else {
+            info!(self.log, "connection accepted"; "peer" => ?peer);
+        }
         self.env
             .faults
             .attend(ctx, "connection", || self.handle.peer_name());

@@ -10,6 +10,13 @@ pub fn used() -> Option<u64> {
     kibibytes(&status, "RssAnon:").or_else(|| kibibytes(&status, "VmRSS:"))
 }
 
+/// Bytes of memory of the process, files that are mapped included (RSS). None where the system does not tell.
+#[must_use]
+pub fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    kibibytes(&status, "VmRSS:")
+}
+
 /// Bytes that the process may use when nobody says how much: three quarters of what its container has, which is there
 /// for the relay, or half of a whole machine, where others live as well; 0 when neither is known. What is left is for the
 /// buffers of the sockets, and for what comes between two samples.

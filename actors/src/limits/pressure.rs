@@ -114,6 +114,12 @@ impl Pressure {
         self.shed.load(Relaxed)
     }
 
+    /// What the system tells now.
+    #[must_use]
+    pub fn sample(&self) -> Sample {
+        (self.gauge.0)(Duration::ZERO)
+    }
+
     /// What memory asks for.
     fn observe(&self, now: Instant, sample: Sample) -> Option<(Level, Level)> {
         let mut load = match self.memory.try_lock() {

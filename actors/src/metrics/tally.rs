@@ -82,7 +82,7 @@ pub enum Count {
 }
 
 /// How many there are.
-const COUNTS: usize = Count::DropTooFarBehind as usize + 1;
+pub(super) const COUNTS: usize = Count::DropTooFarBehind as usize + 1;
 
 impl Count {
     /// A stream that a peer reset with this code.

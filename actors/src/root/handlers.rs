@@ -3,7 +3,7 @@
 use actix::{AsyncContext, Handler, MessageResult, ResponseFuture};
 
 use super::messages::{Drain, Health, HealthReport, Outcome, TakeCensus};
-use super::{Life, Phase, RootActor};
+use super::{Life, Loss, Phase, RootActor};
 use crate::census::{self, Census};
 use crate::supervise::ChildDown;
 use crate::watchdog::Board;
@@ -61,10 +61,12 @@ impl Handler<Health> for RootActor {
 
     fn handle(&mut self, _: Health, _: &mut Self::Context) -> Self::Result {
         let up = |life: &Life| matches!(life, Life::Up { .. } | Life::Done);
-        let down = self.children.iter().filter(|child| !up(&child.life));
+        let down = || self.children.iter().filter(|child| !up(&child.life));
+        let missing = down().filter(|child| child.spec.loss == Loss::Escalate);
         MessageResult(HealthReport {
             status: self.status.borrow().clone(),
-            down: down.map(|child| child.spec.name.clone()).collect(),
+            missing: missing.map(|child| child.spec.name.clone()).collect(),
+            down: down().map(|child| child.spec.name.clone()).collect(),
             late: self.options.board.as_ref().map(Board::late).unwrap_or_default(),
         })
     }

@@ -90,6 +90,8 @@ pub struct HealthReport {
     pub status: RootStatus,
     /// Names of the children that should be up and are not, in starting order.
     pub down: Vec<String>,
+    /// Those of them without which nobody is served.
+    pub missing: Vec<String>,
     /// Names of the children whose threads the watchdog has not seen run for a while, and `root` for the root's own.
     pub late: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! What the peer said, turned into work for children and tracks.
 
 use super::messages::{Binding, Listed, SessionNews};
-use super::{Config, SessionActor, withdraw};
+use super::{Config, HEALTH_CHECK, SessionActor, withdraw};
 use crate::limits::Kind;
 use crate::registry::RegisterPublisher;
 use crate::subscription::{Origin, Spec};
@@ -63,8 +63,18 @@ impl SessionActor {
         }
         let implementation = peer.implementation.as_deref().map(words::shown);
         let implementation = implementation.unwrap_or_default();
-        info!(self.log, "session established"; "version" => %peer.version, "implementation" => %implementation);
+        self.is_health_check = self.is_on_loopback() && implementation.ends_with(HEALTH_CHECK);
+        if self.is_health_check {
+            debug!(self.log, "health check"; "implementation" => %implementation);
+        } else {
+            info!(self.log, "session established"; "version" => %peer.version, "implementation" => %implementation);
+        }
         self.tell(SessionNews::Established(peer));
+    }
+
+    fn is_on_loopback(&self) -> bool {
+        let peer = self.conn.remote_addr();
+        peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
     }
 
     fn note(&mut self, note: Note) {

@@ -106,7 +106,11 @@ impl SessionActor {
         } else {
             format!("{error}: {reason}")
         };
-        info!(self.log, "connection ended"; "why" => &why);
+        if self.is_health_check {
+            debug!(self.log, "connection ended"; "why" => &why);
+        } else {
+            info!(self.log, "connection ended"; "why" => &why);
+        }
         self.end(ctx, why, clean);
     }
 

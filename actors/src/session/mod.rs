@@ -183,8 +183,14 @@ pub struct SessionActor {
     our_code: Option<CloseCode>,
     /// The machine's outputs are being carried out.
     draining: bool,
+    /// Somebody on this machine who comes only to see whether there is a session.
+    is_health_check: bool,
     _guard: Option<ChildGuard>,
 }
+
+/// How MOQT_IMPLEMENTATION ends of somebody who asks for a session only to see whether there is one. From this machine,
+/// and so every few seconds, that is nothing for an operator's log.
+pub const HEALTH_CHECK: &str = "health";
 
 /// What a session is made of.
 #[derive(Debug)]
@@ -243,6 +249,7 @@ impl SessionActor {
             peer_code: None,
             our_code: None,
             draining: false,
+            is_health_check: false,
             env: birth.env,
             _guard: birth.guard,
         }

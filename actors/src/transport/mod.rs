@@ -35,6 +35,7 @@ mod streams;
 mod tls;
 mod totals;
 mod unsent;
+mod validity;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -58,4 +59,5 @@ pub use self::{
     streams::{ABANDONED, Received, RecvGuard, SendGuard},
     tls::{ClientTls, Pem, ServerTls, Verify, moqt_alpn},
     totals::EndpointStats,
+    validity::CertFacts,
 };

@@ -24,6 +24,7 @@ pub(crate) fn run(listen: Listen, shards: usize, session: session::Config) -> Re
         peering: None,
         discovery: None,
         load: (Gauge::default(), Terms::default()),
+        admin: None,
         log: Logger::root(Discard, o!()),
         faults: Faults::default(),
     };

@@ -1,0 +1,47 @@
+//! When the relay is ready, as it is told.
+
+use super::http::unready;
+use crate::root::{HealthReport, Outcome, RootStatus};
+
+fn report(status: RootStatus) -> HealthReport {
+    HealthReport {
+        status,
+        down: Vec::new(),
+        missing: Vec::new(),
+        late: Vec::new(),
+    }
+}
+
+#[test]
+fn only_a_relay_that_runs_whole_is_ready() {
+    assert_eq!(unready(&report(RootStatus::Running)), None);
+    for (status, why) in [
+        (RootStatus::Starting, "starting"),
+        (
+            RootStatus::Retiring { sessions: 3 },
+            "draining, 3 session(s) left",
+        ),
+        (RootStatus::Draining, "draining"),
+        (RootStatus::Ended(Outcome::Drained), "draining"),
+    ] {
+        assert_eq!(unready(&report(status)).unwrap(), why);
+    }
+    let shard = || vec!["shard-1".to_owned()];
+    let missing = HealthReport {
+        missing: shard(),
+        down: shard(),
+        ..report(RootStatus::Running)
+    };
+    assert_eq!(unready(&missing).unwrap(), "down: shard-1");
+    let late = HealthReport {
+        late: shard(),
+        ..report(RootStatus::Running)
+    };
+    assert_eq!(unready(&late).unwrap(), "does not run: shard-1");
+    // What nobody needs to be served is down.
+    let without = HealthReport {
+        down: vec!["admin".to_owned()],
+        ..report(RootStatus::Running)
+    };
+    assert_eq!(unready(&without), None);
+}

@@ -1,0 +1,162 @@
+//! `laps health` and `laps doctor`, beside a relay and without one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper that cannot go on fails its test"
+)]
+
+mod cli_common;
+
+use cli_common::{Relay, Running, laps};
+use laps_actors::transport::{Buffers, TransportConfig};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+/// A port that nobody has, or had at that moment.
+fn free_port() -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port().to_string()
+}
+
+#[test]
+fn a_relay_that_answers_is_well_and_one_that_does_not_is_told() {
+    let secret = (
+        "LAPS_AUTH__SECRET",
+        "a secret of more than thirty-two bytes, it is",
+    );
+    let mut relay = Relay::start(&[secret], &[]);
+    let port = relay.url.rsplit(':').next().unwrap().to_owned();
+    let by_url = laps(&[], &["health", "--url", &relay.url]);
+    assert_eq!((by_url.code, by_url.err.as_str()), (0, ""));
+    assert!(
+        by_url.out.starts_with("ok: ") && by_url.out.lines().count() == 1,
+        "{}",
+        by_url.out
+    );
+    let by_configuration = laps(&[("LAPS_RELAY__PORT", &port), secret], &["health"]);
+    assert_eq!(by_configuration.code, 0, "{}", by_configuration.err);
+    // It looks at the certificate when it is told which one to expect.
+    let hash = "00".repeat(32);
+    let other = laps(&[], &["health", "--url", &relay.url, "--cert-hash", &hash]);
+    assert_eq!(other.code, 1, "{}", other.out);
+    // The relay notes the visits, for a developer only.
+    let line = relay.process.err_line("health check");
+    assert!(line.contains("DEBG"), "{line}");
+    relay.process.signal("INT");
+    let (ran, _) = relay.process.finish();
+    let told = |line: &&str| line.contains("INFO") && !line.contains("shard") && line.contains("conn");
+    assert_eq!(ran.err.lines().filter(told).count(), 0, "{}", ran.err);
+    let gone = laps(&[("LAPS_RELAY__PORT", &port)], &["health"]);
+    assert_eq!(
+        (gone.code, gone.out.as_str(), gone.err.lines().count()),
+        (1, "", 1),
+        "{}",
+        gone.err
+    );
+}
+
+#[test]
+fn the_admin_port_is_told_and_a_named_one_that_is_taken_ends_the_start() {
+    let mut relay = Relay::start(&[("LAPS_ADMIN__PORT", "0")], &[]);
+    let line = relay.process.out_line("admin port http://");
+    let addr = line.split("http://").nth(1).unwrap().split(' ').next().unwrap();
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ready\n"),
+        "{answer}"
+    );
+    let port = addr.rsplit(':').next().unwrap();
+    let second = laps(
+        &[("LAPS_ADMIN__PORT", port)],
+        &["relay", "-b", "127.0.0.1", "-p", "0"],
+    );
+    assert_eq!(second.code, 1, "{}", second.err);
+    let last = second.err.lines().last().unwrap();
+    assert!(
+        last.starts_with("laps: relay: ") && last.contains("admin.port"),
+        "{last}"
+    );
+}
+
+/// As large as it asks for or not depends on the machine; what it says has to fit.
+#[test]
+fn small_buffers_of_the_kernel_are_told_once() {
+    let asked = TransportConfig::default().kernel_buffer;
+    let given = Buffers::granted(asked).unwrap();
+    let expected = usize::from(given.receive < asked || given.send < asked);
+    let relay = Relay::start(&[("LAPS_WORKERS__THREADS", "2")], &[]);
+    relay.process.signal("INT");
+    let (ran, _) = relay.process.finish();
+    assert_eq!(
+        ran.err.matches("smaller UDP buffers").count(),
+        expected,
+        "{}",
+        ran.err
+    );
+    assert_eq!(
+        ran.err.matches("net.core.rmem_max").count(),
+        expected,
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn what_cannot_be_asked_says_why() {
+    let unnamed = laps(&[("LAPS_RELAY__PORT", "0")], &["health"]);
+    assert_eq!(unnamed.code, 3);
+    assert!(unnamed.err.contains("--url"), "{}", unnamed.err);
+    assert_eq!(laps(&[], &["health", "--url", "nonsense"]).code, 2);
+}
+
+/// Asks the doctor, and takes what it says as JSON: its code, and the state and the advice of a check.
+fn doctor(env: &[(&str, &str)], check: &str) -> (i32, String, String) {
+    let ran = laps(env, &["doctor", "--json"]);
+    let findings: Vec<Value> = serde_json::from_str(&ran.out).unwrap();
+    let finding = findings.iter().find(|finding| finding["check"] == check).unwrap();
+    let text = |name: &str| finding[name].as_str().unwrap().to_owned();
+    (ran.code, text("state"), text("advice"))
+}
+
+#[test]
+fn the_doctor_looks_at_ports_and_certificate() {
+    let (udp, tcp) = (free_port(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let admin = tcp.local_addr().unwrap().port().to_string();
+    let env = |admin| {
+        [
+            ("LAPS_RELAY__BIND", "127.0.0.1"),
+            ("LAPS_RELAY__PORT", udp.as_str()),
+            ("LAPS_ADMIN__PORT", admin),
+        ]
+    };
+    let (code, state, advice) = doctor(&env(&admin), "admin port");
+    assert_eq!((code, state.as_str()), (1, "fail"), "{advice}");
+    let all_well = laps(&env("off"), &["doctor"]);
+    assert_eq!(all_well.code, 0, "{}{}", all_well.out, all_well.err);
+    assert!(all_well.out.contains("ok    UDP port"), "{}", all_well.out);
+    // Somebody else is there, and then a relay is.
+    let held = UdpSocket::bind(("127.0.0.1", udp.parse().unwrap())).unwrap();
+    let (code, state, advice) = doctor(&env("off"), "UDP port");
+    assert_eq!((code, state.as_str()), (1, "fail"));
+    assert!(advice.contains("ss -ulpn"), "{advice}");
+    drop(held);
+    let mut relay = Running::start(&env("off"), &["relay"]);
+    relay.out_line("listening on ");
+    assert_eq!(doctor(&env("off"), "UDP port").1, "ok");
+    drop(relay);
+    let mut with_certificate = env("off").to_vec();
+    with_certificate.extend([
+        ("LAPS_TLS__CERT", "missing.pem"),
+        ("LAPS_TLS__KEY", "missing.pem"),
+    ]);
+    assert_eq!(doctor(&with_certificate, "certificate").1, "fail");
+    let (code, state, _) = doctor(&[("LAPS_RELAY__PORT", "many")], "configuration");
+    assert_eq!((code, state.as_str()), (1, "fail"));
+}
