@@ -145,6 +145,36 @@ fn each_layer_goes_over_the_one_below() {
     }
 }
 
+/// Every key of `[peering]` with another value than its default, but `insecure`.
+const MESH: &str = r#"
+bind = "127.0.0.9"
+port = 9
+peers = ["nine:9"]
+data_links = 9
+node_type = "via"
+ca = "ca"
+cert = "c"
+key = "k"
+laps_listen = "127.0.0.9:10"
+laps_from = ["127.0.0.0/8"]
+contact = "nine"
+longitude = 9.5
+latitude = 9.5
+node_advert_interval_ms = 9
+unsubscribe_hold_ms = 9
+connect_ms = 999
+backoff_first_ms = 99
+backoff_max_ms = 999
+keep_alive_ms = 99
+idle_timeout_ms = 9999
+max_links = 9
+max_uni_streams = 9
+max_bidi_streams = 9
+connection_window_bytes = 99999
+stream_window_bytes = 99999
+send_buffer_bytes = 99999
+"#;
+
 #[test]
 fn a_default_of_the_command_line_never_goes_over_the_file() {
     // The file sets every key to what is not its default; a command line without flags leaves all of them alone.
@@ -221,13 +251,14 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     (config.limits.prefix_v4, config.limits.prefix_v6) = (9, 9);
     config.limits.publishers_per_track = 9;
     config.discovery.mdns = "off".parse().unwrap();
+    config.peering = toml::from_str(MESH).unwrap();
     config.logging.level = "trace".parse().unwrap();
     config.logging.format = "json".parse().unwrap();
     let default = toml::Table::try_from(Config::default()).unwrap();
     for (section, keys) in toml::Table::try_from(&config).unwrap() {
-        // It goes without its file, and is not dumped.
-        let keys = keys.as_table().unwrap().iter();
-        for (name, value) in keys.filter(|(name, _)| *name != "secret") {
+        // The one goes without its file, and is not dumped; the other goes without a certificate.
+        let other = |name: &str| name != "secret" && name != "insecure";
+        for (name, value) in keys.as_table().unwrap().iter().filter(|(name, _)| other(name)) {
             assert_ne!(
                 value, &default[&section][name],
                 "{section}.{name} must differ for this test"
