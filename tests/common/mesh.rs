@@ -2,16 +2,21 @@
 
 use super::settings;
 use bytes::Bytes;
-use laps::relay::{Peering, Relay};
+use laps::relay::{Peering, Relay, Settings};
 use laps_actors::peering::{BACKOFF, Setup, local_users, plane};
 use laps_actors::supervise::Backoff;
 use laps_actors::transport::{LAPS_ALPN, LinkTimes, Listen, PeerCa, PeerTls, Pem, TransportConfig};
 use laps_protocol::peering::damping;
-use laps_protocol::peering::info_base::{Limits, Settings};
+use laps_protocol::peering::info_base;
 use laps_protocol::peering::node::{NodeId, NodeInfo, NodeType};
 use std::time::Duration;
 
 const LOOPBACK: Listen = Listen::Ip(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+/// The node `1:low`.
+pub const fn id(low: u64) -> NodeId {
+    NodeId(1 << 32 | low)
+}
 
 /// One relay of a mesh.
 pub struct Member<'a> {
@@ -25,6 +30,8 @@ pub struct Member<'a> {
     pub dials: Vec<&'a Relay>,
     /// Its shards.
     pub shards: usize,
+    /// What is otherwise than usual.
+    pub change: Box<dyn FnOnce(&mut Settings)>,
 }
 
 impl<'a> Member<'a> {
@@ -36,12 +43,21 @@ impl<'a> Member<'a> {
             role: NodeType::Edge,
             dials: dials.to_vec(),
             shards: 1,
+            change: Box::new(|_| {}),
+        }
+    }
+
+    /// The same with something changed.
+    pub fn but(self, change: impl FnOnce(&mut Settings) + 'static) -> Self {
+        Self {
+            change: Box::new(change),
+            ..self
         }
     }
 
     /// Starts it.
     pub async fn start(self) -> Relay {
-        let node = NodeId(1 << 32 | self.low);
+        let node = id(self.low);
         let own = self.ca.certify(node).unwrap();
         let text = |pem: &str| Pem::Text(pem.to_owned());
         let (ca, cert, key) = (text(self.ca.cert_pem()), text(&own.cert_pem), text(&own.key_pem));
@@ -59,8 +75,8 @@ impl<'a> Member<'a> {
                 ..BACKOFF
             },
             damping: damping::Settings::default(),
-            settings: Settings::default(),
-            limits: Limits::default(),
+            settings: info_base::Settings::default(),
+            limits: info_base::Limits::default(),
             max_inbound: 100,
             plane: plane::Config::default(),
             mesh: (self.role != NodeType::Via).then_some(local_users as fn(_) -> _),
@@ -71,6 +87,7 @@ impl<'a> Member<'a> {
             listen: (self.role != NodeType::Stub).then_some((LOOPBACK, 0)),
             laps_listen: None,
         });
+        (self.change)(&mut settings);
         super::relay(settings).await
     }
 }

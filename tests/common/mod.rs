@@ -13,6 +13,8 @@
 pub mod apart;
 pub mod feeding;
 pub mod fetching;
+pub mod laps_peer;
+pub mod lines;
 pub mod mesh;
 pub mod nat;
 pub mod race;
