@@ -17,6 +17,7 @@ use laps_actors::transport::{
 };
 use laps_actors::watchdog::Board;
 use laps_actors::{session, track};
+use laps_protocol::peering::node::NodeType;
 use laps_protocol::relay::load::Terms;
 use slog::{Logger, info, o, warn};
 use std::cell::OnceCell;
@@ -53,6 +54,9 @@ const ADMIN_BACKOFF: Backoff = Backoff {
 /// How long what a failed shard leaves on its thread may still tell its peers that it ends. Who is not told, or does
 /// not hear it, is told by a stateless reset as soon as it says something to the next life.
 const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// How long a stub's edge may take to say who publishes what somebody asks for: a few round trips of a slow network.
+const SEEK_WAIT: Duration = Duration::from_secs(1);
 
 /// What a relay is made of.
 #[derive(Clone, Debug)]
@@ -98,6 +102,13 @@ pub struct Peering {
     pub laps_listen: Option<(Listen, u16)>,
 }
 
+impl Peering {
+    /// It hears of publishers only from its edge, and only when it asks.
+    fn is_stub(&self) -> bool {
+        self.setup.own.node_type == NodeType::Stub
+    }
+}
+
 /// A relay that runs.
 #[derive(Debug)]
 pub struct Relay {
@@ -127,7 +138,10 @@ impl Relay {
     ///
     /// # Errors
     /// [`RelayError`] says what stood in the way; nothing is left running then.
-    pub async fn start(settings: Settings) -> Result<Self, RelayError> {
+    pub async fn start(mut settings: Settings) -> Result<Self, RelayError> {
+        if settings.peering.as_ref().is_some_and(Peering::is_stub) {
+            settings.session.seek_wait = SEEK_WAIT;
+        }
         let sockets = transport::bind(settings.listen, settings.port, settings.shards)?;
         let mut seat = settings.peering.as_ref().map(Place::bind).transpose()?;
         let peers = seat.as_ref().map_or([None, None], Place::local_addrs);

@@ -45,6 +45,12 @@ impl Owner {
         };
     }
 
+    /// A client of this relay: what it asks for may be published anywhere in the mesh, and what other nodes ask for is
+    /// published here or not at all.
+    pub(crate) const fn is_client(&self) -> bool {
+        matches!(self, Self::Session(_))
+    }
+
     /// It as a publisher, when it may not have what it alone publishes; see [`Env::except`].
     pub(crate) fn except(&self, env: &Env) -> Option<Upstream> {
         match self {

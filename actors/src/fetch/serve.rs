@@ -152,22 +152,35 @@ async fn open(birth: &Birth) -> Result<(Hold, PastOpened), Unavailable> {
 }
 
 /// MOQT-14 §8.4 [D14-FETCH-17]: publishers are found as for SUBSCRIBE, but nobody is waited for: what is past is there
-/// or it is not.
+/// or it is not. On a stub that is for its edge to say.
 async fn resolve(birth: &Birth, reader: ReaderId, stale: Option<u64>) -> Result<TrackRef, Unavailable> {
-    let question = ResolveTrack {
+    let seek = birth.owner.is_client();
+    let question = |wait| ResolveTrack {
         name: birth.fetch.track.clone(),
         reader,
         stale,
-        wait: false,
+        wait,
         except: birth.owner.except(&birth.env),
+        seek,
     };
-    match birth.env.registry.ask(question, REGISTRY_DEADLINE).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Unavailable::new(
+    let registry = &birth.env.registry;
+    let known = registry.ask(question(false), REGISTRY_DEADLINE).await;
+    let seek_wait = birth.env.session.seek_wait;
+    let answer = match known {
+        Ok(Err(nobody)) if nobody.for_now && seek && !seek_wait.is_zero() => {
+            match registry.ask(question(true), seek_wait).await {
+                Err(AskError::Deadline) => Ok(Err(nobody)),
+                answer => answer,
+            }
+        }
+        known => known,
+    };
+    answer.unwrap_or_else(|_| {
+        Err(Unavailable::new(
             RequestErrorReason::InternalError,
             "the relay is overloaded",
-        )),
-    }
+        ))
+    })
 }
 
 /// What a person is told beside the code.

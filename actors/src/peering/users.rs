@@ -4,6 +4,7 @@ use super::bases::{Ears, Life};
 use super::mesh::{self, origin};
 use super::seat::MeshParts;
 use crate::supervise::{ChildGuard, ChildId};
+use laps_protocol::peering::node::NodeType;
 use std::rc::Rc;
 
 /// Starts both parts: `remote`, which makes publishers of other nodes, and `origin`, which serves what they subscribe to and
@@ -11,11 +12,11 @@ use std::rc::Rc;
 #[must_use]
 pub fn local_users(parts: MeshParts) -> Ears {
     let MeshParts {
+        own,
         epoch,
         env,
         plane,
         parent,
-        ..
     } = parts;
     let guard = |kind| Some(ChildGuard::new(parent.clone(), ChildId::fresh(), kind));
     let origin = origin::Birth {
@@ -35,6 +36,7 @@ pub fn local_users(parts: MeshParts) -> Ears {
             news: origin.clone().recipient(),
             asked: origin.clone().recipient(),
         }),
+        stub: own.node_type == NodeType::Stub,
         guard: guard("mesh"),
     }
     .start();

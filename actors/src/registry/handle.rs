@@ -215,6 +215,7 @@ mod tests {
             stale: None,
             wait: false,
             except: None,
+            seek: true,
         }
     }
 

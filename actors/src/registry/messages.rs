@@ -36,6 +36,9 @@ pub struct ResolveTrack {
     pub wait: bool,
     /// The asker, when it is not to be given what it alone publishes (`relay.allow_self = false`).
     pub except: Option<Upstream>,
+    /// A client of this relay asks, so that publishers anywhere in the mesh count: a stub asks its edge for them. What the
+    /// mesh itself asks for is published here or not at all.
+    pub seek: bool,
 }
 
 /// A namespace was announced.
@@ -203,6 +206,14 @@ pub enum Whose {
 }
 
 impl Whose {
+    /// The watcher is a session's; the mesh watches its own relay's sessions.
+    pub(super) const fn is_of_a_client(&self) -> bool {
+        match self {
+            Self::Everybody | Self::Others(_) => true,
+            Self::Ours => false,
+        }
+    }
+
     pub(super) fn counts(&self, upstream: &Upstream) -> bool {
         match self {
             Self::Everybody => true,

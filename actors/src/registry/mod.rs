@@ -2,7 +2,7 @@
 //!
 //! `handle` is how everybody else finds it; `muster` and `roll` build it anew after a failure. `making` starts tracks,
 //! `namespaces` and `publishers` hold who offers them, `watchers` who is to hear of both, `waiting` who asks for what
-//! nobody offers yet.
+//! nobody offers yet, and `sought` tells a stub's mesh where its clients look for publishers.
 
 mod handle;
 mod lost;
@@ -12,6 +12,7 @@ mod muster;
 mod namespaces;
 mod publishers;
 mod roll;
+mod sought;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -24,6 +25,7 @@ pub use messages::{
     UnregisterNamespace, UnwatchNamespace, WatchId, WatchNamespace, Whose, WithdrawPublisher,
 };
 pub use roll::RollCall;
+pub use sought::{Sought, SoughtChanged, TakeSought, WatchSought};
 
 use crate::census::{self, Count};
 use crate::limits::Seldom;
@@ -39,6 +41,7 @@ use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::relay::namespace_tree::NamespaceTree;
 use muster::Muster;
 use slog::{Logger, debug, warn};
+use sought::Seekers;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
@@ -123,6 +126,7 @@ pub struct RegistryActor {
     published: NamespaceTree<FullTrackName, ()>,
     watchers: Watchers,
     waiting: Waiting,
+    seekers: Seekers,
     /// What is told while the registry begins again.
     muster: Option<Muster>,
     warnings: Seldom,
@@ -142,6 +146,7 @@ impl RegistryActor {
             published: NamespaceTree::new(),
             watchers: Watchers::default(),
             waiting: Waiting::new(max_waiting),
+            seekers: Seekers::default(),
             muster: None,
             warnings: Seldom::default(),
             next_epoch: 1,
@@ -197,6 +202,7 @@ impl RegistryActor {
             stale,
             wait,
             except,
+            seek,
         } = msg;
         if let Some(epoch) = stale {
             self.forget(&name, epoch);
@@ -206,8 +212,14 @@ impl RegistryActor {
         let waiter = Waiter {
             reader,
             except,
+            seek,
             reply,
         };
+        // MOQT-14 §8.4 [D14-NS-6]: of a track that is published here too, all publishers are asked. One who does not wait
+        // for a publisher asks again when there is none.
+        if seek && (wait || announced || self.tracks.contains_key(&name)) {
+            self.seekers.seek(name.namespace());
+        }
         // MOQT-14 §8.4 [D14-PUB-5]: the full name is looked for before the namespaces are.
         match self.tracks.get_mut(&name).map(|entry| &mut entry.state) {
             // MOQT-14 §5.1 [D14-NS-3] DEVIATION: with `relay.allow_self = false` only (decision 0010).

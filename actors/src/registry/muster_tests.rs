@@ -78,6 +78,7 @@ fn question(text: &str) -> ResolveTrack {
         stale: None,
         wait: false,
         except: None,
+        seek: true,
     }
 }
 

@@ -205,6 +205,7 @@ async fn a_track_is_made_elsewhere_when_its_shard_is_lost() {
         stale: None,
         wait: true,
         except: None,
+        seek: true,
     };
     let first = publish(1, lost.address().recipient());
     let first = mailbox::ask(&scene.registry, first, PATIENCE);

@@ -14,6 +14,8 @@ pub(super) struct Waiter {
     pub(super) reader: ReaderId,
     /// Waits for somebody else than this one.
     pub(super) except: Option<Upstream>,
+    /// Anywhere in the mesh.
+    pub(super) seek: bool,
     pub(super) reply: ReplyTo<Result<TrackRef, Unavailable>>,
 }
 
@@ -96,6 +98,21 @@ impl Waiting {
             .collect()
     }
 
+    /// The namespaces in which publishers are sought anywhere in the mesh, each at least once and in order.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &TrackNamespace> {
+        let sought = self.by_name.iter().filter(|(_, waiters)| seek(waiters));
+        sought.map(|(name, _)| name.namespace())
+    }
+
+    /// Whether this very namespace is one of them.
+    pub(super) fn waits_in(&self, namespace: &TrackNamespace) -> bool {
+        let from = self
+            .by_name
+            .range(FullTrackName::first_below(namespace.clone())..);
+        from.take_while(|(name, _)| name.namespace() == namespace)
+            .any(|(_, waiters)| seek(waiters))
+    }
+
     /// Forgets questions that nobody waits for any more.
     pub(super) fn sweep(&mut self) {
         self.by_name.retain(|_, waiters| {
@@ -114,6 +131,12 @@ impl Waiting {
     pub(super) const fn len(&self) -> usize {
         self.count
     }
+}
+
+fn seek(waiters: &[Waiter]) -> bool {
+    waiters
+        .iter()
+        .any(|waiter| waiter.seek && !waiter.reply.is_abandoned())
 }
 
 #[cfg(test)]
@@ -141,6 +164,7 @@ mod tests {
                     Waiter {
                         reader: ReaderId::next(),
                         except: None,
+                        seek: true,
                         reply,
                     },
                 )
@@ -154,6 +178,7 @@ mod tests {
                     Waiter {
                         reader: ReaderId::next(),
                         except: None,
+                        seek: true,
                         reply
                     }
                 )
@@ -169,6 +194,7 @@ mod tests {
                 Waiter {
                     reader: ReaderId::next(),
                     except: None,
+                    seek: true,
                     reply,
                 },
             )
@@ -194,6 +220,7 @@ mod tests {
         let waiter = Waiter {
             reader: ReaderId::next(),
             except: None,
+            seek: true,
             reply,
         };
         waiting.add(name(0), waiter).is_ok().then_some(asker)
@@ -213,6 +240,7 @@ mod tests {
             let waiter = Waiter {
                 reader: ReaderId::next(),
                 except: None,
+                seek: true,
                 reply,
             };
             let name = FullTrackName::new(namespace(text), Bytes::from_static(b"track")).unwrap();

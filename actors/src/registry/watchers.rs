@@ -65,6 +65,26 @@ impl Watchers {
         (self.by_id.len(), self.tree.len() + self.of_all.len())
     }
 
+    /// Prefixes that clients watch.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = &TrackNamespace> {
+        let clients = self
+            .by_id
+            .values()
+            .filter(|watcher| watcher.whose.is_of_a_client());
+        clients.filter_map(|watcher| watcher.prefix.as_ref())
+    }
+
+    /// Whether a client watches this very prefix.
+    pub(super) fn watches(&self, prefix: &TrackNamespace) -> bool {
+        let fields = prefix.fields().len();
+        let entries = self.tree.matches(prefix).into_iter();
+        let mut here = entries.take_while(|entry| entry.fields == fields);
+        here.any(|entry| {
+            let watcher = self.by_id.get(entry.owner);
+            watcher.is_some_and(|watcher| watcher.whose.is_of_a_client())
+        })
+    }
+
     fn remove(&mut self, id: WatchId) {
         let Some(watcher) = self.by_id.remove(&id) else {
             return;
@@ -85,6 +105,9 @@ impl RegistryActor {
             whose,
             wake,
         } = msg;
+        if let Some(prefix) = prefix.as_ref().filter(|_| whose.is_of_a_client()) {
+            self.seekers.seek(prefix);
+        }
         // MOQT-14 §9.28 [D14-NS-2]: everything that is there already comes first.
         let (announced, published) = prefix.as_ref().map_or_else(
             || (self.namespaces.all(), self.published.all()),

@@ -83,6 +83,9 @@ pub struct Config {
     pub max_control_backlog: usize,
     /// How long a SUBSCRIBE waits for a publisher; none means until one comes. [D14-SUB-10]
     pub subscribe_wait: Option<Duration>,
+    /// How long a FETCH or TRACK_STATUS, which wait for nobody else, wait for publishers that are only known elsewhere in
+    /// the mesh. Zero where this relay knows all of them: everywhere but on a stub.
+    pub seek_wait: Duration,
     /// A SUBSCRIBE to a track that nobody publishes is accepted at once, and outlives its publisher (decision 0012).
     pub detached: bool,
     /// Downstream streams of one subscription that may be open at once.
@@ -116,6 +119,7 @@ impl Default for Config {
             alias_wait: Duration::from_secs(1),
             max_control_backlog: 1 << 20,
             subscribe_wait: Some(Duration::from_secs(1)),
+            seek_wait: Duration::ZERO,
             detached: false,
             max_open_streams: 1024,
             max_behind: 16 << 20,

@@ -71,7 +71,9 @@ impl StatusActor {
     fn ask(&self, ctx: &mut Context<Self>) {
         let env = &self.birth.env;
         // MOQT-14 §9.20 [D14-SUB-28]: treated as a SUBSCRIBE, which nobody waits for where it is accepted at once.
-        let wait = if env.session.detached {
+        let wait = if env.session.detached && self.birth.owner.is_client() {
+            env.session.seek_wait
+        } else if env.session.detached {
             Duration::ZERO
         } else {
             env.session.subscribe_wait.unwrap_or(LONGEST_WAIT)

@@ -105,6 +105,8 @@ pub(crate) struct Search {
     pub(crate) at_home: bool,
     /// The asker, when it may not have what it alone publishes.
     pub(crate) except: Option<Upstream>,
+    /// The asker is a client, see [`ResolveTrack::seek`].
+    pub(crate) seek: bool,
     /// Where it logs.
     pub(crate) log: Logger,
 }
@@ -126,6 +128,7 @@ impl Search {
             wait: env.session.subscribe_wait,
             at_home: false,
             except: owner.except(env),
+            seek: owner.is_client(),
             log: log.clone(),
         }
     }
@@ -145,6 +148,7 @@ pub(crate) async fn locate(
         wait,
         at_home,
         except,
+        seek,
         log,
     } = search;
     let mut stale = None;
@@ -160,9 +164,14 @@ pub(crate) async fn locate(
             resolve(
                 &env,
                 questions,
-                (&name, reader, stale),
+                Question {
+                    name: &name,
+                    reader,
+                    stale,
+                    except: except.as_ref(),
+                    seek,
+                },
                 until,
-                except.as_ref(),
                 place,
             )
             .await
@@ -257,21 +266,30 @@ fn stale_epoch(track: &TrackRef) -> Option<u64> {
     (!track.home.connected()).then_some(track.epoch)
 }
 
+/// What the registry is asked.
+struct Question<'a> {
+    name: &'a FullTrackName,
+    reader: ReaderId,
+    stale: Option<u64>,
+    except: Option<&'a Upstream>,
+    seek: bool,
+}
+
 /// Asks the registry: first for what it knows, which a deadline of its own bounds, then to wait.
 async fn resolve(
     env: &Env,
     questions: &Questions,
-    (name, reader, stale): (&FullTrackName, ReaderId, Option<u64>),
+    asked: Question<'_>,
     until: Option<Instant>,
-    except: Option<&Upstream>,
     place: impl FnOnce() -> Result<Lease, Unavailable>,
 ) -> Result<TrackRef, Unavailable> {
     let question = |wait| ResolveTrack {
-        name: name.clone(),
-        reader,
-        stale,
+        name: asked.name.clone(),
+        reader: asked.reader,
+        stale: asked.stale,
         wait,
-        except: except.cloned(),
+        except: asked.except.cloned(),
+        seek: asked.seek,
     };
     // [D14-LIM-2]: a peer that does not wait for the answer goes on when the registry has given it.
     let known = questions.count(env.registry.ask(question(false), REGISTRY_DEADLINE));

@@ -9,6 +9,7 @@ pub mod origin;
 pub mod remote;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 pub use messages::{BasesBegan, FromNode, MeshNews, News, SendToNode, Want};
 
@@ -35,6 +36,7 @@ use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
+use watching::Watching;
 
 /// Messages that may wait for it.
 const MAILBOX: usize = 4096;
@@ -73,6 +75,8 @@ pub struct Birth {
     pub inlets: Rc<dyn Inlets>,
     /// The other part.
     pub origin: Option<Origin>,
+    /// This relay is a stub, and hears of no publisher that it does not watch.
+    pub stub: bool,
     /// Tells the parent of its death.
     pub guard: Option<ChildGuard>,
 }
@@ -94,9 +98,10 @@ struct Node {
 /// The mesh of this relay.
 ///
 /// Parent: the peering. Arbiter: its own. Restart: permanent; with the information bases, or they tell it everything again
-/// after [`BasesBegan`]. In: [`BasesBegan`], [`MeshNews`], [`FromNode`], `Reregister`, `Wished` and `ChildDown` of nodes.
-/// Out: [`Want`] and [`SendToNode`] to the bases, what nodes tell to their actors, the rest to [`Origin`]. Lost on death:
-/// what it knows of other nodes, and with its children what tracks get from them.
+/// after [`BasesBegan`]. In: [`BasesBegan`], [`MeshNews`], [`FromNode`], `Reregister`, `Wished` and `ChildDown` of nodes, on a
+/// stub `SoughtChanged`. Out: [`Want`] and [`SendToNode`] to the bases, what nodes tell to their actors, the rest to
+/// [`Origin`], on a stub `WatchSought` and `TakeSought` to the registry. Lost on death: what it knows of other nodes, and
+/// with its children what tracks get from them.
 pub struct MeshActor {
     epoch: u64,
     env: Env,
@@ -113,6 +118,9 @@ pub struct MeshActor {
     malformed: u64,
     /// What is to be said is gathered.
     flushing: bool,
+    stub: bool,
+    /// On a stub: what it watches.
+    watching: Option<Watching>,
     _guard: Option<ChildGuard>,
 }
 
@@ -134,6 +142,8 @@ impl Birth {
             lives: 0,
             malformed: 0,
             flushing: false,
+            stub: self.stub,
+            watching: None,
             _guard: self.guard,
         }
         .start()
@@ -279,6 +289,9 @@ impl Actor for MeshActor {
         ctx.set_mailbox_capacity(MAILBOX);
         if has_runtime() {
             self.env.faults.attend(ctx, "mesh", || "mesh");
+            if self.stub {
+                self.begin_watching(ctx);
+            }
         }
     }
 }

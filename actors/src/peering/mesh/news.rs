@@ -153,6 +153,7 @@ impl Handler<BasesBegan> for MeshActor {
         }
         self.asking.forget_told();
         self.flush_soon(ctx);
+        self.tell_watches_again(ctx);
     }
 }
 
@@ -243,7 +244,8 @@ impl Handler<ChildDown> for MeshActor {
 
 impl Handler<Reregister> for MeshActor {
     type Result = ();
-    fn handle(&mut self, msg: Reregister, _: &mut Self::Context) {
+    fn handle(&mut self, msg: Reregister, ctx: &mut Self::Context) {
+        self.watch_anew(ctx);
         for node in self.nodes.values() {
             if let Some((_, child)) = &node.child {
                 mailbox::signal(child, msg.clone());

@@ -3,8 +3,8 @@
 //! To the mesh the edge itself has what its stubs have: see `own`. To a stub it is the source of everything, and tells it
 //! only of
 //! - subscriptions of others to what the stub publishes, one for each track however many there are;
-//! - what others publish that the stub subscribes to, as a track or by a namespace that it is in, and what lies below a
-//!   prefix that somebody watches there. A laps stub, which cannot say what it watches, is told of everything published.
+//! - what others publish that the stub subscribes to, as a track or by a namespace that it is in, and the same for a prefix
+//!   that somebody watches there, with what lies below it. A laps stub, which cannot say what it watches, is told of everything published.
 //!
 //! A stub needs no more: what it subscribes to it asks of its edge, whether it knows a publisher or not.
 
@@ -47,13 +47,17 @@ impl Stub {
 
     fn needs(&self, key: InfoKey, what: &Published) -> bool {
         let watched = |name: &Name| name.prefixes().any(|prefix| self.watched.contains(prefix));
+        let below = |names: &BTreeSet<Name>, name: &Name| {
+            let from = (Bound::Included(name), Bound::Unbounded);
+            let first = names.range::<Name, _>(from).next();
+            first.is_some_and(|first| first.is_below(name))
+        };
         match what {
             Published::Track(track) => self.subscribed.contains_key(&key.hash()) || watched(&Name::of(track)),
             Published::Namespace(namespace) => {
                 let name = Name::of_namespace(namespace);
-                let below = (Bound::Included(&name), Bound::Unbounded);
-                let first = self.subscribed_names.range::<Name, _>(below).next();
-                first.is_some_and(|first| first.is_below(&name)) || watched(&name)
+                // Somebody who seeks a track in `a/b` finds it with whoever publishes `a`. MOQT-14 §8.4 [D14-NS-5]
+                below(&self.subscribed_names, &name) || watched(&name) || below(&self.watched, &name)
             }
         }
     }
@@ -326,16 +330,20 @@ impl InfoBase {
         };
         match message {
             OwnMessage::Watch(prefix) => {
-                if stub.watched.len() >= max {
+                let prefix = Name::of_namespace(&prefix);
+                if stub.watched.len() >= max && !stub.watched.contains(&prefix) {
                     self.over_limit(from, ReportKind::TooManyInfos);
                     return;
                 }
-                let prefix = Name::of_namespace(&prefix);
                 stub.watched.insert(prefix.clone());
                 let tracks = self.subscribes.tracks.below(&prefix).map(InfoKey::track);
                 let namespaces = self.publishes.namespaces.below(&prefix).map(InfoKey::namespace);
-                let below: Vec<_> = tracks.chain(namespaces).collect();
-                for key in below {
+                let above = prefix
+                    .prefixes()
+                    .filter_map(|name| self.publishes.namespaces.hash_of(name))
+                    .map(InfoKey::namespace);
+                let concerned: Vec<_> = tracks.chain(namespaces).chain(above).collect();
+                for key in concerned {
                     self.tell_stub_of_publish(from, key);
                 }
             }

@@ -825,9 +825,14 @@ fn a_stub_hears_what_it_needs() {
     assert_eq!(watch(OwnMessage::Watch(namespace("w"))), [(3, true, 1)]);
     assert_eq!(watch(OwnMessage::Unwatch(namespace("w"))), [(3, false, 2)]);
     assert_eq!(watch(OwnMessage::Watch(namespace("w"))), [(3, true, 3)]);
+    // Who publishes a namespace publishes all that is below it.
+    assert_eq!(watch(OwnMessage::Watch(namespace("w/x/y"))), []);
+    assert_eq!(watch(OwnMessage::Unwatch(namespace("w"))), []);
+    assert_eq!(watch(OwnMessage::Unwatch(namespace("w/x/y"))), [(3, false, 4)]);
+    assert_eq!(watch(OwnMessage::Watch(namespace("w"))), [(3, true, 5)]);
     // The other stub publishes there: to the mesh the edge does, to the first stub too, and to itself nobody.
     let out = desk.hear_stamped(4, publish(4, namespaced("w/y")), one);
-    assert_eq!(infos(&out), [(2, true, 1), (3, true, 4)]);
+    assert_eq!(infos(&out), [(2, true, 1), (3, true, 6)]);
     assert!(out.contains(&Output::RemotePublish {
         source: id(4),
         what: namespaced("w/y")
@@ -843,7 +848,7 @@ fn a_stub_hears_what_it_needs() {
     desk.base.link_down(desk.now, LinkId(4));
     assert_eq!(
         infos(&desk.drain()),
-        [(2, false, 2), (3, false, 5)],
+        [(2, false, 2), (3, false, 7)],
         "what it published goes with it"
     );
     desk.base.link_down(desk.now, LinkId(3));

@@ -2,6 +2,7 @@
 
 mod fetching;
 mod subscribing;
+mod watching;
 
 use super::*;
 use crate::limits::{Limits, Prefixes, Strain};
@@ -144,12 +145,20 @@ fn hash() -> FullNameHash {
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Scene) -> F) {
     System::new().block_on(async {
         tokio::time::pause();
-        test(Scene::new()).await;
+        test(Scene::new(false)).await;
+    });
+}
+
+/// The same on a stub.
+fn run_stub<F: Future<Output = ()>>(test: impl FnOnce(Scene) -> F) {
+    System::new().block_on(async {
+        tokio::time::pause();
+        test(Scene::new(true)).await;
     });
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(stub: bool) -> Self {
         let log = Logger::root(Discard, o!());
         let mut plan = FaultPlan::new();
         let fault = plan.point("node");
@@ -178,6 +187,7 @@ impl Scene {
             env: env.clone(),
             inlets: Rc::clone(&tables) as Rc<dyn Inlets>,
             origin: None,
+            stub,
             guard: None,
         }
         .start();
@@ -272,6 +282,7 @@ impl Scene {
             stale: None,
             wait: true,
             except: None,
+            seek: true,
         };
         self.env.registry.ask(resolve, LONG).await.unwrap()
     }
@@ -284,6 +295,7 @@ impl Scene {
             stale: None,
             wait: false,
             except: None,
+            seek: true,
         };
         self.env.registry.ask(resolve, LONG).await.unwrap().is_ok()
     }

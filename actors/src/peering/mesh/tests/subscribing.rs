@@ -301,6 +301,7 @@ fn a_new_registry_is_told_of_nodes() {
             stale: None,
             wait: false,
             except: None,
+            seek: true,
         };
         scene.env.registry.ask(resolve, LONG).await.unwrap().unwrap();
     });
@@ -346,6 +347,7 @@ fn new_bases_are_told_and_tell_again() {
             stale: None,
             wait: false,
             except: None,
+            seek: true,
         };
         assert!(scene.env.registry.ask(resolve, LONG).await.unwrap().is_err());
         scene.object(A, 2).await;
