@@ -1,9 +1,10 @@
 //! The `laps` command: a Media over QUIC Transport relay, its clients and its tools.
 //!
 //! [`cli`] reads the command line, [`config`] the configuration, [`commands`] does what was asked, [`exit`] says how
-//! it ended. [`source`] makes what a publisher sends. [`relay`] puts the actors of `laps_actors` together, [`keeper`]
-//! and [`systemd`] watch over the process; what goes over the wire is `laps_protocol`'s.
+//! it ended. [`source`] makes what a publisher sends. [`relay`] puts the actors of `laps_actors` together,
+//! [`certificate`] is what it shows, [`keeper`] and [`systemd`] watch over the process; what goes over the wire is `laps_protocol`'s.
 
+pub mod certificate;
 #[cfg(feature = "chaos")]
 pub mod chaos;
 pub mod cli;

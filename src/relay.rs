@@ -379,8 +379,18 @@ fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
 fn discovery_spec(settings: &Settings, port: u16) -> Option<ChildSpec> {
     let (way, advert) = settings.discovery.clone()?;
     let advert = Advert { port, ..advert };
-    let (log, faults) = (settings.log.clone(), settings.faults.clone());
+    let (log, faults, tls) = (
+        settings.log.clone(),
+        settings.faults.clone(),
+        settings.tls.clone(),
+    );
     let spec = ChildSpec::new("discovery", "discovery", move |birth: Birth| {
+        // First who tells of the next certificate, then the one that is shown now, so that none is missed.
+        let renewals = tls.renewals();
+        let advert = Advert {
+            offer: advert.renewed(tls.known_by()),
+            ..advert.clone()
+        };
         let started = way
             .back_ends()
             .map_err(StartError::failed)
@@ -389,7 +399,7 @@ fn discovery_spec(settings: &Settings, port: u16) -> Option<ChildSpec> {
             let context = Context::<DiscoveryActor>::new();
             let (stop, away) = (context.address().recipient(), context.address().recipient());
             let actor = DiscoveryActor::new(log.clone(), watch, Some(birth.guard));
-            context.run(actor.with_faults(faults.clone()));
+            context.run(actor.renewing(advert, renewals).with_faults(faults.clone()));
             Running::here(stop).serving(away)
         });
         async move { running }

@@ -33,16 +33,18 @@ fn offer() -> impl Strategy<Value = Offer> {
             vec![Transport::WebTransport, Transport::Quic],
         ]),
         of(any::<[u8; 32]>()),
+        of(any::<[u8; 32]>()),
         of(select(NodeType::ALL)),
         of(port),
     )
         .prop_map(
-            |(id, version, drafts, transports, certificate, node_type, peer_port)| Offer {
+            |(id, version, drafts, transports, certificate, key, node_type, peer_port)| Offer {
                 id,
                 version,
                 drafts,
                 transports,
                 certificate,
+                key: key.map(Box::new),
                 node_type,
                 peer_port,
             },

@@ -28,7 +28,7 @@ pub struct RelayOptions {
     /// Who this relay is: free text, or a node id such as 1:2 or 1.2:1234 [default: the host name]
     #[structopt(short = "e", long = "endpoint_id", alias = "endpoint-id", value_name = "ID")]
     pub endpoint_id: Option<String>,
-    /// Certificate chain (PEM) [default: one made at start, ECDSA P-256, 13 days; its SHA-256 is printed]
+    /// Certificate chain (PEM) [default: one of its own, kept and renewed; its SHA-256 is printed]
     #[structopt(short = "c", long = "cert", value_name = "FILE")]
     pub cert: Option<String>,
     /// Private key of the certificate (PEM)

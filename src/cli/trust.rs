@@ -24,7 +24,7 @@ pub struct TrustOptions {
         parse(from_os_str)
     )]
     pub ca: Option<PathBuf>,
-    /// Accept only the certificate with this SHA-256, as the relay prints it (64 hexadecimal digits)
+    /// Accept only the certificate, or the key, with this SHA-256, as the relay prints both (64 hexadecimal digits)
     #[structopt(
         name = "cert-hash",
         long = "cert-hash",

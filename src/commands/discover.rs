@@ -74,7 +74,8 @@ pub(super) async fn url(
 fn address(relay: &Neighbour<Address>, name: Option<&str>, hash: Option<[u8; 32]>) -> Option<MoqtUrl> {
     let named = name.is_none_or(|name| relay.instance.as_str() == name);
     // A hint: what it says only keeps us from one that would be refused, and the handshake decides.
-    let matches = hash.is_none_or(|hash| relay.offer.certificate.is_none_or(|said| said == hash));
+    let said = [relay.offer.certificate, relay.offer.key.as_deref().copied()];
+    let matches = hash.is_none_or(|hash| said.contains(&Some(hash)) || said.contains(&None));
     if !(named && matches && relay.offer.may_be_spoken_to()) {
         return None;
     }
@@ -133,6 +134,7 @@ struct Line {
     drafts: Vec<u16>,
     transports: Vec<&'static str>,
     sha256: Option<String>,
+    key_sha256: Option<String>,
     node: Option<&'static str>,
     peer_port: Option<u16>,
 }
@@ -150,6 +152,7 @@ impl Line {
             drafts: offer.drafts.clone(),
             transports: offer.transports.iter().map(|way| way.name()).collect(),
             sha256: offer.certificate.as_ref().map(|hash| hex(hash).to_string()),
+            key_sha256: offer.key.as_deref().map(|hash| hex(hash).to_string()),
             node: offer.node_type.map(|kind| kind.name()),
             peer_port: offer.peer_port.map(Into::into),
         }
@@ -223,9 +226,15 @@ mod tests {
             certificate: Some([2; 32]),
             ..Offer::default()
         });
+        assert_eq!(url(&other, None, Some([1; 32])), at, "nor of its key");
+        let other = relay(Offer {
+            key: Some(Box::new([3; 32])),
+            ..other.offer
+        });
+        assert_eq!(url(&other, None, Some([1; 32])), None);
         assert_eq!(
-            (url(&other, None, Some([1; 32])), url(&other, None, Some([2; 32]))),
-            (None, at)
+            (url(&other, None, Some([2; 32])), url(&other, None, Some([3; 32]))),
+            (at.clone(), at)
         );
         let via = relay(Offer {
             node_type: Some(laps_protocol::peering::node::NodeType::Via),

@@ -1,6 +1,7 @@
 //! `laps` and `laps relay`: runs the relay until a signal ends it.
 
 use super::census;
+use crate::certificate::{Certificate, Look, state_folder};
 use crate::cli::RelayOptions;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
@@ -12,18 +13,24 @@ use crate::systemd::Systemd;
 use laps_actors::auth::Auth;
 use laps_actors::root::{Outcome, RootStatus};
 use laps_actors::supervise::Faults;
-use laps_actors::transport::{Pem, ServerTls, cert, moqt_alpn};
+use laps_actors::transport::ServerTls;
 use laps_actors::watchdog;
 use laps_actors::{session, track};
+use laps_protocol::discovery::hex;
 use laps_protocol::relay::load::Terms;
-use slog::{info, warn};
+use slog::{Logger, info, warn};
 use std::fmt;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use tokio::time::MissedTickBehavior;
 
 /// What each part of the relay gets to end after SIGINT, or when everybody has left; all of it is over inside two
 /// seconds.
 const DRAIN: Duration = Duration::from_millis(1500);
+
+/// How often the certificate is looked at: nobody who has just replaced a file wants to wait, and a machine whose clock
+/// is set an hour after its start soon has a certificate of today.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Runs the relay as the options, the environment and the file say.
 ///
@@ -38,19 +45,24 @@ pub fn run(options: &RelayOptions) -> Result<(), Failure> {
 async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     let mut shutdown = signals::install(logging)?;
     let census = signals::census()?;
-    let (tls, origin) = certificate(config)?;
+    let given = config.tls.pair();
+    let folder = state_folder(|name| std::env::var_os(name));
+    let (certificate, trouble) = Certificate::open(given, folder, SystemTime::now())?;
+    if let Some(what) = trouble {
+        warn!(logging.logger, "the certificate does not outlive the relay as it should"; "why" => what);
+    }
     let auth = config.auth.verifier()?;
     let settings = Settings {
         faults: faults()?,
-        discovery: config.found_by(tls.fingerprint())?,
+        discovery: config.found_by()?,
         peering: mesh(config)?,
-        ..settings(config, logging, tls.clone(), auth)
+        ..settings(config, logging, certificate.tls().clone(), auth)
     };
     if let Some(what) = config.workers_warning() {
         warn!(logging.logger, "{what}");
     }
     let relay = Relay::start(settings).await.map_err(refused)?;
-    greet(config, &relay, &tls, origin);
+    greet(config, &relay, &certificate);
     let mut systemd = Systemd::new(logging.logger.clone());
     // Before the watchdog begins, whose beats would otherwise be the first that the service manager hears.
     systemd.ready(&format!(
@@ -67,7 +79,8 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     )
     .map_err(|error| Failure::run("watchdog", error.to_string(), ""))?;
     let handle = relay.handle().clone();
-    // Runs for the life of the arbiter; nothing waits for it.
+    // Both run for the life of the arbiter; nothing waits for them.
+    drop(actix_rt::spawn(look_after(certificate, logging.logger.clone())));
     drop(actix_rt::spawn(census::answer(
         census,
         handle.clone(),
@@ -203,31 +216,34 @@ fn faults() -> Result<Faults, Failure> {
     Ok(Faults::default())
 }
 
-/// The configured certificate, or one made for this run, and which of the two it is.
-fn certificate(config: &Config) -> Result<(ServerTls, &'static str), Failure> {
-    let made;
-    let (cert, key, origin) = match config.tls.pair() {
-        Some((cert, key)) => (cert, key, "from file"),
-        None => {
-            made = cert::generate::<&str>(&[]).map_err(|error| {
-                Failure::run("certificate", error.to_string(), "give one with --cert and --key")
-            })?;
-            (
-                Pem::Text(made.cert_pem),
-                Pem::Text(made.key_pem),
-                "made for this run, valid 13 days",
-            )
+/// Looks after the certificate for as long as the relay runs.
+async fn look_after(mut certificate: Certificate, log: Logger) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        match certificate.look(SystemTime::now()) {
+            Look::Same => {}
+            Look::Renewed(trouble) => {
+                let line = shown(&certificate);
+                info!(log, "another certificate is shown to newcomers"; "is" => &line);
+                if let Some(what) = trouble {
+                    warn!(log, "the certificate does not outlive the relay as it should"; "why" => what);
+                }
+                // For whoever copied the line before from there.
+                drop(writeln!(std::io::stdout(), "{line}"));
+            }
+            Look::Trouble(why) => {
+                warn!(log, "the certificate stays as it was: the new one cannot be used"; "why" => why);
+            }
         }
-    };
-    ServerTls::load(&cert, &key, &moqt_alpn())
-        .map(|tls| (tls, origin))
-        .map_err(|error| {
-            Failure::run(
-                "certificate",
-                error.to_string(),
-                "check --cert and --key, or `laps cert` makes a pair",
-            )
-        })
+    }
+}
+
+/// What a client may want to know of the certificate.
+fn shown(certificate: &Certificate) -> String {
+    let hash = hex(&certificate.tls().known_by().certificate).to_string();
+    format!("certificate SHA-256 {hash} ({})", certificate.origin())
 }
 
 fn refused(error: RelayError) -> Failure {
@@ -240,7 +256,7 @@ fn refused(error: RelayError) -> Failure {
 }
 
 /// The lines that an operator needs, whatever the log level. A closed standard output is nobody's loss.
-fn greet(config: &Config, relay: &Relay, tls: &ServerTls, origin: &str) {
+fn greet(config: &Config, relay: &Relay, certificate: &Certificate) {
     let addr = relay.local_addr();
     let mut out = std::io::stdout().lock();
     let version = env!("CARGO_PKG_VERSION");
@@ -249,12 +265,14 @@ fn greet(config: &Config, relay: &Relay, tls: &ServerTls, origin: &str) {
         out,
         "laps {version} \"{name}\" listening on {addr}, {workers} worker(s)"
     ));
-    let hash: String = tls
-        .fingerprint()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    drop(writeln!(out, "certificate SHA-256 {hash} ({origin})"));
+    drop(writeln!(out, "{}", shown(certificate)));
+    if let Some(key) = certificate.lasting() {
+        let key = hex(&key);
+        drop(writeln!(
+            out,
+            "its key SHA-256 {key} (stays; --cert-hash takes either)"
+        ));
+    }
     let kinds = ["relays", "laps relays"].into_iter().zip(relay.peer_addrs());
     for (kind, addr) in kinds.filter_map(|(kind, addr)| Some((kind, addr?))) {
         drop(writeln!(out, "{kind} may dial {addr}"));

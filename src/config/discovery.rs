@@ -81,14 +81,14 @@ impl From<Mdns> for &'static str {
 }
 
 impl Config {
-    /// How this relay is found on its network, with a certificate of this SHA-256; none when it is not to be. The port
-    /// is what is configured: 0 stands for the one that the system chooses.
+    /// How this relay is found on its network; none when it is not to be. The port is what is configured: 0 stands for
+    /// the one that the system chooses. What its certificate is known by is added where that is known.
     ///
     /// A relay that only this machine reaches is not advertised: nobody who finds it could use it.
     ///
     /// # Errors
     /// When this program was built without what is asked for.
-    pub fn found_by(&self, certificate: [u8; 32]) -> Result<Option<(Way, Advert)>, Failure> {
+    pub fn found_by(&self) -> Result<Option<(Way, Advert)>, Failure> {
         let Some(way) = self.discovery.mdns.way() else {
             return Ok(None);
         };
@@ -110,7 +110,6 @@ impl Config {
         let id = self.relay.node_id().ok();
         let offer = Offer {
             id,
-            certificate: Some(certificate),
             ..Offer::of_this_program(env!("CARGO_PKG_VERSION"))
         };
         let reach = match bind {
@@ -131,6 +130,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use laps_actors::transport::Fingerprints;
 
     fn config(mdns: Mdns, bind: &str) -> Config {
         let mut config = Config::default();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn reach(mdns: Mdns, bind: &str) -> Option<Reach> {
-        let found = config(mdns, bind).found_by([7; 32]).unwrap();
+        let found = config(mdns, bind).found_by().unwrap();
         found.map(|(_, advert)| advert.reach)
     }
 
@@ -170,13 +170,22 @@ mod tests {
 
     #[test]
     fn what_is_said_is_what_the_relay_is() {
-        let Some((_, advert)) = config(Mdns::Auto, "::").found_by([7; 32]).unwrap() else {
+        let Some((_, advert)) = config(Mdns::Auto, "::").found_by().unwrap() else {
             assert!(Way::Auto.back_ends().is_err());
             return;
         };
         assert_eq!((advert.instance.as_str(), advert.port), ("1:2", 33435));
         assert_eq!(advert.offer.id.unwrap().to_string(), "1:2");
-        assert_eq!(advert.offer.certificate, Some([7; 32]));
+        let known_by = Fingerprints {
+            certificate: [7; 32],
+            key: [8; 32],
+        };
+        let renewed = advert.renewed(known_by);
+        assert_eq!(
+            (renewed.certificate, renewed.key),
+            (Some([7; 32]), Some(Box::new([8; 32])))
+        );
+        assert_eq!(renewed.id, advert.offer.id);
         assert_eq!(advert.offer.drafts, [14]);
         assert_eq!((advert.offer.node_type, advert.offer.peer_port), (None, None));
     }
@@ -184,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_not_built_in_is_named() {
         for (mdns, way) in [(Mdns::Zeroconf, Way::Zeroconf), (Mdns::MdnsSd, Way::MdnsSd)] {
-            let found = config(mdns, "::").found_by([7; 32]);
+            let found = config(mdns, "::").found_by();
             match way.back_ends() {
                 Ok(_) => assert!(found.is_ok()),
                 Err(missing) => assert!(found.unwrap_err().to_string().contains(missing.feature)),

@@ -67,8 +67,9 @@ const BEFORE: &[Key] = &[
     fixed(
         "tls.cert",
         &[
-            "Path of the certificate chain in PEM. Empty makes a certificate at each start,",
-            "ECDSA P-256 and valid 13 days, and prints its SHA-256.",
+            "Path of the certificate chain in PEM; loaded again within 5 s of a change. Empty makes a certificate,",
+            "ECDSA P-256 and valid 13 days, keeps it in $STATE_DIRECTORY, $XDG_STATE_HOME/laps or ~/.local/state/laps,",
+            "and renews it for the same key. The relay prints the SHA-256 of both.",
         ],
     ),
     fixed(

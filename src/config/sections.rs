@@ -105,7 +105,7 @@ impl Relay {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
-    /// Path of the PEM certificate chain; empty to make a certificate at each start.
+    /// Path of the PEM certificate chain; empty for one that the relay makes and renews.
     pub cert: String,
     /// Path of the PEM private key.
     pub key: String,

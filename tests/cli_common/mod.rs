@@ -14,6 +14,7 @@ pub(crate) use running::{PATIENT, Relay, Running};
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a run ended.
 pub(crate) struct Ran {
@@ -37,8 +38,23 @@ pub(crate) fn command(env: &[(&str, &str)], words: &[&str]) -> Command {
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
+    command.env_remove("STATE_DIRECTORY");
+    command.env("XDG_STATE_HOME", own_state());
     command.envs(env.iter().copied()).args(words);
     command
+}
+
+/// Where one command keeps what outlives it: nothing of another one is there, and nothing is left at whoever runs the
+/// tests.
+fn own_state() -> PathBuf {
+    static COMMANDS: AtomicU64 = AtomicU64::new(0);
+    let number = COMMANDS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}-{number}", std::process::id());
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join("state")
+        .join(name);
+    drop(std::fs::remove_dir_all(&dir));
+    dir
 }
 
 /// Runs `laps` with these variables and words.

@@ -1,6 +1,7 @@
 //! What speaks multicast DNS: the trait that each way of doing so implements.
 
 use super::address::Address;
+use crate::transport::Fingerprints;
 use laps_protocol::discovery::{Instance, Offer, Ourselves, Sighting};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -30,6 +31,16 @@ pub enum Reach {
 }
 
 impl Advert {
+    /// What is offered once its certificate is another one.
+    #[must_use]
+    pub fn renewed(&self, known_by: Fingerprints) -> Offer {
+        Offer {
+            certificate: Some(known_by.certificate),
+            key: Some(Box::new(known_by.key)),
+            ..self.offer.clone()
+        }
+    }
+
     /// Who we are then, so that we do not find ourselves.
     #[must_use]
     pub fn ourselves(&self) -> Ourselves {

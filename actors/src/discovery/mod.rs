@@ -28,9 +28,10 @@ pub use watch::{MAX_REPORTS, Report, Watch};
 use crate::root::{Remaining, SendAway, StopChild};
 use crate::supervise::mailbox;
 use crate::supervise::{Backoff, ChildGuard, Faults};
+use crate::transport::Renewals;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, StreamHandler};
 use futures::stream;
-use laps_protocol::discovery::{Instance, Neighbour, News};
+use laps_protocol::discovery::{Instance, Neighbour, News, Offer};
 use slog::{Logger, debug, info, warn};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -109,6 +110,8 @@ pub struct DiscoveryActor {
     /// None once it is to end: the thread then says goodbye.
     watch: Option<Watch>,
     reports: Option<Receiver<Report>>,
+    /// What to advertise when the certificate is another one, and who tells of that.
+    renewing: Option<(Advert, Renewals)>,
     peers: Option<Peers>,
     told: BTreeSet<Instance>,
     faults: Faults,
@@ -123,6 +126,7 @@ impl DiscoveryActor {
             log,
             watch: Some(watch),
             reports: Some(reports),
+            renewing: None,
             peers: None,
             told: BTreeSet::new(),
             faults: Faults::default(),
@@ -134,6 +138,13 @@ impl DiscoveryActor {
     #[must_use]
     pub fn telling(mut self, peers: Peers) -> Self {
         self.peers = Some(peers);
+        self
+    }
+
+    /// Advertises the certificate that is shown.
+    #[must_use]
+    pub fn renewing(mut self, advert: Advert, renewals: Renewals) -> Self {
+        self.renewing = Some((advert, renewals));
         self
     }
 
@@ -201,6 +212,32 @@ impl Actor for DiscoveryActor {
                 reports.recv().await.map(|report| (report, reports))
             };
             ctx.add_stream(stream::unfold(reports, next));
+        }
+        if let Some((advert, renewals)) = self.renewing.take() {
+            let next = move |mut renewals: Renewals| {
+                let advert = advert.clone();
+                async move {
+                    let known_by = renewals.next().await?;
+                    Some((Renewed(advert.renewed(known_by)), renewals))
+                }
+            };
+            ctx.add_message_stream(stream::unfold(renewals, next));
+        }
+    }
+}
+
+/// Something else is to be advertised.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Renewed(Offer);
+
+impl Handler<Renewed> for DiscoveryActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: Renewed, _: &mut Self::Context) {
+        info!(self.log, "another certificate is advertised");
+        if let Some(watch) = &self.watch {
+            watch.offer(msg.0);
         }
     }
 }

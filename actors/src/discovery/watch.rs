@@ -2,7 +2,7 @@
 
 use super::address::Address;
 use super::back_end::{Advert, BackEnd, Heard, Trouble};
-use laps_protocol::discovery::{Neighbours, News};
+use laps_protocol::discovery::{Neighbours, News, Offer};
 use std::io;
 use std::sync::mpsc::{Receiver as Orders, RecvTimeoutError, Sender as Giver, TryRecvError, channel};
 use std::time::{Duration, Instant};
@@ -29,10 +29,12 @@ pub enum Report {
     Renamed(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Order {
     /// Advertise no more, and go on browsing.
     Withdraw,
+    /// Advertise this in place of what was offered before, unless nothing is advertised any more.
+    Offer(Box<Offer>),
 }
 
 /// A thread that browses. Dropped, it takes back what it advertises and ends soon after; the last of its reports is
@@ -82,6 +84,11 @@ impl Watch {
     pub fn withdraw(&self) {
         // A thread that has ended advertises nothing.
         let _ended: bool = self.orders.send(Order::Withdraw).is_err();
+    }
+
+    /// Advertise this from now on.
+    pub fn offer(&self, offer: Offer) {
+        let _ended: bool = self.orders.send(Order::Offer(Box::new(offer))).is_err();
     }
 }
 
@@ -150,14 +157,14 @@ impl Listener {
         self.neighbours.doubt_all(Instant::now());
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Withdraw) => {
-                    self.advert = None;
-                    // Opened anew it has nothing to advertise; it is closed, which says goodbye, before.
+                Ok(order) => {
+                    self.obey(order);
                     let Some(back_end) = self.back_ends.get_mut(index) else {
                         return Err(Over);
                     };
+                    // Opened anew it advertises what is left to; it is closed, which says goodbye, before.
                     back_end.close();
-                    if let Err(trouble) = back_end.open(None) {
+                    if let Err(trouble) = back_end.open(self.advert.as_ref()) {
                         return Ok(trouble);
                     }
                 }
@@ -209,6 +216,19 @@ impl Listener {
         }
     }
 
+    /// The next back end that is opened advertises as this says.
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Withdraw => self.advert = None,
+            Order::Offer(offer) => {
+                if let Some(advert) = &mut self.advert {
+                    advert.offer = (*offer).clone();
+                    self.neighbours.offers(*offer);
+                }
+            }
+        }
+    }
+
     /// Waits until it is worth another try.
     fn rest(&mut self, pause: Duration) -> Result<(), Over> {
         self.tell()?;
@@ -218,7 +238,7 @@ impl Listener {
                 .orders
                 .recv_timeout(until.saturating_duration_since(Instant::now()))
             {
-                Ok(Order::Withdraw) => self.advert = None,
+                Ok(order) => self.obey(order),
                 Err(RecvTimeoutError::Timeout) => return Ok(()),
                 Err(RecvTimeoutError::Disconnected) => return Err(Over),
             }
@@ -230,7 +250,7 @@ impl Listener {
 mod tests {
     use super::*;
     use crate::discovery::testing::{Fake, Script, advert, relay};
-    use laps_protocol::discovery::Instance;
+    use laps_protocol::discovery::{Instance, Sighting};
 
     const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
 
@@ -284,6 +304,41 @@ mod tests {
         drop(watch);
         assert_eq!(reports.recv().await, None, "the thread ends");
         assert!(script.is_closed());
+    }
+
+    #[actix_rt::test]
+    async fn what_is_advertised_changes() {
+        let script = Script::default();
+        let (watch, mut reports) = start(&script, Some(advert()));
+        assert_eq!(next(&mut reports).await, Report::Works("first"));
+        let renewed = Offer {
+            certificate: Some([8; 32]),
+            ..advert().offer
+        };
+        watch.offer(renewed.clone());
+        script.withdrawn();
+        let now = Advert {
+            offer: renewed.clone(),
+            ..advert()
+        };
+        assert_eq!(script.advertised(), Some(now));
+        // What somebody still has of us from before is no other relay, and neither is what we say now.
+        let ours = |offer| Sighting {
+            port: advert().port,
+            offer: Ok(offer),
+            ..relay("us", 3)
+        };
+        script.say(Heard::Seen(ours(advert().offer)));
+        script.say(Heard::Seen(ours(renewed.clone())));
+        script.say(Heard::Seen(relay("x", 1)));
+        let Report::News(News::Found(found)) = next(&mut reports).await else {
+            panic!("we are not told of ourselves")
+        };
+        assert_eq!(found.instance.as_str(), "x");
+        watch.withdraw();
+        watch.offer(renewed);
+        script.heard_all();
+        assert_eq!(script.advertised(), None, "nothing is advertised any more");
     }
 
     #[actix_rt::test]

@@ -7,7 +7,9 @@ use std::{
 
 use nix::unistd::gethostname;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use sha2::{Digest, Sha256};
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::error::TlsError;
 
@@ -38,9 +40,9 @@ impl std::fmt::Debug for SelfSigned {
     }
 }
 
-/// How long a certificate of ours is valid from now on. Browsers accept a pinned one only when its whole life is at
+/// How long a certificate of ours is valid from when it is made on. Browsers accept a pinned one only when its whole life is at
 /// most 14 days (W3C WebTransport, "custom certificate requirements").
-const VALIDITY: Duration = Duration::from_secs(13 * DAY);
+pub const VALIDITY: Duration = Duration::from_secs(13 * DAY);
 
 /// How far back its life starts, for clients whose clock is behind.
 pub(super) const BACKDATED: Duration = Duration::from_secs(DAY / 2);
@@ -53,6 +55,18 @@ pub(super) const DAY: u64 = 24 * 60 * 60;
 /// # Errors
 /// [`TlsError::Generate`] when a name cannot stand in a certificate.
 pub fn generate<S: AsRef<str>>(names: &[S]) -> Result<SelfSigned, TlsError> {
+    make(names, None, SystemTime::now())
+}
+
+/// The same at `now`, for the key of a certificate that was made here before (PEM), or for a new one.
+///
+/// # Errors
+/// [`TlsError::Generate`] when the key cannot be used, or a name cannot stand in a certificate.
+pub fn make<S: AsRef<str>>(
+    names: &[S],
+    key_pem: Option<&str>,
+    now: SystemTime,
+) -> Result<SelfSigned, TlsError> {
     let mut all: Vec<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
     all.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     // A host name that cannot be read or is not UTF-8 is merely left out: the certificate works without it.
@@ -77,12 +91,15 @@ pub fn generate<S: AsRef<str>>(names: &[S]) -> Result<SelfSigned, TlsError> {
         return Err(failed(format!("{bad:?} is not a host name or an IP address")));
     }
     let mut params = CertificateParams::new(all).map_err(|error| failed(error.to_string()))?;
-    let now = SystemTime::now();
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + VALIDITY).into();
     params.distinguished_name.push(DnType::CommonName, "laps");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| failed(error.to_string()))?;
+    let key = match key_pem {
+        Some(pem) => KeyPair::from_pem(pem),
+        None => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+    };
+    let key = key.map_err(|error| failed(error.to_string()))?;
     let cert = params
         .self_signed(&key)
         .map_err(|error| failed(error.to_string()))?;
@@ -93,10 +110,33 @@ pub fn generate<S: AsRef<str>>(names: &[S]) -> Result<SelfSigned, TlsError> {
     })
 }
 
+/// When a certificate that was made here ends, the first of this PEM text; none when the text holds none such.
+#[must_use]
+pub fn ends(cert_pem: &str) -> Option<SystemTime> {
+    let der = CertificateDer::from_pem_slice(cert_pem.as_bytes()).ok()?;
+    let own = EndEntityCert::try_from(&der).ok()?;
+    let anchors = [webpki::anchor_from_trusted_cert(&der).ok()?];
+    // Asked about a day on which nothing of ours is valid any more, the verifier says when that began.
+    let never = UnixTime::since_unix_epoch(Duration::from_secs(u64::from(u32::MAX) * 100));
+    let answer = own.verify_for_usage(&[], &anchors, &[], never, KeyUsage::server_auth(), None, None);
+    let Err(webpki::Error::CertExpired { not_after, .. }) = answer else {
+        return None;
+    };
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(not_after.as_secs()))
+}
+
 /// SHA-256 of a certificate in DER form.
 #[must_use]
 pub fn sha256(der: &[u8]) -> [u8; 32] {
     Sha256::digest(der).into()
+}
+
+/// SHA-256 of the public key of a certificate in DER form; none when it is no certificate.
+#[must_use]
+pub fn key_sha256(der: &[u8]) -> Option<[u8; 32]> {
+    let der = CertificateDer::from(der);
+    let cert = EndEntityCert::try_from(&der).ok()?;
+    Some(sha256(&cert.subject_public_key_info()))
 }
 
 /// Reads a fingerprint: 64 hex digits of any case, with or without colons between the bytes.
@@ -150,6 +190,26 @@ mod tests {
     fn the_life_of_a_certificate_suits_browsers() {
         assert!(VALIDITY + BACKDATED <= Duration::from_secs(14 * DAY));
         assert!(VALIDITY >= Duration::from_secs(13 * DAY));
+    }
+
+    #[test]
+    fn a_renewed_certificate_has_the_key_of_the_one_before() {
+        let der = |made: &SelfSigned| CertificateDer::from_pem_slice(made.cert_pem.as_bytes()).unwrap();
+        // Certificates count whole seconds.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+        let first = make::<&str>(&[], None, now).unwrap();
+        assert_eq!(ends(&first.cert_pem), Some(now + VALIDITY));
+        let later = now + VALIDITY;
+        let second = make::<&str>(&[], Some(&first.key_pem), later).unwrap();
+        assert_eq!(ends(&second.cert_pem), Some(later + VALIDITY));
+        assert_eq!(first.key_pem, second.key_pem);
+        assert_ne!(first.sha256, second.sha256);
+        assert_eq!(key_sha256(&der(&first)), key_sha256(&der(&second)));
+        assert_ne!(key_sha256(&der(&first)), Some(first.sha256));
+        let other = make::<&str>(&[], None, now).unwrap();
+        assert_ne!(key_sha256(&der(&first)), key_sha256(&der(&other)));
+        assert_eq!((ends("none"), key_sha256(b"none")), (None, None));
+        assert!(make::<&str>(&[], Some("none"), now).is_err());
     }
 
     #[test]

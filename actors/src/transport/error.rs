@@ -256,7 +256,9 @@ pub(super) const fn certificate_fault(code: u64) -> Option<&'static str> {
         45 => Some("it has expired or is not valid yet"),
         // A signature that fails is a certificate of somebody who uses the name of an authority.
         48 | 51 => Some("nobody who is trusted has signed it"),
-        49 => Some("it is not the one with the expected fingerprint"),
+        49 => Some(
+            "neither it nor its key has the expected fingerprint: another relay, or it was renewed since",
+        ),
         43 | 46 | 47 => Some("it cannot be used"),
         116 => Some("there was none"),
         _ => None,

@@ -29,6 +29,7 @@ pub mod peer_cert;
 mod peer_tls;
 pub mod reach;
 mod refusal;
+mod shown;
 mod socket;
 mod steering;
 mod streams;
@@ -54,6 +55,7 @@ pub use self::{
     membership::{Refusal, Refusals},
     peer_cert::{NodeCert, NodeNameError, PeerCa},
     peer_tls::{LAPS_ALPN, LINK_ALPN, PeerTls},
+    shown::{Fingerprints, Renewals},
     socket::{Buffers, Listen, ShardSocket, bind},
     steering::{MAX_SHARDS, ResetKey, ShardIndex},
     streams::{ABANDONED, Received, RecvGuard, SendGuard},

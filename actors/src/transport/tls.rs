@@ -17,7 +17,12 @@ use rustls_pki_types::{
     pem::{self, PemObject},
 };
 
-use super::{cert, error::TlsError, steering::ResetKey};
+use super::{
+    cert,
+    error::TlsError,
+    shown::{Fingerprints, Renewals, Shown},
+    steering::ResetKey,
+};
 
 /// Where PEM text comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,8 +42,11 @@ impl Pem {
         }
     }
 
-    /// What it holds, as text; PEM is nothing else.
-    pub(super) fn read_text(&self, what: &'static str) -> Result<String, TlsError> {
+    /// What it holds, as text; PEM is nothing else. `what` names it in errors.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the file cannot be read, or holds no text.
+    pub fn read_text(&self, what: &'static str) -> Result<String, TlsError> {
         String::from_utf8(self.read(what)?).map_err(|error| TlsError::Missing {
             what,
             origin: self.origin(),
@@ -69,7 +77,7 @@ impl fmt::Debug for Pem {
 #[derive(Clone)]
 pub struct ServerTls {
     pub(super) config: Arc<ServerConfig>,
-    pub(super) leaf_sha256: [u8; 32],
+    shown: Arc<Shown>,
     /// Whether clients show certificates that name them.
     pub(super) names_peers: bool,
     reset_key: ResetKey,
@@ -93,18 +101,18 @@ impl ServerTls {
         clients: Option<Arc<dyn ClientCertVerifier>>,
     ) -> Result<Self, TlsError> {
         let names_peers = clients.is_some();
-        let chain = certificates(cert)?;
-        let leaf_sha256 = chain.first().map(|leaf| cert::sha256(leaf)).unwrap_or_default();
-        let secret = private_key(key)?;
+        let (chain, secret, provider) = (certificates(cert)?, private_key(key)?, provider());
         let reset_key = ResetKey::derived(secret.secret_der(), &host_name());
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let shown = Shown::new(chain, secret, &provider).map_err(|error| server_error(error, cert, key))?;
+        let shown = Arc::new(shown);
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .and_then(|builder| {
+            .map(|builder| {
                 let builder = match clients {
                     Some(clients) => builder.with_client_cert_verifier(clients),
                     None => builder.with_no_client_auth(),
                 };
-                builder.with_single_cert(chain, secret)
+                builder.with_cert_resolver(Arc::<Shown>::clone(&shown))
             })
             .map_err(|error| server_error(error, cert, key))?;
         config.alpn_protocols = alpn.to_vec();
@@ -112,10 +120,27 @@ impl ServerTls {
         config.send_tls13_tickets = 0;
         Ok(Self {
             config: Arc::new(config),
-            leaf_sha256,
+            shown,
             names_peers,
             reset_key,
         })
+    }
+
+    /// Shows another certificate to newcomers, wherever this is in use. Connections that stand go on, and what
+    /// [`reset_key`](Self::reset_key) gave stays what it is.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); the certificate before is shown on then.
+    pub fn renew(&self, cert: &Pem, key: &Pem) -> Result<(), TlsError> {
+        self.shown
+            .replace(certificates(cert)?, private_key(key)?, &provider())
+            .map_err(|error| server_error(error, cert, key))
+    }
+
+    /// For who wants to know when another certificate is shown.
+    #[must_use]
+    pub fn renewals(&self) -> Renewals {
+        self.shown.follow()
     }
 
     /// The secret behind stateless resets that belongs to the private key at this port of this host: a relay that is
@@ -125,10 +150,10 @@ impl ServerTls {
         self.reset_key.at(&port.to_be_bytes())
     }
 
-    /// SHA-256 of the server's own certificate.
+    /// What the certificate that is shown now is known by.
     #[must_use]
-    pub const fn fingerprint(&self) -> [u8; 32] {
-        self.leaf_sha256
+    pub fn known_by(&self) -> Fingerprints {
+        self.shown.known_by()
     }
 }
 
@@ -146,7 +171,7 @@ pub enum Verify {
     SystemRoots,
     /// The name must match and the chain must end in one of these certificates.
     Ca(Pem),
-    /// The server's own certificate must have this SHA-256; name and dates are not looked at.
+    /// The server's own certificate, or its public key, must have this SHA-256; name and dates are not looked at.
     CertSha256([u8; 32]),
     /// Any certificate. Whoever sits on the path can pose as the server.
     Insecure,
@@ -270,7 +295,7 @@ impl ServerCertVerifier for Pinned {
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         match self.hash {
-            Some(hash) if hash != cert::sha256(end_entity) => {
+            Some(hash) if hash != cert::sha256(end_entity) && Some(hash) != cert::key_sha256(end_entity) => {
                 Err(rustls::CertificateError::ApplicationVerificationFailure.into())
             }
             Some(_) | None => Ok(ServerCertVerified::assertion()),

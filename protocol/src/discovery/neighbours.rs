@@ -95,6 +95,8 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Neighbours<A> {
     us: Option<Ourselves>,
+    /// What we offered before, which somebody may still repeat.
+    offered: Option<Offer>,
     known: BTreeMap<Instance, Known<A>>,
     faults: BTreeMap<Instance, Fault>,
     news: VecDeque<(Instance, Pending)>,
@@ -126,6 +128,7 @@ impl<A: Ord + Clone> Neighbours<A> {
     pub const fn new(us: Option<Ourselves>) -> Self {
         Self {
             us,
+            offered: None,
             known: BTreeMap::new(),
             faults: BTreeMap::new(),
             news: VecDeque::new(),
@@ -139,6 +142,15 @@ impl<A: Ord + Clone> Neighbours<A> {
             us.instance = instance.clone();
         }
         self.forget(&instance);
+    }
+
+    /// We offer something else now. What we offered until now is still ours when it is seen.
+    pub fn offers(&mut self, offer: Offer) {
+        if let Some(us) = &mut self.us
+            && us.offer != offer
+        {
+            self.offered = Some(std::mem::replace(&mut us.offer, offer));
+        }
     }
 
     /// A relay was seen.
@@ -280,7 +292,7 @@ impl<A: Ord + Clone> Neighbours<A> {
     ) -> Result<Option<(Offer, NonZeroU16)>, Fault> {
         let offer = sighting.offer.clone()?;
         if let Some(us) = &self.us {
-            if us.port == sighting.port && us.offer == offer {
+            if us.port == sighting.port && (us.offer == offer || self.offered.as_ref() == Some(&offer)) {
                 return Ok(None);
             }
             let same_id = |id: NodeId| us.offer.id == Some(id);

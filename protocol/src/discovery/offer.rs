@@ -24,6 +24,7 @@ mod key {
     pub(super) const DRAFTS: &str = "drafts";
     pub(super) const TRANSPORTS: &str = "transport";
     pub(super) const CERTIFICATE: &str = "sha256";
+    pub(super) const KEY: &str = "keysha256";
     pub(super) const NODE_TYPE: &str = "node";
     pub(super) const PEER_PORT: &str = "peerport";
 }
@@ -74,6 +75,9 @@ pub struct Offer {
     pub transports: Vec<Transport>,
     /// SHA-256 of its certificate.
     pub certificate: Option<[u8; 32]>,
+    /// SHA-256 of the public key in it, which stays the same when the certificate is renewed. Boxed: what is found is
+    /// moved through several queues.
+    pub key: Option<Box<[u8; 32]>>,
     /// What it does among relays.
     pub node_type: Option<NodeType>,
     /// UDP port where other relays reach it.
@@ -133,6 +137,7 @@ impl Offer {
                 key::CERTIFICATE,
                 self.certificate.map(|hash| hex(&hash).to_string()),
             ),
+            (key::KEY, self.key.as_deref().map(|hash| hex(hash).to_string())),
             (key::NODE_TYPE, self.node_type.map(|kind| kind.to_string())),
             (key::PEER_PORT, self.peer_port.map(|port| port.to_string())),
         ];
@@ -182,6 +187,7 @@ impl Offer {
                 self.transports = distinct(value.split(',').filter_map(Transport::from_name))
             }
             Field::Certificate => self.certificate = unhex(value),
+            Field::Key => self.key = unhex(value).map(Box::new),
             Field::NodeType => self.node_type = NodeType::from_name(value),
             Field::PeerPort => self.peer_port = value.parse().ok(),
         }
@@ -196,6 +202,7 @@ enum Field {
     Drafts,
     Transports,
     Certificate,
+    Key,
     NodeType,
     PeerPort,
 }
@@ -209,6 +216,7 @@ impl Field {
             (key::DRAFTS, Self::Drafts),
             (key::TRANSPORTS, Self::Transports),
             (key::CERTIFICATE, Self::Certificate),
+            (key::KEY, Self::Key),
             (key::NODE_TYPE, Self::NodeType),
             (key::PEER_PORT, Self::PeerPort),
         ];

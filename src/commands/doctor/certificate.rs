@@ -15,8 +15,7 @@ const SLACK: Duration = Duration::from_secs(3_600);
 pub(super) fn checks(config: &Config, now: SystemTime) -> Vec<Finding> {
     let certificate = "certificate";
     let Some((cert, key)) = config.tls.pair() else {
-        let found =
-            "none configured: one is made at each start, and clients need the SHA-256 that is printed then";
+        let found = "none configured: the relay makes one and renews it; the SHA-256 of its key, which it prints, stays";
         return vec![Finding::ok(certificate, found), clock(now, None)];
     };
     let remedy = "check tls.cert and tls.key; `laps cert` makes a pair";

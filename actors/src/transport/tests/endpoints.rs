@@ -1,5 +1,5 @@
 use std::net::UdpSocket;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 
@@ -124,6 +124,52 @@ fn a_pinned_certificate_is_accepted_and_another_is_not() {
         let error = wrong.connect(to, "localhost").await.unwrap_err();
         assert!(matches!(error, ConnectError::Untrusted { .. }), "{error}");
         assert!(error.to_string().contains("fingerprint"), "{error}");
+    });
+}
+
+#[test]
+fn a_renewed_certificate_is_for_newcomers() {
+    run(async {
+        let first = cert::generate::<&str>(&[]).unwrap();
+        let socket = bind(LOOPBACK, 0, 1).unwrap().remove(0);
+        let tls = server_tls(&first);
+        let mut server = ServerEndpoint::start(socket, &tls, &config(), ResetKey::random()).unwrap();
+        let to = server.local_addr();
+        let Fingerprints { certificate, key } = tls.known_by();
+        assert_eq!(certificate, first.sha256);
+        let (by_cert, by_key) = (
+            start_client(&Verify::CertSha256(certificate)),
+            start_client(&Verify::CertSha256(key)),
+        );
+        let (accepted, connected) = futures::join!(server.accept(), by_cert.connect(to, "localhost"));
+        let (mut host, mut guest) = (accepted.unwrap().split(), connected.unwrap().split());
+
+        let mut renewals = tls.renewals();
+        let second = cert::make::<&str>(&[], Some(&first.key_pem), SystemTime::now()).unwrap();
+        let text = |pem: &str| Pem::Text(pem.to_owned());
+        let (reset, stranger) = (tls.reset_key(1), cert::generate::<&str>(&[]).unwrap());
+        let error = tls
+            .renew(&text(&second.cert_pem), &text(&stranger.key_pem))
+            .unwrap_err();
+        assert!(matches!(error, TlsError::Mismatch { .. }), "{error}");
+        assert_eq!(tls.known_by().certificate, first.sha256, "as if nobody had asked");
+        tls.renew(&text(&second.cert_pem), &text(&second.key_pem))
+            .unwrap();
+        let renewed = Fingerprints {
+            certificate: second.sha256,
+            key,
+        };
+        assert_eq!((tls.known_by(), renewals.next().await), (renewed, Some(renewed)));
+        assert!(reset == tls.reset_key(1), "the key is the same");
+
+        // Who was there goes on.
+        guest.handle.open_uni().await.unwrap().finish().unwrap();
+        assert!(host.uni.accept().await.unwrap().is_some());
+        // Who pins the key is let in, who pins the certificate of before is told what is wrong.
+        let (_, again) = futures::join!(server.accept(), by_key.connect(to, "localhost"));
+        again.unwrap();
+        let error = by_cert.connect(to, "localhost").await.unwrap_err().to_string();
+        assert!(error.contains("it was renewed since"), "{error}");
     });
 }
 
