@@ -269,6 +269,7 @@ impl Link {
             wake: Wake::sharing(self.actor.clone().recipient(), &self.credit),
             gone: self.actor.clone().recipient(),
             forward: true,
+            own: true,
         };
         let deadline = env.track.answer_deadline();
         self.asking = Some((track.clone(), reader));

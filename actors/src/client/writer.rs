@@ -82,6 +82,17 @@ impl TrackWriter {
         }
     }
 
+    /// Waits until the relay wants no objects.
+    ///
+    /// # Errors
+    /// When the track is over before that.
+    pub async fn unwanted(&mut self) -> Result<(), ClientError> {
+        match self.wants.wait_for(|wanted| !*wanted).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ClientError::Closed("the track ended".to_owned())),
+        }
+    }
+
     /// Whether the relay wants objects right now, or wanted them when its session was lost: they are kept for when it is
     /// back.
     #[must_use]

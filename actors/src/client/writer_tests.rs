@@ -64,6 +64,7 @@ async fn writer() -> (TrackWriter, LogId) {
     let readers = vec![reader];
     mailbox::signal(&home, Gather { readers });
     let attach = Attach {
+        own: true,
         reader,
         wake: Wake::new(actor.clone().recipient()).0,
         gone: actor.recipient(),

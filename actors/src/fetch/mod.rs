@@ -46,6 +46,8 @@ pub struct Birth {
     pub owner: Owner,
     /// What stands before the MOQT bytes of its stream; nothing in a session.
     pub prefix: Bytes,
+    /// Who fetches belongs to this relay; see [`crate::track::Attach::own`].
+    pub own: bool,
     /// The owner's writer, which opens its stream and says when that has its turn.
     pub egress: Egress,
     /// How far it has come, in the hands of earlier actors that failed.

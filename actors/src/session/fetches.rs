@@ -110,6 +110,7 @@ impl SessionActor {
             env: self.env.clone(),
             owner: ctx.address().into(),
             prefix: Bytes::new(),
+            own: true,
             egress: self.egress.clone(),
             codec: self.codec,
         };

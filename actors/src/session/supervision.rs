@@ -115,6 +115,7 @@ impl SessionActor {
             subscribe,
             env: self.env.clone(),
             owner: ctx.address().into(),
+            own: true,
             account: self.account.clone(),
             log: self.log.clone(),
             guard: Some(ChildGuard::new(ctx.address().recipient(), child, "status")),

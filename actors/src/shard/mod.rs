@@ -44,7 +44,12 @@ const CLOSING: Duration = Duration::from_millis(300);
 /// Make or find the replica of this track on this shard.
 #[derive(Debug, Message)]
 #[rtype(result = "Addr<ReplicaActor>")]
-pub struct OpenReplica(pub TrackRef);
+pub struct OpenReplica {
+    /// The track.
+    pub track: TrackRef,
+    /// Who is to read it belongs to this relay; see [`crate::track::Attach::own`].
+    pub own: bool,
+}
 
 /// What a child of a shard is.
 #[derive(Debug)]
@@ -336,7 +341,7 @@ impl Handler<OpenReplica> for ShardActor {
     type Result = actix::MessageResult<OpenReplica>;
 
     fn handle(&mut self, msg: OpenReplica, ctx: &mut Self::Context) -> Self::Result {
-        let OpenReplica(track) = msg;
+        let OpenReplica { track, own } = msg;
         let key = (track.name.clone(), track.epoch);
         // One that is over only lives for those who read the rest; whether the track is over its home knows.
         if let Some((replica, ended)) = self.replicas.get(&key)
@@ -352,7 +357,7 @@ impl Handler<OpenReplica> for ShardActor {
         };
         self.children.insert(id, child);
         let (config, faults) = (Arc::clone(&self.env.track), self.env.faults.clone());
-        let replica = ReplicaActor::new(track, config, self.log.clone(), faults, Some(guard));
+        let replica = ReplicaActor::new((track, own), config, self.log.clone(), faults, Some(guard));
         let ended = replica.ended();
         let replica = replica.start();
         self.replicas.insert(key, (replica.clone(), ended));

@@ -34,6 +34,8 @@ pub struct Birth {
     pub env: Env,
     /// Its parent.
     pub owner: Owner,
+    /// Who asks belongs to this relay; see [`Attach::own`].
+    pub own: bool,
     /// What the owner has.
     pub account: Account,
     /// Where it logs.
@@ -93,8 +95,10 @@ impl StatusActor {
             Wake::sharing(ctx.address().recipient(), &self.credit),
             ctx.address().recipient(),
         );
+        let own = self.birth.own;
         let attach = move || {
             let attach = Attach {
+                own,
                 reader: ReaderId::next(),
                 wake: wake.clone(),
                 gone: gone.clone(),

@@ -157,7 +157,7 @@ pub(crate) async fn locate(
     let mut attempts = 0;
     loop {
         let (attach, new_group) = attach();
-        let reader = attach.reader;
+        let (reader, own) = (attach.reader, attach.own);
         let found = {
             let place = || slot.take().map_or_else(|| waiting_place(&account, &log), Ok);
             let questions = account.questions();
@@ -189,7 +189,7 @@ pub(crate) async fn locate(
         let opened = if at_home {
             Some(Local::Home(track.home.clone()))
         } else {
-            open(&env, &track).await
+            open(&env, &track, own).await
         };
         let failed = match opened {
             Some(local) => {
@@ -197,7 +197,7 @@ pub(crate) async fn locate(
                     local: local.clone(),
                     reader,
                     wish: Arc::default(),
-                    new_group: WantNewGroup::default(),
+                    new_group: WantNewGroup::of(own),
                 };
                 if new_group {
                     attachment.want_new_group();
@@ -324,12 +324,13 @@ fn ending() -> Unavailable {
 }
 
 /// The copy of the track on this shard; none when the track has died.
-async fn open(env: &Env, track: &TrackRef) -> Option<Local> {
+async fn open(env: &Env, track: &TrackRef, own: bool) -> Option<Local> {
     if track.shard == env.shard.index {
         return Some(Local::Home(track.home.clone()));
     }
     let replicas = env.replicas.as_ref()?;
-    let opened = mailbox::ask(replicas, OpenReplica(track.clone()), Duration::from_secs(5)).await;
+    let track = track.clone();
+    let opened = mailbox::ask(replicas, OpenReplica { track, own }, Duration::from_secs(5)).await;
     opened.ok().map(Local::Replica)
 }
 
@@ -412,6 +413,7 @@ mod tests {
                 wake: Wake::new(reader.clone().recipient()).0,
                 gone: reader.clone().recipient(),
                 forward: true,
+                own: true,
             };
             (attach, false)
         });

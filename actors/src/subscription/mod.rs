@@ -134,6 +134,7 @@ impl SubscriptionActor {
                 wake: wake.clone(),
                 gone: gone.clone(),
                 forward: spec.forward(),
+                own: spec.own,
             };
             (attach, spec.new_groups() > 0)
         };

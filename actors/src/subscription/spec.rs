@@ -37,6 +37,8 @@ pub struct Spec {
     pub rank: Rc<Rank>,
     /// What stands before the MOQT bytes of its streams and datagrams; none in a session.
     pub heads: Option<Heads>,
+    /// It is for sessions of this relay, or a stub of it; see [`Attach::own`](crate::track::Attach::own).
+    pub own: bool,
     /// The next objects of subgroups that were open before it belong to it. False where others send those.
     pub continues: bool,
     state: Rc<State>,
@@ -87,6 +89,7 @@ impl Spec {
             subscribe,
             origin,
             heads: None,
+            own: true,
             continues: true,
             state: Rc::new(state),
         }

@@ -1,5 +1,6 @@
 //! The readers of a track on one arbiter, shared by the home copy and its replicas.
 
+use super::audience::Audience;
 use super::budget::Budget;
 use super::handle::{LogId, LogOwner, Share};
 use super::messages::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, TrackMeta, Unavailable};
@@ -9,7 +10,7 @@ use actix::Recipient;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::relay::track_log::{Append, TrackLog};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ struct Reader {
     wake: Wake<TrackAdvanced>,
     gone: Recipient<TrackGone>,
     forward: bool,
+    own: bool,
 }
 
 /// A log, those who read it, and those who wait for it to go live.
@@ -32,6 +34,10 @@ struct Reader {
 pub(super) struct Fanout {
     log: LogOwner,
     readers: BTreeMap<ReaderId, Reader>,
+    /// Those of them that stand for links.
+    links: BTreeSet<ReaderId>,
+    /// Links that were told of an end, and read what is left.
+    parting: BTreeSet<ReaderId>,
     waiting: Vec<(ReaderId, ReplyTo<Result<Attached, Unavailable>>)>,
     /// What the publisher said, and when.
     live: Option<(TrackMeta, Instant)>,
@@ -43,6 +49,8 @@ impl Fanout {
         Self {
             log: LogOwner::new(log, budget, share),
             readers: BTreeMap::new(),
+            links: BTreeSet::new(),
+            parting: BTreeSet::new(),
             waiting: Vec::new(),
             live: None,
             gone: false,
@@ -51,11 +59,33 @@ impl Fanout {
 
     /// Takes a reader in; answers at once when the track is live.
     pub(super) fn attach(&mut self, attach: Attach) -> Reply<Result<Attached, Unavailable>> {
+        let reader = attach.reader;
+        match self.take(attach) {
+            Some(answer) => Reply::Now(answer),
+            None => {
+                let (reply, to) = Reply::later();
+                self.waiting.push((reader, to));
+                reply
+            }
+        }
+    }
+
+    /// The same for one that was promised an answer before.
+    pub(super) fn attach_promised(&mut self, attach: Attach, to: ReplyTo<Result<Attached, Unavailable>>) {
+        let reader = attach.reader;
+        match self.take(attach) {
+            Some(answer) => to.send(answer),
+            None => self.waiting.push((reader, to)),
+        }
+    }
+
+    /// Takes a reader in; the answer, when it is known.
+    fn take(&mut self, attach: Attach) -> Option<Result<Attached, Unavailable>> {
         if self.gone {
-            return Reply::Now(Err(Unavailable::for_now("the track has ended")));
+            return Some(Err(Unavailable::for_now("the track has ended")));
         }
         if self.readers.len() >= MAX_READERS {
-            return Reply::Now(Err(Unavailable::new(
+            return Some(Err(Unavailable::new(
                 RequestErrorReason::InternalError,
                 "the track has too many subscribers here",
             )));
@@ -65,20 +95,25 @@ impl Fanout {
             wake,
             gone,
             forward,
+            own,
         } = attach;
-        self.readers.insert(reader, Reader { wake, gone, forward });
-        match self.attached() {
-            Some(attached) => Reply::Now(Ok(attached)),
-            None => {
-                let (reply, to) = Reply::later();
-                self.waiting.push((reader, to));
-                reply
-            }
+        let entry = Reader {
+            wake,
+            gone,
+            forward,
+            own,
+        };
+        self.readers.insert(reader, entry);
+        if !own {
+            self.links.insert(reader);
         }
+        self.attached().map(Ok)
     }
 
     pub(super) fn detach(&mut self, reader: ReaderId) {
         self.readers.remove(&reader);
+        self.links.remove(&reader);
+        self.parting.remove(&reader);
         self.waiting.retain(|(id, _)| *id != reader);
     }
 
@@ -96,8 +131,24 @@ impl Fanout {
         self.readers.is_empty()
     }
 
-    pub(super) fn any_forward(&self) -> bool {
-        self.readers.values().any(|reader| reader.forward)
+    /// Who reads, but for links that are leaving.
+    pub(super) fn audience(&self) -> Audience {
+        let forwards = |id| self.readers.get(id).is_some_and(|reader| reader.forward);
+        let any_own = self.readers.len() > self.links.len() + self.parting.len();
+        Audience {
+            own: any_own.then(|| self.readers.values().any(|reader| reader.own && reader.forward)),
+            links: (!self.links.is_empty()).then(|| self.links.iter().any(forwards)),
+        }
+    }
+
+    /// For links the track has ended: they may read on and then detach, as all do at its [end](Self::end).
+    pub(super) fn end_links(&mut self, gone: &TrackGone) {
+        for id in std::mem::take(&mut self.links) {
+            if let Some(reader) = self.readers.get(&id) {
+                mailbox::signal(&reader.gone, gone.clone());
+                self.parting.insert(id);
+            }
+        }
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -249,10 +300,13 @@ impl Fanout {
         }
         for (reader, reply) in std::mem::take(&mut self.waiting) {
             self.readers.remove(&reader);
+            self.links.remove(&reader);
             reply.send(Err(unavailable.clone()));
         }
-        for reader in self.readers.values() {
-            mailbox::signal(&reader.gone, gone.clone());
+        for (id, reader) in &self.readers {
+            if !self.parting.contains(id) {
+                mailbox::signal(&reader.gone, gone.clone());
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //! [Pub] TrackActor ⇢⇢▶ [Sub] ReplicaActor.Replicate(batch)   one batch in flight per shard
 //! ```
 
+mod audience;
 pub mod budget;
 mod fanout;
 pub mod handle;
@@ -18,13 +19,15 @@ mod replication;
 mod upstream;
 mod wish;
 
+pub use audience::{Audience, AudienceNow};
 pub use budget::Budget;
 pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
-    Ingest, Joined, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached, ReplicaState,
-    Replicate, ShardFailed, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone, TrackMeta,
-    TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
+    Ingest, JoinLink, Joined, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached,
+    ReplicaState, Replicate, ShardFailed, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone,
+    TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest,
+    WithdrawAnnouncer,
 };
 pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;

@@ -1,13 +1,14 @@
 //! The copy of a track on a shard other than its home.
 
 use super::Config;
+use super::audience::{Audience, AudienceNow};
 use super::fanout::Fanout;
 use super::handle::Share;
 use super::messages::{
-    Attach, AttachReplica, Attached, Detach, Gathered, ReaderId, ReplicaState, Replicate, TrackGone,
-    TrackRef, Unavailable,
+    Attach, AttachReplica, Attached, Detach, Gathered, JoinLink, ReaderId, ReplicaState, Replicate,
+    TrackGone, TrackRef, Unavailable,
 };
-use super::wish::{SetForward, WantNewGroup, Wish};
+use super::wish::{SetForward, WantNewGroup};
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
@@ -18,6 +19,7 @@ use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::relay::track_log::{Append, StreamEnd, TrackLog};
 use slog::{Logger, debug};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ const MAILBOX: usize = 4096;
 ///
 /// Parent: the shard's actor. Arbiter: that shard. Restart: temporary; when it dies its readers are told
 /// `TrackGone` and ask again. In: `Attach`, `Detach`, `SetForward`, `WantNewGroup`,
-/// `Replicate`. Out: `AttachReplica`,
+/// `Replicate`. Out: `AttachReplica`, `JoinLink`,
 /// `ReplicaState`, `Gathered` to the home, `TrackAdvanced` and `TrackGone` to readers. Lost on death: its log.
 #[derive(Debug)]
 pub struct ReplicaActor {
@@ -41,9 +43,14 @@ pub struct ReplicaActor {
     fanout: Fanout,
     /// Batches that overtook the answer to `AttachReplica`; one at most, since its answer is the leave to send more.
     early: Vec<(Replicate, ReplyTo<()>)>,
-    forward: bool,
+    /// Who reads it; before anybody came, for whom it was made.
+    audience: Audience,
     /// What the home is told of that.
-    wish: Arc<Wish>,
+    told: Arc<AudienceNow>,
+    /// Nobody has come yet.
+    fresh: bool,
+    /// Links that wait for a publisher of this relay.
+    joining: BTreeMap<ReaderId, (Attach, ReplyTo<Result<Attached, Unavailable>>)>,
     /// Seen by the shard, which makes a new one for the next reader.
     ended: Rc<Cell<bool>>,
     linger: Option<SpawnHandle>,
@@ -51,10 +58,11 @@ pub struct ReplicaActor {
 }
 
 impl ReplicaActor {
-    /// A replica that asks the home for its copy when it starts.
+    /// A replica that asks the home for its copy when it starts, for a reader that belongs to this relay if it is an `own`
+    /// one.
     #[must_use]
     pub fn new(
-        track: TrackRef,
+        (track, own): (TrackRef, bool),
         config: Arc<Config>,
         log: Logger,
         faults: Faults,
@@ -69,8 +77,10 @@ impl ReplicaActor {
             faults,
             fanout,
             early: Vec::new(),
-            wish: Arc::default(),
-            forward: false,
+            audience: Audience::of(own, false),
+            told: Arc::default(),
+            fresh: true,
+            joining: BTreeMap::new(),
             ended: Rc::default(),
             linger: None,
             _guard: guard,
@@ -85,6 +95,9 @@ impl ReplicaActor {
 
     fn end(&mut self, ctx: &mut Context<Self>, gone: &TrackGone, why: &Unavailable) {
         self.ended.set(true);
+        for (_, (_, reply)) in std::mem::take(&mut self.joining) {
+            reply.send(Err(why.clone()));
+        }
         self.fanout.end(gone, why);
         self.readers_changed(ctx);
     }
@@ -93,6 +106,10 @@ impl ReplicaActor {
         self.faults.check_named("replica", &self.track.name);
         // What the log makes of a chunk was judged at home.
         self.fanout.append(Instant::now(), msg.batch);
+        if let Some(gone) = msg.links_gone {
+            self.fanout.end_links(&gone);
+            self.readers_changed(ctx);
+        }
         if let Some(gone) = msg.gone {
             // A home that ends has closed every stream; of one that failed nobody says how they end, and their readers
             // would wait for what cannot come. MOQT-14 §10.4.3 [D14-CLOSE-1]
@@ -112,16 +129,16 @@ impl ReplicaActor {
     }
 
     fn readers_changed(&mut self, ctx: &mut Context<Self>) {
-        let empty = self.fanout.is_empty();
+        let empty = self.fanout.is_empty() && self.joining.is_empty();
         if self.ended.get() {
             if empty {
                 ctx.stop();
             }
             return;
         }
-        let forward = self.fanout.any_forward();
-        if forward != self.forward {
-            self.forward = forward;
+        let audience = self.fanout.audience();
+        if audience != self.audience && !self.fresh {
+            self.audience = audience;
             self.tell_home();
         }
         match (empty, self.linger) {
@@ -140,17 +157,47 @@ impl ReplicaActor {
     }
 
     fn tell_home(&self) {
-        if !self.wish.set(self.forward) {
+        if !self.told.set(self.audience) {
             return;
         }
         mailbox::signal(
             &self.track.home,
             ReplicaState {
                 id: self.id,
-                wish: Arc::clone(&self.wish),
+                readers: Arc::clone(&self.told),
                 closed: false,
             },
         );
+    }
+
+    /// A link comes, which the home has to know of: it takes part when a publisher of this relay feeds the track.
+    fn join(&mut self, ctx: &mut Context<Self>, attach: Attach) -> Reply<Result<Attached, Unavailable>> {
+        let reader = attach.reader;
+        let (answer, reply) = Reply::later();
+        self.joining.insert(reader, (attach, reply));
+        self.readers_changed(ctx);
+        let asked = mailbox::ask(
+            &self.track.home,
+            JoinLink { reader },
+            self.config.answer_deadline(),
+        );
+        ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
+            // It may have left, and all are told when the track ends.
+            let Some((attach, reply)) = actor.joining.remove(&reader) else {
+                return;
+            };
+            match answer {
+                Ok(Ok(())) => actor.fanout.attach_promised(attach, reply),
+                Ok(Err(why)) => reply.send(Err(why)),
+                Err(AskError::MailboxClosed) => reply.send(Err(Unavailable::for_now("the track has ended"))),
+                Err(AskError::Deadline) => {
+                    let why = "the track's home did not answer";
+                    reply.send(Err(Unavailable::new(RequestErrorReason::InternalError, why)));
+                }
+            }
+            actor.readers_changed(ctx);
+        }));
+        answer
     }
 
     fn housekeeping(&mut self, ctx: &mut Context<Self>) {
@@ -178,6 +225,7 @@ impl Actor for ReplicaActor {
         let ask = AttachReplica {
             id: self.id,
             replica: ctx.address().recipient(),
+            own: self.audience.own.is_some(),
         };
         // The home answers when its upstream does.
         let deadline = self.config.answer_deadline();
@@ -218,7 +266,7 @@ impl Drop for ReplicaActor {
             &self.track.home,
             ReplicaState {
                 id: self.id,
-                wish: Arc::clone(&self.wish),
+                readers: Arc::clone(&self.told),
                 closed: true,
             },
         );
@@ -229,6 +277,10 @@ impl Handler<Attach> for ReplicaActor {
     type Result = Reply<Result<Attached, Unavailable>>;
     fn handle(&mut self, msg: Attach, ctx: &mut Self::Context) -> Self::Result {
         let reader = msg.reader;
+        self.fresh = false;
+        if !msg.own && !self.ended.get() {
+            return self.join(ctx, msg);
+        }
         let reply = self.fanout.attach(msg);
         mailbox::signal(&self.track.home, Gathered { reader });
         self.readers_changed(ctx);
@@ -239,8 +291,13 @@ impl Handler<Attach> for ReplicaActor {
 impl Handler<Detach> for ReplicaActor {
     type Result = ();
     fn handle(&mut self, msg: Detach, ctx: &mut Self::Context) {
-        self.fanout.detach(msg.reader);
-        mailbox::signal(&self.track.home, Gathered { reader: msg.reader });
+        let reader = msg.reader;
+        self.fanout.detach(reader);
+        if self.joining.remove(&reader).is_some() {
+            mailbox::signal(&self.track.home, Detach { reader });
+        } else {
+            mailbox::signal(&self.track.home, Gathered { reader });
+        }
         self.readers_changed(ctx);
     }
 }

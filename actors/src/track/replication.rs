@@ -1,5 +1,6 @@
 //! The home's side of its replicas: one batch in flight per shard, the rest waits here within a bound.
 
+use super::audience::Audience;
 use super::messages::{ReaderId, Replicate, TrackGone};
 use crate::supervise::mailbox;
 use actix::Recipient;
@@ -17,22 +18,24 @@ pub(super) const MAX_PENDING_BYTES: usize = 2 << 20;
 pub(super) struct ReplicaLink {
     pub(super) id: ReaderId,
     pub(super) to: Recipient<Replicate>,
-    /// Its readers want objects, as far as is known.
-    pub(super) forward: bool,
+    /// Its readers, as far as is known.
+    pub(super) audience: Audience,
     pending: Vec<Append>,
     pending_bytes: usize,
+    links_gone: Option<TrackGone>,
     gone: Option<TrackGone>,
     in_flight: bool,
 }
 
 impl ReplicaLink {
-    pub(super) const fn new(id: ReaderId, to: Recipient<Replicate>, forward: bool) -> Self {
+    pub(super) const fn new(id: ReaderId, to: Recipient<Replicate>, audience: Audience) -> Self {
         Self {
             id,
             to,
-            forward,
+            audience,
             pending: Vec::new(),
             pending_bytes: 0,
+            links_gone: None,
             gone: None,
             in_flight: false,
         }
@@ -41,6 +44,13 @@ impl ReplicaLink {
     pub(super) fn push(&mut self, chunk: Append) {
         self.pending_bytes += chunk_bytes(&chunk);
         self.pending.push(chunk);
+    }
+
+    /// For links among its readers the track has ended.
+    pub(super) fn end_links(&mut self, gone: TrackGone) {
+        // Those who come after they were told of are told of again.
+        self.audience.links = None;
+        self.links_gone = Some(gone);
     }
 
     pub(super) fn end(&mut self, gone: TrackGone) {
@@ -54,6 +64,7 @@ impl ReplicaLink {
             &self.to,
             Replicate {
                 batch: Vec::new(),
+                links_gone: None,
                 gone: Some(gone),
             },
         );
@@ -65,15 +76,20 @@ impl ReplicaLink {
 
     /// The next batch, unless one is in flight or nothing waits.
     pub(super) fn take(&mut self) -> Option<Replicate> {
-        if self.in_flight || (self.pending.is_empty() && self.gone.is_none()) {
+        if self.in_flight || self.has_nothing() {
             return None;
         }
         self.in_flight = true;
         self.pending_bytes = 0;
         Some(Replicate {
             batch: std::mem::take(&mut self.pending),
+            links_gone: self.links_gone.take(),
             gone: self.gone.take(),
         })
+    }
+
+    const fn has_nothing(&self) -> bool {
+        self.pending.is_empty() && self.links_gone.is_none() && self.gone.is_none()
     }
 
     pub(super) const fn acknowledged(&mut self) {

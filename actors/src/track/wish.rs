@@ -20,10 +20,16 @@ pub struct SetForward {
 
 /// A reader wants a new group soon. Sent before it attaches, so that the request can go along with our SUBSCRIBE.
 ///
-/// True while such a message of the reader is on its way: a peer says so as often as it likes, and it is said once.
+/// A peer says so as often as it likes, and it is said once.
 #[derive(Clone, Debug, Default, Message)]
 #[rtype(result = "()")]
-pub struct WantNewGroup(pub Arc<AtomicBool>);
+pub struct WantNewGroup {
+    /// True while such a message of the reader is on its way.
+    sent: Arc<AtomicBool>,
+    /// The reader belongs to this relay, so that publishers of other nodes are asked too; see
+    /// [`Attach::own`](super::Attach::own).
+    pub own: bool,
+}
 
 /// Whether a reader wants objects, as of now; one message at a time says that this has changed, however often its peer
 /// changes it. [D14-LIM-2]
@@ -51,16 +57,23 @@ impl Wish {
 }
 
 impl WantNewGroup {
+    /// Of a reader, which belongs to this relay or does not.
+    #[must_use]
+    pub fn of(own: bool) -> Self {
+        let sent = Arc::default();
+        Self { sent, own }
+    }
+
     /// A message to send; none while the one before is on its way.
     #[must_use]
     pub fn again(&self) -> Option<Self> {
-        let sent = self.0.swap(true, Ordering::SeqCst);
+        let sent = self.sent.swap(true, Ordering::SeqCst);
         (!sent).then(|| self.clone())
     }
 
     /// It has arrived where something is done about it.
     pub fn arrived(&self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.sent.store(false, Ordering::SeqCst);
     }
 }
 

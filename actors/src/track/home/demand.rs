@@ -6,6 +6,7 @@ use super::publisher::Publisher;
 use super::{Phase, TrackActor};
 use crate::session::UpdateUpstream;
 use crate::track::WantNewGroup;
+use crate::track::audience::Audience;
 use crate::track::messages::Source;
 use actix::{AsyncContext, Context, Handler};
 use laps_protocol::moqt::location::Location;
@@ -23,7 +24,7 @@ pub(super) struct Demand {
 /// How things stand with the readers.
 #[derive(Clone, Copy, Debug)]
 struct Wishes {
-    objects: bool,
+    audience: Audience,
     largest: Option<Location>,
     priority: u8,
 }
@@ -79,13 +80,23 @@ impl Demand {
 }
 
 impl Publisher {
+    /// Its objects are wanted by one of these. What is for links is asked of publishers of this relay only.
+    pub(super) fn is_wanted_by(&self, audience: Audience) -> bool {
+        if self.is_here() {
+            audience.wants_objects()
+        } else {
+            audience.own == Some(true)
+        }
+    }
+
     /// Tells it what it does not know yet; the value is when to look again.
     fn tell(&mut self, wishes: Wishes) -> Option<Instant> {
         let Wishes {
-            objects,
+            audience,
             largest,
             priority,
         } = wishes;
+        let objects = self.is_wanted_by(audience);
         let demand = &mut self.demand;
         let (upstream, request) = match (&self.source, self.request) {
             (Source::Local { wanted, new_group }, _) => {
@@ -149,7 +160,7 @@ impl TrackActor {
             return;
         }
         let wishes = Wishes {
-            objects: self.wants_objects(),
+            audience: self.audience(),
             largest: self.fanout.largest(),
             priority: self.terms.priority,
         };
@@ -182,6 +193,7 @@ impl TrackActor {
             outstanding |= publisher.demand.is_outstanding();
         }
         self.group_wanted = outstanding;
+        self.group_wanted_here &= outstanding;
     }
 }
 
@@ -191,7 +203,9 @@ impl Handler<WantNewGroup> for TrackActor {
         msg.arrived();
         // Whoever is asked for the track while the wish stands is asked for the group too.
         self.group_wanted = true;
-        for publisher in self.sources.active_mut() {
+        self.group_wanted_here |= msg.own;
+        let asked = self.sources.active_mut();
+        for publisher in asked.filter(|publisher| msg.own || publisher.is_here()) {
             publisher.demand.want_group();
         }
         self.tell_upstream(ctx);

@@ -7,7 +7,7 @@ use crate::track::messages::{ClosePast, OpenPast, PastOpened, ReadPast, Unavaila
 use actix::{AsyncContext, Context, Handler, SpawnHandle};
 use laps_protocol::moqt::message::{GroupOrder, GroupOrderRequest, RequestErrorReason};
 use laps_protocol::relay::fetch::{Batch, FetchDesk, FetchLimits, Output, ReaderKey, Standing};
-use laps_protocol::relay::track_log::{FillKey, TrackLog};
+use laps_protocol::relay::track_log::{FillKey, PastRange, TrackLog};
 use slog::info;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub(super) struct Fetching {
     pub(super) fills: HashMap<FillKey, Fill>,
     timer: Option<SpawnHandle>,
     carrying: bool,
+    /// What this relay's own readers fetch.
+    own: HashMap<ReaderKey, PastRange>,
     /// The publisher's order, as far as it ever said one.
     group_order: GroupOrder,
 }
@@ -39,6 +41,7 @@ impl Fetching {
             fills: HashMap::new(),
             timer: None,
             carrying: false,
+            own: HashMap::new(),
             group_order: GroupOrder::default(),
         }
     }
@@ -46,6 +49,13 @@ impl Fetching {
     /// The publisher orders its groups so.
     pub(super) const fn follow(&mut self, group_order: GroupOrder) {
         self.group_order = group_order;
+    }
+
+    /// Something of this range is for a reader of this relay: other nodes may be asked for it. What is for them they ask
+    /// each other.
+    pub(super) fn is_own(&self, range: PastRange) -> bool {
+        let meets = |own: &PastRange| own.contains(range.start) || range.contains(own.start);
+        self.own.values().any(meets)
     }
 
     /// Somebody fetches, or wants to.
@@ -156,6 +166,9 @@ impl TrackActor {
             max_cache_duration_ms: self.fanout.cache_limit_ms(),
         };
         let (key, range, order) = (open.reader.key(), open.range, opened.group_order);
+        if open.own {
+            self.fetching.own.insert(key, range);
+        }
         let result = self.desk(ctx, |desk, now, log| {
             desk.open(now, log, standing, key, range, order)
         });
@@ -207,6 +220,7 @@ impl Handler<ClosePast> for TrackActor {
     fn handle(&mut self, msg: ClosePast, ctx: &mut Self::Context) {
         let key = msg.reader.key();
         self.fetching.answers.remove(&key);
+        self.fetching.own.remove(&key);
         self.fetching
             .opening
             .retain(|(open, _)| open.reader != msg.reader);

@@ -130,7 +130,10 @@ impl TrackActor {
     /// Whom to ask next for a fill: the best of those that were not asked for it yet.
     fn next_for(&self, key: FillKey) -> Option<(SourceId, Upstream)> {
         let fill = self.fetching.fills.get(&key)?;
-        let publishers = self.sources.to_fetch_from(now()).into_iter();
+        let publishers = self
+            .sources
+            .to_fetch_from(now(), self.fetching.is_own(fill.range))
+            .into_iter();
         let id = publishers.into_iter().find(|id| !fill.tried.contains(id))?;
         Some((id, self.sources.get(id)?.upstream()?.clone()))
     }

@@ -4,6 +4,7 @@ use super::publisher::{Fate, Standing};
 use super::upstream::session_ended;
 use super::{Phase, TrackActor};
 use crate::reply::Reply;
+use crate::track::audience::Audience;
 use crate::track::messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, Joined, ReadsItself,
     ReplicaAttached, ReplicaState, ShardFailed, Source, SourceGone, TrackGone, Unavailable, UpstreamDone,
@@ -42,7 +43,7 @@ impl Handler<Attach> for TrackActor {
     type Result = Reply<Result<Attached, Unavailable>>;
     fn handle(&mut self, msg: Attach, ctx: &mut Self::Context) -> Self::Result {
         let reader = msg.reader;
-        let reply = self.fanout.attach(msg);
+        let reply = self.take_reader(msg);
         self.gathered_one(ctx, reader);
         self.wake_up(ctx);
         self.readers_changed(ctx);
@@ -54,6 +55,7 @@ impl Handler<Detach> for TrackActor {
     type Result = ();
     fn handle(&mut self, msg: Detach, ctx: &mut Self::Context) {
         self.fanout.detach(msg.reader);
+        self.links.forget(msg.reader);
         self.gathered_one(ctx, msg.reader);
         self.readers_changed(ctx);
     }
@@ -74,7 +76,9 @@ impl Handler<AttachReplica> for TrackActor {
             Phase::Live => {
                 // MOQT-14 §8.4 [D14-SUB-26]: a publisher hears that its objects are wanted when somebody does. The replica
                 // says so as soon as a reader has come.
-                let answer = self.attach_replica(msg, false);
+                let audience = Audience::of(msg.own, false);
+                let answer = self.attach_replica(msg, audience);
+                self.wake_up(ctx);
                 self.readers_changed(ctx);
                 Reply::Now(answer)
             }
@@ -97,9 +101,20 @@ impl Handler<ReplicaState> for TrackActor {
             self.drop_replica(ctx, msg.id);
             return;
         }
-        let forward = msg.wish.read();
+        let audience = msg.readers.read();
         if let Some(replica) = self.replicas.iter_mut().find(|replica| replica.id == msg.id) {
-            replica.forward = forward;
+            replica.audience = audience;
+        }
+        let waiting = self
+            .replica_waiting
+            .iter_mut()
+            .find(|(attach, _)| attach.id == msg.id);
+        if let Some((attach, _)) = waiting {
+            attach.own |= audience.own.is_some();
+        }
+        if audience.own.is_some() {
+            // Nodes are asked for readers of this relay.
+            self.wake_up(ctx);
         }
         self.readers_changed(ctx);
     }

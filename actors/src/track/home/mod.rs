@@ -7,6 +7,7 @@ mod feed;
 mod fetching;
 mod filling;
 mod handlers;
+mod links;
 mod places;
 mod publisher;
 mod repair;
@@ -20,7 +21,9 @@ mod upstream;
 pub use birth::Birth;
 
 use fetching::Fetching;
+use links::Links;
 
+use super::audience::Audience;
 use super::budget::Aside;
 use super::fanout::Fanout;
 use super::handle::{LogId, Share};
@@ -103,6 +106,7 @@ pub struct TrackActor {
     asked: Vec<ReplyTo<Option<Description>>>,
     replica_waiting: Vec<(AttachReplica, ReplyTo<Result<ReplicaAttached, Unavailable>>)>,
     linger: Option<SpawnHandle>,
+    links: Links,
     fanout: Fanout,
     fetching: Fetching,
     /// What is fetched because it was lost on its way here.
@@ -116,6 +120,8 @@ pub struct TrackActor {
     merge_due: Option<Instant>,
     /// A reader's wish for a new group stands.
     group_wanted: bool,
+    /// That of a reader of this relay.
+    group_wanted_here: bool,
     demand_timer: Option<SpawnHandle>,
     /// Somebody waits for a place among the publishers.
     room_timer: Option<SpawnHandle>,
@@ -173,12 +179,14 @@ impl TrackActor {
             asked: Vec::new(),
             replica_waiting: Vec::new(),
             linger: None,
+            links: Links::default(),
             repairs: Repairs::default(),
             merge,
             merge_waits,
             merge_timer: None,
             merge_due: None,
             group_wanted: false,
+            group_wanted_here: false,
             demand_timer: None,
             room_timer: None,
             attempts: 0,
@@ -199,15 +207,26 @@ impl TrackActor {
         self.fanout.log_id()
     }
 
-    fn wants_objects(&self) -> bool {
-        // A replica that waits has a reader behind it.
-        self.fanout.any_forward()
-            || self.replicas.iter().any(|replica| replica.forward)
-            || !self.replica_waiting.is_empty()
+    /// Who reads the track, here and by replicas.
+    fn audience(&self) -> Audience {
+        let replicas = self.replicas.iter().map(|replica| replica.audience);
+        // A replica that waits has a reader behind it, who wants objects as far as anybody knows.
+        let waiting = self.replica_waiting.iter();
+        let waiting = waiting.map(|(attach, _)| Audience::of(attach.own, true));
+        let here = self.fanout.audience().and(self.links.audience());
+        replicas.chain(waiting).fold(here, Audience::and)
     }
 
     fn has_readers(&self) -> bool {
-        !self.fanout.is_empty() || !self.replicas.is_empty() || !self.replica_waiting.is_empty()
+        !self.fanout.is_empty()
+            || !self.replicas.is_empty()
+            || !self.replica_waiting.is_empty()
+            || self.links.any_waiting()
+    }
+
+    /// This relay's sessions, or its stubs, read the track.
+    fn has_own(&self) -> bool {
+        self.audience().own.is_some()
     }
 
     /// Goes on when everybody who waited has come.
@@ -234,7 +253,8 @@ impl TrackActor {
         self.open_waiting(ctx);
         for (attach, reply) in std::mem::take(&mut self.replica_waiting) {
             // It waited, so that somebody waits behind it, for objects as far as anybody knows.
-            let answer = self.attach_replica(attach, true);
+            let audience = Audience::of(attach.own, true);
+            let answer = self.attach_replica(attach, audience);
             reply.send(answer);
         }
         self.held_bytes = 0;
@@ -271,7 +291,7 @@ impl TrackActor {
     fn attach_replica(
         &mut self,
         attach: AttachReplica,
-        forward: bool,
+        audience: Audience,
     ) -> Result<ReplicaAttached, Unavailable> {
         let Some(meta) = self.fanout.meta(Instant::now()) else {
             return Err(Unavailable::new(
@@ -280,7 +300,7 @@ impl TrackActor {
             ));
         };
         self.replicas
-            .push(ReplicaLink::new(attach.id, attach.replica, forward));
+            .push(ReplicaLink::new(attach.id, attach.replica, audience));
         Ok(ReplicaAttached {
             snapshot: self.fanout.snapshot(),
             largest: self.fanout.largest(),
@@ -358,6 +378,7 @@ impl TrackActor {
         for (_, reply) in std::mem::take(&mut self.replica_waiting) {
             reply.send(Err(why.clone()));
         }
+        self.links.refuse(why);
         for replica in &mut self.replicas {
             replica.end(gone.clone());
         }
@@ -374,8 +395,10 @@ impl TrackActor {
             }
             return;
         }
+        self.settle_links(ctx, None);
         self.tell_upstream(ctx);
         self.check_linger(ctx);
+        self.check_nodes(ctx);
     }
 
     /// A track that nobody subscribes to gives up its SUBSCRIBE after a while; one that was published to us stays.

@@ -29,7 +29,7 @@ impl TrackActor {
 
     /// Looks again for who makes way as long as somebody waits for a place.
     pub(super) fn await_room(&mut self, ctx: &mut Context<Self>) {
-        if self.room_timer.is_some() || !self.sources.any_waiting() {
+        if self.room_timer.is_some() || !self.sources.any_waiting(self.has_own()) {
             return;
         }
         // Without one, all places are those of publishers that have yet to answer.
@@ -40,7 +40,7 @@ impl TrackActor {
         let wait = due.saturating_duration_since(now()).max(Duration::from_millis(1));
         self.room_timer = Some(ctx.run_later(wait, |actor, ctx| {
             actor.room_timer = None;
-            if !actor.sources.any_waiting() || !actor.make_room(ctx) {
+            if !actor.sources.any_waiting(actor.has_own()) || !actor.make_room(ctx) {
                 actor.await_room(ctx);
             }
         }));

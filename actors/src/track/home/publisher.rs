@@ -138,6 +138,11 @@ impl Publisher {
         }
     }
 
+    /// It publishes at this relay, and not at another node of the mesh.
+    pub(super) fn is_here(&self) -> bool {
+        self.upstream().is_none_or(Upstream::is_local)
+    }
+
     pub(super) fn is_announced_by(&self, upstream: &Upstream) -> bool {
         matches!(&self.source, Source::Announced { upstream: other } if other == upstream)
     }
@@ -206,7 +211,7 @@ impl Publisher {
             Append::SubgroupClosed { stream, end } => {
                 let group = self.open.remove(stream);
                 self.closed += 1;
-                if was_cut(*end) && self.upstream().is_some_and(|upstream| !upstream.is_local()) {
+                if was_cut(*end) && !self.is_here() {
                     self.torn = self.torn.into_iter().chain(group).min();
                 }
             }

@@ -12,14 +12,14 @@ impl TrackActor {
         if self.phase != Phase::Live || self.has_readers() {
             return;
         }
-        for id in self.sources.rest() {
+        for id in self.sources.rest(|_| true) {
             self.publisher_ends(ctx, id);
         }
         if self.phase == Phase::Ended {
             // They contradict each other in what waited.
             return;
         }
-        self.group_wanted = false;
+        (self.group_wanted, self.group_wanted_here) = (false, false);
         if self.sources.any_serving() {
             self.restate();
             self.rest_is_over(ctx);

@@ -96,6 +96,18 @@ impl Sources {
             .any(|publisher| publisher.is_announced() && publisher.is_active())
     }
 
+    /// A publisher of this relay feeds the track or is asked to.
+    pub(super) fn any_active_here(&self) -> bool {
+        self.values()
+            .any(|publisher| publisher.is_active() && publisher.is_here())
+    }
+
+    /// A SUBSCRIBE of ours is open with another node.
+    pub(super) fn any_asked_elsewhere(&self) -> bool {
+        self.values()
+            .any(|publisher| publisher.is_announced() && publisher.is_active() && !publisher.is_here())
+    }
+
     /// Somebody could be asked.
     pub(super) fn any_resting(&self) -> bool {
         self.values()
@@ -121,8 +133,9 @@ impl Sources {
         self.values().filter(counts).count() >= self.max
     }
 
-    /// Whom to ask next: who sent PUBLISH first, then the oldest announcer when `subscribes`.
-    pub(super) fn next_to_ask(&self, subscribes: bool) -> Option<SourceId> {
+    /// Whom to ask next: who sent PUBLISH first, then the oldest announcer when `subscribes`. Of other nodes those only
+    /// when `elsewhere`.
+    pub(super) fn next_to_ask(&self, subscribes: bool, elsewhere: bool) -> Option<SourceId> {
         let resting = |publisher: &Publisher| publisher.standing == Standing::Resting;
         let published =
             |(_, publisher): &(SourceId, &Publisher)| !publisher.is_announced() && resting(publisher);
@@ -132,15 +145,16 @@ impl Sources {
         if !subscribes || self.places_left().is_none_or(|left| left == 0) {
             return None;
         }
-        let (mut waiting, mut quiet) = (self.waiting(Standing::Resting), self.waiting(Standing::Quiet));
-        waiting.next().or_else(|| quiet.next())
+        let waiting = |standing| self.waiting(standing, elsewhere).next();
+        waiting(Standing::Resting).or_else(|| waiting(Standing::Quiet))
     }
 
     /// Announcers that stand so and may be asked, the oldest first.
-    fn waiting(&self, standing: Standing) -> impl Iterator<Item = SourceId> {
+    fn waiting(&self, standing: Standing, elsewhere: bool) -> impl Iterator<Item = SourceId> {
         let announced = move |(_, publisher): &(SourceId, &Publisher)| {
             publisher.is_announced()
                 && publisher.standing == standing
+                && (elsewhere || publisher.is_here())
                 && !self.publishes(publisher)
                 // MOQT-14 §2.5 [D14-MAL-1]: it may be here under its PUBLISH too.
                 && publisher.upstream().is_none_or(|upstream| !self.is_shunned(upstream))
@@ -155,8 +169,9 @@ impl Sources {
     }
 
     /// Somebody waits for a place.
-    pub(super) fn any_waiting(&self) -> bool {
-        self.places_left().is_none_or(|left| left == 0) && self.waiting(Standing::Resting).next().is_some()
+    pub(super) fn any_waiting(&self, elsewhere: bool) -> bool {
+        let waits = || self.waiting(Standing::Resting, elsewhere).next().is_some();
+        self.places_left().is_none_or(|left| left == 0) && waits()
     }
 
     /// More feed the track than may. [D14-PUB-2]
@@ -211,11 +226,16 @@ impl Sources {
         true
     }
 
-    /// Lets go of everybody who announced, so that nothing is subscribed; the value is who was let go of.
-    pub(super) fn rest(&mut self) -> Vec<SourceId> {
+    /// Lets go of other nodes that announced; the value is who was let go of.
+    pub(super) fn rest_elsewhere(&mut self) -> Vec<SourceId> {
+        self.rest(|publisher| !publisher.is_here())
+    }
+
+    /// Lets go of these of all who announced, so that nothing is subscribed; the value is who was let go of.
+    pub(super) fn rest(&mut self, whom: impl Fn(&Publisher) -> bool) -> Vec<SourceId> {
         let mut let_go = Vec::new();
         for (id, publisher) in self.publishers.iter_mut() {
-            if !publisher.is_announced() || publisher.standing == Standing::Shunned {
+            if !publisher.is_announced() || publisher.standing == Standing::Shunned || !whom(publisher) {
                 continue;
             }
             if publisher.is_active() {
@@ -264,10 +284,13 @@ impl Sources {
     }
 
     /// Whom a FETCH may be sent to, the best first: who feeds the track, who is known to answer, and who is not silent by
-    /// its own pace. One that roams says nothing for a while, and is preferred again as soon as it speaks.
-    pub(super) fn to_fetch_from(&self, now: Instant) -> Vec<SourceId> {
+    /// its own pace. One that roams says nothing for a while, and is preferred again as soon as it speaks. Other nodes only
+    /// when `elsewhere`.
+    pub(super) fn to_fetch_from(&self, now: Instant, elsewhere: bool) -> Vec<SourceId> {
         let can = |(_, publisher): &(SourceId, &Publisher)| {
-            publisher.upstream().is_some() && publisher.standing != Standing::Shunned
+            publisher.upstream().is_some()
+                && publisher.standing != Standing::Shunned
+                && (elsewhere || publisher.is_here())
         };
         let mut all: Vec<_> = self.iter().filter(can).collect();
         all.sort_by_key(|(_, publisher)| {

@@ -8,8 +8,8 @@ use crate::supervise::inject::Faults;
 use crate::supervise::mailbox;
 use crate::track::replication::MAX_PENDING_BYTES;
 use crate::track::{
-    AddSource, AttachReplica, Config, Gather, Ingest, Joined, ReaderId, ReplicaState, Replicate, Source,
-    SourceId, Superseded, TrackGone, UpstreamTerms, WantNewGroup, Wish,
+    AddSource, AttachReplica, Audience, AudienceNow, Config, Gather, Ingest, Joined, ReaderId, ReplicaState,
+    Replicate, Source, SourceId, Superseded, TrackGone, UpstreamTerms, WantNewGroup,
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -102,6 +102,7 @@ async fn track() -> (
     }
     .start();
     let attach = AttachReplica {
+        own: true,
         id: ReaderId::next(),
         replica: replica.clone().recipient(),
     };
@@ -180,15 +181,16 @@ fn a_replica_wants_objects_when_a_reader_does() {
             seen: mpsc::unbounded_channel().0,
         };
         let attach = AttachReplica {
+            own: true,
             id,
             replica: replica.start().recipient(),
         };
         mailbox::ask(&home, attach, LONG).await.unwrap().unwrap();
         assert!(!*told.borrow());
-        let wish = Arc::new(Wish::default());
-        assert!(wish.set(true));
+        let readers = Arc::new(AudienceNow::default());
+        assert!(readers.set(Audience::of(true, true)));
         let closed = false;
-        mailbox::ask(&home, ReplicaState { id, wish, closed }, LONG)
+        mailbox::ask(&home, ReplicaState { id, readers, closed }, LONG)
             .await
             .unwrap();
         assert!(*told.borrow());
@@ -354,6 +356,7 @@ fn a_publisher_that_is_no_longer_there_is_no_refusal() {
             seen: mpsc::unbounded_channel().0,
         };
         let attach = AttachReplica {
+            own: true,
             id: ReaderId::next(),
             replica: replica.start().recipient(),
         };

@@ -34,7 +34,7 @@ impl TrackActor {
         }
         // MOQT-14 §8.4 [D14-NS-6]: SUBSCRIBE goes to every publisher whose namespace matches, and PUBLISH is accepted of
         // every one, up to the bound. [D14-PUB-2]
-        while let Some(id) = self.sources.next_to_ask(self.subscribes()) {
+        while let Some(id) = self.sources.next_to_ask(self.subscribes(), self.has_own()) {
             self.ask_publisher(ctx, id);
         }
         self.await_room(ctx);
@@ -47,8 +47,12 @@ impl TrackActor {
             }
         } else if self.sources.any_active() {
             self.phase = Phase::Subscribing;
-        } else if !self.has_readers() && self.sources.any_resting() {
-            // Nobody is left of those who asked, or they only fetch; the next reader starts over.
+        } else if !self.has_own() && self.sources.any_resting() {
+            // Nobody is left of those who asked, or they only fetch; the next reader starts over. Or only links are left,
+            // for which other nodes are not asked.
+            self.phase = Phase::Idle;
+            self.settle_links(ctx, Some(&end));
+            self.fanout.rest();
             self.idle(ctx);
         } else if !self.fanout.is_live() && self.sources.insist() {
             // MOQT-14 §5.1 [D14-SUB-22]: nobody but its readers publishes the track.
@@ -69,12 +73,13 @@ impl TrackActor {
     }
 
     fn ask_publisher(&mut self, ctx: &mut Context<Self>, id: SourceId) {
-        let (wanted, here) = (self.wants_objects(), self.fanout.largest());
-        let (window, group_wanted) = (self.config.dampen, self.group_wanted);
+        let (audience, here) = (self.audience(), self.fanout.largest());
+        let (window, wish) = (self.config.dampen, (self.group_wanted, self.group_wanted_here));
         let Some(publisher) = self.sources.get_mut(id) else {
             return;
         };
-        if group_wanted {
+        let wanted = publisher.is_wanted_by(audience);
+        if wish.1 || (wish.0 && publisher.is_here()) {
             publisher.demand.want_group();
         }
         match publisher.source.clone() {
@@ -250,7 +255,9 @@ impl TrackActor {
             self.ending = Some((gone, why.clone()));
             self.end_when_read(ctx, Duration::ZERO);
         } else {
-            self.carry_on(ctx, (gone, why.clone()));
+            let end = (gone, why.clone());
+            self.settle_links(ctx, Some(&end));
+            self.carry_on(ctx, end);
         }
     }
 

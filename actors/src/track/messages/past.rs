@@ -16,6 +16,8 @@ pub struct OpenPast {
     pub range: PastRange,
     /// In which order.
     pub order: GroupOrderRequest,
+    /// Who fetches belongs to this relay, so that other nodes may be asked; see [`super::Attach::own`].
+    pub own: bool,
 }
 
 /// A FETCH has its place at the track.

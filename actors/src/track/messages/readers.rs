@@ -21,6 +21,9 @@ pub struct Attach {
     pub gone: Recipient<TrackGone>,
     /// The reader wants objects now.
     pub forward: bool,
+    /// It belongs to this relay: a session, or a stub behind it, which the mesh does not know. A link to another relay does
+    /// not: for it nobody in the mesh is asked, since it asks them itself (decision 0029).
+    pub own: bool,
 }
 
 /// The track is live and the reader's place in it is fixed.

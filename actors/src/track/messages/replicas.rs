@@ -1,7 +1,7 @@
 //! What a track and its replicas on other shards say to each other.
 
 use super::{ReaderId, TrackGone, TrackMeta, Unavailable};
-use crate::track::wish::Wish;
+use crate::track::audience::AudienceNow;
 use actix::{Message, Recipient};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::relay::track_log::Append;
@@ -15,6 +15,8 @@ pub struct AttachReplica {
     pub id: ReaderId,
     /// Where the chunks go.
     pub replica: Recipient<Replicate>,
+    /// The reader for whom it is made belongs to this relay; see [`super::Attach::own`].
+    pub own: bool,
 }
 
 /// Everything a fresh replica needs to continue from exactly here.
@@ -28,14 +30,14 @@ pub struct ReplicaAttached {
     pub meta: TrackMeta,
 }
 
-/// The readers of a shard changed their wish for objects, or left altogether.
+/// The readers of a shard are others, or changed their wish for objects, or left altogether.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct ReplicaState {
     /// The replica.
     pub id: ReaderId,
-    /// Whether at least one reader wants objects when this is read.
-    pub wish: Arc<Wish>,
+    /// Who they are when this is read.
+    pub readers: Arc<AudienceNow>,
     /// The replica is being closed.
     pub closed: bool,
 }
@@ -46,6 +48,16 @@ pub struct ReplicaState {
 pub struct Replicate {
     /// What.
     pub batch: Vec<Append>,
+    /// No publisher of this relay feeds the track any more, after these: for links it has ended.
+    pub links_gone: Option<TrackGone>,
     /// The track ended after these.
     pub gone: Option<TrackGone>,
+}
+
+/// A link to another relay is to read the track by a replica. Answered when a publisher of this relay feeds it.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), Unavailable>")]
+pub struct JoinLink {
+    /// Who.
+    pub reader: ReaderId,
 }

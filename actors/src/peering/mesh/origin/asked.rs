@@ -198,6 +198,7 @@ impl OriginActor {
             env: self.env.clone(),
             owner: Owner::Node(ctx.address(), node),
             prefix: head.clone(),
+            own: self.stubs.contains(&node),
             egress: link.egress.clone(),
             course: Rc::clone(course),
             codec: link.codec,

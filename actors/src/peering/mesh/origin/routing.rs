@@ -152,6 +152,8 @@ impl OriginActor {
         let rank = RequestId(u64::from(route.sns.get()));
         spec.rank = Rc::new(Rank::new(rank, wish.priority(), GroupOrder::default()));
         spec.heads = Some(heads.clone());
+        // Who is behind a stub is asked for by its edge, here.
+        spec.own = route.nodes.iter().any(|node| self.stubs.contains(node));
         // What is open goes on at the link that had it before.
         spec.continues = route.cause != JoinCause::Moved;
         let plan = Plan {

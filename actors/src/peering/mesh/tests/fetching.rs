@@ -53,6 +53,7 @@ async fn open(scene: &Scene) -> (TrackRef, ReaderId) {
     let track = scene.find().await.unwrap();
     let reader = ReaderId::next();
     let past = OpenPast {
+        own: true,
         reader,
         range: PastRange { start: END, end: END },
         order: GroupOrderRequest::Publisher,

@@ -1,6 +1,7 @@
 //! The mesh with a real registry and real tracks, bases that are played, and objects that are fed by hand.
 
 mod fetching;
+mod links;
 mod subscribing;
 mod watching;
 
@@ -11,9 +12,10 @@ use crate::session::{self, Binding};
 use crate::shard::ShardActor;
 use crate::supervise::{FaultPlan, Trigger};
 use crate::track::{
-    self, AttachReplica, Ingest, ReaderId, ReplicaAttached, ReplicaState, Replicate, Unavailable,
+    self, AttachReplica, Audience, AudienceNow, Ingest, ReaderId, ReplicaAttached, ReplicaState, Replicate,
+    Unavailable,
 };
-use crate::track::{TrackGone, TrackRef, Wish};
+use crate::track::{TrackGone, TrackRef};
 use actix::System;
 use bytes::Bytes;
 use laps_protocol::moqt::message::{GroupOrder, MessageParams, RequestId, Subscribe, SubscribeOk};
@@ -361,12 +363,21 @@ impl Scene {
 impl Reading {
     /// Begins to read a track; the answer may take until its publisher has answered.
     fn begin(track: TrackRef) -> (Self, impl Future<Output = Result<ReplicaAttached, Unavailable>>) {
+        Self::begin_as(track, true)
+    }
+
+    /// The same for a reader of this relay, or for a link.
+    fn begin_as(
+        track: TrackRef,
+        own: bool,
+    ) -> (Self, impl Future<Output = Result<ReplicaAttached, Unavailable>>) {
         let (batches, received) = mpsc::unbounded_channel();
         let reader = Reader(batches).start();
         let id = ReaderId::next();
         let attach = AttachReplica {
             id,
             replica: reader.clone().recipient(),
+            own,
         };
         let attached = mailbox::ask(&track.home, attach, LONG);
         let reading = Self {
@@ -380,11 +391,16 @@ impl Reading {
 
     /// Whether it wants objects.
     fn forward(&self, forward: bool) {
-        let wish = Arc::new(Wish::default());
-        assert!(!forward || wish.set(forward));
+        self.readers(Audience::of(true, forward));
+    }
+
+    /// Who reads.
+    fn readers(&self, audience: Audience) {
+        let readers = Arc::new(AudienceNow::default());
+        assert!(readers.set(audience));
         let state = ReplicaState {
             id: self.id,
-            wish,
+            readers,
             closed: false,
         };
         mailbox::signal(&self.track.home, state);
@@ -393,7 +409,7 @@ impl Reading {
     fn leave(&self) {
         let state = ReplicaState {
             id: self.id,
-            wish: Arc::default(),
+            readers: Arc::default(),
             closed: true,
         };
         mailbox::signal(&self.track.home, state);

@@ -67,6 +67,7 @@ pub(super) async fn live() -> Track {
         .unwrap();
     let (tell, seen) = mpsc::unbounded_channel();
     let attach = AttachReplica {
+        own: true,
         id: ReaderId::next(),
         replica: Seer(tell).start().recipient(),
     };
