@@ -59,6 +59,18 @@ libfaketime() {
     return 1
 }
 has_faketime() { libfaketime >/dev/null; }
+has_avahi_headers() { [ -f /usr/include/avahi-client/client.h ] && [ -f /usr/include/avahi-common/simple-watch.h ]; }
+has_libclang() {
+    local file
+    for file in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so*; do
+        # That of the C++ interface alone is not it.
+        case $file in *libclang-cpp*) continue ;; esac
+        if [ -f "$file" ]; then return 0; fi
+    done
+    return 1
+}
+has_avahi_daemon() { have avahi-daemon || [ -x /usr/sbin/avahi-daemon ]; }
+has_dbus_daemon() { have dbus-daemon; }
 has_systemd_analyze() { case $(systemd-analyze --help 2>/dev/null) in *--offline*) ;; *) return 1 ;; esac; }
 
 # ensure_rust: cargo is there and new enough for the workspace.
@@ -156,6 +168,15 @@ ensure_system_deps() {
 ensure_compose_deps() {
     ensure has_compose "docker-compose" "docker-compose, resolves docker/compose.yml"
     ensure has_yaml "python3-yaml" "PyYAML, reads it"
+}
+# For a build with the feature mdns-zeroconf.
+ensure_zeroconf_deps() {
+    ensure has_avahi_headers "libavahi-client-dev" "the headers of libavahi, for the feature mdns-zeroconf"
+    ensure has_libclang "libclang-dev" "libclang, which reads them"
+}
+ensure_avahi_deps() {
+    ensure has_dbus_daemon "dbus-daemon" "dbus-daemon, for a private bus of the discovery test"
+    ensure has_avahi_daemon "avahi-daemon" "avahi-daemon, the other way of discovery"
 }
 ensure_packaging_deps() {
     ensure has_readelf "binutils" "readelf, tells what a program needs"

@@ -5,7 +5,7 @@
 //! BackEnd ── Heard ▶ Neighbours ── Report (64) ▶ DiscoveryActor ── PeerFound, PeerLost (offer) ▶ peering
 //! ```
 //!
-//! [`BackEnd`] is one way to speak multicast DNS; `mdns_sd` is compiled in with the feature of that name. [`Watch`] is
+//! [`BackEnd`] is one way to speak multicast DNS; `mdns_sd` and `zeroconf` are compiled in with their features. [`Watch`] is
 //! the thread around it, which `laps discover` uses too. Nothing here is asked anything by who carries data, and
 //! nothing waits for it.
 
@@ -19,6 +19,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod watch;
+#[cfg(feature = "mdns-zeroconf")]
+mod zeroconf;
 
 pub use address::Address;
 pub use back_end::{Advert, BackEnd, Heard, Reach, Trouble};
@@ -73,6 +75,10 @@ impl Way {
     pub fn back_ends(self) -> Result<Vec<Box<dyn BackEnd>>, NotBuiltIn> {
         #[allow(unused_mut, reason = "each feature adds one")]
         let mut found: Vec<Box<dyn BackEnd>> = Vec::new();
+        #[cfg(feature = "mdns-zeroconf")]
+        if matches!(self, Self::Auto | Self::Zeroconf) {
+            found.push(Box::new(zeroconf::Zeroconf::default()));
+        }
         #[cfg(feature = "mdns-sd")]
         if matches!(self, Self::Auto | Self::MdnsSd) {
             found.push(Box::new(mdns_sd::MdnsSd::default()));

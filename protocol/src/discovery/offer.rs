@@ -90,6 +90,17 @@ pub struct Offer {
 pub struct Oversized;
 
 impl Offer {
+    /// The keys that are understood, for who can only ask for each.
+    pub const KEYS: &'static [&'static str] = &[
+        key::ID,
+        key::VERSION,
+        key::DRAFTS,
+        key::TRANSPORTS,
+        key::CERTIFICATE,
+        key::NODE_TYPE,
+        key::PEER_PORT,
+    ];
+
     /// What this program offers, whoever runs it.
     #[must_use]
     pub fn of_this_program(version: &str) -> Self {
