@@ -103,6 +103,11 @@ pub struct Peering {
 }
 
 impl Peering {
+    /// It takes no clients.
+    fn is_via(&self) -> bool {
+        self.setup.own.node_type == NodeType::Via
+    }
+
     /// It hears of publishers only from its edge, and only when it asks.
     fn is_stub(&self) -> bool {
         self.setup.own.node_type == NodeType::Stub
@@ -448,6 +453,7 @@ async fn start_shard(
     let (reset_key, prefixes, board) = (common.reset_key, common.prefixes, common.board);
     let tally = common.tallies.of(index);
     let strain = Strain::new(&common.pressure);
+    let via = settings.peering.as_ref().is_some_and(Peering::is_via);
     let (told, started) = tokio::sync::oneshot::channel();
     let spawned = arbiter.handle().spawn_fn(move || {
         tally.install();
@@ -481,6 +487,7 @@ async fn start_shard(
             let max_connections = settings.transport.max_connections;
             let shard = ShardActor::new(env, Some(endpoint), max_connections, Some(birth.guard));
             let shard = shard.with_peering(seat).watched(board.pulse(&shard_name(index)));
+            let shard = shard.taking_clients(!via);
             context.run(shard);
             Ok((stop, away, counting))
         });

@@ -16,7 +16,7 @@ pub struct PeerOptions {
     /// UDP port for other relays [default: 33434]
     #[structopt(long = "peer_port", alias = "peer-port", value_name = "PORT")]
     pub peer_port: Option<u16>,
-    /// What this relay does among others: edge, via or stub [default: edge]
+    /// What this relay does among others: edge, via (refuses clients) or stub (is dialled by no relay) [default: edge]
     #[structopt(long = "node_type", alias = "node-type", value_name = "TYPE")]
     pub node_type: Option<String>,
 }

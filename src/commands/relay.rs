@@ -283,7 +283,12 @@ fn greet(config: &Config, relay: &Relay, certificate: &Certificate) {
             "admin port http://{admin} (/healthz, /readyz, /metrics)"
         ));
     }
-    if config.auth.is_open() && !addr.ip().to_canonical().is_loopback() {
+    let via = config.peering.is_via();
+    if via {
+        let what = "it is a via (peering.node_type): it passes on what relays send";
+        drop(writeln!(out, "clients are refused, {what}"));
+    }
+    if config.auth.is_open() && !via && !addr.ip().to_canonical().is_loopback() {
         drop(writeln!(
             out,
             "OPEN RELAY: there is no authentication, whoever reaches {addr} can publish and subscribe; \

@@ -78,7 +78,13 @@ struct Serving {
     max_connections: usize,
     open: usize,
     refused: u64,
+    /// Nobody is served: the relay is a Via.
+    closed: bool,
 }
+
+/// Why a Via ends the connection of a client.
+const TAKES_NO_CLIENTS: &str =
+    "this relay is a via and takes no clients: connect to an edge or a stub of its mesh";
 
 /// One shard.
 ///
@@ -128,6 +134,7 @@ impl ShardActor {
             max_connections,
             open: 0,
             refused: 0,
+            closed: false,
         });
         Self {
             log,
@@ -178,6 +185,13 @@ impl ShardActor {
         let Some(serving) = &mut self.serving else {
             return Err((CloseCode::InternalError, "nobody is served here"));
         };
+        if serving.closed {
+            serving.refused += 1;
+            tally::count(Count::ConnectionsRefused, 1);
+            // laps peering, "Via": no MOQT client connections. MOQT-14 §3.4: whatever path they name, nothing is served there,
+            // and trying again does not help.
+            return Err((CloseCode::InvalidPath, TAKES_NO_CLIENTS));
+        }
         // MOQT-14 §3.4: the draft has no code for "too many", and NO_ERROR would say that nothing is wrong.
         let too_many = |why| (CloseCode::InternalError, why);
         let lease = if serving.open < serving.max_connections {

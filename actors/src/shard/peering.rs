@@ -26,6 +26,15 @@ impl ShardActor {
         self
     }
 
+    /// Whether clients are served: a Via refuses them, and says so. laps peering, "Via".
+    #[must_use]
+    pub const fn taking_clients(mut self, taking: bool) -> Self {
+        if let Some(serving) = &mut self.serving {
+            serving.closed = !taking;
+        }
+        self
+    }
+
     pub(super) fn start_peering(&mut self, ctx: &mut Context<Self>) {
         let Some(seat) = &mut self.seat else { return };
         for listener in seat.take_listeners() {

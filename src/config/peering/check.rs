@@ -57,12 +57,27 @@ fn refused_role(peering: &Peering) -> Option<Refused> {
         let remedy = "name each peer once; peering.data_links is for more links to it";
         return refuse("peering.peers", format!("{peer} is named twice"), remedy);
     }
+    if peering.node_type.0 == NodeType::Via && !peering.is_on() {
+        let reason = "via, and there is neither a peer nor a way to become one";
+        let remedy = "name its CA in peering.ca, or its peers in peering.peers: a via has no clients";
+        return refuse("peering.node_type", reason, remedy);
+    }
     if peering.node_type.0 != NodeType::Stub {
         return None;
     }
     if peers.is_empty() {
         let reason = "stub, and there is no peer";
         return refuse("peering.node_type", reason, "name its edge in peering.peers");
+    }
+    // The defaults are let pass, as a dump has them.
+    let unset = Peering::default();
+    for (key, given) in [
+        ("peering.port", peering.port != unset.port),
+        ("peering.bind", peering.bind != unset.bind),
+    ] {
+        if given {
+            return refuse(key, "given, and a stub is dialled by nobody", "leave it out");
+        }
     }
     if !peering.laps_listen.is_empty() {
         return refuse(

@@ -11,7 +11,8 @@ pub const KEYS: &[Key] = &[
     fixed(
         "peering.port",
         &[
-            "UDP port for other relays. 0 lets the system choose one. It is opened with peering.ca or peering.insecure.",
+            "UDP port for other relays. 0 lets the system choose one. It is opened with peering.ca or peering.insecure, and never on",
+            "a stub.",
         ],
     ),
     fixed(
@@ -32,8 +33,8 @@ pub const KEYS: &[Key] = &[
     fixed(
         "peering.node_type",
         &[
-            "edge (takes clients and relays), via (takes relays only, passes on) or stub (takes clients, dials relays and is",
-            "dialled by none, known to its edge alone).",
+            "edge (takes clients and relays), via (takes relays only, passes on, tells clients that it refuses them) or stub",
+            "(takes clients, dials relays and is dialled by none, known to its edge alone).",
         ],
     ),
     fixed(

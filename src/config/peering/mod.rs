@@ -122,6 +122,12 @@ impl Peering {
         !self.peers.0.is_empty() || !self.ca.is_empty() || self.insecure || !self.laps_listen.is_empty()
     }
 
+    /// Whether this relay refuses clients: a Via passes on what relays send.
+    #[must_use]
+    pub fn is_via(&self) -> bool {
+        self.is_on() && self.node_type.0 == NodeType::Via
+    }
+
     /// TLS of links to relays of ours; none when there can be none.
     ///
     /// # Errors

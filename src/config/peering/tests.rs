@@ -65,6 +65,15 @@ fn what_makes_no_sense_is_refused_by_its_key() {
         ("peers = 'h'", "peering.ca"),
         ("insecure = true\npeers = 'h,h:33434'", "peering.peers"),
         ("insecure = true\nnode_type = 'stub'", "peering.node_type"),
+        ("node_type = 'via'", "peering.node_type"),
+        (
+            "insecure = true\nnode_type = 'stub'\npeers = 'h'\nport = 5",
+            "peering.port",
+        ),
+        (
+            "insecure = true\nnode_type = 'stub'\npeers = 'h'\nbind = '::1'",
+            "peering.bind",
+        ),
         (
             "insecure = true\nnode_type = 'stub'\npeers = 'h'\nlaps_listen = 'h:1'\nlaps_from = '::1'",
             "peering.laps_listen",
@@ -127,6 +136,9 @@ fn a_stub_is_dialled_by_nobody() {
     let stub = read(&files("node_type = 'stub'\npeers = 'edge.example'"));
     assert_eq!(first_refused(&stub), None);
     assert!(stub.is_on() && stub.listen().is_none());
+    let dumped = toml::to_string(&stub).unwrap();
+    assert!(dumped.contains("port = 33434"));
+    assert_eq!(first_refused(&read(&dumped)), None, "a dump loads");
 }
 
 #[test]
