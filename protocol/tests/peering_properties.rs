@@ -321,7 +321,7 @@ proptest! {
             1 => Answer::Error(RequestError { reason: RequestErrorReason::Timeout, phrase }),
             _ => Answer::Done(PublishDone {
                 status: PublishDoneStatus::TrackEnded,
-                stream_count: None,
+                stream_count: (number % 2 == 0).then_some(number),
                 phrase,
             }),
         };

@@ -98,6 +98,7 @@ impl MeshActor {
             request,
             answer,
         } = answered;
+        debug!(self.log, "a node answers"; "node" => %source, "answer" => answer.name(), "request" => request.0);
         // Decision 0029: what was asked before and is not wanted any more, or was asked anew, is answered in vain.
         if self.asking.is_answer(track, source, request) {
             self.tell(source, Answered { track, answer });

@@ -39,6 +39,7 @@ pub use counters::Counts;
 pub use fetches::Fetches;
 pub(crate) use inlet::LinkInlet;
 pub use messages::{TellSets, TrackRerouted};
+pub(crate) use out::aside;
 pub use out::{LinkOut, OutRoute, unicast};
 
 use crate::limits::{Account, PerKind, Share, UNLIMITED};
@@ -300,7 +301,7 @@ impl Plane {
 
     /// The peer of a link withdrew a set.
     pub fn withdrawn(&self, link: LinkId, sns: SnsId) {
-        self.0.with(|core| core.sets.withdrawn(link, sns));
+        self.0.with(|core| core.sets.withdrawn(link, sns, now()));
     }
 
     /// The peer of a link, a laps relay, has read a set, as far as one can know.

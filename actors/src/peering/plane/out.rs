@@ -112,10 +112,21 @@ pub struct OutRoute {
 /// as its only target. No track has it, but for one that chance gives the same 62 bits.
 #[must_use]
 pub fn unicast(target: NodeId) -> FullNameHash {
+    spread(target.0)
+}
+
+/// The name under which some nodes get data of a track beside the others: a set of its own, told apart from the track's own
+/// and from others of that kind by `number`. No track has it, but for one that chance gives the same 62 bits.
+#[must_use]
+pub(crate) fn aside(track: FullNameHash, number: u64) -> FullNameHash {
+    spread(spread(track.get()).get() ^ number)
+}
+
+fn spread(number: u64) -> FullNameHash {
     // SplitMix64, by Sebastiano Vigna, in the public domain; it keeps those of neighbouring ids apart from one another and
     // from the hashes of names.
     // codepoint-free: constants of a hash
-    let a = target.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let a = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     // codepoint-free: constants of a hash
     let b = (a ^ (a >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     // codepoint-free: constants of a hash

@@ -57,7 +57,7 @@ impl TrackActor {
             self.repair(ctx, source, torn);
         }
         if drained {
-            self.settle_done(ctx, source, Duration::ZERO);
+            self.settle_done(ctx, source);
         }
         if !self.sources.any_open_streams() {
             self.end_now(ctx);

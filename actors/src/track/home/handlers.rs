@@ -16,7 +16,7 @@ use actix::{AsyncContext, Context, Handler, MessageResult};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestId};
 use laps_protocol::relay::track_log::Append;
 use slog::{debug, warn};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Handler<Gather> for TrackActor {
     type Result = ();
@@ -309,8 +309,8 @@ impl Handler<UpstreamDone> for TrackActor {
         let Some(publisher) = self.sources.get_mut(id) else {
             return;
         };
-        publisher.done = Some(msg.done);
-        self.settle_done(ctx, id, Duration::ZERO);
+        publisher.ends(msg.done);
+        self.settle_done(ctx, id);
     }
 }
 

@@ -271,7 +271,7 @@ impl TrackActor {
             .filter(|(_, publisher)| publisher.done.is_some());
         let said: Vec<_> = said.map(|(id, _)| id).collect();
         for id in said {
-            self.settle_done(ctx, id, Duration::ZERO);
+            self.settle_done(ctx, id);
         }
     }
 

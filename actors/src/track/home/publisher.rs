@@ -71,6 +71,10 @@ pub(super) struct Publisher {
     pub(super) insisted: bool,
     /// What it said last, while its streams are awaited.
     pub(super) done: Option<PublishDone>,
+    /// When it said that.
+    done_at: Option<Instant>,
+    /// Somebody looks later whether its streams have come.
+    pub(super) watched: bool,
     /// What it was told of the readers' wishes.
     pub(super) demand: Demand,
     /// What it said of the track, and when.
@@ -105,6 +109,8 @@ impl Publisher {
             withdrawn: false,
             insisted: false,
             done: None,
+            done_at: None,
+            watched: false,
             demand: Demand::new(window),
             said: None,
             heard: now(),
@@ -178,7 +184,7 @@ impl Publisher {
         release(&self.source, self.request.take());
         self.standing = standing;
         self.attempt = 0;
-        self.done = None;
+        (self.done, self.done_at) = (None, None);
         self.demand = Demand::new(window);
         self.pulse.paused();
         self.said = None;
@@ -220,6 +226,17 @@ impl Publisher {
             | Append::Missing { .. }
             | Append::Datagram(_) => {}
         }
+    }
+
+    /// It said PUBLISH_DONE.
+    pub(super) fn ends(&mut self, done: PublishDone) {
+        (self.done, self.done_at) = (Some(done), Some(now()));
+    }
+
+    /// For how long nothing has come since it said PUBLISH_DONE.
+    pub(super) fn quiet_since_done(&self) -> Duration {
+        let since = self.done_at.map(|at| at.max(self.heard));
+        since.map_or(Duration::ZERO, |since| now().saturating_duration_since(since))
     }
 
     /// After PUBLISH_DONE: every stream it announced has come and gone.

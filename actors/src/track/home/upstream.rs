@@ -290,9 +290,10 @@ impl TrackActor {
 
     /// The publisher said PUBLISH_DONE: the track goes on without it when its streams are in.
     ///
-    /// MOQT-14 §9.12 [D14-SUB-21]: the count of streams says when, or else time does; a stream that is still open is
-    /// waited for longer, because its objects were promised.
-    pub(super) fn settle_done(&mut self, ctx: &mut Context<Self>, id: SourceId, waited: Duration) {
+    /// MOQT-14 §9.12 [D14-SUB-21]: the count of streams says when, or else time does, in which nothing comes any more: what
+    /// was on its way behind PUBLISH_DONE may be much. A stream that is still open is waited for longer, because its objects
+    /// were promised.
+    pub(super) fn settle_done(&mut self, ctx: &mut Context<Self>, id: SourceId) {
         let Some(publisher) = self.sources.get_mut(id) else {
             return;
         };
@@ -305,14 +306,21 @@ impl TrackActor {
         } else {
             wait
         };
-        if publisher.is_drained() || waited >= patience {
+        let quiet = publisher.quiet_since_done();
+        if publisher.is_drained() || quiet >= patience {
             let why = Unavailable::new(
                 RequestErrorReason::TrackDoesNotExist,
                 "the publisher ended the track",
             );
             self.lose(ctx, id, &why, Fate::Over);
-        } else {
-            ctx.run_later(wait, move |actor, ctx| actor.settle_done(ctx, id, waited + wait));
+        } else if !std::mem::replace(&mut publisher.watched, true) {
+            // A stream may end meanwhile, which makes the wait shorter.
+            ctx.run_later(wait.saturating_sub(quiet).max(wait / 8), move |actor, ctx| {
+                if let Some(publisher) = actor.sources.get_mut(id) {
+                    publisher.watched = false;
+                }
+                actor.settle_done(ctx, id);
+            });
         }
     }
 

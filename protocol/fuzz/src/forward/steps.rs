@@ -25,7 +25,7 @@ pub(super) fn step(world: &mut World, feed: &mut Feed<'_>) {
             let set = NodeSet::new(sns(feed), NodeSet::PRIORITY, nodes(feed));
             world.sets.advertised(id, &set);
         }
-        6 => world.sets.withdrawn(id, sns(feed)),
+        6 => world.sets.withdrawn(id, sns(feed), world.now),
         7 => {
             let told = world.links[&id].told.keys().copied().collect::<Vec<_>>();
             let told = told.get(feed.below(told.len())).copied();

@@ -21,6 +21,8 @@ pub struct Limits {
     /// How long new streams take the link before as well, when the peer of the new one has to read a changed set first:
     /// until then it hands them to the nodes that it knew. What comes twice, an edge takes once.
     pub move_overlap: Duration,
+    /// How long a set that its peer has withdrawn is kept for streams and datagrams that are still on their way.
+    pub end_grace: Duration,
     /// How long the first route of what a peer sends waits for laps relays to read their sets. The data waits with it,
     /// so this is less than [`Self::park_for`].
     pub ready_wait: Duration,
@@ -54,6 +56,8 @@ impl Default for Limits {
             // Control messages and data of one link are not in order. Both are several round trips and a loss.
             move_grace: Duration::from_secs(1),
             move_overlap: Duration::from_millis(500),
+            // What a connection has under way to a peer may be some megabytes, which a slow path takes seconds for.
+            end_grace: Duration::from_secs(10),
             ready_wait: Duration::from_secs(1),
             // As many as the transport lets a peer open.
             max_streams: 10_000,

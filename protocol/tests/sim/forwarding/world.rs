@@ -273,7 +273,7 @@ impl World {
                         }
                     }
                     What::Withdraw(sns) if self.sabotage != Sabotage::KeepsSets => {
-                        self.relays[to].sets.withdrawn(id(link), sns);
+                        self.relays[to].sets.withdrawn(id(link), sns, now);
                     }
                     What::Withdraw(_) => {}
                     What::Delivered(sns) => self.relays[to].sets.set_delivered(id(link), sns),

@@ -15,6 +15,7 @@ use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::{Answer, TrackAnswer};
 use laps_protocol::peering::node::NodeId;
 use slog::{debug, info};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The pause before a subscription begins anew that was too far behind.
@@ -34,6 +35,8 @@ impl OriginActor {
         match answer.encode() {
             Ok(body) => {
                 self.counters.answers += 1;
+                debug!(self.log, "a node is answered"; "node" => %target, "answer" => answer.answer.name(),
+                    "request" => request.0);
                 let kind = TrackAnswer::KIND;
                 let request_id = request.0;
                 mailbox::signal(
@@ -52,22 +55,27 @@ impl OriginActor {
         }
     }
 
-    /// Tells who waits for it that the track is there.
-    pub(super) fn welcome(&mut self, hash: FullNameHash) {
+    /// Tells who waits for it that the track is there. `at_once`: its subscription was accepted just now, and whatever has
+    /// come since is on its way already. Who comes later is told of the track as it is by then.
+    pub(super) fn welcome(&mut self, hash: FullNameHash, at_once: Option<LinkId>) {
         let Some(track) = self.tracks.get_mut(&hash) else {
             return;
         };
         let mut answers = Vec::new();
-        for slot in track.slots.values() {
+        for (link, slot) in &track.slots {
             let Some(ok) = &slot.accepted else { continue };
+            let largest = if at_once == Some(*link) {
+                ok.largest
+            } else {
+                slot.spec.largest().or(ok.largest)
+            };
             for id in &slot.nodes {
+                if track.aside.is_awaited_by(*id) {
+                    continue;
+                }
                 if let Some(node) = track.nodes.get_mut(id).filter(|node| node.told == Told::Nothing) {
                     node.told = Told::Ok;
-                    let ok = SubscribeOk {
-                        // Who comes later is told of the track as it is by then.
-                        largest: slot.spec.largest().or(ok.largest),
-                        ..ok.clone()
-                    };
+                    let ok = SubscribeOk { largest, ..ok.clone() };
                     answers.push((*id, node.request, ok));
                 }
             }
@@ -77,18 +85,37 @@ impl OriginActor {
         }
     }
 
+    /// These nodes have the track from now on; those of them that have yet to be told, and under which number.
+    pub(super) fn accept_nodes(
+        &mut self,
+        hash: FullNameHash,
+        nodes: &BTreeSet<NodeId>,
+    ) -> Vec<(NodeId, RequestId)> {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return Vec::new();
+        };
+        let waiting = track.nodes.iter_mut();
+        let waiting = waiting.filter(|(id, node)| node.told == Told::Nothing && nodes.contains(id));
+        let accepted = waiting.map(|(id, node)| {
+            node.told = Told::Ok;
+            (*id, node.request)
+        });
+        accepted.collect()
+    }
+
     /// The subscription on a link is over: those behind it are told how.
     fn farewell(&mut self, ctx: &mut Context<Self>, at: (FullNameHash, LinkId), end: &End) {
         let Some(slot) = self.take_slot(at) else {
             return;
         };
-        self.dismiss(at.0, &slot.nodes, end);
+        self.dismiss(at.0, &slot.nodes, end, (!slot.left).then_some(at.1));
         drop(slot);
         self.settle(ctx, at.0, None);
     }
 
-    /// Tells nodes that they do not get the track, but for those that get it by another link.
-    fn dismiss(&mut self, hash: FullNameHash, nodes: &[NodeId], end: &End) {
+    /// Tells nodes that they do not get the track, but for those that get it by another link. What `end` counts are the
+    /// streams of the link `counted`.
+    fn dismiss(&mut self, hash: FullNameHash, nodes: &[NodeId], end: &End, counted: Option<LinkId>) {
         let Some(track) = self.tracks.get_mut(&hash) else {
             return;
         };
@@ -102,7 +129,14 @@ impl OriginActor {
             let told = std::mem::replace(&mut node.told, Told::Over);
             let answer = match told {
                 Told::Nothing => Answer::Error(end.error.clone()),
-                Told::Ok => Answer::Done(end.done.clone()),
+                // Others got streams of others too, or not all of these.
+                Told::Ok => Answer::Done(PublishDone {
+                    stream_count: end
+                        .done
+                        .stream_count
+                        .filter(|_| counted.is_some() && node.whole == counted),
+                    ..end.done.clone()
+                }),
                 Told::Over => continue,
             };
             answers.push((*id, node.request, answer));
@@ -118,7 +152,7 @@ impl OriginActor {
     /// No subscription could be begun for nodes.
     pub(super) fn refuse_nodes(&mut self, hash: FullNameHash, nodes: &[NodeId], phrase: &'static str) {
         let error = RequestError::new(RequestErrorReason::InternalError, phrase);
-        self.dismiss(hash, nodes, &End::of_error(error));
+        self.dismiss(hash, nodes, &End::of_error(error), None);
     }
 
     /// A subscription fails for good.
@@ -164,6 +198,9 @@ impl Handler<Say> for OriginActor {
     fn handle(&mut self, Say(command): Say, ctx: &mut Self::Context) {
         // A subscription says no more than these two.
         if let Command::AcceptSubscribe(request, ok) = command {
+            if self.asides.contains_key(&request) {
+                return self.aside_accepted(ctx, request, ok);
+            }
             let Some(&(hash, link)) = self.requests.get(&request) else {
                 return;
             };
@@ -173,12 +210,14 @@ impl Handler<Say> for OriginActor {
                 .and_then(|track| track.slots.get_mut(&link));
             if let Some(slot) = slot {
                 slot.accepted = Some(ok);
-                self.welcome(hash);
+                self.welcome(hash, Some(link));
             }
-        } else if let Command::Reject(request, error) = command
-            && let Some(&at) = self.requests.get(&request)
-        {
-            self.farewell(ctx, at, &End::of_error(error));
+        } else if let Command::Reject(request, error) = command {
+            if let Some(&at) = self.requests.get(&request) {
+                self.farewell(ctx, at, &End::of_error(error));
+            } else {
+                self.aside_over(request);
+            }
         }
     }
 }
@@ -189,7 +228,7 @@ impl Handler<SubscriptionOver> for OriginActor {
     fn handle(&mut self, msg: SubscriptionOver, ctx: &mut Self::Context) {
         let SubscriptionOver { request, done } = msg;
         let Some(&(hash, link)) = self.requests.get(&request) else {
-            return;
+            return self.aside_over(request);
         };
         let Some(track) = self.tracks.get(&hash) else {
             return;

@@ -17,12 +17,14 @@
 //! | `wish` | what nodes want, and what that is together |
 //! | `track`, `slot` | a track with the nodes that want it, and its subscription on one link |
 //! | `routing` | which links need one, and what it is to be |
+//! | `aside` | what nodes get that join in the middle |
 //! | `answers` | what nodes are told |
 //! | `asked` | what nodes fetch |
 //! | `parting` | nodes that leave, and tracks that are withdrawn |
 //! | `outlets` | what the plane is asked |
 
 mod answers;
+mod aside;
 mod asked;
 mod ledger;
 mod news;
@@ -87,6 +89,9 @@ pub struct Limits {
     pub nodes: usize,
     /// FETCHes of one node at once.
     pub fetches: usize,
+    /// How long a node that joins gets what begins both with the others and aside: until then a relay in between may not
+    /// have read that the large set has it too. What comes twice, an edge takes once.
+    pub join_overlap: Duration,
 }
 
 impl Default for Limits {
@@ -97,6 +102,8 @@ impl Default for Limits {
             nodes: 16_384,
             // A relay fetches for all of its sessions, a few holes of each track at once.
             fetches: 4096,
+            // Control messages and data of one link are not in order. Both are several round trips and a loss.
+            join_overlap: Duration::from_millis(500),
         }
     }
 }
@@ -106,6 +113,8 @@ impl Default for Limits {
 pub struct Counters {
     /// Subscriptions on links that began.
     pub subscriptions: u64,
+    /// Subscriptions for nodes that joined in the middle.
+    pub asides: u64,
     /// Actors of subscriptions that failed and were started again.
     pub restarts: u64,
     /// Subscriptions that were so far behind that they began anew.
@@ -152,6 +161,9 @@ pub struct OriginActor {
     /// Which subscription of ours is which.
     requests: HashMap<RequestId, (FullNameHash, LinkId)>,
     children: HashMap<ChildId, (FullNameHash, LinkId)>,
+    /// Which subscription aside is of which track, and by its actor.
+    asides: HashMap<RequestId, FullNameHash>,
+    asides_by_child: HashMap<ChildId, RequestId>,
     next_request: u64,
     asked: Asked,
     /// Lives of the bases so far.
@@ -189,6 +201,8 @@ impl Birth {
             tracks: BTreeMap::new(),
             requests: HashMap::new(),
             children: HashMap::new(),
+            asides: HashMap::new(),
+            asides_by_child: HashMap::new(),
             next_request: 0,
             asked: Asked::default(),
             lives: 0,
@@ -300,6 +314,8 @@ impl Handler<ChildDown> for OriginActor {
             self.publications_down(ctx, msg);
         } else if self.asked.has(msg.id) {
             self.fetch_down(ctx, &msg);
+        } else if let Some(request) = self.asides_by_child.remove(&msg.id) {
+            self.aside_over(request);
         } else {
             self.subscription_down(ctx, msg);
         }
@@ -319,6 +335,7 @@ impl Handler<Count> for OriginActor {
             census::row("mesh_tracks", self.tracks.len()),
             census::row("mesh_wishes", nodes),
             census::row("mesh_subscriptions", self.requests.len()),
+            census::row("mesh_asides", self.asides.len()),
             census::row("mesh_fetches", self.asked.len()),
         ])
     }

@@ -87,6 +87,7 @@ impl OriginActor {
                     request,
                     wish,
                     told: Told::Nothing,
+                    whole: None,
                     unconfirmed: false,
                     parting: false,
                 };

@@ -36,6 +36,7 @@ impl OriginActor {
             for link in links {
                 drop(self.take_slot((hash, link)));
             }
+            self.end_asides(hash, |_| true);
             self.tracks.remove(&hash);
             return;
         }
@@ -44,7 +45,7 @@ impl OriginActor {
         for route in routes {
             self.serve(ctx, hash, route, asks);
         }
-        self.welcome(hash);
+        self.welcome(hash, None);
         self.aim(hash);
     }
 
@@ -91,6 +92,8 @@ impl OriginActor {
         for link in over {
             drop(self.take_slot((hash, link)));
         }
+        let outlets = Rc::clone(&self.outlets);
+        self.end_asides(hash, |link| outlets.link(link).is_none());
     }
 
     /// A link that is in the route.
@@ -113,8 +116,15 @@ impl OriginActor {
         slot.leave(false);
         // While another link takes over, what its nodes wanted holds to the end.
         if let Some(wish) = wish {
-            slot.nodes = route.nodes;
+            let before = std::mem::replace(&mut slot.nodes, route.nodes);
             slot.change(wish, new_group);
+            if slot.accepted.is_none() {
+                let nodes = slot.nodes.clone();
+                track.begins(route.link, &nodes, &before);
+            } else if !route.laps {
+                let joined = track.joined(route.link, &before);
+                self.join(ctx, hash, &joined);
+            }
         }
     }
 
@@ -164,6 +174,7 @@ impl OriginActor {
             nodes: route.nodes,
             place,
         };
+        track.begins(id, &plan.nodes, &[]);
         let slot = Slot::start(ctx, &self.env, link, plan);
         self.requests.insert(request, (hash, id));
         self.children.insert(slot.child, (hash, id));

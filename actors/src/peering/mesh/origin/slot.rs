@@ -13,6 +13,7 @@ use crate::supervise::{ChildGuard, ChildId};
 use actix::{Addr, AsyncContext, Context};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{RequestId, SubscribeOk};
+use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::message::SnsId;
 use laps_protocol::peering::node::NodeId;
 use std::rc::Rc;
@@ -91,6 +92,11 @@ impl Slot {
         if self.leaving {
             mailbox::signal(&self.addr, subscription::Leave(true));
         }
+    }
+
+    /// The link that it is on.
+    pub(super) const fn link(&self) -> LinkId {
+        self.link.link
     }
 
     /// Who gets it has this id from now on.

@@ -331,7 +331,10 @@ impl Scene {
             origin: Birth {
                 env: env.clone(),
                 outlets: Rc::new(plane.clone()),
-                limits,
+                limits: Limits {
+                    join_overlap: Duration::ZERO,
+                    ..limits
+                },
                 guard: None,
             }
             .start(),

@@ -1,5 +1,6 @@
 //! One track that nodes subscribe to.
 
+use super::aside::Aside;
 use super::slot::Slot;
 use super::wish::Wish;
 use laps_protocol::moqt::message::RequestId;
@@ -25,6 +26,8 @@ pub(super) struct Node {
     pub(super) request: RequestId,
     pub(super) wish: Wish,
     pub(super) told: Told,
+    /// The link that carries all of its streams, from the first one on: so those of the subscription there are its own.
+    pub(super) whole: Option<LinkId>,
     /// Earlier bases told of it, and these have not yet.
     pub(super) unconfirmed: bool,
     /// The track is not published here any more: it goes when it is told of the end.
@@ -37,17 +40,31 @@ pub(super) struct Track {
     pub(super) name: FullTrackName,
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) slots: BTreeMap<LinkId, Slot>,
+    /// Those who joined in the middle.
+    pub(super) aside: Aside,
     /// To whom the plane was told to lead it.
     pub(super) targets: BTreeSet<NodeId>,
 }
 
 impl Track {
-    pub(super) const fn new(name: FullTrackName) -> Self {
+    pub(super) fn new(name: FullTrackName) -> Self {
         Self {
             name,
             nodes: BTreeMap::new(),
             slots: BTreeMap::new(),
+            aside: Aside::default(),
             targets: BTreeSet::new(),
+        }
+    }
+
+    /// A subscription begins on a link for these nodes; those of `before` it had already.
+    pub(super) fn begins(&mut self, link: LinkId, nodes: &[NodeId], before: &[NodeId]) {
+        for id in nodes.iter().filter(|id| !before.contains(id)) {
+            let mut others = self.slots.iter().filter(|(other, _)| **other != link);
+            let elsewhere = others.any(|(_, slot)| slot.nodes.contains(id));
+            if let Some(node) = self.nodes.get_mut(id) {
+                node.whole = (node.told == Told::Nothing && !elsewhere).then_some(link);
+            }
         }
     }
 
@@ -65,6 +82,22 @@ impl Track {
                 .filter(|node| node.told != Told::Over)
                 .map(|node| &node.wish),
         )
+    }
+
+    /// The nodes that came to the running subscription of a link, which had those of `before`, and that no other link sends
+    /// what is open.
+    pub(super) fn joined(&self, link: LinkId, before: &[NodeId]) -> Vec<NodeId> {
+        let Some(slot) = self.slots.get(&link).filter(|slot| slot.accepted.is_some()) else {
+            return Vec::new();
+        };
+        let elsewhere = |node: &NodeId| {
+            let mut others = self.slots.iter().filter(|(other, _)| **other != link);
+            others.any(|(_, slot)| slot.nodes.contains(node))
+        };
+        let wants = |node: &NodeId| self.nodes.get(node).is_some_and(|node| node.wish.forward());
+        let came = slot.nodes.iter().copied();
+        came.filter(|node| !before.contains(node) && wants(node) && !elsewhere(node))
+            .collect()
     }
 
     /// Whether any of them is still to get it.

@@ -52,6 +52,11 @@ impl Wish {
         self.priority
     }
 
+    /// Objects are wanted.
+    pub(super) const fn forward(&self) -> bool {
+        self.forward
+    }
+
     /// The SUBSCRIBE that this comes to.
     pub(super) fn subscribe(&self, track: FullTrackName, new_group: bool) -> Subscribe {
         Subscribe {

@@ -10,14 +10,18 @@ use crate::track::{
     SourceGone, SourceId, TrackActor, TrackMeta, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamTerms,
 };
 use actix::{Addr, AsyncContext, Context, Handler, SpawnHandle};
-use laps_protocol::moqt::message::{RequestError, RequestId};
+use laps_protocol::moqt::message::{PublishDone, RequestError, RequestId};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::session::CommandError;
 use laps_protocol::peering::hash::{FullNameHash, TrackHash};
 use laps_protocol::peering::message::{Answer, Published};
 use slog::debug;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long one of our relays may take to say how a track of it ended: longer than it waits itself for the streams of one.
+const LAST_WORD: Duration = Duration::from_secs(20);
 
 /// How a track has the node as its publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ struct Request {
     wish: Wish,
     /// The mesh was told of the wish.
     told: bool,
+    /// How often the node has accepted: whoever begins anew there counts its streams anew.
+    accepted: u32,
 }
 
 impl Request {
@@ -186,9 +192,15 @@ impl NodeActor {
 
     /// What tracks get from the node is lost in a while, where the node publishes nothing any more that has them.
     ///
-    /// Its own word for how that ends goes another way than the end of its info, and may be late. A laps relay has none.
+    /// Its own word for how that ends goes another way than the end of its info, and comes when its last streams have left
+    /// it. A laps relay has none.
     pub(super) fn part_later(&mut self, ctx: &mut Context<Self>, what: &Published) {
-        let due = Instant::now() + self.env.track.done_wait;
+        let wait = if self.ours {
+            LAST_WORD
+        } else {
+            self.env.track.done_wait
+        };
+        let due = Instant::now() + wait;
         let first = match what {
             Published::Namespace(namespace) => FullTrackName::first_below(namespace.clone()),
             Published::Track(track) => track.clone(),
@@ -263,6 +275,7 @@ impl Handler<SubscribeUpstream> for NodeActor {
                 filter,
             },
             told: false,
+            accepted: 0,
         };
         self.take(id, request, msg.new_group)?;
         if answered {
@@ -315,6 +328,7 @@ impl Handler<AcceptPublish> for NodeActor {
                 filter,
             },
             told: false,
+            accepted: 0,
         };
         if let Err(error) = self.take(id, request, new_group) {
             debug!(self.log, "a track of a node is not accepted"; "track" => %track, "error" => %error);
@@ -365,6 +379,8 @@ impl Handler<Answered> for NodeActor {
             return;
         };
         let (track, home, source) = (request.track.clone(), request.home.clone(), request.source);
+        request.accepted += u32::from(matches!(msg.answer, Answer::Ok(_)));
+        let counted = request.accepted == 1;
         match (msg.answer, request.kind) {
             // A publication is live from the start, and who has accepted says it again to each new SUBSCRIBE.
             (Answer::Ok(_), Kind::Published | Kind::Subscribed { answered: true }) => {}
@@ -398,7 +414,13 @@ impl Handler<Answered> for NodeActor {
                 return;
             }
             // Its streams are awaited by the home, which lets go of it then.
-            (Answer::Done(done), _) => drop(mailbox::signal(&home, UpstreamDone { source, done })),
+            (Answer::Done(done), _) => {
+                let done = PublishDone {
+                    stream_count: done.stream_count.filter(|_| counted),
+                    ..done
+                };
+                mailbox::signal(&home, UpstreamDone { source, done });
+            }
         }
         self.offers.went_well(&track);
         self.check_idle(ctx);

@@ -5,6 +5,7 @@ use crate::peering::forward::route::Source;
 use crate::peering::message::SnsId;
 use crate::peering::node::NodeId;
 use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
 
 /// One link that is up.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Link {
     pub(super) in_sets: usize,
     /// Nodes in them, all together.
     pub(super) in_nodes: usize,
+    /// Those of them that the peer has withdrawn, and when they end.
+    pub(super) ending: BTreeSet<(Instant, SnsId)>,
     /// Reasons for which a set was refused already.
     pub(super) refused: BTreeSet<Refusal>,
 }
@@ -34,6 +37,7 @@ impl Link {
             next: SnsId::FIRST,
             in_sets: 0,
             in_nodes: 0,
+            ending: BTreeSet::new(),
             refused: BTreeSet::new(),
         }
     }

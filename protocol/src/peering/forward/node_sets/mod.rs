@@ -71,6 +71,8 @@ struct Set {
     waits_until: Option<Instant>,
     /// Those of the wanted that no link leads to, ascending.
     stranded: Vec<NodeId>,
+    /// When it is forgotten, since the peer has withdrawn it.
+    ends_at: Option<Instant>,
 }
 
 /// One set on one link.
@@ -210,11 +212,20 @@ impl<R: Routes> NodeSets<R> {
 
     /// A peer told a set, new or changed. laps peering, "SNS Advertisement".
     pub fn advertised(&mut self, link: LinkId, set: &NodeSet) {
-        let Some(state) = self.links.get_mut(&link) else {
+        if !self.links.contains_key(&link) {
             self.counters.sets_unknown += 1;
             return;
-        };
+        }
         let source = Source::Ingress(link, set.id);
+        if self.sets.get(&source).is_some_and(|before| before.ends_at.is_some()) {
+            self.end_ingress(source);
+        }
+        if !self.sets.contains_key(&source) {
+            self.make_room(link, set.nodes().len());
+        }
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         let before = self.sets.get(&source);
         let without = state.in_nodes - before.map_or(0, |set| set.wanted.len());
         let nodes = set.nodes();
@@ -246,18 +257,56 @@ impl<R: Routes> NodeSets<R> {
         self.dirty.insert(source);
     }
 
-    /// A peer withdrew a set. It ends at once, so that the same id may stand for another track from now on.
-    /// laps peering, "SNS Withdrawal".
-    pub fn withdrawn(&mut self, link: LinkId, sns: SnsId) {
+    /// A peer withdrew a set. laps peering, "SNS Withdrawal". Its last streams may still be on their way, behind the word
+    /// that they were the last, so what they need is kept for a while (`end_grace`). When the peer tells the same id
+    /// again before that, it stands for another track, and the old one ends at once.
+    pub fn withdrawn(&mut self, link: LinkId, sns: SnsId, now: Instant) {
         let source = Source::Ingress(link, sns);
-        let set = self.sets.get(&source);
-        let (Some(set), Some(state)) = (set, self.links.get_mut(&link)) else {
+        let Some(set) = self.sets.get_mut(&source).filter(|set| set.ends_at.is_none()) else {
             self.counters.sets_unknown += 1;
             return;
         };
-        state.in_sets -= 1;
-        state.in_nodes -= set.wanted.len();
+        let at = now.checked_add(self.limits.end_grace).unwrap_or(now);
+        set.ends_at = Some(at);
+        self.due.insert((at, source));
+        if let Some(state) = self.links.get_mut(&link) {
+            state.ending.insert((at, sns));
+        }
+    }
+
+    /// What is due at `now`: sets whose last streams have had their time end, others are worked out.
+    fn come_due(&mut self, now: Instant) {
+        while let Some((at, source)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.due.pop_first();
+            match self.sets.get(&source).and_then(|set| set.ends_at) {
+                Some(end) if end == at => self.end_ingress(source),
+                _ => drop(self.dirty.insert(source)),
+            }
+        }
+    }
+
+    /// Forgets a set that a peer told.
+    fn end_ingress(&mut self, source: Source) {
+        if let Source::Ingress(link, sns) = source
+            && let (Some(set), Some(state)) = (self.sets.get(&source), self.links.get_mut(&link))
+        {
+            state.in_sets -= 1;
+            state.in_nodes -= set.wanted.len();
+            let ending = set.ends_at.map(|at| (at, sns));
+            ending.map(|ending| state.ending.remove(&ending));
+        }
         self.end(source);
+    }
+
+    /// Ends what only waits for its end on a link until a set with so many nodes has room there, or nothing of that is left.
+    fn make_room(&mut self, link: LinkId, nodes: usize) {
+        while let Some(state) = self.links.get(&link)
+            && (state.in_sets >= self.limits.max_sets_per_link
+                || state.in_nodes + nodes > self.limits.max_nodes_per_link)
+            && let Some((_, sns)) = state.ending.first().copied()
+        {
+            self.end_ingress(Source::Ingress(link, sns));
+        }
     }
 
     /// A laps relay has read the set `sns`, as far as one can know: data may come. Also right, and without effect, for
@@ -278,12 +327,11 @@ impl<R: Routes> NodeSets<R> {
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
             }
-            while let Some((_, source)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
-                self.due.pop_first();
-                self.dirty.insert(source);
+            self.come_due(now);
+            if self.outputs.is_empty() {
+                let source = self.dirty.pop_first()?;
+                self.resolve(source, now);
             }
-            let source = self.dirty.pop_first()?;
-            self.resolve(source, now);
         }
     }
 

@@ -119,6 +119,10 @@ impl Relay {
         self.sets.advertised(LinkId(link), &set);
     }
 
+    fn withdrawn(&mut self, link: u32, id: u32) {
+        self.sets.withdrawn(LinkId(link), sns(id), self.now);
+    }
+
     fn routes(&mut self, routes: &[(u64, &[u32])]) {
         self.sets.set_routes(table(routes));
     }
@@ -278,10 +282,11 @@ fn a_relay_in_the_middle_hands_on_what_it_was_told() {
     );
     relay.told(1, 77, &[3, 2]);
     assert_eq!(relay.drain(), ["tell L2:1 [2]", "route L1:77 -> L2:1 L3:1"]);
-    relay.sets.withdrawn(LinkId(1), sns(77));
-    assert_eq!(relay.drain(), ["end L1:77", "withdraw L2:1", "withdraw L3:1"]);
-    relay.sets.withdrawn(LinkId(1), sns(77));
-    relay.sets.withdrawn(LinkId(9), sns(77));
+    relay.withdrawn(1, 77);
+    assert_eq!(relay.after(9_999), NOTHING);
+    assert_eq!(relay.after(1), ["end L1:77", "withdraw L2:1", "withdraw L3:1"]);
+    relay.withdrawn(1, 77);
+    relay.withdrawn(9, 77);
     assert_eq!((relay.drain().len(), relay.sets.counters().sets_unknown), (0, 2));
 }
 
@@ -538,8 +543,30 @@ fn the_first_route_waits_for_laps_relays() {
     // Ended before it ever had a route.
     relay.told(1, 3, &[5]);
     relay.drain();
-    relay.sets.withdrawn(LinkId(1), sns(3));
-    assert_eq!(relay.drain(), ["withdraw L5:3"]);
+    relay.withdrawn(1, 3);
+    assert_eq!(relay.drain(), NOTHING);
+    assert_eq!(relay.after(10_000).last().unwrap(), "withdraw L5:3");
+}
+
+/// What a set needs is kept for streams behind its withdrawal; an id that is told again stands for something else at once.
+#[test]
+fn a_withdrawn_set_serves_its_last_streams() {
+    let mut relay = Relay::edge(&[(2, &[2]), (3, &[3])]);
+    relay.told(1, 7, &[2]);
+    assert_eq!(relay.drain(), ["tell L2:1 [2]", "route L1:7 -> L2:1, L2 Asked"]);
+    relay.withdrawn(1, 7);
+    relay.withdrawn(1, 7);
+    assert_eq!((relay.drain().len(), relay.sets.counters().sets_unknown), (0, 1));
+    // It follows the links meanwhile.
+    relay.routes(&[(2, &[3]), (3, &[3])]);
+    assert_eq!(relay.drain()[0], "tell L3:1 [2]");
+    relay.told(1, 7, &[3]);
+    let told = relay.drain();
+    assert_eq!(told[0], "end L1:7");
+    assert_eq!(told.last().unwrap(), "route L1:7 -> L3:2, L3 Asked");
+    assert_eq!(relay.after(20_000), NOTHING);
+    relay.withdrawn(1, 7);
+    assert_eq!(relay.after(10_000), ["end L1:7", "withdraw L3:2"]);
 }
 
 /// laps peering, "Source Routing": behind the largest id comes one, zero never, and none that is in use.
@@ -610,9 +637,9 @@ fn a_peer_has_so_much_and_no_more() {
     relay.targets(9, &[2]);
     assert_eq!(relay.drain(), ["route track 9 ->"]);
     assert_eq!(relay.sets.counters().nodes_crowded_out, 1);
-    relay.sets.withdrawn(LinkId(1), sns(2));
+    relay.withdrawn(1, 2);
     assert_eq!(
-        relay.drain(),
+        relay.after(10_000),
         [
             "end L1:2",
             "withdraw L2:2",
@@ -622,6 +649,13 @@ fn a_peer_has_so_much_and_no_more() {
     );
     relay.told(1, 2, &[2, 3, 4, 5]);
     assert_eq!(relay.drain(), ["route L1:2 ->"]);
+    // What only waits for its end makes room at once.
+    relay.withdrawn(1, 2);
+    relay.told(1, 8, &[2, 3, 4, 5]);
+    assert_eq!(relay.drain(), ["end L1:2", "route L1:8 ->"]);
+    relay.withdrawn(1, 8);
+    relay.told(1, 2, &[2, 3, 4, 5]);
+    relay.drain();
     // A set has so many nodes, the rest waits.
     let routes: Vec<(u64, &[u32])> = (20..26).map(|node| (node, &[3_u32][..])).collect();
     relay.routes(&routes);

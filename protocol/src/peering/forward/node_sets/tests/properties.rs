@@ -182,7 +182,7 @@ fn apply(world: &mut World, relay: &mut Relay, step: Step) {
                 .sets
                 .advertised(link, &NodeSet::new(sns(id), 2, list(nodes)));
         }
-        Step::Withdrawn(link, id) => relay.sets.withdrawn(world.link(link), sns(id)),
+        Step::Withdrawn(link, id) => relay.sets.withdrawn(world.link(link), sns(id), relay.now),
         Step::Delivered(link, id) => relay.sets.set_delivered(world.link(link), sns(id)),
         Step::Wait(ms) => relay.now += Duration::from_millis(ms),
         Step::Drain => {}
@@ -210,7 +210,7 @@ proptest! {
             }
         }
         for _ in 0..2 {
-            relay.now += Duration::from_secs(3);
+            relay.now += Duration::from_secs(6);
             while let Some(output) = relay.sets.poll_output(relay.now) {
                 world.obey(output);
             }

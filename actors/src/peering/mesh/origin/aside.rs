@@ -1,0 +1,220 @@
+//! Nodes that join a track in the middle: what is open by then goes to them by streams of their own.
+//!
+//! A link's streams go to the nodes that its set named when they began (decision 0029), so who joins later would miss the
+//! rest of those, and of a group without end everything. On one relay a subscriber gets the rest, so it does here: a
+//! subscription aside, under a set that has only those who joined, goes on with what is open, and is over when that is.
+
+use super::OriginActor;
+use super::slot::{Plan, Slot};
+use crate::limits::Kind;
+use crate::peering::plane::{LinkOut, OutRoute, aside};
+use crate::session::egress::{Heads, Rank};
+use crate::subscription::{Origin, Spec};
+use actix::{AsyncContext, Context};
+use laps_protocol::moqt::message::{GroupOrder, RequestId, SubscribeOk};
+use laps_protocol::peering::forward::LinkId;
+use laps_protocol::peering::hash::FullNameHash;
+use laps_protocol::peering::message::Answer;
+use laps_protocol::peering::node::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long those who join in a row are waited for, to be sent what is open once.
+const TOGETHER: Duration = Duration::from_millis(2);
+/// Subscriptions aside that one track has at most: each is a set more for it on a link, and those are bounded. Beyond it
+/// who joins gets what begins from then on.
+const MOST: usize = 16;
+
+/// Those who joined one track.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// Who is to be sent what is open, as soon as nobody else joins.
+    waiting: BTreeSet<NodeId>,
+    /// Subscriptions aside, and for whom.
+    groups: BTreeMap<RequestId, Group>,
+}
+
+/// Some who joined together.
+#[derive(Debug)]
+struct Group {
+    /// The name of their set.
+    set: FullNameHash,
+    nodes: BTreeSet<NodeId>,
+    slot: Slot,
+}
+
+impl Aside {
+    /// Whether what is open is to come to the node by a subscription aside that has not been accepted, so that its answer
+    /// waits for that.
+    pub(super) fn is_awaited_by(&self, node: NodeId) -> bool {
+        let mut groups = self.groups.values();
+        self.waiting.contains(&node)
+            || groups.any(|group| group.slot.accepted.is_none() && group.nodes.contains(&node))
+    }
+
+}
+
+impl OriginActor {
+    /// These nodes came into the set of a link whose subscription runs.
+    pub(super) fn join(&mut self, ctx: &mut Context<Self>, hash: FullNameHash, nodes: &[NodeId]) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        let first = track.aside.waiting.is_empty();
+        track.aside.waiting.extend(nodes);
+        if first && !track.aside.waiting.is_empty() {
+            ctx.run_later(TOGETHER, move |actor, ctx| actor.step_aside(ctx, hash));
+        }
+    }
+
+    fn step_aside(&mut self, ctx: &mut Context<Self>, hash: FullNameHash) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        let nodes = std::mem::take(&mut track.aside.waiting);
+        let live = track.live();
+        let nodes: BTreeSet<_> = nodes.intersection(&live).copied().collect();
+        if nodes.is_empty() || track.aside.groups.len() >= MOST {
+            return self.welcome(hash, None);
+        }
+        // A set is named by what its data goes to; this one is named by chance.
+        let set = aside(hash, self.next_request);
+        self.outlets.set_targets(set, nodes);
+        for route in self.outlets.route(set) {
+            if let Some(link) = self.outlets.link(route.link) {
+                self.begin_aside(ctx, (hash, set), link, route);
+            }
+        }
+        let begun = self.tracks.get(&hash).into_iter();
+        let mut begun = begun.flat_map(|track| track.aside.groups.values());
+        if !begun.any(|group| group.set == set) {
+            self.outlets.set_targets(set, BTreeSet::new());
+        }
+        // Whom nothing leads to, or for whom there is no room, gets what begins from here on.
+        self.welcome(hash, None);
+    }
+
+    fn begin_aside(
+        &mut self,
+        ctx: &Context<Self>,
+        (hash, set): (FullNameHash, FullNameHash),
+        link: LinkOut,
+        route: OutRoute,
+    ) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        let (Some(wish), Ok(place)) = (
+            track.wish(&route.nodes),
+            link.account.request(Kind::Subscriptions),
+        ) else {
+            return;
+        };
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.counters.asides += 1;
+        let heads = Heads::new(hash, route.sns, 0);
+        let subscribe = wish.subscribe(track.name.clone(), false);
+        let mut spec = Spec::new(request, hash.get(), subscribe, Origin::PeerSubscribe);
+        let rank = RequestId(u64::from(route.sns.get()));
+        spec.rank = Rc::new(Rank::new(rank, wish.priority(), GroupOrder::default()));
+        spec.heads = Some(heads.clone());
+        let plan = Plan {
+            request,
+            spec,
+            heads,
+            wish,
+            nodes: route.nodes.clone(),
+            place,
+        };
+        let slot = Slot::start(ctx, &self.env, link, plan);
+        self.asides.insert(request, hash);
+        self.asides_by_child.insert(slot.child, request);
+        let nodes = route.nodes.into_iter().collect();
+        track.aside.groups.insert(request, Group { set, nodes, slot });
+    }
+
+    /// A subscription aside was accepted: those whom it is for have the track as it says.
+    pub(super) fn aside_accepted(&mut self, ctx: &mut Context<Self>, request: RequestId, ok: SubscribeOk) {
+        let overlap = self.limits.join_overlap;
+        let Some((hash, group)) = self.aside(request) else {
+            return;
+        };
+        group.slot.accepted = Some(ok.clone());
+        let nodes = group.nodes.clone();
+        if overlap.is_zero() {
+            group.slot.leave(true);
+        } else {
+            ctx.run_later(overlap, move |actor, _| {
+                if let Some((_, group)) = actor.aside(request) {
+                    group.slot.leave(true);
+                }
+            });
+        }
+        for (node, request) in self.accept_nodes(hash, &nodes) {
+            self.answer(node, hash, request, Answer::Ok(ok.clone()));
+        }
+    }
+
+    /// A subscription aside is over, has failed, or could not be had.
+    pub(super) fn aside_over(&mut self, request: RequestId) {
+        if let Some((hash, _)) = self.aside(request) {
+            self.drop_aside(hash, request);
+            self.welcome(hash, None);
+        }
+    }
+
+    /// What was open of a track has no use for a node any more.
+    pub(super) fn leave_aside(&mut self, hash: FullNameHash, node: NodeId) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        track.aside.waiting.remove(&node);
+        let mut empty = Vec::new();
+        for (request, group) in &mut track.aside.groups {
+            if group.nodes.remove(&node) {
+                if group.nodes.is_empty() {
+                    empty.push(*request);
+                } else {
+                    self.outlets.set_targets(group.set, group.nodes.clone());
+                }
+            }
+        }
+        for request in empty {
+            self.drop_aside(hash, request);
+        }
+    }
+
+    /// A track is over, or a link of it.
+    pub(super) fn end_asides(&mut self, hash: FullNameHash, by: impl Fn(LinkId) -> bool) {
+        let groups = self.tracks.get(&hash).into_iter();
+        let groups = groups.flat_map(|track| &track.aside.groups);
+        let over = groups.filter(|(_, group)| by(group.slot.link()));
+        let over: Vec<_> = over.map(|(request, _)| *request).collect();
+        for request in over {
+            self.drop_aside(hash, request);
+        }
+    }
+
+    fn drop_aside(&mut self, hash: FullNameHash, request: RequestId) {
+        self.asides.remove(&request);
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        let Some(group) = track.aside.groups.remove(&request) else {
+            return;
+        };
+        self.asides_by_child.remove(&group.slot.child);
+        // Those who joined over several links have one set.
+        if !track.aside.groups.values().any(|other| other.set == group.set) {
+            self.outlets.set_targets(group.set, BTreeSet::new());
+        }
+    }
+
+    fn aside(&mut self, request: RequestId) -> Option<(FullNameHash, &mut Group)> {
+        let hash = *self.asides.get(&request)?;
+        let group = self.tracks.get_mut(&hash)?.aside.groups.get_mut(&request)?;
+        Some((hash, group))
+    }
+}
