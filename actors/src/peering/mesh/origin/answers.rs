@@ -75,7 +75,10 @@ impl OriginActor {
                 }
                 if let Some(node) = track.nodes.get_mut(id).filter(|node| node.told == Told::Nothing) {
                     node.told = Told::Ok;
-                    let ok = SubscribeOk { largest, ..ok.clone() };
+                    let ok = SubscribeOk {
+                        largest,
+                        ..ok.clone()
+                    };
                     answers.push((*id, node.request, ok));
                 }
             }

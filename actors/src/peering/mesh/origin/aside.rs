@@ -52,7 +52,6 @@ impl Aside {
         self.waiting.contains(&node)
             || groups.any(|group| group.slot.accepted.is_none() && group.nodes.contains(&node))
     }
-
 }
 
 impl OriginActor {

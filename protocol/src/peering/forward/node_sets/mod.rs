@@ -217,7 +217,11 @@ impl<R: Routes> NodeSets<R> {
             return;
         }
         let source = Source::Ingress(link, set.id);
-        if self.sets.get(&source).is_some_and(|before| before.ends_at.is_some()) {
+        if self
+            .sets
+            .get(&source)
+            .is_some_and(|before| before.ends_at.is_some())
+        {
             self.end_ingress(source);
         }
         if !self.sets.contains_key(&source) {
