@@ -8,9 +8,10 @@ use structopt::StructOpt;
 const AFTER_HELP: &str = "OUTPUT:
     One line for each relay: its name, where it is reached, what it says it is. A relay that says nothing, as one that
     only a service file of Avahi advertises, has `-` there.
-    With --json an object a line: name, host, port, addresses, id, version, drafts, transports, sha256, node, peer_port.
+    With --json an object a line: name, host, port, addresses, id, version, drafts, transports, sha256, key_sha256,
+    node, peer_port.
 TRUST:
-    Whoever is on the network can advertise anything. What is listed is a hint and proves nothing; neither does sha256.
+    Whoever is on the network can advertise anything. What is listed is a hint and proves nothing; neither does a hash.
 EXAMPLES:
     laps discover                                     the relays around
     laps discover --json --seconds 10 | jq .name      the same for a program, listening longer

@@ -8,6 +8,7 @@ mod access;
 mod ca_options;
 mod cert_options;
 mod config_options;
+mod demo_options;
 mod discover_options;
 mod doctor_options;
 mod fetch_options;
@@ -31,6 +32,7 @@ pub use access::AccessOptions;
 pub use ca_options::CaOptions;
 pub use cert_options::{CertCommand, CertOptions};
 pub use config_options::{ConfigCommand, ConfigOptions};
+pub use demo_options::DemoOptions;
 pub use discover_options::DiscoverOptions;
 pub use doctor_options::DoctorOptions;
 pub use fetch_options::FetchOptions;
@@ -104,6 +106,8 @@ pub enum Command {
     Ns(Box<NsOptions>),
     /// Lists the relays of the local network
     Discover(DiscoverOptions),
+    /// Runs a mesh of three relays with a clock and viewers, and shows what arrives
+    Demo(DemoOptions),
     /// Makes a certificate and its private key
     Cert(CertOptions),
     /// Makes a token that lets a client do what it says, and no more

@@ -5,6 +5,7 @@ pub mod cert;
 pub mod cert_ca;
 mod client;
 pub mod config;
+pub mod demo;
 pub mod discover;
 pub mod doctor;
 pub mod fetch;
@@ -33,6 +34,7 @@ pub fn dispatch(request: Request) -> Result<(), Failure> {
         Request::Print(text) => print(&text),
         Request::Command(Command::Cert(options)) => cert::run(&options),
         Request::Command(Command::Config(options)) => config::run(&options.command),
+        Request::Command(Command::Demo(options)) => demo::run(&options),
         Request::Command(Command::Health(options)) => health::run(&options),
         Request::Command(Command::Doctor(options)) => doctor::run(&options),
         Request::Command(Command::Relay(options)) => relay::run(&options),

@@ -163,7 +163,7 @@ impl fmt::Display for Told {
     }
 }
 
-fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> Settings {
+pub(super) fn settings(config: &Config, logging: &Logging, tls: ServerTls, auth: Auth) -> Settings {
     Settings {
         listen: config.relay.listen(),
         port: config.relay.port,

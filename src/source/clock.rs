@@ -51,7 +51,7 @@ impl Source for Clock {
 const NANOS: u64 = 1_000_000_000;
 
 /// RFC 3339 text of a second since the Unix epoch, in the proleptic Gregorian calendar.
-fn utc(second: u64) -> String {
+pub(crate) fn utc(second: u64) -> String {
     let (days, of_day) = (second / 86_400, second % 86_400);
     // Years are counted from 1 March, so that the leap day is the last of its year; day 719,468 of that count is
     // 1970-01-01, and 146,097 days are the 400 years after which the calendar repeats.

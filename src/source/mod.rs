@@ -15,6 +15,7 @@ pub mod synth;
 
 pub use self::bytes::{Cutter, ReadSource};
 pub use clock::Clock;
+pub(crate) use clock::utc;
 pub use feed::Feed;
 pub use fmp4::Fmp4;
 pub use lines::Lines;

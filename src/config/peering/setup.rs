@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use crate::relay;
 use bytes::Bytes;
 use laps_actors::peering::{HostPort, PeerKind, Setup, local_users, plane};
-use laps_actors::transport::Listen;
+use laps_actors::transport::{Listen, PeerTls};
 use laps_protocol::peering::damping;
 use laps_protocol::peering::info_base::{Limits, Settings};
 use laps_protocol::peering::node::{NodeId, NodeInfo, NodeType};
@@ -21,12 +21,24 @@ impl Peering {
         if !self.is_on() {
             return Ok(None);
         }
-        let laps_listen = self.laps_listen().as_ref().map(resolve).transpose()?;
-        let meets_laps = laps_listen.is_some() || self.peers.0.iter().any(|peer| peer.kind == PeerKind::Laps);
-        let setup = Setup {
+        Ok(Some(relay::Peering {
+            setup: self.setup(node, name, self.tls(node)?)?,
+            listen: self.listen(),
+            laps_listen: self.laps_listen().as_ref().map(resolve).transpose()?,
+        }))
+    }
+
+    /// What the peering of the relay is made of, with this proof towards relays of ours.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn setup(&self, node: NodeId, name: &str, tls: Option<PeerTls>) -> Result<Setup, Failure> {
+        let takes_laps = !self.laps_listen.is_empty();
+        let meets_laps = takes_laps || self.peers.0.iter().any(|peer| peer.kind == PeerKind::Laps);
+        Ok(Setup {
             own: self.own(node, name),
             targets: self.targets(),
-            tls: self.tls(node)?,
+            tls,
             laps_tls: meets_laps.then(Self::laps_tls).transpose()?,
             laps_from: self.laps_from(),
             transport: self.settings(),
@@ -39,12 +51,7 @@ impl Peering {
             plane: plane::Config::default(),
             // Issue 6, "Roles": a Via takes no client.
             mesh: (self.node_type.0 != NodeType::Via).then_some(local_users as fn(_) -> _),
-        };
-        Ok(Some(relay::Peering {
-            setup,
-            listen: self.listen(),
-            laps_listen,
-        }))
+        })
     }
 
     fn times_of_bases(&self) -> Settings {
