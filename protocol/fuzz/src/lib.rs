@@ -13,6 +13,7 @@
     reason = "a target says what must hold by panicking when it does not"
 )]
 
+mod advert;
 mod bases;
 mod codecs;
 mod downstream;
@@ -69,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     target("scope", text::scope, 256, 40_000),
     target("url", text::url, 128, 40_000),
     target("boxes", text::boxes, 512, 60_000),
+    target("advert", advert::advert, 512, 40_000),
     target("filter", tables::filter, 128, 60_000),
     target("tree", tables::tree, 256, 20_000),
     target("told", tables::told, 256, 40_000),

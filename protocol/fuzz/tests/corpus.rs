@@ -66,7 +66,7 @@ macro_rules! targets {
     };
 }
 
-targets!(wire control messages token stream datagram extensions name scope url boxes filter tree told order pressure chunks merge past session relay peering link bases forward);
+targets!(wire control messages token stream datagram extensions name scope url boxes advert filter tree told order pressure chunks merge past session relay peering link bases forward);
 
 /// No target is left out here, and no folder of the corpus belongs to none.
 #[test]
