@@ -6,14 +6,17 @@
 #
 #   --out DIR   where it goes; by default below the target folder
 #
-# Prints the package's path. The program is built for glibc 2.31 and later when it is for another architecture
-# (lib/cross.sh), else for the glibc of this machine; the package asks for what the program needs. DEBFULLNAME and
-# DEBEMAIL name the maintainer, else the author of the last commit; the same commit and program give the same package.
+# Prints the package's path. The program finds others by way of Avahi too (feature mdns-zeroconf). It is built for glibc
+# 2.31 and later when it is for another architecture (lib/cross.sh), else for the glibc of this machine; the package asks
+# for what the program needs. DEBFULLNAME and DEBEMAIL name the maintainer, else the author of the last commit; the
+# same commit and program give the same package.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "$0")/lib/common.sh"
 # shellcheck source=scripts/lib/deps.sh
 . "$LAPS_ROOT/scripts/lib/deps.sh"
+# shellcheck source=scripts/lib/notices.sh
+. "$LAPS_ROOT/scripts/lib/notices.sh"
 # shellcheck source=scripts/lib/cross.sh
 . "$LAPS_ROOT/scripts/lib/cross.sh"
 cd "$LAPS_ROOT"
@@ -48,10 +51,11 @@ if [ -z "$binary" ]; then
     rust_target "$arch" >/dev/null
     if [ "$arch" = "$(dpkg --print-architecture)" ]; then
         ensure_build_deps
-        JEMALLOC_SYS_WITH_LG_PAGE=$(page_bits "$arch") cargo build --release --locked --bin laps </dev/null >&2
+        ensure_zeroconf_deps
+        JEMALLOC_SYS_WITH_LG_PAGE=$(page_bits "$arch") cargo build --release --locked --bin laps --features mdns-zeroconf </dev/null >&2
         binary=$(target_dir)/release/laps
     else
-        binary=$(cross_build "$arch")
+        binary=$(cross_build "$arch" mdns-zeroconf)
     fi
 fi
 [ -f "$binary" ] || die "there is no $binary"
@@ -73,18 +77,25 @@ strip_program() {
     die "nothing here can strip a program for $arch; on Debian: apt-get install binutils-multiarch"
 }
 
-# depends FILE: the packages that the program needs. Each is named by hand, so that a new one is noticed here.
+# depends FILE: what the package says of others, for what the program needs. Each is named by hand, so that a new one is
+# noticed here.
 depends() {
-    local needs="" library floor
+    local needs="" library floor more=""
     floor=$(glibc_of "$1")
     for library in $(readelf -Wd "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
         case $library in
             libc.so.6 | libm.so.6 | libdl.so.2 | librt.so.1 | libpthread.so.0 | ld-linux*) ;;
-            libgcc_s.so.1) needs=", libgcc-s1 (>= 4.2)" ;;
+            libgcc_s.so.1) needs="$needs, libgcc-s1 (>= 4.2)" ;;
+            libavahi-client.so.3)
+                needs="$needs, libavahi-client3 (>= 0.6.16)"
+                # Without the daemon laps speaks for itself.
+                more="Recommends: avahi-daemon"
+                ;;
+            libavahi-common.so.3) needs="$needs, libavahi-common3 (>= 0.6.16)" ;;
             *) die "$1 needs $library, which no package here is named for" ;;
         esac
     done
-    printf '%s\n' "libc6 (>= ${floor:-2.31})$needs"
+    printf '%s\n' "Depends: libc6 (>= ${floor:-2.31})$needs" ${more:+"$more"}
 }
 
 version=$(workspace_version)
@@ -113,15 +124,20 @@ put 644 "$from/debian/lintian-overrides" /usr/share/lintian/overrides/laps
 put 644 LICENSE /usr/share/doc/laps/copyright
 {
     printf '%s\n' "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/" "Upstream-Name: laps" \
-        "Source: https://github.com/quicr/laps" "" "Files: *" "Copyright: $(sed -n 's/^Copyright (c) //p' LICENSE | head -n 1)" "License: BSD-2-Clause"
+        "Source: https://github.com/quicr/laps" \
+        "Comment: The program is linked from the crates of third-party-licences.gz beside this file, under their" \
+        " licences, and loads libavahi-client (LGPL-2.1 or later) where it is built to." "" "Files: *" "Copyright: $(sed -n 's/^Copyright (c) //p' LICENSE | head -n 1)" "License: BSD-2-Clause"
     sed -n '/^Redistribution/,$p' LICENSE | sed 's/^$/./;s/^/ /'
 } >"$tree/usr/share/doc/laps/copyright"
 put 644 CHANGELOG.md /usr/share/doc/laps/NEWS.md
+licences=$(notices) || die "the licences of what laps is made of cannot be gathered"
+put 644 "$licences" /usr/share/doc/laps/third-party-licences
 {
     printf '%s\n' "laps ($version) unstable; urgency=medium" "" "  * What changed: NEWS.md.gz beside this file." ""
     printf ' -- %s  %s\n' "$maintainer" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
 } >"$tree/usr/share/doc/laps/changelog"
-gzip -9n "$tree/usr/share/man/man1/laps.1" "$tree/usr/share/doc/laps/changelog" "$tree/usr/share/doc/laps/NEWS.md"
+gzip -9n "$tree/usr/share/man/man1/laps.1" "$tree/usr/share/doc/laps/changelog" "$tree/usr/share/doc/laps/NEWS.md" \
+    "$tree/usr/share/doc/laps/third-party-licences"
 
 mkdir "$tree/DEBIAN"
 for script in preinst postinst prerm postrm; do
@@ -138,7 +154,7 @@ Version: $version
 Architecture: $arch
 Maintainer: $maintainer
 Installed-Size: $(du -sk --exclude=DEBIAN "$tree" | cut -f1)
-Depends: $needs
+$needs
 Section: net
 Priority: optional
 Homepage: https://github.com/quicr/laps

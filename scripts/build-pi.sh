@@ -13,6 +13,8 @@ set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 # shellcheck source=scripts/lib/deps.sh
 . "$LAPS_ROOT/scripts/lib/deps.sh"
+# shellcheck source=scripts/lib/notices.sh
+. "$LAPS_ROOT/scripts/lib/notices.sh"
 # shellcheck source=scripts/lib/bundle.sh
 . "$LAPS_ROOT/scripts/lib/bundle.sh"
 # shellcheck source=scripts/lib/cross.sh

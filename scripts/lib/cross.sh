@@ -76,10 +76,31 @@ debian_rust() {
     export RUSTC
 }
 
-# cross_build ARCHITECTURE: builds laps for it, release; prints where the program is.
+# avahi_names TOOLS ARCHITECTURE TARGET: libraries for TARGET in TOOLS/avahi-ARCHITECTURE that have the names of libavahi's
+# functions and nothing behind them. Linking wants no more; at the start the system's own are loaded, which have been
+# called so on every system since Debian 5. So neither the other architecture's packages nor an old system's are needed. The
+# headers are the same everywhere; they are in `include` there.
+avahi_names() {
+    local dir=$1/avahi-$2 library from functions
+    mkdir -p "$dir/include"
+    for library in client common; do
+        ln -sfn "/usr/include/avahi-$library" "$dir/include/avahi-$library"
+        from=$(find /usr/lib /usr/lib64 -name "libavahi-$library.so.3" 2>/dev/null | head -n 1)
+        [ -n "$from" ] || die "there is no libavahi-$library.so.3 here to read names from"
+        functions=$(readelf -W --dyn-syms "$from" | awk '$4 == "FUNC" && $5 == "GLOBAL" && $7 != "UND" { sub(/@.*/, "", $8); print $8 }' | LC_ALL=C sort -u)
+        printf 'void %s(void) {}\n' $functions >"$dir/$library.c"
+        PYTHONPATH="$1/zig" python3 -m ziglang cc -target "${3/-unknown/}.$glibc_floor" -shared -w -nostdlib \
+            -Wl,-soname,"libavahi-$library.so.3" -o "$dir/libavahi-$library.so" "$dir/$library.c" >&2 ||
+            die "no libavahi-$library for $2 can be made"
+    done
+    printf '%s\n' "$dir"
+}
+
+# cross_build ARCHITECTURE [FEATURE...]: builds laps for it, release; prints where the program is.
 cross_build() {
-    local target tools program
+    local target tools program names with=() feature variable
     target=$(rust_target "$1")
+    for feature in "${@:2}"; do with+=(--features "$feature"); done
     tools=$(target_dir)/tools
     tools=$(mkdir -p "$tools" && cd "$tools" && pwd)
     ensure_build_deps
@@ -89,11 +110,22 @@ cross_build() {
         debian_rust "$tools" "$1" || die "there is no Rust library for $target: rustup reaches no server, and Debian has none that is new enough"
         has_std "$target" || die "$RUSTC has no library for $target"
     fi
+    case " ${*:2} " in
+        *" mdns-zeroconf "*)
+            ensure_zeroconf_deps
+            names=$(avahi_names "$tools" "$1" "$target")
+            # What cargo calls the flags for one target alone; the programs that build this one are not linked so.
+            variable=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")_RUSTFLAGS
+            local -x "$variable=-L native=$names"
+            # The headers of that library alone: all others are zig's, for the other system.
+            local -x CPATH=$names/include
+            ;;
+    esac
     say "building laps $(workspace_version Cargo.toml) for $1, glibc $glibc_floor and later"
     # zig is a Python package, for which cargo-zigbuild asks Python. The symbols would be nine tenths of the program.
     env PATH="$tools/zig/bin:$PATH" PYTHONPATH="$tools/zig${PYTHONPATH:+:$PYTHONPATH}" \
         JEMALLOC_SYS_WITH_LG_PAGE="$(page_bits "$1")" CARGO_PROFILE_RELEASE_STRIP=symbols \
-        cargo zigbuild --release --locked --bin laps --target "$target.$glibc_floor" </dev/null >&2 ||
+        cargo zigbuild --release --locked --bin laps "${with[@]}" --target "$target.$glibc_floor" </dev/null >&2 ||
         die "laps could not be built for $1"
     program=$(target_dir)/$target/release/laps
     version_at_least "$glibc_floor" "$(glibc_of "$program")" || die "$program needs glibc $(glibc_of "$program"), not $glibc_floor"
