@@ -1,5 +1,7 @@
 //! The composition of a relay: which actors there are, on which threads, with which settings.
 
+mod place;
+
 use actix::{AsyncContext, Context};
 use laps_actors::admin::{AdminActor, Listen as AdminListen, Port, PortError};
 use laps_actors::discovery::{Advert, BACKOFF, DiscoveryActor, Watch, Way};
@@ -19,6 +21,7 @@ use laps_actors::watchdog::Board;
 use laps_actors::{session, track};
 use laps_protocol::peering::node::NodeType;
 use laps_protocol::relay::load::Terms;
+use place::Place;
 use slog::{Logger, info, o, warn};
 use std::cell::OnceCell;
 use std::net::SocketAddr;
@@ -122,6 +125,7 @@ pub struct Relay {
     peers: [Option<SocketAddr>; 2],
     admin: Option<SocketAddr>,
     board: Board,
+    links: peering::Tally,
 }
 
 /// Why a relay does not run.
@@ -163,6 +167,7 @@ impl Relay {
             pressure: Arc::new(Pressure::new(settings.load.0.clone(), settings.load.1)),
             board: Board::new(names),
             tallies: Tallies::new(settings.shards),
+            links: peering::Tally::default(),
         };
         small_buffers(&sockets, &settings);
         let (mut children, root) = (Vec::new(), Rc::default());
@@ -176,7 +181,7 @@ impl Relay {
             children.push(shard_spec(&settings, &common, socket, seat.take()));
         }
         children.extend(discovery_spec(&settings, local.port()));
-        let board = common.board;
+        let (board, links) = (common.board, common.links);
         let options = Options {
             faults: settings.faults.clone(),
             ..Options::new(settings.log.clone(), 0).watched(board.clone())
@@ -192,6 +197,7 @@ impl Relay {
             peers,
             admin,
             board,
+            links,
         })
     }
 
@@ -205,6 +211,12 @@ impl Relay {
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Its links to other relays, and what was counted of them.
+    #[must_use]
+    pub const fn links(&self) -> &peering::Tally {
+        &self.links
     }
 
     /// Where other relays of ours dial it, and laps relays; none where they do not.
@@ -241,39 +253,6 @@ impl Relay {
     }
 }
 
-/// What the peering is made of, and its sockets, which stay here as those of the shards do.
-struct Place {
-    setup: peering::Setup,
-    sockets: peering::Sockets,
-}
-
-impl Place {
-    fn bind(peering: &Peering) -> Result<Self, BindError> {
-        let bind = |listen: Option<(Listen, u16)>| {
-            let sockets = listen.map(|(listen, port)| transport::bind(listen, port, 1));
-            let sockets = sockets.transpose()?;
-            Ok::<_, BindError>(sockets.and_then(|sockets| sockets.into_iter().next()))
-        };
-        Ok(Self {
-            setup: peering.setup.clone(),
-            sockets: peering::Sockets {
-                ours: bind(peering.listen)?,
-                laps: bind(peering.laps_listen)?,
-            },
-        })
-    }
-
-    fn local_addrs(&self) -> [Option<SocketAddr>; 2] {
-        let addr = |socket: &Option<ShardSocket>| socket.as_ref().map(ShardSocket::local_addr);
-        [addr(&self.sockets.ours), addr(&self.sockets.laps)]
-    }
-
-    /// For one life of the shard.
-    fn again(&self) -> std::io::Result<(peering::Setup, peering::Sockets)> {
-        Ok((self.setup.clone(), self.sockets.try_clone()?))
-    }
-}
-
 /// What all shards have in common.
 #[derive(Clone)]
 struct Common {
@@ -283,6 +262,7 @@ struct Common {
     pressure: Arc<Pressure>,
     board: Board,
     tallies: Tallies,
+    links: peering::Tally,
 }
 
 /// Warns, once for all shards, when the kernel gives less than is asked: what comes in a burst is lost then.
@@ -333,7 +313,7 @@ fn admin_spec(
         budget: Arc::clone(&settings.track.budget),
         board: common.board.clone(),
         started: SystemTime::now(),
-        more: Vec::new(),
+        more: vec![Arc::new(common.links.clone())],
     };
     ChildSpec::new("admin", "admin", move |birth: Birth| {
         let (port, thread) = (Rc::clone(&port), thread.clone());
@@ -463,7 +443,9 @@ async fn start_shard(
             endpoint.door().heed(strain.clone());
         }
         let seat = place
-            .map(|(setup, sockets)| Seat::new(setup, sockets, reset_key))
+            .map(|(setup, sockets)| {
+                Seat::new(setup, sockets, reset_key).map(|seat| seat.tallied(common.links))
+            })
             .transpose();
         let answer = endpoint.and_then(|endpoint| {
             let seat = seat?;

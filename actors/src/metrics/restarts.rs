@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What an actor can be, as its guard names it; what is not here is counted as the last.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "registry",
     "shard",
     "admin",
@@ -22,6 +22,8 @@ const KINDS: [&str; 19] = [
     "peering",
     "info_base",
     "peer_link",
+    "mesh",
+    "origin",
     "node",
     "publications",
     "other",

@@ -20,6 +20,7 @@ pub mod plane;
 mod roster;
 mod seat;
 mod supervisor;
+mod tally;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -30,5 +31,6 @@ pub use dialers::Dialers;
 pub use options::{Counters, EndPeering, Inbound, MeshMaker, Options, Reach, TakeCounters};
 pub use seat::{MeshParts, Seat, Setup, Sockets};
 pub use supervisor::PeeringActor;
+pub use tally::{Figures, Tally};
 pub use target::{DEFAULT_PORT, HostPort, PeerKind, PeerTarget, TargetError};
 pub use users::local_users;

@@ -5,7 +5,9 @@ use super::dialers::Dialers;
 use super::link::Reached;
 use super::options::{EndPeering, Inbound, MeshMaker, Options};
 use super::plane::{self, Plane};
+use super::tally::Tally;
 use super::{PeerTarget, PeeringActor};
+use crate::census::Count;
 use crate::registry::Reregister;
 use crate::shard::Env;
 use crate::supervise::mailbox::signal;
@@ -132,6 +134,7 @@ pub struct Seat {
     tries: Supervisor,
     epoch: u64,
     over: bool,
+    tally: Tally,
 }
 
 impl Seat {
@@ -172,7 +175,14 @@ impl Seat {
             tries: Supervisor::new(Restart::Permanent, INTENSITY, RETURNS, rand::random()),
             epoch: 0,
             over: false,
+            tally: Tally::default(),
         })
+    }
+
+    /// Counted by this, with the lives before.
+    #[must_use]
+    pub fn tallied(self, tally: Tally) -> Self {
+        Self { tally, ..self }
     }
 
     /// Where peers dial: relays of ours first, where there is a socket for them.
@@ -243,7 +253,7 @@ impl Seat {
         let id = ChildId::fresh();
         let guard = ChildGuard::new(parent, id, "peering");
         let actor = PeeringActor::new(reach, options, self.epoch, Arc::new(fib), Some(guard));
-        self.child = Some((id, actor.start()));
+        self.child = Some((id, actor.tallied(self.tally.clone()).start()));
     }
 
     /// A peer dialled. It is turned away while there is nobody to take it.
@@ -264,6 +274,13 @@ impl Seat {
     pub(crate) fn down(&mut self, down: ChildDown) -> Option<Decision> {
         self.child.take_if(|(id, _)| *id == down.id)?;
         (!self.over).then(|| self.tries.child_down(Instant::now(), down.exit))
+    }
+
+    /// Who says how full its tables are; none while there is nobody.
+    pub(crate) fn counting(&self) -> Option<Recipient<Count>> {
+        self.child
+            .as_ref()
+            .map(|(_, peering)| peering.clone().recipient())
     }
 
     /// A new registry asks for all that it has to know.

@@ -7,12 +7,16 @@
 //!  ChildDown of the bases ──▶ all links end, new bases, all targets are dialled again
 //! ```
 
+mod counting;
+
 use super::bases::{self, Ears, EndBases, InfoBaseActor, LinkOver, RoomAgain};
 use super::link::{self, EndFor, LinkConn, MayStand, PeerLinkActor, Reached, Refusal};
-use super::options::{Counters, EndPeering, Inbound, Options, Reach, TakeCounters};
+use super::options::{Counters, EndPeering, Inbound, Options, Reach};
 use super::roster::{Roster, Ruling};
+use super::tally::Tally;
 use super::target::{PeerKind, PeerTarget};
 use super::tries;
+use crate::metrics::restarts;
 use crate::registry::Reregister;
 use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
@@ -85,6 +89,7 @@ pub struct PeeringActor<R: Reach> {
     bases: Option<(ChildId, Addr<InfoBaseActor>, Credit)>,
     mesh: Option<Ears>,
     bases_tries: Supervisor,
+    tally: Tally,
     _guard: Option<ChildGuard>,
 }
 
@@ -130,8 +135,15 @@ impl<R: Reach> PeeringActor<R> {
             ),
             reach,
             options,
+            tally: Tally::default(),
             _guard: guard,
         }
+    }
+
+    /// Counted by this, with the lives before.
+    #[must_use]
+    pub fn tallied(self, tally: Tally) -> Self {
+        Self { tally, ..self }
     }
 
     fn start_bases(&mut self, ctx: &mut Context<Self>) {
@@ -256,7 +268,7 @@ impl<R: Reach> PeeringActor<R> {
             log: self.options.log.new(o!("link" => link.0)),
             guard: Some(ChildGuard::new(ctx.address().recipient(), id, "peer_link")),
         };
-        let addr = PeerLinkActor::new(birth).start();
+        let addr = PeerLinkActor::new(birth).tallied(self.tally.clone()).start();
         let child = Child {
             id,
             addr,
@@ -305,6 +317,7 @@ impl<R: Reach> PeeringActor<R> {
             self.lost(node);
         }
         if let Some(index) = child.wanted {
+            restarts::restarted("peer_link");
             self.dial_again(index, child.node, ctx);
         }
     }
@@ -319,6 +332,7 @@ impl<R: Reach> PeeringActor<R> {
         }
         match self.bases_tries.child_down(now(), down.exit) {
             Decision::Restart { after } => {
+                restarts::restarted(down.kind);
                 ctx.run_later(after, |peering, ctx| peering.start_bases(ctx));
             }
             // The parent's policy decides what that is worth.
@@ -428,17 +442,6 @@ impl<R: Reach> PeeringActor<R> {
             child.stood = true;
         }
         Ok(())
-    }
-}
-
-impl<R: Reach> Handler<TakeCounters> for PeeringActor<R> {
-    type Result = actix::MessageResult<TakeCounters>;
-
-    fn handle(&mut self, _: TakeCounters, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(Counters {
-            links: self.links.len(),
-            ..self.counters
-        })
     }
 }
 

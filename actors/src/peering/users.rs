@@ -46,7 +46,8 @@ pub fn local_users(parts: MeshParts) -> Ears {
         nodes: mesh.clone().recipient(),
         life: Some(Life {
             reregister: mesh.clone().recipient(),
-            end: vec![mesh.recipient(), origin.recipient()],
+            end: vec![mesh.clone().recipient(), origin.clone().recipient()],
+            counting: vec![mesh.recipient(), origin.recipient()],
         }),
     }
 }

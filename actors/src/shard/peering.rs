@@ -1,6 +1,7 @@
 //! The peering of the relay, on the shard that has it: shard 0.
 
 use super::ShardActor;
+use crate::metrics::restarts;
 use crate::peering::Seat;
 use crate::supervise::{ChildDown, Decision};
 use crate::transport::{Conn, Refusal};
@@ -58,6 +59,7 @@ impl ShardActor {
         let decision = self.seat.as_mut().and_then(|seat| seat.down(down));
         match decision {
             Some(Decision::Restart { after }) => {
+                restarts::restarted("peering");
                 ctx.run_later(after, Self::begin_peering);
             }
             Some(Decision::GiveUp | Decision::Forget) => {

@@ -8,6 +8,20 @@ use s2n_quic_core::transport;
 
 use super::{conn::take_reason, endpoint::NO_APPLICATION_PROTOCOL, error::certificate_fault};
 
+/// What the peer said when it closed the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerClose {
+    /// Application code, or RFC 9000 §20.1 code when `by_application` is false.
+    pub code: u64,
+    /// Whether the peer's application closed it, and not its QUIC stack.
+    pub by_application: bool,
+    /// The peer's words, at most [`MAX_REASON`] bytes of them, invalid UTF-8 replaced.
+    pub reason: String,
+}
+
+/// Bytes of a peer's close reason that are kept; the rest is of no use in a log line.
+pub const MAX_REASON: usize = 256;
+
 /// Writes the reason given to [`ConnHandle::close`](super::ConnHandle::close) into the frame, and says plainly when a
 /// client asked for a protocol we do not speak and what is wrong with a certificate. Other transport errors keep their code and lose their details.
 #[derive(Debug)]

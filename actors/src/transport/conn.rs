@@ -17,14 +17,16 @@ use laps_protocol::{
     relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder},
 };
 use s2n_quic::{
-    connection::{BidirectionalStreamAcceptor, Connection, Handle, ReceiveStreamAcceptor},
+    connection::{Connection, Handle},
     stream::BidirectionalStream,
 };
 
 use super::{
+    acceptors::{BidiAcceptor, UniAcceptor},
+    close::PeerClose,
     datagrams::{DatagramCounts, DatagramError, Incoming, Outgoing},
     error::ConnError,
-    events::{self, ConnStats, PeerClose},
+    events::{self, ConnStats},
     streams::{RecvGuard, SendGuard, wire_code},
     unsent::{StreamKind, StreamTx},
 };
@@ -58,11 +60,15 @@ impl Conn {
                 };
                 let bidi = BidiAcceptor {
                     streams: bidi,
-                    stats: Arc::clone(&handle.facts.stats),
+                    stats: handle.figures(),
+                };
+                let uni = UniAcceptor {
+                    streams: uni,
+                    stats: handle.figures(),
                 };
                 ConnParts {
                     handle,
-                    uni: UniAcceptor(uni),
+                    uni,
                     bidi,
                     datagrams,
                 }
@@ -161,6 +167,7 @@ impl ConnHandle {
     /// The end of the connection.
     pub fn poll_open_uni(&mut self, cx: &mut Context<'_>) -> Poll<Result<SendGuard, ConnError>> {
         let stream = ready!(self.quic.poll_open_send_stream(cx))?;
+        self.facts.stats.traffic().opened_stream();
         let tx = begin(&mut self.quic, &self.facts.stats, stream.id(), StreamKind::Uni);
         Poll::Ready(Ok(SendGuard::new(stream, tx)))
     }
@@ -320,6 +327,12 @@ impl ConnHandle {
         &self.facts.stats
     }
 
+    /// The same, for whoever looks at them later, or from another thread.
+    #[must_use]
+    pub fn figures(&self) -> Arc<ConnStats> {
+        Arc::clone(&self.facts.stats)
+    }
+
     /// Smoothed round trip, or none before the first measurement.
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {
@@ -330,60 +343,6 @@ impl ConnHandle {
     #[must_use]
     pub fn peer_close(&self) -> Option<&PeerClose> {
         self.facts.stats.peer_close()
-    }
-}
-
-/// The peer's unidirectional streams, in the order of their arrival. Also a `Stream`, for an actor's context.
-#[derive(Debug)]
-pub struct UniAcceptor(ReceiveStreamAcceptor);
-
-impl UniAcceptor {
-    /// The next stream; none when the connection ended without an error or fell silent.
-    ///
-    /// # Errors
-    /// Why the connection ended.
-    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RecvGuard>, ConnError>> {
-        Poll::Ready(Ok(
-            ready!(self.0.poll_accept_receive_stream(cx))?.map(RecvGuard::new)
-        ))
-    }
-
-    /// [`poll_accept`](Self::poll_accept) as a future.
-    ///
-    /// # Errors
-    /// Why the connection ended.
-    pub async fn accept(&mut self) -> Result<Option<RecvGuard>, ConnError> {
-        poll_fn(|cx| self.poll_accept(cx)).await
-    }
-}
-
-/// The peer's bidirectional streams, in the order of their arrival. Also a `Stream`, for an actor's context.
-#[derive(Debug)]
-pub struct BidiAcceptor {
-    streams: BidirectionalStreamAcceptor,
-    stats: Arc<ConnStats>,
-}
-
-impl BidiAcceptor {
-    /// The next stream; none when the connection ended without an error or fell silent.
-    ///
-    /// # Errors
-    /// Why the connection ended.
-    pub fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<(SendGuard, RecvGuard)>, ConnError>> {
-        let stream = ready!(self.streams.poll_accept_bidirectional_stream(cx))?;
-        let guard = |stream| guard_both(stream, &self.stats, StreamKind::BidiTheirs);
-        Poll::Ready(Ok(stream.map(guard)))
-    }
-
-    /// [`poll_accept`](Self::poll_accept) as a future.
-    ///
-    /// # Errors
-    /// Why the connection ended.
-    pub async fn accept(&mut self) -> Result<Option<(SendGuard, RecvGuard)>, ConnError> {
-        poll_fn(|cx| self.poll_accept(cx)).await
     }
 }
 
@@ -439,7 +398,7 @@ impl futures::Stream for DatagramReceiver {
     }
 }
 
-fn guard_both(
+pub(super) fn guard_both(
     stream: BidirectionalStream,
     stats: &Arc<ConnStats>,
     kind: StreamKind,

@@ -17,9 +17,11 @@ use std::{
 };
 
 use super::{
+    close::{MAX_REASON, PeerClose},
     limits::socket_addr,
     membership::{self, Membership, Refusals},
     totals::EndpointStats,
+    traffic::Traffic,
     unsent::{self, FirstWindows, SendStreams, Waiting},
 };
 use futures::task::AtomicWaker;
@@ -42,23 +44,10 @@ pub struct ConnStats {
     stop_waker: AtomicWaker,
     closed: AtomicBool,
     heard: AtomicU64,
+    traffic: Traffic,
     peer_close: OnceLock<PeerClose>,
     peer_node: OnceLock<NodeId>,
 }
-
-/// What the peer said when it closed the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerClose {
-    /// Application code, or RFC 9000 §20.1 code when `by_application` is false.
-    pub code: u64,
-    /// Whether the peer's application closed it, and not its QUIC stack.
-    pub by_application: bool,
-    /// The peer's words, at most [`MAX_REASON`] bytes of them, invalid UTF-8 replaced.
-    pub reason: String,
-}
-
-/// Bytes of a peer's close reason that are kept; the rest is of no use in a log line.
-pub const MAX_REASON: usize = 256;
 
 /// Bytes around the payload of a DATAGRAM frame that fills a packet: short header with the longest connection id
 /// (1 + 20), packet number (4), AEAD tag (16), frame type and length (1 + 2). RFC 9000 §17.3.1, RFC 9221 §4.
@@ -83,6 +72,7 @@ impl ConnStats {
             stop_waker: AtomicWaker::new(),
             closed: AtomicBool::new(false),
             heard: AtomicU64::new(0),
+            traffic: Traffic::default(),
             peer_close: OnceLock::new(),
             peer_node: OnceLock::new(),
         }
@@ -217,6 +207,12 @@ impl ConnStats {
     #[must_use]
     pub fn heard(&self) -> u64 {
         self.heard.load(Relaxed)
+    }
+
+    /// How much has gone over the connection.
+    #[must_use]
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// The node that the peer's certificate names, on an endpoint where that is asked for.
@@ -359,6 +355,28 @@ impl Subscriber for Events {
 
     fn on_packet_received(&mut self, context: &mut Tally, _: &ConnectionMeta, _: &events::PacketReceived) {
         context.stats.answered();
+    }
+
+    fn on_datagram_received(
+        &mut self,
+        context: &mut Tally,
+        _: &ConnectionMeta,
+        event: &events::DatagramReceived,
+    ) {
+        context.stats.traffic.received(event.len);
+    }
+
+    fn on_datagram_sent(&mut self, context: &mut Tally, _: &ConnectionMeta, event: &events::DatagramSent) {
+        context.stats.traffic.sent(event.len);
+    }
+
+    fn on_handshake_status_updated(
+        &mut self,
+        context: &mut Tally,
+        _: &ConnectionMeta,
+        event: &events::HandshakeStatusUpdated,
+    ) {
+        context.stats.traffic.shaken(&event.status);
     }
 
     fn on_frame_sent(&mut self, context: &mut Tally, _: &ConnectionMeta, event: &events::FrameSent) {

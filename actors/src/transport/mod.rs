@@ -15,6 +15,7 @@
 //! Everything of one endpoint runs on the runtime it was started on: an actix arbiter, or a current-thread runtime with
 //! a `LocalSet`. Data streams are read and written by local tasks; only the acceptors suit `ctx.add_stream`.
 
+mod acceptors;
 pub mod cert;
 mod close;
 mod conn;
@@ -35,6 +36,7 @@ mod steering;
 mod streams;
 mod tls;
 mod totals;
+mod traffic;
 mod unsent;
 mod validity;
 
@@ -44,12 +46,14 @@ pub(crate) mod testing;
 mod tests;
 
 pub use self::{
+    acceptors::{BidiAcceptor, UniAcceptor},
     cert::SelfSigned,
-    conn::{BidiAcceptor, Conn, ConnHandle, ConnParts, DatagramReceiver, RawConn, UniAcceptor},
+    close::{MAX_REASON, PeerClose},
+    conn::{Conn, ConnHandle, ConnParts, DatagramReceiver, RawConn},
     datagrams::{DatagramCounts, DatagramError},
     endpoint::{ClientEndpoint, ServerEndpoint},
     error::{BindError, ConnError, ConnectError, StartError, StreamError, TlsError},
-    events::{ConnStats, MAX_REASON, PeerClose},
+    events::ConnStats,
     limits::{Congestion, Door, TransportConfig},
     link::LinkTimes,
     membership::{Refusal, Refusals},
@@ -61,5 +65,6 @@ pub use self::{
     streams::{ABANDONED, Received, RecvGuard, SendGuard},
     tls::{ClientTls, Pem, ServerTls, Verify, moqt_alpn},
     totals::EndpointStats,
+    traffic::Traffic,
     validity::CertFacts,
 };

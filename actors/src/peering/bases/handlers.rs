@@ -2,6 +2,7 @@
 
 use super::messages::{Admits, EndBases, LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain};
 use super::{Counters, InfoBaseActor, TAKEN, now};
+use crate::census::{self, Count};
 use crate::peering::mesh::{SendToNode, Want};
 use crate::supervise::mailbox::ask;
 use actix::{ActorContext, ActorFutureExt, Handler, ResponseActFuture, WrapFuture};
@@ -155,6 +156,21 @@ pub struct View {
 #[derive(Clone, Copy, Debug, actix::Message)]
 #[rtype(result = "View")]
 pub struct TakeView;
+
+impl Handler<Count> for InfoBaseActor {
+    type Result = actix::MessageResult<Count>;
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
+        let sizes = self.base.sizes();
+        actix::MessageResult(vec![
+            census::row("peering_nodes", sizes.nodes),
+            census::row("peering_publishes", sizes.publishes),
+            census::row("peering_subscribes", sizes.subscribes),
+            census::row("peering_own", sizes.own),
+            census::row("peering_remembered", sizes.remembered),
+        ])
+    }
+}
 
 impl Handler<TakeView> for InfoBaseActor {
     type Result = actix::MessageResult<TakeView>;

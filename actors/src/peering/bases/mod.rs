@@ -19,6 +19,7 @@ pub use messages::{Admits, EndBases, EndLink, LinkMeasured, LinkOver, LinkStands
 pub use mouth::{Gauge, Mouth, RoomBell};
 
 use super::mesh::{BasesBegan, FromNode, MeshNews, News};
+use crate::census::Count;
 use crate::registry::Reregister;
 use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
@@ -62,6 +63,8 @@ pub struct Life {
     pub reregister: Recipient<Reregister>,
     /// The peering ends, and so do they. They and the plane know each other, so nothing else would end them.
     pub end: Vec<Recipient<StopChild>>,
+    /// Who says how full their tables are.
+    pub counting: Vec<Recipient<Count>>,
 }
 
 /// What the bases are made of.

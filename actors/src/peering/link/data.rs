@@ -2,6 +2,7 @@
 
 use super::io::LinkConn;
 use crate::peering::plane::{LinkBirth, Plane, TellSets};
+use crate::peering::tally::Tally;
 use crate::transport::ConnHandle;
 use actix::Recipient;
 use laps_protocol::peering::info_base::LinkId;
@@ -44,6 +45,11 @@ pub trait DataPlane<C: LinkConn>: 'static {
 
     /// A set that was told is with the peer, which is a laps relay: it drops data of sets that it has not heard of.
     fn set_delivered(&self, link: LinkId, id: SnsId);
+
+    /// How full its tables are; what it has counted goes to the tally.
+    fn census(&self, _: &Tally) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }
 
 impl DataPlane<ConnHandle> for Plane {
@@ -80,5 +86,10 @@ impl DataPlane<ConnHandle> for Plane {
 
     fn set_delivered(&self, link: LinkId, id: SnsId) {
         Self::set_delivered(self, link, id);
+    }
+
+    fn census(&self, tally: &Tally) -> Vec<(&'static str, u64)> {
+        tally.set_data(self.counts());
+        Self::census(self)
     }
 }

@@ -1,10 +1,13 @@
 //! What a link needs of its connection, so that one can be played in tests.
 
-use crate::transport::{BidiAcceptor, Conn, ConnHandle, DatagramReceiver, RecvGuard, SendGuard, UniAcceptor};
+use crate::transport::{
+    BidiAcceptor, Conn, ConnHandle, ConnStats, DatagramReceiver, RecvGuard, SendGuard, UniAcceptor,
+};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use laps_protocol::peering::node::NodeId;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Both halves of a bidirectional stream.
@@ -45,6 +48,11 @@ pub trait LinkConn: Clone + Send + Unpin + 'static {
 
     /// Why the peer has ended the connection, for the log; none while it has not.
     fn ended(&self) -> Option<String>;
+
+    /// What the stack measures of it, for whoever looks from another thread; none where no stack does.
+    fn figures(&self) -> Option<Arc<ConnStats>> {
+        None
+    }
 }
 
 /// What is written to a bidirectional stream.
@@ -120,6 +128,10 @@ impl LinkConn for ConnHandle {
     fn ended(&self) -> Option<String> {
         let close = self.peer_close();
         close.map(|close| format!("{} ({})", close.reason, close.code))
+    }
+
+    fn figures(&self) -> Option<Arc<ConnStats>> {
+        Some(Self::figures(self))
     }
 }
 

@@ -19,6 +19,7 @@ pub use io::{Arrivals, Door, Ear, LinkConn, Pen, Pipe, Reached};
 pub use messages::{EndFor, MayStand, Refusal};
 
 use super::bases::{Gauge, InfoBaseActor, LinkOver, PeerSaid, RoomBell};
+use super::tally::{Counted, Entered, Tally};
 use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox::{ask, signal};
 use crate::supervise::{ChildGuard, Faults};
@@ -128,6 +129,10 @@ pub struct PeerLinkActor<C: LinkConn> {
     /// What the bases are asked and have not answered, of the input that is being handled.
     asked: Vec<LocalBoxFuture<'static, ()>>,
     timer: Option<(Instant, SpawnHandle)>,
+    tally: Tally,
+    counted: Counted,
+    /// Among those that stand.
+    entered: Option<Entered>,
     closed: bool,
     faults: Faults,
     log: Logger,
@@ -167,11 +172,21 @@ impl<C: LinkConn> PeerLinkActor<C> {
             early: Vec::new(),
             asked: Vec::new(),
             timer: None,
+            tally: Tally::default(),
+            counted: Counted::default(),
+            entered: None,
             closed: false,
             faults: birth.faults,
             log: birth.log,
             _guard: birth.guard,
         }
+    }
+
+    /// Counted with all others.
+    #[must_use]
+    pub fn tallied(mut self, tally: Tally) -> Self {
+        self.tally = tally;
+        self
     }
 
     /// Gives the session one input.
@@ -202,6 +217,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
                 }
             }
         }
+        self.tally.count(&self.session, &mut self.counted);
         self.wind(ctx);
     }
 

@@ -5,6 +5,7 @@ use super::io::LinkConn;
 use super::messages::{MayStand, Refusal};
 use super::{ANSWER, MEASURE, PeerLinkActor, SILENT, now};
 use crate::peering::bases::{Admits, LinkMeasured, LinkStands, Mouth};
+use crate::peering::tally::Figures;
 use crate::supervise::mailbox::{ask, offer};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
@@ -91,6 +92,10 @@ impl<C: LinkConn> PeerLinkActor<C> {
         self.stands = true;
         info!(self.log, "link stands"; "node" => %node.id, "type" => %node.node_type,
             "mode" => %self.session.mode(), "peer" => self.conn.peer());
+        if let Some(stats) = self.conn.figures() {
+            let (node, mode) = (node.id, self.session.mode());
+            self.entered = Some(self.tally.enter(self.link, Figures { node, mode, stats }));
+        }
         self.liveness = Some(Liveness::new(now(), self.keep_alive, self.conn.heard()));
         // Data may be there already, and belongs to sets that the peer says next.
         if let (Some(plane), Some(arrivals)) = (&self.plane, self.arrivals.take())

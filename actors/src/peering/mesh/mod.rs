@@ -13,6 +13,7 @@ mod watching;
 
 pub use messages::{BasesBegan, FromNode, MeshNews, News, SendToNode, Want};
 
+use crate::census::{self, Count};
 use crate::root::StopChild;
 use crate::shard::Env;
 use crate::supervise::guard::has_runtime;
@@ -334,6 +335,19 @@ impl Handler<Wished> for MeshActor {
             None => self.asking.drop_part(hash, node),
         }
         self.flush_soon(ctx);
+    }
+}
+
+impl Handler<Count> for MeshActor {
+    type Result = actix::MessageResult<Count>;
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
+        let publishing = self.nodes.values().filter(|node| !node.publishes.is_empty());
+        actix::MessageResult(vec![
+            census::row("mesh_publishing_nodes", publishing.count()),
+            census::row("mesh_node_actors", self.children.len()),
+            census::row("mesh_asked", self.asking.len()),
+        ])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::remote::messages::{Answered, FetchAnswered, IsOurs, NodeLost, NodeTells};
 use super::{BasesBegan, FAILURES, FromNode, GIVEN_UP, MeshActor, MeshNews, News, PAUSE, SendToNode};
+use crate::metrics::restarts;
 use crate::registry::Reregister;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, Decision, Restart, Supervisor};
@@ -234,6 +235,7 @@ impl Handler<ChildDown> for MeshActor {
             }
         };
         warn!(self.log, "the actor of a node failed"; "node" => %id, "again_in_ms" => after.as_millis());
+        restarts::restarted("node");
         self.node(id).pausing = true;
         ctx.run_later(after, move |actor, ctx| {
             actor.node(id).pausing = false;

@@ -21,6 +21,23 @@ pub struct Counts {
     pub datagrams_unread: u64,
 }
 
+impl Counts {
+    /// Each counter with its name.
+    #[must_use]
+    pub fn each(&self) -> Vec<(&'static str, u64)> {
+        let mut all = self.forward.each();
+        all.extend([
+            ("lanes_crowded", self.lanes_crowded),
+            ("datagrams_sent", self.datagrams_sent),
+            ("datagrams_too_large", self.datagrams_too_large),
+            ("datagrams_crowded_out", self.datagrams_crowded),
+            ("datagrams_too_old", self.datagrams_expired),
+            ("datagrams_unread", self.datagrams_unread),
+        ]);
+        all
+    }
+}
+
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         let Self {

@@ -42,6 +42,7 @@ pub use messages::{TellSets, TrackRerouted};
 pub(crate) use out::aside;
 pub use out::{LinkOut, OutRoute, unicast};
 
+use crate::census;
 use crate::limits::{Account, PerKind, Share, UNLIMITED};
 use crate::session::egress::{Egress, SendPolicy};
 use crate::supervise::Faults;
@@ -361,6 +362,24 @@ impl Plane {
             counts += link.counts();
         }
         counts
+    }
+
+    /// How full its tables are: all are empty when no link carries anything.
+    #[must_use]
+    pub fn census(&self) -> Vec<(&'static str, u64)> {
+        let (streams, waiting, waiting_bytes) = self.sizes();
+        let (bound, early_streams, early_datagrams) = self.0.shared.bindings.sizes();
+        let (told, taken) = self.0.core.borrow().sizes(self.0.links.borrow().keys());
+        vec![
+            census::row("peering_streams", streams),
+            census::row("peering_waiting", waiting),
+            census::row("peering_waiting_bytes", waiting_bytes),
+            census::row("peering_sets_told", told),
+            census::row("peering_sets_taken", taken),
+            census::row("peering_bindings", bound),
+            census::row("peering_early", early_streams + early_datagrams),
+            census::row("peering_fetches", self.0.shared.fetches.len()),
+        ]
     }
 
     /// Streams of peers that are not over, and what waits for its set: how much, and how many bytes. All links together.

@@ -70,6 +70,18 @@ impl Core {
         told.map(Message::NodeSetAdvertise).collect()
     }
 
+    /// Sets that the peers of these links were told, and sets that peers told.
+    pub(super) fn sizes<'a>(&self, links: impl Iterator<Item = &'a LinkId>) -> (usize, usize) {
+        let told = links.map(|link| self.sets.told_on(*link).count()).sum();
+        let sources = self.sets.sources();
+        (
+            told,
+            sources
+                .filter(|source| matches!(source, Source::Ingress(..)))
+                .count(),
+        )
+    }
+
     /// Does what came out of the sets.
     pub(super) fn drain(&mut self, now: Instant) {
         let mut tell = BTreeMap::<LinkId, Vec<Message>>::new();

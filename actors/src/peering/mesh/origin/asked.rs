@@ -3,6 +3,7 @@
 
 use super::OriginActor;
 use crate::fetch::{self, Course, FetchActor};
+use crate::metrics::restarts;
 use crate::owner::Owner;
 use crate::peering::mesh::{FromNode, SendToNode};
 use crate::peering::plane::{LinkOut, unicast};
@@ -236,6 +237,7 @@ impl OriginActor {
         match slot.supervisor.child_down(Instant::now(), down.exit) {
             Decision::Restart { after } if !slot.course.is_torn() => {
                 self.counters.restarts += 1;
+                restarts::restarted(down.kind);
                 warn!(self.log, "a fetch of a node failed and is restarted"; "node" => %key.0);
                 let failed = down.id;
                 ctx.run_later(after, move |actor, ctx| actor.restart_fetch(ctx, key, failed));

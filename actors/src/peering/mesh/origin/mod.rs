@@ -43,6 +43,7 @@ pub use ledger::Counters as PublicationCounters;
 pub use outlets::Outlets;
 
 use crate::census::{self, Count};
+use crate::metrics::restarts;
 use crate::peering::mesh::{BasesBegan, SendToNode, Want};
 use crate::root::StopChild;
 use crate::session::Config;
@@ -254,6 +255,7 @@ impl OriginActor {
             return;
         }
         if let Decision::Restart { after } = self.supervisor.child_down(Instant::now(), down.exit) {
+            restarts::restarted(down.kind);
             warn!(self.log, "who publishes in the mesh failed and is started again");
             ctx.run_later(after, |actor, ctx| actor.start_publications(ctx));
         }

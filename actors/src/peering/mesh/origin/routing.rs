@@ -4,6 +4,7 @@ use super::OriginActor;
 use super::slot::{Plan, Slot};
 use super::wish::Wish;
 use crate::limits::Kind;
+use crate::metrics::restarts;
 use crate::peering::plane::{LinkOut, OutRoute, TrackRerouted};
 use crate::session::egress::{Heads, Rank};
 use crate::subscription::{Origin, Spec};
@@ -193,6 +194,7 @@ impl OriginActor {
         match slot.supervisor.child_down(Instant::now(), down.exit) {
             Decision::Restart { after } => {
                 self.counters.restarts += 1;
+                restarts::restarted(down.kind);
                 warn!(self.log, "a subscription on a link failed and is restarted"; "link" => link.0);
                 // What the failed actor left open has lost its place; the new one goes on at the next group.
                 slot.streams.reset_all(ResetCode::InternalError);
