@@ -8,7 +8,7 @@
 
 mod cli_common;
 
-use cli_common::{Relay, Running, laps};
+use cli_common::{Relay, Running, laps, scratch};
 use laps_actors::transport::{Buffers, TransportConfig};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -55,6 +55,58 @@ fn a_relay_that_answers_is_well_and_one_that_does_not_is_told() {
         "{}",
         gone.err
     );
+}
+
+/// Issue 7, "Docker": on a Via, which takes no clients, CONNECT on the port for relays with its own certificate.
+#[test]
+fn a_via_is_asked_as_relays_ask_it() {
+    let dir = scratch("a_via_is_asked_as_relays_ask_it");
+    let out = dir.to_string_lossy().into_owned();
+    for (ca, node) in [("mesh", "1:1"), ("other", "1:1")] {
+        let made = laps(
+            &[],
+            &["cert", "ca", "--out", &format!("{out}/{ca}"), "--node", node],
+        );
+        assert_eq!(made.code, 0, "{}", made.err);
+    }
+    let port = free_port();
+    let files = |ca: &str| ["ca", "node-1-1", "node-1-1-key"].map(|name| format!("{out}/{ca}/{name}.pem"));
+    let (ours, others) = (files("mesh"), files("other"));
+    let env = |[ca, cert, key]: &[String; 3]| {
+        let set = [
+            ("LAPS_PEERING__CA", ca.clone()),
+            ("LAPS_PEERING__CERT", cert.clone()),
+            ("LAPS_PEERING__KEY", key.clone()),
+            ("LAPS_PEERING__NODE_TYPE", "via".to_owned()),
+            ("LAPS_PEERING__BIND", "127.0.0.1".to_owned()),
+            ("LAPS_PEERING__PORT", port.clone()),
+            ("LAPS_RELAY__ENDPOINT_ID", "1:1".to_owned()),
+        ];
+        set.to_vec()
+    };
+    let ask = |files: &[String; 3]| {
+        let env = env(files);
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        laps(&env, &["health"])
+    };
+    let set = env(&ours);
+    let set: Vec<_> = set.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let relay = Relay::start(&set, &[]);
+    let well = ask(&ours);
+    assert_eq!((well.code, well.err.as_str()), (0, ""));
+    assert!(well.out.contains("takes links"), "{}", well.out);
+    // What cannot prove to be the via is not let in, and so cannot say that it is well.
+    let stranger = ask(&others);
+    assert_eq!(
+        (stranger.code, stranger.out.as_str()),
+        (1, ""),
+        "{}",
+        stranger.err
+    );
+    relay.process.signal("INT");
+    let (ran, _) = relay.process.finish();
+    assert!(!ran.err.contains("link closes"), "{}", ran.err);
+    assert_eq!(ask(&ours).code, 1);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use structopt::StructOpt;
 
 const AFTER_HELP: &str = "It opens a QUIC connection, completes SETUP and leaves, within 3 seconds. Without --url it asks the relay that the
-configuration (--config, LAPS_SECTION__KEY) describes, on this machine. The certificate of a relay on this machine is not
-checked unless --ca or --cert-hash says how: nothing is entrusted to it.
+configuration (--config, LAPS_SECTION__KEY) describes, on this machine; a via, which takes no clients, gets a CONNECT at
+its port for relays, with its own certificate. The certificate of a relay on this machine is not checked unless --ca or
+--cert-hash says how: nothing is entrusted to it.
 EXIT CODES: 0 it answered, 1 it did not, 2 wrong command line, 3 wrong configuration.
 EXAMPLES:
     laps health                                       of a container: HEALTHCHECK CMD [\"laps\", \"health\"]

@@ -1,6 +1,7 @@
 //! `laps health`: whether a relay lets somebody in. For what runs the relay, such as a container engine.
 
 use super::client::failure;
+use super::health_via;
 use super::print;
 use crate::cli::HealthOptions;
 use crate::config::{self, Config, IMPLEMENTATION, Layers};
@@ -29,6 +30,11 @@ pub fn run(options: &HealthOptions) -> Result<(), Failure> {
         Some(url) => (url.clone(), Config::default()),
         None => {
             let config = config::load(&layers)?;
+            if health_via::is_via(&config) {
+                let asking = health_via::ask(&config, DEADLINE);
+                let (at, took) = actix::System::new().block_on(asking)?;
+                return print(&format!("ok: {at} takes links, after {} ms", took.as_millis()));
+            }
             (local(&config)?, config)
         }
     };
@@ -43,6 +49,11 @@ pub fn run(options: &HealthOptions) -> Result<(), Failure> {
 
 /// Whether the relay that the configuration describes lets somebody in.
 pub(super) fn answers(config: &Config) -> bool {
+    if health_via::is_via(config) {
+        return actix::System::new()
+            .block_on(health_via::ask(config, DEADLINE))
+            .is_ok();
+    }
     let asked = local(config).and_then(|url| {
         let asking = ask(&url, config, Verify::Insecure);
         actix::System::new().block_on(asking)

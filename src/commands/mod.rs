@@ -10,6 +10,7 @@ pub mod discover;
 pub mod doctor;
 pub mod fetch;
 pub mod health;
+mod health_via;
 mod json;
 mod meter;
 pub mod ns;
