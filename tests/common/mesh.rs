@@ -1,5 +1,7 @@
 //! Relays that are part of one mesh, in this process.
 
+use super::feeding::{Feeder, Flow};
+use super::raw::{Raw, raw};
 use super::settings;
 use bytes::Bytes;
 use laps::relay::{Peering, Relay, Settings};
@@ -155,4 +157,35 @@ pub async fn next_object(subscriber: &mut Subscriber) -> Object {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Two relays with a link, the first of which has the publishers as a rule.
+pub async fn two(shards: usize) -> [Relay; 2] {
+    let ca = PeerCa::generate().unwrap();
+    let far = Member {
+        shards,
+        ..Member::edge(&ca, 2, &[])
+    };
+    let far = far.start().await;
+    let near = Member {
+        shards,
+        ..Member::edge(&ca, 1, &[&far])
+    };
+    let near = near.start().await;
+    [near, far]
+}
+
+/// A publisher at `relay`, which has heard that a reader at another relay wants objects: at its own relay it would be told
+/// so with the answer to its PUBLISH, here a moment later.
+pub async fn feeder(relay: &Relay, flow: Flow, name: &FullTrackName, alias: u64) -> Feeder {
+    let mut raw = raw(relay).await;
+    if flow == Flow::Announce {
+        return Feeder::join(raw, flow, name, alias, None).await;
+    }
+    let request = raw.publish(name, alias, true).await;
+    if !raw.publish_ok(request).await.forward {
+        let told = |log: &[_]| Raw::updates(log, request).first().map(|update| update.forward);
+        assert!(raw.wait(told).await);
+    }
+    Feeder { raw, alias, request }
 }
