@@ -466,3 +466,22 @@ fn streams_begin_with_a_head() {
         assert_eq!((subgroup.alias, subgroup.group), (hash.full.get(), 0), "{id}");
     }
 }
+
+/// No vector is left out: the tests of most kinds count the rows of theirs, and of the others each is named here.
+#[test]
+fn every_vector_is_used() {
+    let counted = ["hash", "track", "node", "text", "ctrl14", "ctrl16"];
+    let named = ["S1", "S2", "I1", "D1", "D2", "U1", "U2"];
+    let table = table();
+    let rows = include_str!("vectors/peering.txt").lines();
+    let rows = rows.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    assert_eq!(rows.count(), table.len(), "two rows with one id");
+    let others = table.iter().filter(|(_, (kind, _))| !counted.contains(kind));
+    let others: Vec<_> = others.map(|(id, _)| *id).collect();
+    for id in &others {
+        assert!(named.contains(id), "no test has {id}");
+    }
+    assert_eq!(others.len(), named.len());
+    // All that laps and others were seen to write: a row that is taken out is missed too.
+    assert_eq!(table.len(), 98);
+}
