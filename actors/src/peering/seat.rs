@@ -13,7 +13,8 @@ use crate::shard::Env;
 use crate::supervise::mailbox::signal;
 use crate::supervise::{Backoff, ChildDown, ChildGuard, ChildId, Decision, Intensity, Restart, Supervisor};
 use crate::transport::{
-    Conn, LinkTimes, PeerTls, Refusals, ResetKey, ServerEndpoint, ShardSocket, StartError, TransportConfig,
+    Conn, LinkTimes, PeerTls, Refusal, Refusals, ResetKey, ServerEndpoint, ShardSocket, StartError,
+    TransportConfig,
 };
 use actix::{Actor, Addr, Recipient};
 use futures::FutureExt;
@@ -26,7 +27,8 @@ use laps_protocol::peering::info_base::{Limits, Settings};
 use laps_protocol::peering::message::Dialect;
 use laps_protocol::peering::node::NodeInfo;
 use slog::o;
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,6 +44,9 @@ const RETURNS: Backoff = Backoff {
 
 /// How often it may fail; with one time more its shard does.
 const INTENSITY: Intensity = Intensity::per_secs(5, 30);
+
+/// Addresses that are told of when they are turned away. Who sends from more, or forges them, fills no log.
+const MAX_TOLD: usize = 256;
 
 /// What the mesh of one life of the peering is made with.
 #[derive(Debug)]
@@ -119,7 +124,7 @@ impl Sockets {
 pub(crate) struct Listener {
     pub(crate) dialect: Dialect,
     pub(crate) endpoint: ServerEndpoint,
-    /// Who was turned away for the certificate it showed.
+    /// Who was turned away for the certificate it showed, or for where it came from.
     pub(crate) refusals: Option<Refusals>,
 }
 
@@ -135,6 +140,8 @@ pub struct Seat {
     epoch: u64,
     over: bool,
     tally: Tally,
+    /// Of whom the operator was told that they were turned away, and why.
+    told: BTreeSet<(IpAddr, &'static str)>,
 }
 
 impl Seat {
@@ -154,13 +161,14 @@ impl Seat {
             };
             let mut endpoint =
                 ServerEndpoint::start(socket, tls.server(), &setup.transport, reset_key.clone())?;
+            let mut strangers = None;
             if dialect != Dialect::Own {
                 // Issue 6, "Links": they prove nothing, so the address decides.
-                endpoint.door().admit(&setup.laps_from);
+                strangers = Some(endpoint.door().admit(&setup.laps_from));
             }
             listeners.push(Listener {
                 dialect,
-                refusals: endpoint.take_refusals(),
+                refusals: endpoint.take_refusals().or(strangers),
                 endpoint,
             });
         }
@@ -176,6 +184,7 @@ impl Seat {
             epoch: 0,
             over: false,
             tally: Tally::default(),
+            told: BTreeSet::new(),
         })
     }
 
@@ -268,6 +277,11 @@ impl Seat {
                 conn.handle().close(code, "the relay cannot take links");
             }
         }
+    }
+
+    /// Whether the operator is to be told of this one: each address is told of once, however often it knocks.
+    pub(crate) fn is_news(&mut self, refusal: &Refusal) -> bool {
+        self.told.len() < MAX_TOLD && self.told.insert((refusal.from.ip(), refusal.fault))
     }
 
     /// Some child of the shard ended; none when it was not the peering, or the shard is about to end.

@@ -8,7 +8,7 @@ use crate::transport::{Conn, Refusal};
 use actix::{ActorContext, AsyncContext, Context, StreamHandler};
 use futures::StreamExt;
 use laps_protocol::peering::message::Dialect;
-use slog::{error, warn};
+use slog::{debug, error, warn};
 
 /// A peer has dialled.
 struct Knock {
@@ -16,7 +16,7 @@ struct Knock {
     dialect: Dialect,
 }
 
-/// A peer was turned away for its certificate.
+/// A peer was turned away for its certificate or its address.
 struct TurnedAway(Refusal);
 
 impl ShardActor {
@@ -88,7 +88,11 @@ impl StreamHandler<Knock> for ShardActor {
 
 impl StreamHandler<TurnedAway> for ShardActor {
     fn handle(&mut self, TurnedAway(refusal): TurnedAway, _: &mut Context<Self>) {
-        warn!(self.log, "peer refused"; "from" => %refusal.from, "why" => refusal.fault);
+        if self.seat.as_mut().is_some_and(|seat| seat.is_news(&refusal)) {
+            warn!(self.log, "peer refused"; "from" => %refusal.from, "why" => refusal.fault);
+        } else {
+            debug!(self.log, "peer refused again"; "from" => %refusal.from, "why" => refusal.fault);
+        }
     }
 
     // The endpoint says so itself.

@@ -18,6 +18,7 @@ use s2n_quic::provider::{
 };
 
 use super::error::StartError;
+use super::membership::{Membership, Refusals};
 use crate::limits::{Prefixes, Strain};
 use laps_protocol::relay::rate::Pace;
 
@@ -175,12 +176,19 @@ pub struct Door(Arc<Inner>);
 struct Inner {
     refusing: AtomicBool,
     /// None while it matters to nobody where newcomers come from.
-    from: OnceLock<Box<[IpNet]>>,
+    from: OnceLock<Guests>,
     /// None while nobody counts where connections come from.
     prefixes: OnceLock<Arc<Prefixes>>,
     /// None while nobody measures the load.
     strain: OnceLock<Strain>,
     proofs: AtomicU64,
+}
+
+/// From where newcomers may come, and who is told of others.
+#[derive(Debug)]
+struct Guests {
+    networks: Box<[IpNet]>,
+    told: Membership,
 }
 
 impl Door {
@@ -189,12 +197,16 @@ impl Door {
         self.0.refusing.store(refuse, Relaxed);
     }
 
-    /// From now on, turns everybody away whose address is in none of these networks. Later calls change nothing.
+    /// From now on, turns everybody away whose address is in none of these networks; the value tells of them, for whoever
+    /// logs it. Later calls change nothing.
     ///
     /// Who forges an address gets no further than to the first answer, which goes there; what is admitted may move to
     /// another address later. RFC 9000 §8.1, §9
-    pub fn admit(&self, from: &[IpNet]) {
-        drop(self.0.from.set(from.into()));
+    pub fn admit(&self, from: &[IpNet]) -> Refusals {
+        let (told, refusals) = Membership::new();
+        let networks = from.into();
+        drop(self.0.from.set(Guests { networks, told }));
+        refusals
     }
 
     /// From now on, turns those away whose address prefix has all the connections that it may have. Whoever takes the
@@ -216,14 +228,15 @@ impl Door {
 
     /// How a newcomer from `address` is met. A prefix is asked for its rate last, so what is refused for another reason
     /// does not count towards it.
-    fn meet(&self, address: IpAddr) -> Pace {
-        let inner = &self.0;
+    fn meet(&self, from: SocketAddr) -> Pace {
+        let (inner, address) = (&self.0, from.ip());
         if inner.refusing.load(Relaxed) || inner.strain.get().is_some_and(Strain::refuses_connection) {
             return Pace::FarAbove;
         }
-        if let Some(from) = inner.from.get()
-            && !from.iter().any(|network| network.contains(&address))
+        if let Some(guests) = inner.from.get()
+            && !guests.networks.iter().any(|network| network.contains(&address))
         {
+            guests.told.stranger(from);
             return Pace::FarAbove;
         }
         let Some(prefixes) = inner.prefixes.get() else {
@@ -278,7 +291,7 @@ impl Limiter for Admission {
             return Outcome::close();
         }
         // Whoever comes back with the token of a Retry is not asked about here again: the stack lets it in.
-        match self.door.meet(socket_addr(&attempt.remote_address).ip()) {
+        match self.door.meet(socket_addr(&attempt.remote_address)) {
             Pace::FarAbove => Outcome::close(),
             Pace::Above => self.door.ask_for_proof(),
             Pace::Within if attempt.inflight_handshakes >= self.retry_above_handshakes => {

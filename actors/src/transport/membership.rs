@@ -23,20 +23,27 @@ const MAX_REFUSALS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Membership(mpsc::Sender<Refusal>);
 
-/// Handshakes that were refused for the other side's certificate. At most 16 wait to be read.
+/// Handshakes that were refused for the other side's certificate or address. At most 16 wait to be read.
 #[derive(Debug)]
 pub struct Refusals(mpsc::Receiver<Refusal>);
 
-/// A handshake that was refused for the other side's certificate.
+/// A handshake that was refused for the other side's certificate or address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Where it came from. Nobody forges it: the certificate comes after the address is proved.
+    /// Where it came from. Nobody forges it where the certificate is at fault, which comes after the address is proved.
     pub from: SocketAddr,
-    /// What is wrong with the certificate.
+    /// What is wrong.
     pub fault: &'static str,
 }
 
 impl Membership {
+    /// Somebody knocked whose address is none that is let in. What cannot be told is forgotten: whoever floods a port
+    /// comes by here with each packet.
+    pub(super) fn stranger(&self, from: SocketAddr) {
+        let fault = "its address is none that is let in";
+        self.0.try_send(Refusal { from, fault }).ok();
+    }
+
     pub(super) fn new() -> (Self, Refusals) {
         let (refused, refusals) = mpsc::channel(MAX_REFUSALS);
         (Self(refused), Refusals(refusals))

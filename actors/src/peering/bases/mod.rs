@@ -260,7 +260,7 @@ impl InfoBaseActor {
             Output::RemoteSubscribeGone { source, track } => {
                 self.untold.push(News::SubscribeGone { source, track });
             }
-            Output::Report(report) => warn!(self.log, "peering"; "report" => ?report),
+            Output::Report(report) => warn!(self.log, "a peer is not believed"; "why" => %report),
             // The machine may learn to say more than this build acts on.
             other => debug!(self.log, "peering: nothing is done"; "output" => ?other),
         }

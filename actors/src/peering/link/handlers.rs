@@ -99,6 +99,12 @@ impl<C: LinkConn> Handler<EndFor> for PeerLinkActor<C> {
 
 impl<C: LinkConn> PeerLinkActor<C> {
     fn on_conn_over(&mut self, ctx: &mut Context<Self>) {
+        if let Some((code, why)) = self.session.refusing() {
+            // Who is refused is often the first to close, and why it was is known here.
+            info!(self.log, "link closes"; "peer" => self.conn.peer(), "code" => code.name(), "why" => why);
+            Self::end(ctx);
+            return;
+        }
         let why = self.conn.ended().unwrap_or_else(|| "lost".to_owned());
         info!(self.log, "the connection of the link is over"; "peer" => self.conn.peer(), "why" => why);
         Self::end(ctx);

@@ -60,6 +60,9 @@ pub trait Pen: 'static {
     /// Hands bytes over to the stack; with `flush` waits until the peer has them. False when nothing can be written any
     /// more.
     fn write(&mut self, bytes: Bytes, flush: bool) -> LocalBoxFuture<'_, bool>;
+
+    /// Ends the stream with a code; what was not flushed may be lost.
+    fn reset(&mut self, code: u64);
 }
 
 /// What is read from a bidirectional stream.
@@ -148,6 +151,10 @@ impl Pen for SendGuard {
             !flush || self.flush().await.is_ok()
         }
         .boxed_local()
+    }
+
+    fn reset(&mut self, code: u64) {
+        Self::reset(self, code);
     }
 }
 

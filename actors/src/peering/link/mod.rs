@@ -44,7 +44,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tasks::Task;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long the parent, and the information bases, may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -85,11 +85,22 @@ pub struct Birth<C: LinkConn> {
     pub guard: Option<ChildGuard>,
 }
 
-/// One stream's writing end.
+/// One stream. Its tasks hold the two halves, whose drop stops and resets them.
 struct Line {
     messages: mpsc::Sender<(Bytes, bool)>,
+    /// Ends the writer, and the stream with this code.
+    over: oneshot::Sender<u64>,
     _reader: Task,
-    _writer: Task,
+    writer: Task,
+}
+
+impl Line {
+    /// Gives the stream up. laps peering, "QUIC APP Error Codes".
+    fn end(self, code: ErrorCode) {
+        // A writer that is gone has reset it.
+        self.over.send(code.number()).ok();
+        self.writer.detach();
+    }
 }
 
 /// One link.
@@ -115,6 +126,8 @@ pub struct PeerLinkActor<C: LinkConn> {
     liveness: Option<Liveness>,
     measured_at: Option<Instant>,
     pings: u64,
+    /// Whether it was said that the peer says what is not known here.
+    told_unknown: bool,
     gauge: Gauge,
     /// Messages of the bases that were given to the session and have not left: those of the session itself are not theirs.
     theirs: usize,
@@ -162,6 +175,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
             liveness: None,
             measured_at: None,
             pings: 0,
+            told_unknown: false,
             gauge: Gauge::default(),
             theirs: 0,
             bases: birth.bases,
@@ -272,8 +286,11 @@ impl<C: LinkConn> PeerLinkActor<C> {
                     drop(line.messages.try_send((bytes, flush)));
                 }
             }
-            // Its tasks hold the two halves, whose drop resets and stops them.
-            Action::Reset(stream, _) => drop(self.lines.remove(&stream)),
+            Action::Reset(stream, code) => {
+                if let Some(line) = self.lines.remove(&stream) {
+                    line.end(code);
+                }
+            }
             Action::Close { code, reason } => {
                 // `laps health` asks a Via in its own name, every few seconds: that is no news.
                 if reason.ends_with("is this node's own id") {
@@ -317,6 +334,10 @@ impl<C: LinkConn> PeerLinkActor<C> {
             Event::Refused(code) => {
                 info!(self.log, "the peer refuses the link"; "peer" => self.conn.peer(), "code" => %code);
             }
+            Event::Unknown { message_type, length } if !std::mem::replace(&mut self.told_unknown, true) => {
+                info!(self.log, "message of an unknown type, passed over"; "peer" => self.conn.peer(),
+                    "type" => message_type, "bytes" => length);
+            }
             Event::Unknown { message_type, length } => {
                 debug!(self.log, "message of an unknown type"; "type" => message_type, "bytes" => length);
             }
@@ -350,10 +371,12 @@ impl<C: LinkConn> PeerLinkActor<C> {
         let id = ControlStream(self.next_stream);
         self.next_stream += 1;
         let (messages, waiting) = mpsc::channel(1);
+        let (over, ended) = oneshot::channel();
         let line = Line {
             messages,
+            over,
             _reader: Task::start(tasks::read(stream.ear, id, ctx.address())),
-            _writer: Task::start(tasks::write(stream.pen, id, waiting, ctx.address())),
+            writer: Task::start(tasks::write(stream.pen, id, (waiting, ended), ctx.address())),
         };
         self.lines.insert(id, line);
         let input = if stream.ours {

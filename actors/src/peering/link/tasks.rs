@@ -8,24 +8,33 @@ use actix::Addr;
 use bytes::Bytes;
 use laps_protocol::peering::session::{ControlStream, Input};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long the link, and the information bases behind it, may take for one read.
 const HANDLE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// One task of a stream; it ends with this.
+/// One task of a stream; it ends with this, unless it is let go of.
 #[derive(Debug)]
-pub(super) struct Task(actix_rt::task::JoinHandle<()>);
+pub(super) struct Task(Option<actix_rt::task::JoinHandle<()>>);
 
 impl Task {
     pub(super) fn start(task: impl Future<Output = ()> + 'static) -> Self {
-        Self(actix_rt::spawn(task))
+        Self(Some(actix_rt::spawn(task)))
+    }
+}
+
+impl Task {
+    /// Lets it end by itself.
+    pub(super) fn detach(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
@@ -69,19 +78,30 @@ pub(super) async fn read<C: LinkConn>(
     }
 }
 
-/// Writes one stream, one message at a time; with it comes whether the peer has to have it before the next.
+/// Writes one stream, one message at a time; with it comes whether the peer has to have it before the next. It is told
+/// when the stream is given up, and with which code.
 pub(super) async fn write<C: LinkConn>(
     mut pen: Box<dyn Pen + Send>,
     stream: ControlStream,
-    mut messages: mpsc::Receiver<(Bytes, bool)>,
+    (mut messages, over): (mpsc::Receiver<(Bytes, bool)>, oneshot::Receiver<u64>),
     link: Addr<PeerLinkActor<C>>,
 ) {
-    while let Some((bytes, flush)) = messages.recv().await {
-        let ok = pen.write(bytes, flush).await;
-        // At most one is under way: the session gives the next when this is said.
-        signal(&link, Written { stream, ok });
-        if !ok {
-            return;
+    let writing = async {
+        while let Some((bytes, flush)) = messages.recv().await {
+            let ok = pen.write(bytes, flush).await;
+            // At most one is under way: the session gives the next when this is said.
+            signal(&link, Written { stream, ok });
+            if !ok {
+                break;
+            }
         }
+    };
+    let code = tokio::select! {
+        biased;
+        code = over => code.ok(),
+        () = writing => None,
+    };
+    if let Some(code) = code {
+        pen.reset(code);
     }
 }

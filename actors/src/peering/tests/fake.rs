@@ -158,6 +158,10 @@ impl Pen for FakePen {
         }
         .boxed_local()
     }
+
+    fn reset(&mut self, _: u64) {
+        self.bytes = mpsc::unbounded_channel().0;
+    }
 }
 
 struct FakeEar {

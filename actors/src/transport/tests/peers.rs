@@ -247,7 +247,7 @@ fn without_certificates_the_address_decides() {
             assert!(!tls.is_mutual() && tls.lasts(HOUR));
 
             let closed = listen(tls.server());
-            closed
+            let mut strangers = closed
                 .door()
                 .admit(&["192.0.2.0/24".parse().unwrap(), "::1/128".parse().unwrap()]);
             let error = client
@@ -255,6 +255,9 @@ fn without_certificates_the_address_decides() {
                 .await
                 .unwrap_err();
             assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+            let stranger = strangers.recv().await.unwrap();
+            assert_eq!(stranger.from.ip(), Ipv4Addr::LOCALHOST);
+            assert_eq!(stranger.fault, "its address is none that is let in");
         }
     });
 }

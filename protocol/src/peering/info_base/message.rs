@@ -7,6 +7,7 @@ use crate::peering::hash::{FullNameHash, TrackHash, combine};
 use crate::peering::message::{Message, Published, Stamp};
 use crate::peering::node::{NodeId, NodeType};
 use bytes::Bytes;
+use std::fmt;
 
 /// One info of a node: what it is about, and its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -309,4 +310,39 @@ pub enum ReportKind {
     ForgedPath,
     /// It told of a track whose hashes contradict one another, or its name.
     ForgedHash,
+    /// It told of a node with this relay on the path.
+    Loop,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link { link, kind } => write!(f, "link {}: {kind}", link.0),
+            Self::DuplicateNode { node } => {
+                write!(
+                    f,
+                    "two nodes have the id {node}; the one that was known first stays"
+                )
+            }
+            Self::NameCollision { hash, source } => {
+                let hash = hash.get();
+                write!(
+                    f,
+                    "a name of node {source} has the hash of another name, {hash:016x}, which stays"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for ReportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooManyNodes => "it tells of more nodes, or of longer paths, than are taken",
+            Self::TooManyInfos => "it tells of more publications or subscriptions than are taken",
+            Self::ForgedPath => "it tells of a node with a path that cannot be true",
+            Self::ForgedHash => "it tells of a name with the hash of another one",
+            Self::Loop => "it tells of a node that it has by way of this relay",
+        })
+    }
 }

@@ -172,6 +172,12 @@ impl PeerSession {
         self.phase == Phase::Closed
     }
 
+    /// Why the peer is being refused, while that is on its way out, and how the link will be closed.
+    #[must_use]
+    pub fn refusing(&self) -> Option<(ErrorCode, &str)> {
+        self.refusal.as_ref().map(|(code, why)| (*code, &**why))
+    }
+
     /// Control messages that wait to be written, and their bytes.
     #[must_use]
     pub fn queued(&self) -> (usize, usize) {
