@@ -1,0 +1,97 @@
+//! A mesh with certificates as its operator makes it: `laps cert ca`, two relays that peer, and what is said where one of
+//! the files is not what it should be. Issue 6, "mutual TLS".
+
+mod cli_common;
+
+use cli_common::{Relay, laps, scratch};
+use std::path::Path;
+
+/// The variables of the node `1:number` in a directory that `laps cert ca` has written.
+fn member(dir: &Path, number: u8) -> Vec<(&'static str, String)> {
+    let file = |name: String| dir.join(name).display().to_string();
+    vec![
+        ("LAPS_RELAY__ENDPOINT_ID", format!("1:{number}")),
+        ("LAPS_PEERING__BIND", "127.0.0.1".to_owned()),
+        ("LAPS_PEERING__PORT", "0".to_owned()),
+        ("LAPS_PEERING__CA", file("ca.pem".to_owned())),
+        ("LAPS_PEERING__CERT", file(format!("node-1-{number}.pem"))),
+        ("LAPS_PEERING__KEY", file(format!("node-1-{number}-key.pem"))),
+    ]
+}
+
+fn lent<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    env.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+/// Writes a CA and the certificates of two nodes.
+fn made(name: &str) -> std::path::PathBuf {
+    let dir = scratch(name);
+    let out = dir.display().to_string();
+    let ran = laps(
+        &[],
+        &["cert", "ca", "--out", &out, "--node", "1:1", "--node", "1:2"],
+    );
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    dir
+}
+
+#[test]
+fn two_relays_with_certificates_of_one_ca_peer() {
+    let dir = made("mesh-peers");
+    let first = member(&dir, 1);
+    let mut first = Relay::start(&lent(&first), &[]);
+    let line = first.process.out_line("relays may dial ");
+    let peer = line.split("relays may dial ").nth(1).unwrap().trim().to_owned();
+    let second = member(&dir, 2);
+    let mut second = Relay::start(&lent(&second), &["--peer", &peer]);
+    second.process.err_line("link stands");
+    first.process.err_line("link stands");
+}
+
+/// What the relay says when it does not start.
+fn refused(env: &[(&'static str, String)], words: &[&str]) -> String {
+    let words = [&["relay", "-b", "127.0.0.1", "-p", "0"], words].concat();
+    let ran = laps(&lent(env), &words);
+    assert_ne!(ran.code, 0, "{}", ran.out);
+    ran.err
+}
+
+#[test]
+fn a_peer_without_a_ca_is_refused_with_what_to_do() {
+    let none = [("LAPS_RELAY__ENDPOINT_ID", "1:1".to_owned())];
+    let said = refused(&none, &["--peer", "127.0.0.1:33434"]);
+    for words in [
+        "peering.ca",
+        "127.0.0.1:33434",
+        "laps cert ca",
+        "peering.insecure",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_what_it_should_be_is_named() {
+    let dir = made("mesh-files");
+    let other = made("mesh-other");
+    let file = |dir: &Path, name: &str| dir.join(name).display().to_string();
+    let with = |key: &'static str, value: String| {
+        let mut env = member(&dir, 1);
+        env.iter_mut().find(|(name, _)| *name == key).unwrap().1 = value;
+        env
+    };
+    for (key, value, words) in [
+        (
+            "LAPS_PEERING__KEY",
+            file(&dir, "node-1-2-key.pem"),
+            "node-1-1.pem",
+        ),
+        ("LAPS_PEERING__CA", file(&other, "ca.pem"), "node-1-1.pem"),
+        ("LAPS_PEERING__CERT", file(&dir, "nowhere.pem"), "nowhere.pem"),
+        ("LAPS_RELAY__ENDPOINT_ID", "1:3".to_owned(), "1:3"),
+    ] {
+        let said = refused(&with(key, value), &[]);
+        assert!(said.contains(words), "{key}: {said}");
+        assert!(said.contains("laps cert ca"), "{key}: {said}");
+    }
+}
