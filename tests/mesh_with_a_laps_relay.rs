@@ -12,14 +12,17 @@
 mod common;
 
 use bytes::Bytes;
-use common::laps_peer::{FAKE_PEER, Heard, LapsListener, LapsPeer, RELAY_A, bytes_of, set_of, vector};
+use common::laps_peer::{
+    FAKE_PEER, Heard, LapsListener, LapsPeer, RELAY_A, bytes_of, heads, listens, objects, set_of, vector,
+};
 use common::mesh::{Member, id};
+use common::reading::{name, object, wants};
 use common::{publisher, run, subscriber};
-use laps::relay::{Relay, Settings};
-use laps_actors::client::{Flow, Item, Subscriber, Wanted};
-use laps_actors::transport::{Listen, PeerCa};
+use laps::relay::Relay;
+use laps_actors::client::Flow;
+use laps_actors::transport::PeerCa;
 use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{Subscribe, SubscribeFilter};
+use laps_protocol::moqt::message::Subscribe;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::peering::hash::TrackHash;
 use laps_protocol::peering::message::{
@@ -35,26 +38,9 @@ enum Dials {
     We,
 }
 
-fn name(fields: &[&'static str], name: &'static str) -> FullTrackName {
-    let fields = fields.iter().map(|field| Bytes::from_static(field.as_bytes()));
-    FullTrackName::new(
-        TrackNamespace::new(fields).unwrap(),
-        Bytes::from_static(name.as_bytes()),
-    )
-    .unwrap()
-}
-
 /// The track of the vectors.
 fn video() -> FullTrackName {
     name(&["moq", "example"], "video")
-}
-
-fn listens(settings: &mut Settings) {
-    let peering = settings.peering.as_mut().unwrap();
-    peering.laps_listen = Some((Listen::Ip(std::net::Ipv4Addr::LOCALHOST.into()), 0));
-    peering.setup.laps_from = vec!["127.0.0.1".parse::<std::net::IpAddr>().unwrap().into()];
-    // laps peering, "Unsubscribe/Subscribe Misuse": no test waits for seconds.
-    peering.setup.settings.unsubscribe_hold = Duration::from_millis(50);
 }
 
 /// A relay of ours, `1:1`, with one laps relay that says this CONNECT, or that in answer to ours.
@@ -94,46 +80,6 @@ fn accepts(node: NodeId, contact: &'static str) -> Bytes {
     use laps_protocol::peering::message::ConnectResponse;
     let node = NodeInfo::new(node, NodeType::Edge, Bytes::from_static(contact.as_bytes()));
     bytes_of(&Message::ConnectResponse(ConnectResponse::Accepted(node)))
-}
-
-async fn wants(subscriber: &mut Subscriber, track: &FullTrackName) {
-    let wanted = Wanted {
-        track: track.clone(),
-        filter: SubscribeFilter::LargestObject,
-        priority: 3,
-        new_group: false,
-    };
-    subscriber.subscribe(wanted).await.unwrap();
-}
-
-async fn object(subscriber: &mut Subscriber) -> (u64, u64, Vec<u8>) {
-    loop {
-        match subscriber.next().await.unwrap() {
-            Item::Object(object) => {
-                let at = object.location;
-                return (at.group, at.object, object.payload.concat());
-            }
-            Item::Opened { .. } | Item::Closed { .. } => {}
-            other @ (Item::Lost | Item::Done(_)) => panic!("{other:?}"),
-        }
-    }
-}
-
-/// Bytes of objects of a subgroup stream, behind its header: id delta 0, no extensions.
-fn objects(payloads: &[&str]) -> Bytes {
-    let object = |payload: &&str| {
-        let len = u8::try_from(payload.len()).unwrap();
-        [&[0, 0, len], payload.as_bytes()].concat()
-    };
-    payloads.iter().flat_map(object).collect()
-}
-
-/// Both headers of a stream of the track of the vectors, as captured, for this set and group.
-fn heads(set: u8, group: u8) -> Bytes {
-    let mut heads = vector("U1")[..30].to_vec();
-    (heads[5], heads[28]) = (set, group);
-    assert_eq!((heads.len(), heads[29]), (30, 0x80));
-    heads.into()
 }
 
 /// laps peering, "Shown by" 7: all of a life of a track, from laps' publisher to our subscriber.

@@ -35,6 +35,16 @@ impl Lines {
         }
     }
 
+    /// Waits until so many lines contain all of these words.
+    pub async fn lines(&mut self, words: &[&str], count: usize) {
+        while self.count(words) < count {
+            match tokio::time::timeout(PATIENCE / 3, self.lines.recv()).await {
+                Ok(Some(line)) => self.seen.push(line),
+                Ok(None) | Err(_) => panic!("not {count} lines with {words:?}: {:#?}", self.seen),
+            }
+        }
+    }
+
     /// How many lines so far contain all of these words.
     pub fn count(&mut self, words: &[&str]) -> usize {
         while let Ok(line) = self.lines.try_recv() {

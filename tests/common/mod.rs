@@ -11,6 +11,7 @@
 )]
 
 pub mod apart;
+pub mod bystander;
 pub mod feeding;
 pub mod fetching;
 pub mod laps_peer;
@@ -19,6 +20,7 @@ pub mod mesh;
 pub mod nat;
 pub mod race;
 pub mod raw;
+pub mod reading;
 pub mod shards;
 pub mod tokens;
 pub mod watch;
