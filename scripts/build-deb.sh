@@ -117,7 +117,12 @@ strip_program "$tree/usr/bin/laps"
 put 644 configs/service.toml /etc/laps/laps.toml
 put 644 "$from/laps-sysctl.conf" /usr/lib/sysctl.d/10-laps.conf
 put 644 "$from/laps.service" /usr/lib/systemd/system/laps.service
-sed -i 's|/usr/local/bin/laps|/usr/bin/laps|' "$tree/usr/lib/systemd/system/laps.service"
+# Its user is one of the system's files: dbus-daemon, by which Avahi is reached, hangs up on one that only systemd knows.
+# All else that DynamicUser= brings along stays.
+sed -i -e 's|/usr/local/bin/laps|/usr/bin/laps|' -e 's|^DynamicUser=yes$|&\nUser=laps|' "$tree/usr/lib/systemd/system/laps.service"
+mkdir -p "$tree/usr/lib/sysusers.d"
+printf '%s\n' 'u laps - "laps, a Media over QUIC Transport relay" / -' >"$tree/usr/lib/sysusers.d/laps.conf"
+chmod 644 "$tree/usr/lib/sysusers.d/laps.conf"
 put 644 "$from/debian/laps.1" /usr/share/man/man1/laps.1
 sed -i "s/@VERSION@/$version/" "$tree/usr/share/man/man1/laps.1"
 put 644 "$from/debian/lintian-overrides" /usr/share/lintian/overrides/laps
