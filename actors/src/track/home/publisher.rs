@@ -89,6 +89,8 @@ pub(super) struct Publisher {
     pub(super) cannot_fetch: bool,
     open: HashMap<StreamKey, GroupId>,
     closed: u64,
+    /// A stream was cut short on the way, so that the streams which come are others than those that were opened.
+    cut: bool,
     /// The first group of which a stream was cut short on the way.
     torn: Option<GroupId>,
     /// The group with which it went on after that.
@@ -119,6 +121,7 @@ impl Publisher {
             cannot_fetch: false,
             open: HashMap::new(),
             closed: 0,
+            cut: false,
             torn: None,
             on: None,
         }
@@ -190,7 +193,7 @@ impl Publisher {
         self.said = None;
         self.open.clear();
         self.closed = 0;
-        (self.torn, self.on) = (None, None);
+        (self.cut, self.torn, self.on) = (false, None, None);
     }
 
     /// It brings something.
@@ -218,6 +221,7 @@ impl Publisher {
                 let group = self.open.remove(stream);
                 self.closed += 1;
                 if was_cut(*end) && !self.is_here() {
+                    self.cut = true;
                     self.torn = self.torn.into_iter().chain(group).min();
                 }
             }
@@ -250,7 +254,7 @@ impl Publisher {
             .as_ref()
             .and_then(|done| done.stream_count)
             // A count of 0 says nothing about streams: datagram tracks have it, and some peers always send it.
-            .is_some_and(|count| count > 0 && self.open.is_empty() && self.closed >= count)
+            .is_some_and(|count| count > 0 && !self.cut && self.open.is_empty() && self.closed >= count)
     }
 
     /// After something was cut short on its way here, it sends again.

@@ -17,9 +17,13 @@ const FIRST: u64 = 1 << 60;
 const SECOND: u64 = FIRST + 1;
 
 fn done() -> Answer {
+    done_after(None)
+}
+
+fn done_after(stream_count: Option<u64>) -> Answer {
     Answer::Done(PublishDone {
         status: PublishDoneStatus::TrackEnded,
-        stream_count: None,
+        stream_count,
         phrase: Bytes::new(),
     })
 }
@@ -492,4 +496,33 @@ impl Actor for Sleeper {
 impl Handler<NamespacesChanged> for Sleeper {
     type Result = ();
     fn handle(&mut self, _: NamespacesChanged, _: &mut Self::Context) {}
+}
+
+/// D14-SUB-20 D14-SUB-21: who is told how many streams there were ends with the last of them, and at once; who is not, or
+/// has lost one on its way, waits for what may come.
+#[test]
+fn a_track_ends_with_the_last_stream_that_was_counted() {
+    for (count, cut, waits) in [
+        (Some(2), false, false),
+        (None, false, true),
+        (Some(2), true, true),
+    ] {
+        run(move |mut scene| async move {
+            let (mut reading, number) = reading(&mut scene).await;
+            scene.part(A, FIRST, 5, 0).await;
+            scene.part(A, SECOND, 6, 0).await;
+            let end = if cut {
+                StreamEnd::Reset(ResetCode::SessionClosed)
+            } else {
+                StreamEnd::Fin
+            };
+            scene.ends(A, FIRST, end).await;
+            scene.says(A, number, done_after(count)).await;
+            scene.ends(A, SECOND, StreamEnd::Fin).await;
+            let began = tokio::time::Instant::now();
+            let gone = reading.gone().await;
+            assert_eq!(gone.status, PublishDoneStatus::TrackEnded);
+            assert_eq!(began.elapsed() >= Duration::from_secs(2), waits);
+        });
+    }
 }
