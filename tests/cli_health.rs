@@ -212,3 +212,64 @@ fn the_doctor_looks_at_ports_and_certificate() {
     let (code, state, _) = doctor(&[("LAPS_RELAY__PORT", "many")], "configuration");
     assert_eq!((code, state.as_str()), (1, "fail"));
 }
+
+/// Certificates for the nodes 1:1 and 1:2, of a CA of their own, and how a relay is configured with them.
+fn members(name: &str) -> impl Fn(u8) -> Vec<(&'static str, String)> {
+    let dir = scratch(name);
+    let out = dir.to_str().unwrap();
+    let made = laps(
+        &[],
+        &["cert", "ca", "--out", out, "--node", "1:1", "--node", "1:2"],
+    );
+    assert_eq!(made.code, 0, "{}", made.err);
+    move |number| {
+        let file = |name: String| dir.join(name).to_str().unwrap().to_owned();
+        vec![
+            ("LAPS_RELAY__BIND", "127.0.0.1".to_owned()),
+            ("LAPS_RELAY__ENDPOINT_ID", format!("1:{number}")),
+            ("LAPS_ADMIN__PORT", "off".to_owned()),
+            ("LAPS_PEERING__BIND", "127.0.0.1".to_owned()),
+            ("LAPS_PEERING__CA", file("ca.pem".to_owned())),
+            ("LAPS_PEERING__CERT", file(format!("node-1-{number}.pem"))),
+            ("LAPS_PEERING__KEY", file(format!("node-1-{number}-key.pem"))),
+        ]
+    }
+}
+
+fn borrowed<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    env.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+/// Issue 7, "First aid": reachability of configured peers.
+#[test]
+fn the_doctor_asks_peers_whether_they_let_us_in() {
+    let (ours, strangers) = (members("health-mesh"), members("health-other-mesh"));
+    let (clients, relays) = (free_port(), free_port());
+    let mut via = ours(1);
+    via.extend([
+        ("LAPS_RELAY__PORT", clients),
+        ("LAPS_PEERING__PORT", relays.clone()),
+        ("LAPS_PEERING__NODE_TYPE", "via".to_owned()),
+    ]);
+    let mut relay = Running::start(&borrowed(&via), &["relay", "-d"]);
+    relay.out_line("listening on ");
+    let at = format!("127.0.0.1:{relays}");
+    let asks = |mut env: Vec<(&'static str, String)>| {
+        env.extend([
+            ("LAPS_RELAY__PORT", free_port()),
+            ("LAPS_PEERING__PORT", free_port()),
+            ("LAPS_PEERING__PEERS", at.clone()),
+        ]);
+        doctor(&borrowed(&env), "peer")
+    };
+    let (_, state, advice) = asks(ours(2));
+    assert_eq!((state.as_str(), advice.as_str()), ("ok", ""));
+    // Of another CA.
+    let (_, state, advice) = asks(strangers(2));
+    assert_eq!(state, "warn");
+    assert!(advice.contains("one CA"), "{advice}");
+    drop(relay);
+    let (_, state, advice) = asks(ours(2));
+    assert_eq!(state, "warn");
+    assert!(advice.contains("UDP"), "{advice}");
+}

@@ -3,8 +3,8 @@
 use super::relay_options::RelayOptions;
 use structopt::StructOpt;
 
-const AFTER_HELP: &str = "It looks at this machine as a relay with the same options would: configuration, certificate, clock, ports, UDP buffers,
-memory, open files. It changes nothing, and may run beside the relay.
+const AFTER_HELP: &str = "It looks at this machine as a relay with the same options would: configuration, certificate, clock, ports, peers,
+UDP buffers, memory, open files. It changes nothing, and may run beside the relay.
 EXIT CODES: 0 nothing failed (a warning is no failure), 1 something did.
 EXAMPLES:
     laps doctor                               before the first start

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod machine;
+mod peers;
 mod ports;
 
 use super::{health, print};
@@ -128,6 +129,7 @@ fn examine(options: &DoctorOptions) -> Result<Vec<Finding>, Failure> {
     let mut findings = vec![first];
     findings.extend(certificate::checks(&config, SystemTime::now()));
     findings.extend(ports::checks(&config, runs));
+    findings.extend(peers::checks(&config));
     findings.extend(machine::checks(&config));
     Ok(findings)
 }
