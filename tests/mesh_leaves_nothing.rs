@@ -36,6 +36,7 @@ fn forgetful(settings: &mut Settings) {
         mesh.unsubscribe_hold = Duration::from_millis(100);
         mesh.unreachable_hold = Duration::from_secs(1);
         mesh.convergence_window = Duration::from_secs(1);
+        peering.setup.plane.forward.end_grace = Duration::from_millis(500);
     }
 }
 
