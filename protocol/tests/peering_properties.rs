@@ -202,6 +202,7 @@ fn own_message() -> BoxedStrategy<Message> {
         ),
         namespace().prop_map(|prefix| Message::Own(OwnMessage::Watch(prefix))),
         namespace().prop_map(|prefix| Message::Own(OwnMessage::Unwatch(prefix))),
+        Just(Message::Own(OwnMessage::Leaving)),
         any::<u64>().prop_map(Message::Ping),
         any::<u64>().prop_map(Message::Pong),
     ]

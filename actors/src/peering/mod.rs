@@ -13,6 +13,7 @@
 pub mod bases;
 mod dial;
 mod dialers;
+mod leaving;
 pub mod link;
 pub mod mesh;
 mod options;
@@ -28,7 +29,9 @@ mod users;
 
 pub use dial::{AddressFault, BACKOFF, DialError, Dialer, tries};
 pub use dialers::Dialers;
-pub use options::{Counters, EndPeering, Inbound, MeshMaker, Options, Reach, TakeCounters};
+pub use options::{
+    Counters, EndPeering, Inbound, LeavePeering, LinksFree, MeshMaker, Options, Reach, TakeCounters,
+};
 pub use seat::{MeshParts, Seat, Setup, Sockets};
 pub use supervisor::PeeringActor;
 pub use tally::{Figures, Tally};

@@ -96,6 +96,17 @@ pub struct Counters {
 #[rtype(result = "Counters")]
 pub struct TakeCounters;
 
+/// The relay is about to end: its peers are to go around it, and whoever asks is told once nothing goes over its links any
+/// more. Asked again, it is told again, of what happens from then on.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct LeavePeering(pub Recipient<LinksFree>);
+
+/// Nobody needs the links of the relay any more.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct LinksFree;
+
 /// The peering of the relay is to end, with all its links.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

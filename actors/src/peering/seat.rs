@@ -3,7 +3,7 @@
 use super::bases::Ears;
 use super::dialers::Dialers;
 use super::link::Reached;
-use super::options::{EndPeering, Inbound, MeshMaker, Options};
+use super::options::{EndPeering, Inbound, LeavePeering, LinksFree, MeshMaker, Options};
 use super::plane::{self, Plane};
 use super::tally::Tally;
 use super::{PeerTarget, PeeringActor};
@@ -138,6 +138,9 @@ pub struct Seat {
     child: Option<(ChildId, Addr<PeeringActor<Dialers>>)>,
     tries: Supervisor,
     epoch: u64,
+    /// The relay is about to end, and who is told when nobody needs the links any more.
+    leaving: Option<Recipient<LinksFree>>,
+    free: bool,
     over: bool,
     tally: Tally,
     /// Of whom the operator was told that they were turned away, and why.
@@ -182,6 +185,8 @@ impl Seat {
             child: None,
             tries: Supervisor::new(Restart::Permanent, INTENSITY, RETURNS, rand::random()),
             epoch: 0,
+            leaving: None,
+            free: false,
             over: false,
             tally: Tally::default(),
             told: BTreeSet::new(),
@@ -262,7 +267,11 @@ impl Seat {
         let id = ChildId::fresh();
         let guard = ChildGuard::new(parent, id, "peering");
         let actor = PeeringActor::new(reach, options, self.epoch, Arc::new(fib), Some(guard));
-        self.child = Some((id, actor.tallied(self.tally.clone()).start()));
+        let peering = actor.tallied(self.tally.clone()).start();
+        if let Some(report) = self.leaving.clone() {
+            signal(&peering, LeavePeering(report));
+        }
+        self.child = Some((id, peering));
     }
 
     /// A peer dialled. It is turned away while there is nobody to take it.
@@ -302,6 +311,31 @@ impl Seat {
         if let Some((_, peering)) = &self.child {
             signal(peering, msg);
         }
+    }
+
+    /// The relay is about to end: peers are asked to go around it. `report` is told when nobody needs the links any more, which
+    /// is for [`Self::freed`].
+    pub(crate) fn leave(&mut self, report: Recipient<LinksFree>) {
+        self.free = self.child.is_none();
+        if let Some((_, peering)) = &self.child {
+            signal(peering, LeavePeering(report.clone()));
+        }
+        self.leaving = Some(report);
+    }
+
+    /// Nobody needs the links any more, or nobody is to be waited for.
+    pub(crate) const fn freed(&mut self) {
+        self.free = true;
+    }
+
+    /// Whether nobody needs the links.
+    pub(crate) const fn is_free(&self) -> bool {
+        self.free
+    }
+
+    /// Whether the shard has ended it.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// The shard ends.

@@ -10,6 +10,7 @@
 mod counting;
 
 use super::bases::{self, Ears, EndBases, InfoBaseActor, LinkOver, RoomAgain};
+use super::leaving::Leaving;
 use super::link::{self, EndFor, LinkConn, MayStand, PeerLinkActor, Reached, Refusal};
 use super::options::{Counters, EndPeering, Inbound, Options, Reach};
 use super::roster::{Roster, Ruling};
@@ -59,7 +60,7 @@ struct Wanted {
 }
 
 /// One link.
-struct Child<C: LinkConn> {
+pub(super) struct Child<C: LinkConn> {
     id: ChildId,
     addr: Addr<PeerLinkActor<C>>,
     /// Which of the wanted ones it is; none where the peer dialled.
@@ -73,23 +74,25 @@ struct Child<C: LinkConn> {
 /// The peering of the relay.
 ///
 /// Parent: the root. Arbiter: the system's, or that of the links. Restart: permanent, 5 in 30 s. In: [`Inbound`],
-/// [`MayStand`], `ChildDown` of links and of the bases. Out: [`EndFor`] to links. Lost on death: all links, which end with
+/// [`LeavePeering`](super::LeavePeering), [`MayStand`], `ChildDown` of links and of the bases. Out: [`EndFor`] to links. Lost on death: all links, which end with
 /// it, and the bases; peers dial again, and so does the next life.
 pub struct PeeringActor<R: Reach> {
     reach: R,
-    options: Options<R::Conn>,
+    pub(super) options: Options<R::Conn>,
     wanted: Vec<Wanted>,
-    links: BTreeMap<LinkId, Child<R::Conn>>,
+    pub(super) links: BTreeMap<LinkId, Child<R::Conn>>,
     next_link: u32,
     roster: Roster,
     damped: BTreeMap<NodeId, Damping>,
     counters: Counters,
     fib: Arc<watch::Sender<laps_protocol::peering::fib::Fib>>,
     epoch: u64,
-    bases: Option<(ChildId, Addr<InfoBaseActor>, Credit)>,
+    pub(super) bases: Option<(ChildId, Addr<InfoBaseActor>, Credit)>,
     mesh: Option<Ears>,
     bases_tries: Supervisor,
     tally: Tally,
+    /// The relay is about to end.
+    pub(super) leaving: Option<Leaving>,
     _guard: Option<ChildGuard>,
 }
 
@@ -133,6 +136,7 @@ impl<R: Reach> PeeringActor<R> {
                 ANEW,
                 rand::random(),
             ),
+            leaving: None,
             reach,
             options,
             tally: Tally::default(),
@@ -169,6 +173,7 @@ impl<R: Reach> PeeringActor<R> {
             InfoBaseActor::new(birth).answering(own)
         });
         self.bases = credit.map(|credit| (id, addr, credit));
+        self.leave_mesh();
     }
 
     /// Who serves local users. They outlive bases, and not the other way round: what they have not heard of, nobody tells
@@ -182,7 +187,7 @@ impl<R: Reach> PeeringActor<R> {
     }
 
     fn dial(&mut self, index: usize, ctx: &mut Context<Self>) {
-        let Some(wanted) = self.wanted.get(index) else {
+        let Some(wanted) = self.wanted.get(index).filter(|_| !self.leaves()) else {
             return;
         };
         // Its peer may have dialled here meanwhile; should that link end, this one is looked at again soon enough.
@@ -387,6 +392,12 @@ impl<R: Reach> Handler<Inbound<R::Conn>> for PeeringActor<R> {
             msg.reached.conn.close(code, "a stub takes no peers");
             return;
         }
+        if self.leaves() {
+            self.counters.turned_away += 1;
+            let code = ErrorCode::Close.number();
+            msg.reached.conn.close(code, "the relay is about to end");
+            return;
+        }
         let inbound = self.links.values().filter(|child| child.wanted.is_none()).count();
         if inbound >= self.options.max_inbound {
             self.counters.turned_away += 1;
@@ -483,6 +494,6 @@ impl<R: Reach> Handler<ChildDown> for PeeringActor<R> {
 }
 
 /// tokio's clock, so that virtual time reaches policies too.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -26,9 +26,11 @@ impl ShardActor {
     /// Says how many connections are left, to whoever asked that they leave.
     pub(super) fn tell_remaining(&self) {
         if let Some(leaving) = &self.leaving {
+            // Links that others still need are one more.
+            let links = self.seat.as_ref().is_some_and(|seat| !seat.is_free());
             let remaining = Remaining {
                 child: leaving.child,
-                sessions: self.connections().count(),
+                sessions: self.connections().count() + usize::from(links),
             };
             mailbox::signal(&leaving.report, remaining);
         }
@@ -36,6 +38,7 @@ impl ShardActor {
 
     /// MOQT-14 §3.5 [D14-GOAWAY-3]: the grace is over, so who is left is closed with GOAWAY_TIMEOUT.
     fn overdue(&mut self, _: &mut Context<Self>) {
+        self.links_are_free();
         let left = self.connections().count();
         if left > 0 {
             warn!(self.log, "sessions did not leave in time"; "sessions" => left);
@@ -65,6 +68,7 @@ impl Handler<SendAway> for ShardActor {
             child: msg.child,
             report: msg.report,
         });
+        self.leave_mesh(ctx);
         ctx.run_later(msg.grace, Self::overdue);
         self.tell_remaining();
     }

@@ -40,6 +40,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 /// is repeated for whoever still sends. RFC 9000 §10.2: the closing state needs no answer, and whoever closes its
 /// socket may leave it early, so a peer that is dead is not waited for.
 const CLOSING: Duration = Duration::from_millis(300);
+/// How much of the time to end is left for that when links that others need still are ended all the same.
+const LAST: Duration = Duration::from_millis(500);
 
 /// Make or find the replica of this track on this shard.
 #[derive(Debug, Message)]
@@ -115,6 +117,8 @@ pub struct ShardActor {
     pulse: Option<Pulse>,
     /// The peering of the relay, where it is on this shard.
     seat: Option<Seat>,
+    /// When its links end at the latest.
+    links_until: Option<Instant>,
     _guard: Option<ChildGuard>,
 }
 
@@ -149,6 +153,7 @@ impl ShardActor {
             closing: None,
             pulse: None,
             seat: None,
+            links_until: None,
             env,
             _guard: guard,
         }
@@ -217,7 +222,8 @@ impl ShardActor {
 
     /// An ending shard waits for its connections to be gone, and a moment longer for the wire.
     fn drained(&mut self, ctx: &mut Context<Self>) {
-        if self.connections().next().is_none() {
+        let sessions = self.connections().next().is_some();
+        if self.links_ended(sessions) && !sessions {
             let closing = *self.closing.get_or_insert_with(Instant::now);
             let open = self
                 .serving
@@ -414,13 +420,12 @@ impl Handler<ChildDown> for ShardActor {
 impl Handler<StopChild> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, _: StopChild, ctx: &mut Self::Context) {
+    fn handle(&mut self, msg: StopChild, ctx: &mut Self::Context) {
         info!(self.log, "shard ends"; "connections" => self.connections().count());
         self.stopping = true;
         self.refuse_newcomers();
-        if let Some(seat) = &mut self.seat {
-            seat.end();
-        }
+        self.links_until = Instant::now().checked_add(msg.deadline.saturating_sub(LAST));
+        self.leave_mesh(ctx);
         for connection in self.connections() {
             mailbox::signal(
                 connection,

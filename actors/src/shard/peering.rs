@@ -2,13 +2,14 @@
 
 use super::ShardActor;
 use crate::metrics::restarts;
-use crate::peering::Seat;
+use crate::peering::{LinksFree, Seat};
 use crate::supervise::{ChildDown, Decision};
 use crate::transport::{Conn, Refusal};
-use actix::{ActorContext, AsyncContext, Context, StreamHandler};
+use actix::{ActorContext, AsyncContext, Context, Handler, StreamHandler};
 use futures::StreamExt;
 use laps_protocol::peering::message::Dialect;
 use slog::{debug, error, warn};
+use std::time::Instant;
 
 /// A peer has dialled.
 struct Knock {
@@ -54,6 +55,34 @@ impl ShardActor {
         }
     }
 
+    /// Peers are asked to go around this relay.
+    pub(super) fn leave_mesh(&mut self, ctx: &Context<Self>) {
+        if let Some(seat) = &mut self.seat {
+            seat.leave(ctx.address().recipient());
+        }
+    }
+
+    /// Nobody needs the links any more, or nobody is to be waited for.
+    pub(super) fn links_are_free(&mut self) {
+        if let Some(seat) = &mut self.seat {
+            seat.freed();
+            self.tell_remaining();
+        }
+    }
+
+    /// Ends the links of an ending shard when nobody needs them any more, or it is time; true when they have ended. As long
+    /// as there are `sessions` here, and a moment longer, somebody may have something to say to other relays.
+    pub(super) fn links_ended(&mut self, sessions: bool) -> bool {
+        let Some(seat) = &mut self.seat else {
+            return true;
+        };
+        let late = self.links_until.is_none_or(|until| Instant::now() >= until);
+        if !seat.is_over() && (late || (seat.is_free() && !sessions)) {
+            seat.end();
+        }
+        seat.is_over()
+    }
+
     /// The end of a child that may have been the peering.
     pub(super) fn peering_down(&mut self, down: ChildDown, ctx: &mut Context<Self>) {
         let decision = self.seat.as_mut().and_then(|seat| seat.down(down));
@@ -68,6 +97,14 @@ impl ShardActor {
             }
             None => {}
         }
+    }
+}
+
+impl Handler<LinksFree> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: LinksFree, _: &mut Self::Context) {
+        self.links_are_free();
     }
 }
 

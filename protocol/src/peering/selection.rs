@@ -13,6 +13,8 @@ use super::node::NodeId;
 pub struct Rank {
     /// No data can be sent to the next node: only control messages are exchanged with it.
     pub no_data: bool,
+    /// The next node is about to end, and is not the destination.
+    pub leaving: bool,
     /// Nodes between this one and the destination. laps peering, "Selection Algorithm", 1.
     pub hops: usize,
     /// Round trip times of all links on the way, that of the first one included, in microseconds. laps peering,
@@ -37,6 +39,7 @@ mod tests {
     const fn rank(hops: usize, ms: u64, peer: u64, link: u32) -> Rank {
         Rank {
             no_data: false,
+            leaving: false,
             hops,
             sum_srtt_us: ms * 1000,
             peer: NodeId(peer),
@@ -74,12 +77,15 @@ mod tests {
     proptest! {
         #[test]
         fn the_choice_does_not_depend_on_the_order(
-            ways in prop::collection::vec((any::<bool>(), 0_usize..3, 0_u64..3, 0_u64..3, 0_u32..9), 1..8),
+            ways in prop::collection::vec((any::<(bool, bool)>(), 0_usize..3, 0_u64..3, 0_u64..3, 0_u32..9), 1..8),
             rotate in any::<prop::sample::Index>(),
         ) {
             let ways: Vec<_> = ways
                 .into_iter()
-                .map(|(no_data, hops, ms, peer, link)| (Rank { no_data, ..rank(hops, ms, peer, link) }, ()))
+                .map(|((no_data, leaving), hops, ms, peer, link)| {
+                    let rank = rank(hops, ms, peer, link);
+                    (Rank { no_data, leaving, ..rank }, ())
+                })
                 .collect();
             let mut turned = ways.clone();
             turned.rotate_left(rotate.index(ways.len()));

@@ -1,6 +1,6 @@
 //! What the bases do with what they are told.
 
-use super::messages::{Admits, EndBases, LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain};
+use super::messages::{Admits, EndBases, LeaveMesh, LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain};
 use super::{Counters, InfoBaseActor, TAKEN, now};
 use crate::census::{self, Count};
 use crate::peering::mesh::{SendToNode, Want};
@@ -46,6 +46,15 @@ impl Handler<EndBases> for InfoBaseActor {
 
     fn handle(&mut self, _: EndBases, ctx: &mut Self::Context) {
         ctx.stop();
+    }
+}
+
+impl Handler<LeaveMesh> for InfoBaseActor {
+    type Result = ();
+
+    fn handle(&mut self, _: LeaveMesh, ctx: &mut Self::Context) {
+        self.base.leave(now());
+        self.settle(ctx);
     }
 }
 

@@ -27,6 +27,11 @@ pub struct Admits(pub info_base::LinkUp);
 #[rtype(result = "()")]
 pub struct EndBases;
 
+/// The relay is about to end: others are to find ways around it.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct LeaveMesh;
+
 /// A link is gone.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

@@ -15,7 +15,9 @@ mod mouth;
 mod tests;
 
 pub use handlers::{TakeView, View};
-pub use messages::{Admits, EndBases, EndLink, LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain, Say};
+pub use messages::{
+    Admits, EndBases, EndLink, LeaveMesh, LinkMeasured, LinkOver, LinkStands, PeerSaid, RoomAgain, Say,
+};
 pub use mouth::{Gauge, Mouth, RoomBell};
 
 use super::mesh::{BasesBegan, FromNode, MeshNews, News};

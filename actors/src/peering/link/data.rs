@@ -8,6 +8,7 @@ use actix::Recipient;
 use laps_protocol::peering::info_base::LinkId;
 use laps_protocol::peering::message::{Dialect, NodeSet, SnsId};
 use laps_protocol::peering::node::NodeId;
+use std::time::Duration;
 
 /// A link that carries data, as whoever forwards it gets it.
 #[derive(Debug)]
@@ -50,6 +51,12 @@ pub trait DataPlane<C: LinkConn>: 'static {
     fn census(&self, _: &Tally) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
+
+    /// Whether any of the links is needed: it carries what is for others, or what was handed to it has not left.
+    fn carries_for_others(&self) -> bool;
+
+    /// That of the slowest link; zero without one.
+    fn longest_round_trip(&self) -> Duration;
 }
 
 impl DataPlane<ConnHandle> for Plane {
@@ -91,5 +98,13 @@ impl DataPlane<ConnHandle> for Plane {
     fn census(&self, tally: &Tally) -> Vec<(&'static str, u64)> {
         tally.set_data(self.counts());
         Self::census(self)
+    }
+
+    fn carries_for_others(&self) -> bool {
+        Self::carries_for_others(self)
+    }
+
+    fn longest_round_trip(&self) -> Duration {
+        Self::longest_round_trip(self)
     }
 }

@@ -353,6 +353,22 @@ impl Plane {
         self.0.shared.fetches.clone()
     }
 
+    /// Whether any of the links is needed: a peer sends something here that is for others, a stream of one goes on by another,
+    /// or the stack has something that has not left.
+    #[must_use]
+    pub fn carries_for_others(&self) -> bool {
+        let busy = |link: &Rc<LinkIn>| link.out.backlog.lanes() > 0 || link.out.conn.stats().unsent() > 0;
+        self.0.core.borrow().sets.leads_on() || self.0.links.borrow().values().any(busy)
+    }
+
+    /// That of the slowest link; zero without one.
+    #[must_use]
+    pub fn longest_round_trip(&self) -> Duration {
+        let links = self.0.links.borrow();
+        let times = links.values().filter_map(|link| link.out.conn.rtt());
+        times.max().unwrap_or_default()
+    }
+
     /// How often something happened, all links together.
     #[must_use]
     pub fn counts(&self) -> Counts {

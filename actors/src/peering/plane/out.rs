@@ -37,6 +37,7 @@ pub struct LinkOut {
 #[derive(Clone, Debug)]
 pub(super) struct Backlog {
     bytes: Rc<Cell<u64>>,
+    lanes: Rc<Cell<usize>>,
     max: u64,
 }
 
@@ -51,16 +52,23 @@ impl Backlog {
     pub(super) fn new(max: u64) -> Self {
         Self {
             bytes: Rc::default(),
+            lanes: Rc::default(),
             max,
         }
     }
 
     /// A stream with nothing that waits.
     pub(super) fn share(&self) -> Waiting {
+        self.lanes.set(self.lanes.get() + 1);
         Waiting {
             of: self.clone(),
             bytes: 0,
         }
+    }
+
+    /// Streams that have a share.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.get()
     }
 
     /// For tests: all that waits.
@@ -88,6 +96,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.less(self.bytes);
+        self.of.lanes.set(self.of.lanes.get().saturating_sub(1));
     }
 }
 

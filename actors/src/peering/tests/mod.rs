@@ -1,6 +1,7 @@
 //! Relays that dial each other, over connections in this process and in virtual time.
 
 mod fake;
+mod leaving;
 mod quic;
 mod scripted;
 

@@ -146,9 +146,10 @@ pub(super) fn step(world: &mut World, relay: usize, feed: &mut Feed<'_>) {
             world.drain(relay);
         }
         (3, Some(link)) => {
-            let message = match feed.below(6) {
+            let message = match feed.below(7) {
                 0 | 1 => OwnMessage::Watch(space(feed.below(5))),
                 2 => OwnMessage::Unwatch(space(feed.below(5))),
+                3 => OwnMessage::Leaving,
                 _ => OwnMessage::Summary {
                     source: node(feed),
                     epoch: u64::from(feed.u8() % 4),

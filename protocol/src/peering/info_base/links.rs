@@ -101,6 +101,8 @@ pub(super) struct Link {
     pub(super) srtt_us: u64,
     /// Whether data can be sent to the peer, on this link or one beside it. Kept by [`Links`].
     pub(super) takes_data: bool,
+    /// The peer is about to end.
+    pub(super) leaving: bool,
     /// The nodes it told of, the peer itself included.
     pub(super) heard: BTreeSet<NodeId>,
     /// The nodes that the peer was told of.
@@ -131,6 +133,10 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn len(&self) -> usize {
         self.links.len()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
+        self.links.keys().copied()
     }
 
     pub(super) fn get(&self, link: LinkId) -> Option<&Link> {

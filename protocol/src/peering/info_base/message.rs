@@ -111,6 +111,8 @@ pub enum OwnMessage {
     Watch(TrackNamespace),
     /// From a stub to its edge: nobody does any more.
     Unwatch(TrackNamespace),
+    /// The sender is about to end, and is a way to others only for whom there is no better one. What is open goes on.
+    Leaving,
 }
 
 /// What one relay of ours says to another, with any number of relays of ours between them.

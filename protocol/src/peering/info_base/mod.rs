@@ -12,6 +12,7 @@
 //! | `infos`, `publishes`, `subscribes` | infos of other nodes: what is kept, told to local users and handed on |
 //! | `own` | publications and subscriptions of this relay and its stubs |
 //! | `stubs` | what an edge tells its stubs |
+//! | `leaving` | ways around a relay that is about to end |
 //! | `sync`, `answers` | how relays find out that they missed something, and what they are told then |
 //!
 //! **Flooding.** A node gives each statement about one of its infos one [`Stamp`] for all its links. A relay takes what is
@@ -28,6 +29,7 @@
 
 mod answers;
 mod infos;
+mod leaving;
 mod ledger;
 mod links;
 mod message;
@@ -87,6 +89,8 @@ pub struct InfoBase {
     /// Nodes that only a laps relay speaks of, and its link.
     bound: BTreeMap<NodeId, LinkId>,
     sync: Sync,
+    /// This relay is about to end.
+    leaving: bool,
     out: VecDeque<Output>,
 }
 
@@ -125,6 +129,7 @@ impl InfoBase {
             departures: BTreeSet::new(),
             bound: BTreeMap::new(),
             sync: Sync::new(node, &settings, now),
+            leaving: false,
             out: VecDeque::new(),
         }
     }
@@ -149,6 +154,7 @@ impl InfoBase {
             kin: up.kin,
             srtt_us: up.srtt_us.min(self.limits.max_srtt_us),
             takes_data: false,
+            leaving: false,
             heard: BTreeSet::new(),
             told: BTreeMap::new(),
             greeted: false,
@@ -163,6 +169,7 @@ impl InfoBase {
             self.nodes.touch_all();
         }
         self.settle_nodes(now);
+        self.say_leaving(id);
         if up.mode.has_control() {
             self.greet(now, id);
         }

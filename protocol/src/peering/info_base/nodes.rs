@@ -111,6 +111,7 @@ impl Nodes {
             let to = links.get(*link)?;
             let rank = Rank {
                 no_data: !to.takes_data,
+                leaving: to.leaving && to.peer != node,
                 hops: way.info.path_len(),
                 sum_srtt_us: way.info.sum_srtt().saturating_add(to.srtt_us),
                 peer: to.peer,
@@ -295,6 +296,7 @@ impl InfoBase {
         });
         let quiet_until = self.nodes.nodes.get(&node).and_then(|entry| entry.quiet_until);
         let quiet = quiet_until.is_some_and(|until| now < until);
+        let leaving = self.leaving;
         let (mut told_any, mut put_off, mut introduce) = (false, false, Vec::new());
         for (id, link) in self.links.for_infos_mut() {
             let wanted = best.zip(handed_on.as_ref()).filter(|(best, info)| {
@@ -305,6 +307,8 @@ impl InfoBase {
                     && !best.way.info.path_contains(link.peer)
                     && info.path_len() <= self.limits.max_path_items
                     && (!best.rank.no_data || !link.takes_data)
+                    && !best.rank.leaving
+                    && (!leaving || link.kin.is_ours())
             });
             let told = link.told.get(&node);
             let message = match (wanted, told) {

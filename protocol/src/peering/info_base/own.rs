@@ -378,10 +378,10 @@ impl InfoBase {
     }
 
     /// A stub belongs to one edge, or its tracks would come twice. When that one goes another takes its place: the
-    /// nearest, then the one with the lowest id. laps peering, "Stub".
+    /// nearest of those that stay, then the one with the lowest id. laps peering, "Stub".
     pub(super) fn choose_parent(&mut self, now: Instant) {
         let edges = self.links.for_infos();
-        let nearest = edges.min_by_key(|(id, link)| (link.srtt_us, link.peer, *id));
+        let nearest = edges.min_by_key(|(id, link)| (link.leaving, link.srtt_us, link.peer, *id));
         self.own.parent = nearest.map(|(id, _)| id);
         if let Some(parent) = self.own.parent {
             self.sync.answers.greet_link(parent);

@@ -354,7 +354,7 @@ impl InfoBase {
                     self.tell_stub_of_publish(from, key);
                 }
             }
-            OwnMessage::Summary { .. } => self.counters.out_of_place += 1,
+            OwnMessage::Summary { .. } | OwnMessage::Leaving => self.counters.out_of_place += 1,
         }
     }
 

@@ -185,9 +185,13 @@ impl InfoBase {
     pub fn handle_own_message(&mut self, now: Instant, from: LinkId, message: OwnMessage) {
         self.counters.received += 1;
         let Some(link) = self.links.get(from) else { return };
-        if !link.kin.is_ours() || !link.mode.has_control() || self.role == NodeType::Stub {
+        let misplaced = self.role == NodeType::Stub && message != OwnMessage::Leaving;
+        if !link.kin.is_ours() || !link.mode.has_control() || misplaced {
             self.counters.out_of_place += 1;
             return;
+        }
+        if message == OwnMessage::Leaving {
+            return self.peer_leaves(now, from);
         }
         let OwnMessage::Summary {
             source,

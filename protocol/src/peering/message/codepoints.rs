@@ -30,6 +30,7 @@ pub(super) const fn kind_number(kind: MessageKind) -> u16 {
         MessageKind::Unwatch => 0xf003,
         MessageKind::Ping => 0xf004,
         MessageKind::Pong => 0xf005,
+        MessageKind::Leaving => 0xf006,
     }
 }
 

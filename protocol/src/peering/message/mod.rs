@@ -144,6 +144,8 @@ pub enum MessageKind {
     Watch,
     /// [`OwnMessage::Unwatch`].
     Unwatch,
+    /// [`OwnMessage::Leaving`].
+    Leaving,
     /// [`Message::Ping`].
     Ping,
     /// [`Message::Pong`].
@@ -167,6 +169,7 @@ impl MessageKind {
         Self::Summary,
         Self::Watch,
         Self::Unwatch,
+        Self::Leaving,
         Self::Ping,
         Self::Pong,
     ];
@@ -178,7 +181,13 @@ impl MessageKind {
             Dialect::Own => true,
             Dialect::Laps14 | Dialect::Laps16 => !matches!(
                 self,
-                Self::Relayed | Self::Summary | Self::Watch | Self::Unwatch | Self::Ping | Self::Pong
+                Self::Relayed
+                    | Self::Summary
+                    | Self::Watch
+                    | Self::Unwatch
+                    | Self::Leaving
+                    | Self::Ping
+                    | Self::Pong
             ),
         }
     }
@@ -201,6 +210,7 @@ impl MessageKind {
             Self::Summary => "SUMMARY",
             Self::Watch => "WATCH",
             Self::Unwatch => "UNWATCH",
+            Self::Leaving => "LEAVING",
             Self::Ping => "PING",
             Self::Pong => "PONG",
         }
@@ -219,9 +229,13 @@ impl MessageKind {
             Self::PublishInfoWithdraw => "laps peering, \"Publish Information Withdraw Message\"",
             Self::NodeSetAdvertise => "laps peering, \"Subscribe Node Set Advertisement Message\"",
             Self::NodeSetWithdraw => "laps peering, \"Subscribe Node Set Withdraw Message\"",
-            Self::Relayed | Self::Summary | Self::Watch | Self::Unwatch | Self::Ping | Self::Pong => {
-                "messages between relays of ours"
-            }
+            Self::Relayed
+            | Self::Summary
+            | Self::Watch
+            | Self::Unwatch
+            | Self::Leaving
+            | Self::Ping
+            | Self::Pong => "messages between relays of ours",
         }
     }
 }
@@ -252,6 +266,7 @@ impl Message {
             Self::Own(OwnMessage::Summary { .. }) => MessageKind::Summary,
             Self::Own(OwnMessage::Watch(_)) => MessageKind::Watch,
             Self::Own(OwnMessage::Unwatch(_)) => MessageKind::Unwatch,
+            Self::Own(OwnMessage::Leaving) => MessageKind::Leaving,
             Self::Ping(_) => MessageKind::Ping,
             Self::Pong(_) => MessageKind::Pong,
         }
@@ -353,6 +368,7 @@ impl Message {
             MessageKind::Summary => Self::Own(own::read_summary(r)?),
             MessageKind::Watch => Self::Own(OwnMessage::Watch(own::read_prefix(r)?)),
             MessageKind::Unwatch => Self::Own(OwnMessage::Unwatch(own::read_prefix(r)?)),
+            MessageKind::Leaving => Self::Own(OwnMessage::Leaving),
             MessageKind::Ping => Self::Ping(r.u64()?),
             MessageKind::Pong => Self::Pong(r.u64()?),
         };

@@ -1,4 +1,4 @@
-//! What relays of ours say to one another beside laps' messages: NODE_MESSAGE, SUMMARY, WATCH and UNWATCH. Decision 0029.
+//! What relays of ours say to one another beside laps' messages: NODE_MESSAGE, SUMMARY, WATCH, UNWATCH and LEAVING. Decision 0029.
 
 use super::codepoints::node_message;
 use super::fields::FieldReader;
@@ -178,6 +178,7 @@ pub(super) fn put_own(message: &OwnMessage, out: &mut BytesMut) -> Result<(), En
             Ok(())
         }
         OwnMessage::Watch(prefix) | OwnMessage::Unwatch(prefix) => put_namespace(prefix, out),
+        OwnMessage::Leaving => Ok(()),
     }
 }
 

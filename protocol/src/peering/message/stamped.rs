@@ -110,6 +110,7 @@ impl MessageKind {
             | Self::Summary
             | Self::Watch
             | Self::Unwatch
+            | Self::Leaving
             | Self::Ping
             | Self::Pong => false,
         }

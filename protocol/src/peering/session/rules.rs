@@ -29,7 +29,8 @@ const fn family(kind: MessageKind) -> Family {
         | MessageKind::Relayed
         | MessageKind::Summary
         | MessageKind::Watch
-        | MessageKind::Unwatch => Family::InformationBase,
+        | MessageKind::Unwatch
+        | MessageKind::Leaving => Family::InformationBase,
         MessageKind::NodeSetAdvertise | MessageKind::NodeSetWithdraw => Family::NodeSet,
         MessageKind::Ping | MessageKind::Pong => Family::Liveness,
     }

@@ -59,6 +59,16 @@ pub(super) const ALL: &[Case] = &[
         what: "the via of a diamond is drained: nobody loses anything, no gap above 100 ms",
         run: via_drained,
     },
+    Case {
+        name: "edge-drained",
+        what: "an edge that is on the way of a track, and has users, is drained: nobody else loses anything",
+        run: edge_drained,
+    },
+    Case {
+        name: "better-path",
+        what: "a shorter way is found: the track takes it, nobody loses anything, no gap above 100 ms",
+        run: better_path,
+    },
 ];
 
 /// A publisher beside the first relay, a subscriber beside each.
@@ -140,55 +150,134 @@ fn stub_of_50(tools: &Tools, number: usize) -> Result<String, Failure> {
 /// Two ways from the origin to the other edge; the first via is on the one that is taken.
 const DIAMOND: [Node; 4] = [edge(&[]), via(&[0]), via(&[0]), edge(&[1, 2])];
 
-/// The via that carries the track.
+/// Which of two relays carries the track: one sends it, and the other one next to nothing. On a busy machine round trips
+/// are whatever they are, and the track may just be moving.
 fn carrier(world: &mut World) -> Result<usize, Failure> {
-    let before = [world.relay(1)?.place.passed()?, world.relay(2)?.place.passed()?];
-    world
-        .subscribers
-        .iter()
-        .try_for_each(|user| user.tape.more(2 * GOP, std::time::Duration::from_secs(30)))?;
-    let after = [world.relay(1)?.place.passed()?, world.relay(2)?.place.passed()?];
-    let sent = |index: usize| {
-        let passed = |passed: &[super::roads::Passed; 2]| passed.get(index).map_or(0, |passed| passed.sent);
-        passed(&after) - passed(&before)
+    let sent = |world: &mut World| -> Result<[u64; 2], Failure> {
+        Ok([
+            world.relay(1)?.place.passed()?.sent,
+            world.relay(2)?.place.passed()?.sent,
+        ])
     };
-    Ok(if sent(0) > sent(1) { 1 } else { 2 })
+    let mut seen = [0, 0];
+    for _ in 0..20 {
+        let before = sent(world)?;
+        world
+            .subscribers
+            .iter()
+            .try_for_each(|user| user.tape.more(GOP, std::time::Duration::from_secs(30)))?;
+        let after = sent(world)?;
+        seen = [after[0] - before[0], after[1] - before[1]];
+        if seen[0].max(seen[1]) > 2 * seen[0].min(seen[1]) {
+            return Ok(if seen[0] > seen[1] { 1 } else { 2 });
+        }
+    }
+    Err(format!("the two sent {seen:?} bytes, so who carries the track?").into())
 }
 
 fn via_killed(tools: &Tools, number: usize) -> Result<String, Failure> {
     let mut world = World::begin(tools, &DIAMOND, number)?;
-    world.publish(0, 600)?;
-    world.subscribe(3)?;
-    world.subscribe(3)?;
-    world.all_receive()?;
+    everybody_at(&mut world, &[0, 3, 3])?;
     let at = carrier(&mut world)?;
     let begun = record::now();
     world.relay(at)?.process()?.kill()?;
     let last = world.settle()?;
-    gap_under(&world, last, begun, 1_500)
+    gap_under(&world, last, (begun, begun), 1_500)
 }
 
 fn via_drained(tools: &Tools, number: usize) -> Result<String, Failure> {
     let mut world = World::begin(tools, &DIAMOND, number)?;
-    world.publish(0, 600)?;
-    world.subscribe(3)?;
-    world.subscribe(3)?;
-    world.all_receive()?;
+    everybody_at(&mut world, &[0, 3, 3])?;
     let at = carrier(&mut world)?;
     let begun = record::now();
     world.relay(at)?.process()?.signal("TERM")?;
+    ends_well(&mut world, at)?;
+    let over = record::now();
     let last = world.settle()?;
-    gap_under(&world, last, begun, 100)
+    gap_under(&world, last, (begun, over), PLANNED_MS)
 }
 
-fn gap_under(world: &World, last: u64, begun: u64, most_ms: u64) -> Result<String, Failure> {
-    let all = world.losses(last, begun, begun);
+/// In a ring the edge on the other side has users of its own, and carries the track for one more.
+fn edge_drained(tools: &Tools, number: usize) -> Result<String, Failure> {
+    let mut world = World::begin(tools, &[edge(&[]), edge(&[0]), edge(&[0]), edge(&[1, 2])], number)?;
+    everybody_at(&mut world, &[0, 3])?;
+    let at = carrier(&mut world)?;
+    world.subscribe(at)?;
+    world.all_receive()?;
+    let begun = record::now();
+    world.relay(at)?.process()?.signal("TERM")?;
+    ends_well(&mut world, at)?;
+    let over = record::now();
+    // Whose relay it was is asked to leave, and has nobody else.
+    world.subscribers.pop();
+    let last = world.settle()?;
+    gap_under(&world, last, (begun, over), PLANNED_MS)
+}
+
+/// The only way leads over a via; then there is one without.
+fn better_path(tools: &Tools, number: usize) -> Result<String, Failure> {
+    let nodes = [edge(&[]), via(&[0]), edge(&[1, 0]).cut_from(&[0])];
+    let mut world = World::begin(tools, &nodes, number)?;
+    everybody_at(&mut world, &[0, 2, 2])?;
+    let via = world.relay(1)?.place.clone();
+    let sent = |objects| -> Result<u64, Failure> {
+        let before = via.passed()?.sent;
+        std::thread::sleep(std::time::Duration::from_millis(1_000 / RATE * objects));
+        Ok(via.passed()?.sent - before)
+    };
+    let before = sent(2 * GOP)?;
+    let begun = record::now();
+    let there = world.relay(0)?.place.clone();
+    world.relay(2)?.place.road_to(&there, true)?;
+    world.relay(2)?.logs(&["link stands", "\"1:1\""])?;
+    let over = record::now();
+    let last = world.settle()?;
+    let after = sent(2 * GOP)?;
+    if 2 * after > before {
+        return Err(format!("the via sent {before} bytes, and {after} still").into());
+    }
+    gap_under(&world, last, (begun, over), PLANNED_MS)
+}
+
+/// A publisher beside the first relay, subscribers beside these, the first of which is beside it too.
+fn everybody_at(world: &mut World, at: &[usize]) -> Result<(), Failure> {
+    world.publish(0, 600)?;
+    at.iter().try_for_each(|&at| world.subscribe(at))?;
+    world.all_receive()
+}
+
+/// Waits for the end of a relay that was asked for it. Nobody was cut off.
+fn ends_well(world: &mut World, at: usize) -> Result<(), Failure> {
+    let relay = world.relay(at)?;
+    let status = relay.process()?.wait(std::time::Duration::from_secs(20))?;
+    let text = relay.text();
+    if !status.success() || text.contains("did not stop in time") {
+        return Err(format!("relay {at} did not end as it should: {status}").into());
+    }
+    Ok(())
+}
+
+/// What a planned change may cost anybody, milliseconds.
+const PLANNED_MS: u64 = 100;
+
+/// For so long before a change everybody is looked at: how long one waits for objects when nothing happens. Nanoseconds.
+const CALM: u64 = 3_000_000_000;
+
+/// Nobody lost anything, and nobody waited longer than that, beside what the machine costs: what the first subscriber waited
+/// for meanwhile, to whom nothing happened, or anybody before.
+fn gap_under(world: &World, last: u64, (begun, over): (u64, u64), most_ms: u64) -> Result<String, Failure> {
+    let all = world.repaired(last, begun, over);
+    let calm = world.losses(last, begun.saturating_sub(CALM), begun.saturating_sub(CALM / 4));
+    let machine_ms = all.iter().take(1).chain(&calm).map(|losses| losses.pause_ms);
+    let machine_ms = machine_ms.max().unwrap_or(0);
     let bad = all.iter().find(|losses| {
-        (losses.lost, losses.duplicated, losses.wrong) != (0, 0, 0) || losses.pause_ms > most_ms
+        (losses.lost, losses.duplicated, losses.wrong) != (0, 0, 0) || losses.pause_ms > most_ms + machine_ms
     });
     if let Some(losses) = bad {
-        return Err(format!("{losses:?}").into());
+        return Err(format!("{losses:?}, on a machine that paused for {machine_ms} ms").into());
     }
     let pause = all.iter().map(|losses| losses.pause_ms).max().unwrap_or(0);
-    Ok(format!("nothing lost, nothing twice, a gap of {pause} ms"))
+    Ok(format!(
+        "nothing lost, nothing twice, a gap of {pause} ms, {machine_ms} ms without cause"
+    ))
 }

@@ -77,6 +77,15 @@ impl Drop for Roads {
 }
 
 impl Place {
+    /// Takes away the road to another place, or brings it back.
+    pub(crate) fn road_to(&self, other: &Self, open: bool) -> Result<(), Failure> {
+        let what = if open { "delete" } else { "add" };
+        ip(&format!(
+            "-n {} route {what} unreachable {}",
+            self.space, other.address
+        ))
+    }
+
     /// What went over its road so far.
     pub(crate) fn passed(&self) -> Result<Passed, Failure> {
         #[derive(Deserialize)]

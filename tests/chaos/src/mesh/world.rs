@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where clients and relays find a relay; nothing else is in its namespace.
 const CLIENTS: u16 = 33_435;
@@ -19,6 +19,11 @@ const RELAYS: u16 = 33_434;
 const START: Duration = Duration::from_secs(30);
 /// How long everybody has to go on after something happened.
 const GO_ON: Duration = Duration::from_secs(20);
+
+/// Seconds that those who are asked to leave a relay have for it.
+const GRACE: &str = "3";
+/// How often a log is looked at.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The track of every mesh.
 pub(crate) const NAMESPACE: &str = "mesh";
@@ -47,24 +52,38 @@ impl Role {
 pub(crate) struct Node {
     pub(crate) role: Role,
     pub(crate) dials: &'static [usize],
+    /// Those of them to whom no road leads at first.
+    pub(crate) cut_from: &'static [usize],
+}
+
+impl Node {
+    const fn new(role: Role, dials: &'static [usize]) -> Self {
+        Self {
+            role,
+            dials,
+            cut_from: &[],
+        }
+    }
+
+    /// The same, without a road to these at first.
+    pub(crate) const fn cut_from(self, cut_from: &'static [usize]) -> Self {
+        Self { cut_from, ..self }
+    }
 }
 
 /// An edge that dials these.
 pub(crate) const fn edge(dials: &'static [usize]) -> Node {
-    let role = Role::Edge;
-    Node { role, dials }
+    Node::new(Role::Edge, dials)
 }
 
 /// A via that dials these.
 pub(crate) const fn via(dials: &'static [usize]) -> Node {
-    let role = Role::Via;
-    Node { role, dials }
+    Node::new(Role::Via, dials)
 }
 
 /// A stub that dials these.
 pub(crate) const fn stub(dials: &'static [usize]) -> Node {
-    let role = Role::Stub;
-    Node { role, dials }
+    Node::new(Role::Stub, dials)
 }
 
 /// One relay of a world.
@@ -130,6 +149,10 @@ impl World {
 
     fn add(&mut self, node: Node) -> Result<(), Failure> {
         let (place, number) = (self.roads.join()?, self.relays.len() + 1);
+        for &index in node.cut_from {
+            let there = self.relays.get(index).ok_or("who is cut off comes first")?;
+            place.road_to(&there.place, false)?;
+        }
         let dialled = node.dials.iter().map(|&index| {
             let relay = self.relays.get(index).ok_or("who is dialled comes first")?;
             Ok(format!("{}:{RELAYS}", relay.place.address))
@@ -139,6 +162,7 @@ impl World {
         let mut env = vec![
             ("LAPS_RELAY__ENDPOINT_ID", format!("1:{number}")),
             ("LAPS_WORKERS__THREADS", "2".to_owned()),
+            ("LAPS_DRAIN__GRACE", GRACE.to_owned()),
             ("LAPS_PEERING__NODE_TYPE", node.role.name().to_owned()),
             ("LAPS_PEERING__CA", file("ca.pem")),
             ("LAPS_PEERING__CERT", file(&format!("node-1-{number}.pem"))),
@@ -253,6 +277,18 @@ impl World {
         judged.collect()
     }
 
+    /// The same, once what is fetched after a failure has had its time.
+    pub(crate) fn repaired(&self, last: u64, begun: u64, over: u64) -> Vec<Losses> {
+        let until = Instant::now() + GO_ON;
+        loop {
+            let losses = self.losses(last, begun, over);
+            if losses.iter().all(|losses| losses.lost == 0) || Instant::now() > until {
+                return losses;
+            }
+            std::thread::sleep(10 * LOOK);
+        }
+    }
+
     /// Every subscriber has every object from its first one on, once.
     pub(crate) fn everything_once(&self) -> Result<(), Failure> {
         let last = self.settle()?;
@@ -286,6 +322,24 @@ impl Relay {
         }
         // What it says later is read, so that it never waits to say it.
         std::thread::spawn(move || output.for_each(drop));
+        Ok(())
+    }
+
+    /// All that it logged.
+    pub(crate) fn text(&self) -> String {
+        text(&self.log)
+    }
+
+    /// Waits until it has logged a line with all of these words.
+    pub(crate) fn logs(&self, words: &[&str]) -> Result<(), Failure> {
+        let until = Instant::now() + GO_ON;
+        let has_all = |line: &str| words.iter().all(|word| line.contains(word));
+        while !text(&self.log).lines().any(has_all) {
+            if Instant::now() > until {
+                return Err(format!("no line with {words:?} in {}", self.log.display()).into());
+            }
+            std::thread::sleep(LOOK);
+        }
         Ok(())
     }
 

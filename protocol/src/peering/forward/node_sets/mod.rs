@@ -362,6 +362,16 @@ impl<R: Routes> NodeSets<R> {
         self.sets.keys().copied()
     }
 
+    /// Whether any peer sends what is for others than this relay.
+    #[must_use]
+    pub fn leads_on(&self) -> bool {
+        let mut sets = self
+            .sets
+            .iter()
+            .filter(|(source, _)| matches!(source, Source::Ingress(..)));
+        sets.any(|(_, set)| set.wanted.iter().any(|node| *node != self.me))
+    }
+
     /// What is known of a source.
     #[must_use]
     pub fn view(&self, source: Source) -> Option<View<'_>> {
