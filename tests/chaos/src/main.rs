@@ -19,6 +19,9 @@ mod peer;
 mod process;
 mod record;
 mod relay;
+#[allow(unreachable_pub, reason = "tests of the root package use it as well")]
+#[path = "../../common/road.rs"]
+mod road;
 mod run;
 mod scene;
 mod seed;

@@ -4,9 +4,10 @@ use crate::run::End;
 use crate::scene::Tools;
 use crate::{Failure, faults, mesh, nat, peer, run, storm, table};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use structopt::StructOpt;
 
 /// What a fault costs
@@ -36,9 +37,28 @@ enum Command {
         /// Meshes at once
         #[structopt(long, default_value = "2")]
         jobs: usize,
+        /// How long it is looked for false alarms, minutes
+        #[structopt(long, default_value = "0.4")]
+        minutes: f64,
     },
     /// Says whether the table of this file has the faults that there are
     CheckTable { file: PathBuf },
+    /// Is a road with delay and loss between relays
+    Road {
+        /// The address of its door
+        door: IpAddr,
+        /// Where it leads
+        to: SocketAddr,
+        /// How long a packet takes, milliseconds
+        #[structopt(long, default_value = "0")]
+        delay: u64,
+        /// How many of a hundred are lost
+        #[structopt(long, default_value = "0")]
+        loss: u64,
+        /// What is lost follows from it
+        #[structopt(long, default_value = "1")]
+        seed: u64,
+    },
     /// Is a NAT, in a client's namespace
     Nat { relay: SocketAddr },
     /// Is a peer that is no `laps`
@@ -92,6 +112,7 @@ impl ToolOptions {
             laps: self.laps.clone(),
             faketime: self.faketime.clone(),
             scratch: self.scratch.clone(),
+            watched: Duration::ZERO,
         }
     }
 }
@@ -103,8 +124,27 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         Command::Run(options) => return run_faults(&options),
         Command::Storm { tools, sessions } => storm::run(&tools.tools(), sessions)?,
         Command::MeshList => list_meshes()?,
-        Command::Mesh { tools, case, jobs } => return run_meshes(&tools.tools(), &case, jobs),
+        Command::Mesh {
+            tools,
+            case,
+            jobs,
+            minutes,
+        } => {
+            let watched = Duration::try_from_secs_f64(minutes * 60.0)?;
+            let tools = Tools {
+                watched,
+                ..tools.tools()
+            };
+            return run_meshes(&tools, &case, jobs);
+        }
         Command::CheckTable { file } => table::check(&file)?,
+        Command::Road {
+            door,
+            to,
+            delay,
+            loss,
+            seed,
+        } => mesh::lay_road(door, to, (Duration::from_millis(delay), loss), seed)?,
         Command::Nat { relay } => nat::run(relay)?,
         Command::Peer { relay, part } => peer::run(relay, &part)?,
     }

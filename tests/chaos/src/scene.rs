@@ -30,6 +30,8 @@ pub(crate) struct Tools {
     pub(crate) faketime: Option<PathBuf>,
     /// Where scenes keep their files.
     pub(crate) scratch: PathBuf,
+    /// How long it is looked for false alarms.
+    pub(crate) watched: Duration,
 }
 
 /// Whose path to the relay leads through a NAT.

@@ -196,7 +196,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
             Verdict::Alive | Verdict::Ping => {}
             Verdict::Dead => {
                 warn!(self.log, "link is dead"; "peer" => self.conn.peer(),
-                    "silent_ms" => %liveness.silent().as_millis());
+                    "silent_ms" => %liveness.silent().as_millis(), "srtt_ms" => %srtt.as_millis());
                 self.close(ErrorCode::Close, SILENT);
                 Self::end(ctx);
                 return;

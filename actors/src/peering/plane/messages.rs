@@ -6,8 +6,8 @@ use laps_protocol::peering::message;
 
 /// To the actor of a link: say this to its peer. Only sets of nodes, new, changed or withdrawn.
 ///
-/// Each set is told when its nodes change, so what bounds them is how often that happens; the session of the link bounds
-/// what waits for the peer.
+/// Each set is told when its nodes change, once for all changes of a turn, so what bounds them is how often that happens; the
+/// session of the link bounds what waits for the peer.
 #[derive(Clone, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct TellSets(pub Vec<message::Message>);

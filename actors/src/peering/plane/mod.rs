@@ -161,8 +161,8 @@ struct Inner {
     core: RefCell<Core>,
     links: Links,
     fib: watch::Receiver<Fib>,
-    /// Told when a timer is due earlier than before.
-    earlier: Notify,
+    /// Told when a timer is due earlier than before, and when links are to be told something.
+    stirred: Notify,
     armed: Cell<Option<Instant>>,
     /// Counted by links that are over.
     past: RefCell<Counts>,
@@ -196,7 +196,7 @@ impl Plane {
             core: RefCell::new(Core::new(sets, Rc::clone(&links))),
             links,
             fib,
-            earlier: Notify::new(),
+            stirred: Notify::new(),
             armed: Cell::new(None),
             past: RefCell::default(),
             codec,
@@ -234,8 +234,10 @@ impl Plane {
                     self.0.with(|core| core.sets.set_routes(routes));
                 }
                 () = sleep => self.0.with(|_| ()),
-                () = self.0.earlier.notified() => {}
+                () = self.0.stirred.notified() => {}
             }
+            // Once for all that happened in a turn: several changes of a set are one for its peer.
+            self.0.core.borrow_mut().tell();
         }
     }
 
@@ -292,7 +294,7 @@ impl Plane {
         for other in inner.links() {
             other.other_down(link);
         }
-        inner.with(|core| core.sets.link_down(link));
+        inner.with(|core| core.forget_link(link));
     }
 
     /// The peer of a link told a set, new or changed.
@@ -312,7 +314,10 @@ impl Plane {
 
     /// What the peer of a link was told may be lost: it is told everything anew.
     pub fn say_all_again(&self, link: LinkId) {
-        let told = self.0.with(|core| core.told_on(link));
+        let told = self.0.with(|core| {
+            core.tell();
+            core.told_on(link)
+        });
         let state = self.0.links.borrow().get(&link).cloned();
         if let Some(state) = state.filter(|_| !told.is_empty()) {
             state.tell(told);
@@ -417,11 +422,11 @@ impl Inner {
     fn with<T>(&self, input: impl FnOnce(&mut Core) -> T) -> T {
         let mut core = self.core.borrow_mut();
         let result = input(&mut core);
-        core.drain(now());
+        let tells = core.drain(now());
+        let due = core.sets.poll_timeout();
         drop(core);
-        let due = self.core.borrow().sets.poll_timeout();
-        if due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed)) {
-            self.earlier.notify_one();
+        if tells || due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed)) {
+            self.stirred.notify_one();
         }
         result
     }

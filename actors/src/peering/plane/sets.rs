@@ -7,7 +7,7 @@ use laps_protocol::peering::fib::Fib;
 use laps_protocol::peering::forward::node_sets::{JoinCause, Lost, Output, Rerouted};
 use laps_protocol::peering::forward::{LinkId, NodeSets, Source};
 use laps_protocol::peering::hash::FullNameHash;
-use laps_protocol::peering::message::Message;
+use laps_protocol::peering::message::{Message, NodeSet, SnsId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
@@ -18,6 +18,10 @@ pub(super) struct Core {
     origin: Option<Recipient<TrackRerouted>>,
     /// Tracks whose routes changed since they were asked for.
     rerouted: BTreeSet<FullNameHash>,
+    /// What links are told at the end of this turn: the latest of each set.
+    telling: BTreeMap<(LinkId, SnsId), Message>,
+    /// The greatest id that each link was told of.
+    told: BTreeMap<LinkId, SnsId>,
     /// Why, and when, each link came into the route of a track of this relay.
     joined: HashMap<FullNameHash, BTreeMap<LinkId, (JoinCause, u64)>>,
 }
@@ -29,6 +33,8 @@ impl Core {
             links,
             origin: None,
             rerouted: BTreeSet::new(),
+            telling: BTreeMap::new(),
+            told: BTreeMap::new(),
             joined: HashMap::new(),
         }
     }
@@ -82,9 +88,8 @@ impl Core {
         )
     }
 
-    /// Does what came out of the sets.
-    pub(super) fn drain(&mut self, now: Instant) {
-        let mut tell = BTreeMap::<LinkId, Vec<Message>>::new();
+    /// Does what came out of the sets. True when links are to be told something.
+    pub(super) fn drain(&mut self, now: Instant) -> bool {
         let mut changed = BTreeSet::new();
         while let Some(output) = self.sets.poll_output(now) {
             match output {
@@ -93,10 +98,10 @@ impl Core {
                         // Who gets it is another, if not by which link.
                         changed.insert(track);
                     }
-                    tell.entry(link).or_default().push(Message::NodeSetAdvertise(set));
+                    self.will_tell(link, set);
                 }
                 Output::Withdraw { link, sns } => {
-                    tell.entry(link).or_default().push(Message::NodeSetWithdraw(sns));
+                    self.will_withdraw(link, sns);
                 }
                 Output::Route(rerouted) => changed.extend(self.reroute(rerouted)),
                 Output::Ended(source) => changed.extend(self.end(source)),
@@ -116,11 +121,6 @@ impl Core {
                 _ => {}
             }
         }
-        for (link, messages) in tell {
-            if let Some(state) = self.links.borrow().get(&link) {
-                state.tell(messages);
-            }
-        }
         for track in changed {
             // One message until it has looked: there may be many changes in a row.
             if self.rerouted.insert(track)
@@ -129,6 +129,46 @@ impl Core {
                 mailbox::signal(origin, TrackRerouted(track));
             }
         }
+        !self.telling.is_empty()
+    }
+
+    /// A set changes: what was to be told of it before has no use any more. laps peering, "SNS Advertisement": the same id
+    /// gets a new set.
+    fn will_tell(&mut self, link: LinkId, set: NodeSet) {
+        self.telling
+            .insert((link, set.id), Message::NodeSetAdvertise(set));
+    }
+
+    /// A set is over. One that was never told of is not taken back either.
+    fn will_withdraw(&mut self, link: LinkId, sns: SnsId) {
+        // Ids of a link are given in order, and never twice.
+        if self.told.get(&link).is_some_and(|told| *told >= sns) {
+            self.telling.insert((link, sns), Message::NodeSetWithdraw(sns));
+        } else {
+            self.telling.remove(&(link, sns));
+        }
+    }
+
+    /// Tells links what changed in this turn.
+    pub(super) fn tell(&mut self) {
+        let mut by_link = BTreeMap::<LinkId, Vec<Message>>::new();
+        for ((link, sns), message) in std::mem::take(&mut self.telling) {
+            let told = self.told.entry(link).or_insert(sns);
+            *told = (*told).max(sns);
+            by_link.entry(link).or_default().push(message);
+        }
+        for (link, messages) in by_link {
+            if let Some(state) = self.links.borrow().get(&link) {
+                state.tell(messages);
+            }
+        }
+    }
+
+    /// A link is gone.
+    pub(super) fn forget_link(&mut self, link: LinkId) {
+        self.sets.link_down(link);
+        self.telling.retain(|(to, _), _| *to != link);
+        self.told.remove(&link);
     }
 
     /// Forgets a source; the value is the track of this relay that it was of.

@@ -194,6 +194,62 @@ fn payload(len: usize, seed: u8) -> Bytes {
     bytes.collect()
 }
 
+/// laps peering, "SNS Advertisement": however often the nodes of a set change in one turn, its peer is told once; and of a set
+/// that came and went in one turn it is told nothing.
+#[actix::test]
+async fn changes_of_one_turn_are_told_as_one() {
+    let mut scene = scene(NodeType::Edge, Config::default(), Faults::default()).await;
+    for count in 1..=50 {
+        let nodes = [NodeId(2), NodeId(3)];
+        scene
+            .plane
+            .set_targets(track(9), nodes.into_iter().take(1 + count % 2).collect());
+        assert_eq!(scene.plane.route(track(9)).len(), 1 + count % 2, "known at once");
+    }
+    scene.plane.set_targets(track(8), [NodeId(1)].into());
+    scene.plane.set_targets(track(8), BTreeSet::new());
+    let set = scene.end(B).told().await;
+    assert_eq!((set.id, set.nodes()), (sns(1), &[NodeId(2)][..]));
+    scene.plane.set_targets(track(9), BTreeSet::new());
+    assert_eq!(
+        scene.end(B).told.recv().await,
+        Some(Message::NodeSetWithdraw(sns(1)))
+    );
+    assert!(scene.end(A).told.try_recv().is_err() && scene.end(B).told.try_recv().is_err());
+}
+
+/// laps peering, "(2) Data Peering": parallel links share the tracks, and each track keeps to one of them.
+#[actix::test]
+async fn parallel_links_share_the_tracks() {
+    let scene = scene(NodeType::Edge, Config::default(), Faults::default()).await;
+    let there = |links: &[LinkId]| Fib::written([(NodeId(2), NodeId(2))], [(NodeId(2), links.to_vec())]);
+    scene.fib.send_replace(there(&[A, B, C]));
+    let tracks: Vec<_> = (1..=300).map(track).collect();
+    for track in &tracks {
+        scene.plane.set_targets(*track, [NodeId(2)].into());
+    }
+    let taken = |plane: &Plane| -> Vec<Vec<LinkId>> {
+        let links = |track| {
+            let mut route = plane.route(track);
+            route.retain(|out| !out.nodes.is_empty());
+            route.into_iter().map(|out| out.link).collect()
+        };
+        tracks.iter().copied().map(links).collect()
+    };
+    let shares =
+        |taken: &[Vec<LinkId>]| [A, B, C].map(|link| taken.iter().filter(|links| **links == [link]).count());
+    scene
+        .until(|plane| shares(&taken(plane)).iter().all(|share| *share > 50))
+        .await;
+    let before = taken(&scene.plane);
+    assert_eq!(shares(&before).iter().sum::<usize>(), 300, "one link each");
+    scene.fib.send_replace(there(&[A, C]));
+    scene.until(|plane| shares(&taken(plane))[1] == 0).await;
+    for (before, after) in before.iter().zip(taken(&scene.plane)) {
+        assert!(*before == after || *before == [B], "who need not move stays");
+    }
+}
+
 /// Issue 6, "Pipeline forwarding" and "SNS and source routing": every byte of a stream leaves once by each link that its set
 /// names, behind the head with the id of that link, and its end is mirrored; nobody in between looks at the bytes.
 #[actix::test]

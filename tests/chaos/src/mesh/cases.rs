@@ -1,5 +1,6 @@
 //! What is promised of a mesh, one case each.
 
+use super::far;
 use super::world::{Node, World, edge, stub, via};
 use crate::Failure;
 use crate::record::{self, GOP, RATE};
@@ -68,6 +69,26 @@ pub(super) const ALL: &[Case] = &[
         name: "better-path",
         what: "a shorter way is found: the track takes it, nobody loses anything, no gap above 100 ms",
         run: better_path,
+    },
+    Case {
+        name: "far-via-killed",
+        what: "kill -9 of the via in a diamond with 40 ms and 2 % loss on each link",
+        run: far::via_killed,
+    },
+    Case {
+        name: "ways-change",
+        what: "the two ways of a diamond are the nearer one in turn: the track moves, nobody loses anything",
+        run: far::ways_change,
+    },
+    Case {
+        name: "dead-link",
+        what: "kill -9 of a peer near by, and of one 150 ms away: noticed within 900 ms",
+        run: far::dead_link,
+    },
+    Case {
+        name: "no-false-alarm",
+        what: "all cores busy, 150 ms and 5 % loss, then 700 ms of silence of one side: no link is given up",
+        run: far::no_false_alarm,
     },
 ];
 
@@ -148,11 +169,11 @@ fn stub_of_50(tools: &Tools, number: usize) -> Result<String, Failure> {
 }
 
 /// Two ways from the origin to the other edge; the first via is on the one that is taken.
-const DIAMOND: [Node; 4] = [edge(&[]), via(&[0]), via(&[0]), edge(&[1, 2])];
+pub(super) const DIAMOND: [Node; 4] = [edge(&[]), via(&[0]), via(&[0]), edge(&[1, 2])];
 
 /// Which of two relays carries the track: one sends it, and the other one next to nothing. On a busy machine round trips
 /// are whatever they are, and the track may just be moving.
-fn carrier(world: &mut World) -> Result<usize, Failure> {
+pub(super) fn carrier(world: &mut World) -> Result<usize, Failure> {
     let sent = |world: &mut World| -> Result<[u64; 2], Failure> {
         Ok([
             world.relay(1)?.place.passed()?.sent,
@@ -240,7 +261,7 @@ fn better_path(tools: &Tools, number: usize) -> Result<String, Failure> {
 }
 
 /// A publisher beside the first relay, subscribers beside these, the first of which is beside it too.
-fn everybody_at(world: &mut World, at: &[usize]) -> Result<(), Failure> {
+pub(super) fn everybody_at(world: &mut World, at: &[usize]) -> Result<(), Failure> {
     world.publish(0, 600)?;
     at.iter().try_for_each(|&at| world.subscribe(at))?;
     world.all_receive()
@@ -265,7 +286,12 @@ const CALM: u64 = 3_000_000_000;
 
 /// Nobody lost anything, and nobody waited longer than that, beside what the machine costs: what the first subscriber waited
 /// for meanwhile, to whom nothing happened, or anybody before.
-fn gap_under(world: &World, last: u64, (begun, over): (u64, u64), most_ms: u64) -> Result<String, Failure> {
+pub(super) fn gap_under(
+    world: &World,
+    last: u64,
+    (begun, over): (u64, u64),
+    most_ms: u64,
+) -> Result<String, Failure> {
     let all = world.repaired(last, begun, over);
     let calm = world.losses(last, begun.saturating_sub(CALM), begun.saturating_sub(CALM / 4));
     let machine_ms = all.iter().take(1).chain(&calm).map(|losses| losses.pause_ms);
@@ -274,7 +300,8 @@ fn gap_under(world: &World, last: u64, (begun, over): (u64, u64), most_ms: u64) 
         (losses.lost, losses.duplicated, losses.wrong) != (0, 0, 0) || losses.pause_ms > most_ms + machine_ms
     });
     if let Some(losses) = bad {
-        return Err(format!("{losses:?}, on a machine that paused for {machine_ms} ms").into());
+        let missing = world.missing(last);
+        return Err(format!("{losses:?}, on a machine that paused for {machine_ms} ms; {missing}").into());
     }
     let pause = all.iter().map(|losses| losses.pause_ms).max().unwrap_or(0);
     Ok(format!(

@@ -1,8 +1,11 @@
 //! Meshes of relays: what reaches whom, over which links, and what a failing relay costs.
 //!
-//! [`roads`] is the network, [`world`] the relays and their users, [`cases`] what is promised.
+//! [`roads`] is the network, [`path`] a link with delay and loss, [`world`] the relays and their users, [`cases`] and [`far`]
+//! what is promised.
 
 mod cases;
+mod far;
+mod path;
 mod roads;
 mod world;
 
@@ -14,6 +17,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use cases::Case;
+pub(crate) use path::lay_road;
 
 /// Every case there is.
 pub(crate) const fn all() -> &'static [Case] {

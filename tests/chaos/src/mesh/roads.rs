@@ -19,6 +19,8 @@ pub(crate) struct Place {
     pub(crate) space: String,
     /// Its address, the same from everywhere.
     pub(crate) address: String,
+    /// The address at the other end of its road, in the namespace where all roads meet.
+    pub(crate) door: String,
 }
 
 /// Bytes that passed an interface since it is there.
@@ -43,12 +45,18 @@ impl Roads {
         Ok(roads)
     }
 
+    /// The namespace where all roads meet.
+    pub(crate) fn core(&self) -> &str {
+        &self.core
+    }
+
     /// A place for one more relay.
     pub(crate) fn join(&mut self) -> Result<Place, Failure> {
         let (core, number) = (&self.core, self.places.len() + 1);
         let place = Place {
             space: format!("{core}-{number}"),
             address: format!("10.67.{number}.2"),
+            door: format!("10.67.{number}.1"),
         };
         let (space, far) = (&place.space, format!("r{number}"));
         ip(&format!("netns add {space}"))?;
@@ -56,12 +64,12 @@ impl Roads {
         ip(&format!(
             "-n {core} link add {far} type veth peer name wan netns {space}"
         ))?;
-        ip(&format!("-n {core} address add 10.67.{number}.1/24 dev {far}"))?;
+        ip(&format!("-n {core} address add {}/24 dev {far}", place.door))?;
         ip(&format!("-n {space} address add {}/24 dev wan", place.address))?;
         ip(&format!("-n {space} link set lo up"))?;
         ip(&format!("-n {core} link set {far} up"))?;
         ip(&format!("-n {space} link set wan up"))?;
-        ip(&format!("-n {space} route add default via 10.67.{number}.1"))?;
+        ip(&format!("-n {space} route add default via {}", place.door))?;
         Ok(place)
     }
 }

@@ -1,5 +1,6 @@
 //! A mesh of relays, and publishers and subscribers beside them.
 
+use super::path::{Path, Plan};
 use super::roads::{Place, Roads};
 use crate::Failure;
 use crate::judge::{Losses, judge};
@@ -8,7 +9,7 @@ use crate::record::{self, GOP, RATE, Tape};
 use crate::scene::Tools;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const GO_ON: Duration = Duration::from_secs(20);
 /// Seconds that those who are asked to leave a relay have for it.
 const GRACE: &str = "3";
 /// How often a log is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 
 /// The track of every mesh.
 pub(crate) const NAMESPACE: &str = "mesh";
@@ -54,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) dials: &'static [usize],
     /// Those of them to whom no road leads at first.
     pub(crate) cut_from: &'static [usize],
+    /// What its links are like: the delay of a packet, and how many of a hundred are lost.
+    pub(crate) over: Option<(Duration, u64)>,
 }
 
 impl Node {
@@ -62,12 +65,21 @@ impl Node {
             role,
             dials,
             cut_from: &[],
+            over: None,
         }
     }
 
     /// The same, without a road to these at first.
     pub(crate) const fn cut_from(self, cut_from: &'static [usize]) -> Self {
         Self { cut_from, ..self }
+    }
+
+    /// The same, with links on which a packet takes so many milliseconds, and so many of a hundred are lost.
+    pub(crate) const fn over(self, delay_ms: u64, loss_percent: u64) -> Self {
+        Self {
+            over: Some((Duration::from_millis(delay_ms), loss_percent)),
+            ..self
+        }
     }
 }
 
@@ -113,6 +125,8 @@ pub(crate) struct World {
     pub(crate) relays: Vec<Relay>,
     pub(crate) publishers: Vec<User>,
     pub(crate) subscribers: Vec<User>,
+    /// Links with delay and loss, in the order in which they were laid.
+    pub(crate) paths: Vec<Path>,
     dir: PathBuf,
     tools: Tools,
     // Last, so that processes end before their network does.
@@ -128,6 +142,7 @@ impl World {
             relays: Vec::new(),
             publishers: Vec::new(),
             subscribers: Vec::new(),
+            paths: Vec::new(),
             dir,
             tools: tools.clone(),
             roads: Roads::new(number)?,
@@ -153,11 +168,28 @@ impl World {
             let there = self.relays.get(index).ok_or("who is cut off comes first")?;
             place.road_to(&there.place, false)?;
         }
+        let mut paths = Vec::new();
         let dialled = node.dials.iter().map(|&index| {
             let relay = self.relays.get(index).ok_or("who is dialled comes first")?;
-            Ok(format!("{}:{RELAYS}", relay.place.address))
+            let there = format!("{}:{RELAYS}", relay.place.address);
+            let Some((delay, loss)) = node.over else {
+                return Ok(there);
+            };
+            let name = format!("path-{number}-{}", index + 1);
+            let path = Path::lay(Plan {
+                space: self.roads.core(),
+                door: &place.door,
+                to: &there,
+                delay,
+                loss,
+                log: &self.dir.join(format!("{name}.log")),
+            })?;
+            let door = path.door.clone();
+            paths.push(path);
+            Ok(door)
         });
         let dialled: Vec<String> = dialled.collect::<Result<_, Failure>>()?;
+        self.paths.append(&mut paths);
         let file = |name: &str| self.dir.join(name).to_string_lossy().into_owned();
         let mut env = vec![
             ("LAPS_RELAY__ENDPOINT_ID", format!("1:{number}")),
@@ -188,6 +220,11 @@ impl World {
     /// A relay that runs, or ran.
     pub(crate) fn relay(&mut self, index: usize) -> Result<&mut Relay, Failure> {
         Ok(self.relays.get_mut(index).ok_or("there is no such relay")?)
+    }
+
+    /// A link with delay and loss.
+    pub(crate) fn path(&mut self, index: usize) -> Result<&mut Path, Failure> {
+        Ok(self.paths.get_mut(index).ok_or("there is no such link")?)
     }
 
     /// A publisher of the track beside a relay.
@@ -263,18 +300,36 @@ impl World {
         Ok(last)
     }
 
+    /// All that publishers made.
+    fn made(&self) -> BTreeSet<u64> {
+        let logs = self.publishers.iter().map(|user| text(&user.log));
+        logs.flat_map(|log| record::made(&log)).collect()
+    }
+
     /// What each subscriber lost up to that object.
     pub(crate) fn losses(&self, last: u64, begun: u64, over: u64) -> Vec<Losses> {
-        let made: BTreeSet<u64> = self
-            .publishers
-            .iter()
-            .flat_map(|user| record::made(&text(&user.log)))
-            .collect();
+        let made = self.made();
         let judged = self
             .subscribers
             .iter()
             .map(|user| judge(&user.tape.read(), &made, last, begun, over));
         judged.collect()
+    }
+
+    /// What each subscriber lacks up to that object, as group/object, for whoever looks for the cause.
+    pub(crate) fn missing(&self, last: u64) -> String {
+        let made = self.made();
+        let missing = |user: &User| {
+            let record = user.tape.read();
+            let wanted = made.range(record.oldest().unwrap_or(0)..=last);
+            let lacks = wanted.filter(|sequence| !record.came.contains_key(sequence));
+            let lacks: Vec<_> = lacks
+                .map(|sequence| format!("{}/{}", sequence / GOP, sequence % GOP))
+                .collect();
+            format!("{} lacks [{}]", user.name, lacks.join(" "))
+        };
+        let all: Vec<_> = self.subscribers.iter().map(missing).collect();
+        all.join(", ")
     }
 
     /// The same, once what is fetched after a failure has had its time.
@@ -293,9 +348,10 @@ impl World {
     pub(crate) fn everything_once(&self) -> Result<(), Failure> {
         let last = self.settle()?;
         let now = record::now();
-        for (user, losses) in self.subscribers.iter().zip(self.losses(last, now, now)) {
+        for (user, losses) in self.subscribers.iter().zip(self.repaired(last, now, now)) {
             if (losses.lost, losses.duplicated, losses.wrong) != (0, 0, 0) {
-                return Err(format!("{}: {losses:?}", user.name).into());
+                let missing = self.missing(last);
+                return Err(format!("{}: {losses:?}; {missing}", user.name).into());
             }
         }
         Ok(())
@@ -349,6 +405,6 @@ impl Relay {
     }
 }
 
-fn text(path: &Path) -> String {
+fn text(path: &std::path::Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }

@@ -114,7 +114,10 @@ impl World {
                 assert!(peer == next && mode.has_data(), "data for {node:?} on {link:?}");
             }
             let track = FullNameHash::new(node.0 * 77).unwrap();
-            assert!(view.fib.link(node, track).is_some_and(|link| to.contains(&link)));
+            assert!(
+                laps_protocol::peering::fib::share(track.get(), to.iter().copied())
+                    .is_some_and(|link| to.contains(&link))
+            );
         }
         assert_eq!(base.sizes().nodes, view.reachable.len());
         assert_eq!(base.sizes().links, links.len());

@@ -1,6 +1,7 @@
 //! From the nodes that want the data of a source to a set for each link, and to a route.
 
 use super::{JoinCause, Joined, Leaving, Lost, NodeSets, OutSet, Output, Rerouted, Set};
+use crate::peering::fib;
 use crate::peering::forward::route::{Egress, LinkId, Route, Routes, Source};
 use crate::peering::message::NodeSet;
 use crate::peering::node::{NodeId, NodeType};
@@ -74,7 +75,7 @@ impl<R: Routes> NodeSets<R> {
     fn plan(&self, source: Source, set: &Set) -> Plan {
         let (seed, from) = match source {
             Source::Track(track) => (track.get(), None),
-            Source::Ingress(link, sns) => (mix(u64::from(link.0)) ^ u64::from(sns.get()), Some(link)),
+            Source::Ingress(link, sns) => (u64::from(link.0) << 32 | u64::from(sns.get()), Some(link)),
         };
         let from = from.and_then(|link| self.links.get(&link)).map(|link| link.peer);
         let mut plan = Plan::default();
@@ -102,11 +103,10 @@ impl<R: Routes> NodeSets<R> {
                     let told = set.out.contains_key(link) || plan.sets.contains_key(link);
                     let len = plan.sets.get(link).map_or(0, Vec::len);
                     (told || state.out.len() < room) && len < self.limits.max_set_nodes
-                })
-                // Equally good links share the sources; each source keeps to one, so that its nodes stay together, and
-                // few change when a link comes or goes.
-                .max_by_key(|(link, _)| mix(seed ^ mix(u64::from(link.0))));
-            if let Some((link, _)) = best {
+                });
+            // Equally good links share the sources; each source keeps to one, so that its nodes stay together.
+            let best = fib::share(seed, best.map(|(link, _)| link));
+            if let Some(link) = best {
                 plan.links.insert(node, link);
                 plan.sets.entry(link).or_default().push(node);
             } else {
@@ -286,12 +286,4 @@ impl<R: Routes> NodeSets<R> {
             left,
         }));
     }
-}
-
-/// Spreads the bits of a number (SplitMix64, by Sebastiano Vigna, in the public domain).
-const fn mix(number: u64) -> u64 {
-    let a = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let b = (a ^ (a >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let c = (b ^ (b >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    c ^ (c >> 31)
 }
