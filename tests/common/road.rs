@@ -46,8 +46,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     terms: Terms,
-    /// When each side says something again.
-    still_until: [Option<Instant>; 2],
+    /// When each side says something again, the dialler first.
+    still_until: (Option<Instant>, Option<Instant>),
     waiting: BinaryHeap<Waiting>,
     /// Of all packets so far.
     number: u64,
@@ -102,7 +102,7 @@ impl Road {
 
     /// One side stands still for so long: what it says comes after that, all at once.
     pub fn stall(&self, side: Side, time: Duration) {
-        self.shared.state().still_until[side as usize] = Some(Instant::now() + time);
+        *self.shared.state().still_until(side) = Some(Instant::now() + time);
     }
 
     /// Packets that were carried, and that were lost.
@@ -159,6 +159,15 @@ impl Road {
     }
 }
 
+impl State {
+    const fn still_until(&mut self, side: Side) -> &mut Option<Instant> {
+        match side {
+            Side::Dialler => &mut self.still_until.0,
+            Side::Dialled => &mut self.still_until.1,
+        }
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -172,7 +181,7 @@ impl Shared {
             return;
         }
         let now = Instant::now();
-        let left = state.still_until[side as usize].map_or(now, |until| until.max(now));
+        let left = state.still_until(side).map_or(now, |until| until.max(now));
         state.number += 1;
         let waiting = Waiting {
             due: left + state.terms.delay,

@@ -252,6 +252,8 @@ impl<R: Reach> PeeringActor<R> {
         let mode = wanted
             .and_then(|index| self.wanted.get(index))
             .map_or(PeerMode::Both, |wanted| wanted.mode);
+        // Who refuses a link does not say who it is, its certificate does.
+        let node = reached.conn.named();
         let id = ChildId::fresh();
         let birth = link::Birth {
             link,
@@ -278,7 +280,7 @@ impl<R: Reach> PeeringActor<R> {
             id,
             addr,
             wanted,
-            node: None,
+            node,
             stood: false,
             on_purpose: false,
         };

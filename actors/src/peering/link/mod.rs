@@ -408,6 +408,7 @@ impl<C: LinkConn> Drop for PeerLinkActor<C> {
         // However it ends, the peer is not left with half a link, nor are the bases.
         self.close(ErrorCode::Close, "the link ends");
         if self.stands {
+            info!(self.log, "link is over"; "said" => %self.session.sent(), "heard" => %self.session.received());
             signal(&self.bases, LinkOver(self.link));
             if let Some(plane) = &self.plane {
                 plane.link_down(self.link);

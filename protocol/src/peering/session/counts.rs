@@ -1,6 +1,7 @@
 //! How many messages of each kind went over a link.
 
 use crate::peering::message::MessageKind;
+use std::fmt;
 
 /// Counters of one direction, for metrics and tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,5 +37,18 @@ impl Counts {
 
     pub(super) const fn add_unknown(&mut self) {
         self.unknown += 1;
+    }
+}
+
+/// For the log: the kinds that there were, each with its number.
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = MessageKind::ALL.iter().map(|kind| (kind.name(), self.of(*kind)));
+        let counts = counts.chain([("unknown", self.unknown)]);
+        for (at, (name, count)) in counts.filter(|(_, count)| *count > 0).enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{name} {count}")?;
+        }
+        Ok(())
     }
 }

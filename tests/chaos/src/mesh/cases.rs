@@ -101,7 +101,27 @@ fn everywhere(tools: &Tools, number: usize, nodes: &[Node]) -> Result<String, Fa
     }
     world.all_receive()?;
     world.everything_once()?;
-    Ok(format!("{} subscribers, each object once", nodes.len()))
+    let links: usize = nodes.iter().map(|node| node.dials.len()).sum();
+    let said = world.messages_said()?;
+    let subscriptions = nodes.len() - 1;
+    if subscriptions == 0 {
+        return Ok("1 subscriber, each object once".to_owned());
+    }
+    let each = said / subscriptions;
+    // What is flooded crosses each link twice at most, and a subscription is said anew twice at most while the mesh forms.
+    // Answers, questions of relays that see each other for the first time, and sets go along ways of at most that many
+    // relays, a few each, and again where a way changes as round trips do.
+    let most = 3 * 2 * links + 12 * nodes.len();
+    if each > most {
+        return Err(format!(
+            "{each} control messages for each of {subscriptions} subscriptions, {most} at most"
+        )
+        .into());
+    }
+    Ok(format!(
+        "{} subscribers, each object once, {each} control messages for each subscription (at most {most})",
+        nodes.len()
+    ))
 }
 
 /// Objects for which bytes are counted.

@@ -316,6 +316,45 @@ impl World {
         judged.collect()
     }
 
+    /// Ends all relays, and counts what they said on their links for publications, subscriptions and their data.
+    pub(crate) fn messages_said(&mut self) -> Result<usize, Failure> {
+        /// Of links and nodes, at a pace of their own.
+        const OTHERS: [&str; 7] = [
+            "CONNECT",
+            "CONNECT_RESPONSE",
+            "NODE_INFO_ADV",
+            "NODE_INFO_WD",
+            "LEAVING",
+            "PING",
+            "PONG",
+        ];
+        #[derive(serde::Deserialize)]
+        struct Line {
+            said: String,
+        }
+        // Those that stay would tell one another of the end of each.
+        for relay in &mut self.relays {
+            relay.process()?.signal("INT")?;
+        }
+        let mut sum = 0;
+        for relay in &mut self.relays {
+            relay.process()?.wait(GO_ON)?;
+            let text = relay.text();
+            for line in text.lines().filter(|line| line.contains("\"link is over\"")) {
+                let line: Line = serde_json::from_str(line)?;
+                for count in line.said.split(", ") {
+                    let (kind, count) = count.split_once(' ').ok_or("no count of messages")?;
+                    let count: usize = count.parse()?;
+                    sum += if OTHERS.contains(&kind) { 0 } else { count };
+                }
+            }
+        }
+        if sum == 0 && self.relays.len() > 1 {
+            return Err("the relays did not say what they said on their links".into());
+        }
+        Ok(sum)
+    }
+
     /// What each subscriber lacks up to that object, as group/object, for whoever looks for the cause.
     pub(crate) fn missing(&self, last: u64) -> String {
         let made = self.made();
