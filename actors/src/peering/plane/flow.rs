@@ -214,8 +214,10 @@ impl Flow {
         any
     }
 
+    /// Nothing is left to do. What came whole before its set did waits for that.
     fn is_over(&self) -> bool {
-        self.source.is_none() && self.pieces.is_empty() && self.lanes.is_empty() && self.local.is_none()
+        let idle = self.pieces.is_empty() && self.lanes.is_empty() && self.local.is_none();
+        self.source.is_none() && idle && !self.link.waits(self.id)
     }
 }
 

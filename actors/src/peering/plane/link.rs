@@ -132,6 +132,11 @@ impl LinkIn {
         self.ingress.borrow().wants_data(stream)
     }
 
+    /// Whether a stream waits for its set.
+    pub(super) fn waits(&self, stream: InStream) -> bool {
+        self.ingress.borrow().parked().bytes_of(stream).is_some()
+    }
+
     pub(super) fn bytes(&self, stream: InStream, bytes: Bytes, now: Instant) {
         self.ingress.borrow_mut().bytes(stream, bytes, now);
     }

@@ -454,6 +454,29 @@ async fn data_waits_for_its_set() {
     assert_eq!(scene.forward().parked_expired, 1);
 }
 
+/// laps peering, "SNS Advertisement": so does what came whole, to its end.
+#[actix::test]
+async fn a_stream_that_came_whole_waits_for_its_set() {
+    let mut scene = scene(NodeType::Via, Config::default(), Faults::default()).await;
+    for number in 0..2 {
+        let mut stream = scene.end(A).open().await;
+        let whole = [&head(5, 9).encode()[..], &[number; 3000]].concat();
+        stream.send(&mut [Bytes::from(whole)]).await.unwrap();
+        stream.finish().unwrap();
+        // The end of the first one is here before the second one.
+        scene
+            .until(|plane| plane.counts().forward.parked == u64::from(number) + 1)
+            .await;
+    }
+    scene.advertise(5, &[NodeId(2)]);
+    for number in 0..2 {
+        let mut at_b = scene.end(B).accept().await;
+        let (_, got, end) = read(&mut at_b).await;
+        assert_eq!((got, end), (vec![number; 3000], Ok(())));
+    }
+    scene.until(|plane| plane.sizes() == (0, 0, 0)).await;
+}
+
 /// Issue 6, "bounded": a peer has so many streams at once, and a datagram is no larger than the next link takes.
 #[actix::test]
 async fn a_link_has_so_many_streams() {
