@@ -34,6 +34,7 @@ use laps_protocol::moqt::message::{
     PublishDone, PublishDoneStatus, RequestError, RequestErrorReason, SubscribeOk,
 };
 use laps_protocol::moqt::session::Command;
+use laps_protocol::relay::follow;
 use laps_protocol::relay::track_log::Cursor;
 use locate::{Attachment, Search};
 use slog::{Logger, debug, info};
@@ -230,6 +231,7 @@ impl SubscriptionActor {
             self.unavailable(ctx, why);
             return;
         };
+        let settled = self.rewound(&attached, settled);
         self.filter.set(if again {
             spec.settle_again(settled)
         } else {
@@ -253,7 +255,7 @@ impl SubscriptionActor {
         }
         self.birth.spec.reads(log);
         if self.forwarding && !resumed && self.birth.spec.continues {
-            self.continue_open(log, edge.open);
+            self.continue_open(log, edge.open, self.birth.spec.rewinds);
         }
         self.look(ctx);
         if std::mem::take(&mut self.gone_early) {
@@ -261,6 +263,24 @@ impl SubscriptionActor {
             if !self.outlive(ctx, &gone) {
                 self.end(ctx, gone);
             }
+        }
+    }
+
+    /// The range, as wide as what is open needs it where that is given from its start.
+    fn rewound(&self, attached: &Attached, settled: ResolvedFilter) -> ResolvedFilter {
+        let open = &attached.edge.open;
+        let first = self.birth.spec.rewinds.then(|| {
+            handle::read(attached.log, |log| {
+                follow::first_group(log, open.iter().map(|(seq, _)| *seq))
+            })
+            .flatten()
+        });
+        let first = first
+            .flatten()
+            .map_or(settled.start, |group| Location::new(group, 0));
+        ResolvedFilter {
+            start: settled.start.min(first),
+            ..settled
         }
     }
 

@@ -14,8 +14,12 @@ use laps_protocol::relay::track_log::{LogDatagram, Position, SubgroupSeq, TrackL
 use std::rc::Rc;
 
 impl SubscriptionActor {
-    /// Subgroups that were open when the subscription began: their next objects belong to it.
-    pub(super) fn continue_open(&self, log: LogId, open: Vec<(SubgroupSeq, Position)>) {
+    /// Subgroups that were open when the subscription began: their next objects belong to it, or all of them.
+    pub(super) fn continue_open(&self, log: LogId, mut open: Vec<(SubgroupSeq, Position)>, rewinds: bool) {
+        if rewinds {
+            open.iter_mut()
+                .for_each(|(_, position)| *position = Position::default());
+        }
         let (filter, alias) = (self.filter.get(), self.birth.spec.alias);
         let lanes = handle::read(log, |log| follow::continue_open(log, open, &filter, alias));
         self.open(log, lanes.unwrap_or_default());

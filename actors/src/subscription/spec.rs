@@ -41,6 +41,8 @@ pub struct Spec {
     pub own: bool,
     /// The next objects of subgroups that were open before it belong to it. False where others send those.
     pub continues: bool,
+    /// It gives those subgroups from their start: whom it is for got them by a way that is lost, and may lack any part.
+    pub rewinds: bool,
     state: Rc<State>,
 }
 
@@ -91,6 +93,7 @@ impl Spec {
             heads: None,
             own: true,
             continues: true,
+            rewinds: false,
             state: Rc::new(state),
         }
     }

@@ -78,7 +78,7 @@ impl SubscriptionActor {
         if let Some(edge) = handle::read(log, TrackLog::live_edge) {
             place.cursor = edge.cursor;
             self.resume_near(log);
-            self.continue_open(log, edge.open);
+            self.continue_open(log, edge.open, false);
         }
     }
 

@@ -4,6 +4,7 @@ use super::expiry::Age;
 use super::lane::LaneReader;
 use super::track_log::{Cursor, LogDatagram, Next, Position, SubgroupSeq, TrackLog};
 use crate::moqt::filter::ResolvedFilter;
+use crate::moqt::location::GroupId;
 use crate::moqt::object::{SubgroupHeader, SubgroupIdMode, TrackAlias};
 use std::time::Instant;
 
@@ -36,6 +37,13 @@ pub fn continue_open(
         .filter_map(|(seq, position)| Some(LaneReader::new(seq, position, header(log, seq, alias)?)))
         .filter(|lane| filter.admits_group(lane.header().group))
         .collect()
+}
+
+/// The first group of these subgroups; none without any that is kept.
+#[must_use]
+pub fn first_group(log: &TrackLog, subgroups: impl IntoIterator<Item = SubgroupSeq>) -> Option<GroupId> {
+    let groups = subgroups.into_iter();
+    groups.filter_map(|seq| Some(header(log, seq, 0)?.group)).min()
 }
 
 /// Takes what is new at `cursor`, at most `room` subgroups; the others stay where they are, and the log bounds how

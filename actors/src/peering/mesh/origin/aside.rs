@@ -119,6 +119,8 @@ impl OriginActor {
         let rank = RequestId(u64::from(route.sns.get()));
         spec.rank = Rc::new(Rank::new(rank, wish.priority(), GroupOrder::default()));
         spec.heads = Some(heads.clone());
+        // Those who had the track by a link that died lack any part of what is open.
+        spec.rewinds = track.has_told(&route.nodes);
         let plan = Plan {
             request,
             spec,

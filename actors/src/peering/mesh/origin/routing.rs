@@ -167,6 +167,9 @@ impl OriginActor {
         spec.own = route.nodes.iter().any(|node| self.stubs.contains(node));
         // What is open goes on at the link that had it before.
         spec.continues = route.cause != JoinCause::Moved;
+        // What a link that died had of them did not all arrive, also when it took a moment to find this one in its place.
+        // What did arrive is taken once.
+        spec.rewinds = spec.continues && track.has_told(&route.nodes);
         let plan = Plan {
             request,
             spec,
