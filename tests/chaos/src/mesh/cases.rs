@@ -1,7 +1,7 @@
 //! What is promised of a mesh, one case each.
 
 use super::far;
-use super::world::{Node, World, edge, stub, via};
+use super::world::{Node, World, edge, via};
 use crate::Failure;
 use crate::record::{self, GOP, RATE};
 use crate::scene::Tools;
@@ -44,11 +44,6 @@ pub(super) const ALL: &[Case] = &[
         name: "via-copies",
         what: "an origin, a via and four edges: the origin sends the track once, the via four times",
         run: via_copies,
-    },
-    Case {
-        name: "stub-of-50",
-        what: "a stub with fifty subscribers: the track crosses its link once, and nobody else knows it",
-        run: stub_of_50,
     },
     Case {
         name: "via-killed",
@@ -163,29 +158,6 @@ fn via_copies(tools: &Tools, number: usize) -> Result<String, Failure> {
     Ok(format!(
         "the origin sent {out:.2} copies of the track, the via {on:.2}"
     ))
-}
-
-fn stub_of_50(tools: &Tools, number: usize) -> Result<String, Failure> {
-    let nodes = [edge(&[]), edge(&[0]), stub(&[0])];
-    let mut world = World::begin(tools, &nodes, number)?;
-    world.publish(1, usize::try_from(SIZE)?)?;
-    for _ in 0..50 {
-        world.subscribe(2)?;
-    }
-    world.all_receive()?;
-    let place = world.relay(2)?.place.clone();
-    let (first, begun) = (record::due(record::now()), place.passed()?);
-    world
-        .subscribers
-        .iter()
-        .try_for_each(|user| user.tape.more(COUNTED, std::time::Duration::from_secs(30)))?;
-    let (last, ended) = (record::due(record::now()), place.passed()?);
-    let copies = (ended.received - begun.received) as f64 / ((last - first) * SIZE) as f64;
-    world.everything_once()?;
-    if !(0.9..1.5).contains(&copies) {
-        return Err(format!("{copies:.2} copies of the track came to the stub").into());
-    }
-    Ok(format!("{copies:.2} copies of the track for 50 subscribers"))
 }
 
 /// Two ways from the origin to the other edge; the first via is on the one that is taken.
