@@ -35,7 +35,6 @@ const NAME: &str = "video";
 pub(crate) enum Role {
     Edge,
     Via,
-    Stub,
 }
 
 impl Role {
@@ -43,7 +42,6 @@ impl Role {
         match self {
             Self::Edge => "edge",
             Self::Via => "via",
-            Self::Stub => "stub",
         }
     }
 }
@@ -91,11 +89,6 @@ pub(crate) const fn edge(dials: &'static [usize]) -> Node {
 /// A via that dials these.
 pub(crate) const fn via(dials: &'static [usize]) -> Node {
     Node::new(Role::Via, dials)
-}
-
-/// A stub that dials these.
-pub(crate) const fn stub(dials: &'static [usize]) -> Node {
-    Node::new(Role::Stub, dials)
 }
 
 /// One relay of a world.
