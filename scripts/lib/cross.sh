@@ -88,6 +88,8 @@ avahi_names() {
         from=$(find /usr/lib /usr/lib64 -name "libavahi-$library.so.3" 2>/dev/null | head -n 1)
         [ -n "$from" ] || die "there is no libavahi-$library.so.3 here to read names from"
         functions=$(readelf -W --dyn-syms "$from" | awk '$4 == "FUNC" && $5 == "GLOBAL" && $7 != "UND" { sub(/@.*/, "", $8); print $8 }' | LC_ALL=C sort -u)
+        # One word, one function.
+        # shellcheck disable=SC2086
         printf 'void %s(void) {}\n' $functions >"$dir/$library.c"
         PYTHONPATH="$1/zig" python3 -m ziglang cc -target "${3/-unknown/}.$glibc_floor" -shared -w -nostdlib \
             -Wl,-soname,"libavahi-$library.so.3" -o "$dir/libavahi-$library.so" "$dir/$library.c" >&2 ||
