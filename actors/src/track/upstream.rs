@@ -19,6 +19,8 @@ pub enum Upstream {
     Session(Addr<SessionActor>),
     /// Another node of the mesh.
     Node(Addr<NodeActor>),
+    /// A stub of this relay, which stands for it in the mesh: nobody else knows of it.
+    Stub(Addr<NodeActor>),
 }
 
 impl Upstream {
@@ -38,7 +40,7 @@ impl Upstream {
     {
         match self {
             Self::Session(session) => Either::Left(mailbox::ask(session, message, deadline)),
-            Self::Node(node) => Either::Right(mailbox::ask(node, message, deadline)),
+            Self::Node(node) | Self::Stub(node) => Either::Right(mailbox::ask(node, message, deadline)),
         }
     }
 
@@ -54,7 +56,7 @@ impl Upstream {
     {
         match self {
             Self::Session(session) => mailbox::signal(session, message),
-            Self::Node(node) => mailbox::signal(node, message),
+            Self::Node(node) | Self::Stub(node) => mailbox::signal(node, message),
         }
     }
 
@@ -63,6 +65,15 @@ impl Upstream {
     pub const fn is_local(&self) -> bool {
         match self {
             Self::Session(_) => true,
+            Self::Node(_) | Self::Stub(_) => false,
+        }
+    }
+
+    /// What it publishes is this relay's to give to others of the mesh.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        match self {
+            Self::Session(_) | Self::Stub(_) => true,
             Self::Node(_) => false,
         }
     }
@@ -71,7 +82,7 @@ impl Upstream {
     pub(crate) fn connected(&self) -> bool {
         match self {
             Self::Session(session) => session.connected(),
-            Self::Node(node) => node.connected(),
+            Self::Node(node) | Self::Stub(node) => node.connected(),
         }
     }
 }
@@ -79,11 +90,5 @@ impl Upstream {
 impl From<Addr<SessionActor>> for Upstream {
     fn from(session: Addr<SessionActor>) -> Self {
         Self::Session(session)
-    }
-}
-
-impl From<Addr<NodeActor>> for Upstream {
-    fn from(node: Addr<NodeActor>) -> Self {
-        Self::Node(node)
     }
 }

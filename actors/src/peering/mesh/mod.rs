@@ -90,6 +90,8 @@ struct Node {
     unconfirmed: BTreeSet<Published>,
     reachable: bool,
     ours: bool,
+    /// It is a stub of this relay.
+    stub: bool,
     child: Option<(ChildId, Addr<NodeActor>)>,
     /// Its actor has failed, and is started again in a while.
     pausing: bool,
@@ -165,6 +167,7 @@ impl MeshActor {
             reachable: false,
             // One that no relay of ours tells of is known from a laps relay alone, and answers nothing.
             ours: false,
+            stub: false,
             child: None,
             pausing: false,
             supervisor: Supervisor::new(Restart::Transient, FAILURES, PAUSE, id.0),
@@ -195,6 +198,7 @@ impl MeshActor {
             node: id,
             epoch,
             ours: node.ours,
+            stub: node.stub,
             publishes: node.publishes.iter().cloned().collect(),
             env,
             inlets,

@@ -9,7 +9,7 @@ use crate::supervise::{ChildDown, Decision, Restart, Supervisor};
 use actix::{AsyncContext, Context, Handler};
 use laps_protocol::peering::limits::Limits;
 use laps_protocol::peering::message::{FetchMessage, FetchStep, Published, TrackAnswer};
-use laps_protocol::peering::node::NodeId;
+use laps_protocol::peering::node::{NodeId, NodeType};
 use slog::{debug, info, warn};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -26,9 +26,14 @@ impl MeshActor {
     /// One piece of news; what it says of publications is added to `told`. The value is whether it is for the other part.
     fn hear(&mut self, news: &News, told: &mut Told) -> bool {
         match news {
-            News::NodeReachable { node, ours, .. } => {
+            News::NodeReachable {
+                node,
+                ours,
+                node_type,
+            } => {
                 let known = self.node(*node);
                 known.reachable = true;
+                known.stub = *node_type == NodeType::Stub;
                 if std::mem::replace(&mut known.ours, *ours) != *ours {
                     self.tell(*node, IsOurs(*ours));
                 }

@@ -147,9 +147,9 @@ impl Publisher {
         }
     }
 
-    /// It publishes at this relay, and not at another node of the mesh.
+    /// It publishes at this relay or at a stub of it, and not at another node of the mesh.
     pub(super) fn is_here(&self) -> bool {
-        self.upstream().is_none_or(Upstream::is_local)
+        self.upstream().is_none_or(Upstream::is_ours)
     }
 
     pub(super) fn is_announced_by(&self, upstream: &Upstream) -> bool {

@@ -32,7 +32,8 @@ use super::MeshActor;
 use crate::registry::Reregister;
 use crate::shard::Env;
 use crate::supervise::guard::{ChildGuard, has_runtime};
-use actix::{Actor, ActorContext, Addr, Context, Handler};
+use crate::track::Upstream;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use fetches::Fetches;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::message::Published;
@@ -55,6 +56,8 @@ pub(super) struct Birth {
     pub(super) epoch: u64,
     /// It answers.
     pub(super) ours: bool,
+    /// It is a stub of this relay.
+    pub(super) stub: bool,
     /// What it publishes.
     pub(super) publishes: Vec<Published>,
     /// What its shard shares.
@@ -81,6 +84,7 @@ pub struct NodeActor {
     node: NodeId,
     epoch: u64,
     ours: bool,
+    stub: bool,
     env: Env,
     inlets: Rc<dyn Inlets>,
     mesh: Addr<MeshActor>,
@@ -100,6 +104,7 @@ impl NodeActor {
             node: birth.node,
             epoch: birth.epoch,
             ours: birth.ours,
+            stub: birth.stub,
             env: birth.env,
             inlets: birth.inlets,
             mesh: birth.mesh,
@@ -110,6 +115,16 @@ impl NodeActor {
             next_request: 0,
             first: birth.publishes,
             _guard: birth.guard,
+        }
+    }
+
+    /// The node, as tracks ask it.
+    fn upstream(&self, ctx: &Context<Self>) -> Upstream {
+        let node = ctx.address();
+        if self.stub {
+            Upstream::Stub(node)
+        } else {
+            Upstream::Node(node)
         }
     }
 

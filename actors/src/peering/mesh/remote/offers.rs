@@ -188,7 +188,7 @@ impl NodeActor {
             self.env.registry.signal(RegisterNamespace {
                 id: *id,
                 namespace: namespace.clone(),
-                upstream: ctx.address().into(),
+                upstream: self.upstream(ctx),
                 shard: self.env.shard.clone(),
             });
         }
@@ -248,7 +248,7 @@ impl NodeActor {
                 name: track.clone(),
                 id,
                 source: Source::Published {
-                    upstream: ctx.address().into(),
+                    upstream: self.upstream(ctx),
                     request,
                     // What the mesh tells of a track is its name.
                     largest: None,
