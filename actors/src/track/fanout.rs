@@ -79,6 +79,23 @@ impl Fanout {
         }
     }
 
+    /// The same for one whose place was fixed earlier, if it was.
+    pub(super) fn attach_at(
+        &mut self,
+        attach: Attach,
+        place: Option<Attached>,
+        to: ReplyTo<Result<Attached, Unavailable>>,
+    ) {
+        let Some(place) = place else {
+            return self.attach_promised(attach, to);
+        };
+        let reader = attach.reader;
+        match self.take(attach) {
+            Some(answer) => to.send(answer.map(|_| place)),
+            None => self.waiting.push((reader, to)),
+        }
+    }
+
     /// Takes a reader in; the answer, when it is known.
     fn take(&mut self, attach: Attach) -> Option<Result<Attached, Unavailable>> {
         if self.gone {
@@ -229,7 +246,7 @@ impl Fanout {
         }
     }
 
-    fn attached(&self) -> Option<Attached> {
+    pub(super) fn attached(&self) -> Option<Attached> {
         let meta = self.meta(Instant::now())?;
         let (edge, largest) = self.log.read(|log| (log.live_edge(), log.largest()))?;
         Some(Attached {

@@ -50,11 +50,20 @@ pub struct ReplicaActor {
     /// Nobody has come yet.
     fresh: bool,
     /// Links that wait for a publisher of this relay.
-    joining: BTreeMap<ReaderId, (Attach, ReplyTo<Result<Attached, Unavailable>>)>,
+    joining: BTreeMap<ReaderId, Joining>,
     /// Seen by the shard, which makes a new one for the next reader.
     ended: Rc<Cell<bool>>,
     linger: Option<SpawnHandle>,
     _guard: Option<ChildGuard>,
+}
+
+/// A link that waits for the leave of the home.
+#[derive(Debug)]
+struct Joining {
+    attach: Attach,
+    reply: ReplyTo<Result<Attached, Unavailable>>,
+    /// Its place, as it was when it came or the replica began: the leave may come behind the first objects.
+    place: Option<Attached>,
 }
 
 impl ReplicaActor {
@@ -95,8 +104,8 @@ impl ReplicaActor {
 
     fn end(&mut self, ctx: &mut Context<Self>, gone: &TrackGone, why: &Unavailable) {
         self.ended.set(true);
-        for (_, (_, reply)) in std::mem::take(&mut self.joining) {
-            reply.send(Err(why.clone()));
+        for (_, joining) in std::mem::take(&mut self.joining) {
+            joining.reply.send(Err(why.clone()));
         }
         self.fanout.end(gone, why);
         self.readers_changed(ctx);
@@ -174,7 +183,9 @@ impl ReplicaActor {
     fn join(&mut self, ctx: &mut Context<Self>, attach: Attach) -> Reply<Result<Attached, Unavailable>> {
         let reader = attach.reader;
         let (answer, reply) = Reply::later();
-        self.joining.insert(reader, (attach, reply));
+        let place = self.fanout.attached();
+        let joining = Joining { attach, reply, place };
+        self.joining.insert(reader, joining);
         self.readers_changed(ctx);
         let asked = mailbox::ask(
             &self.track.home,
@@ -183,11 +194,11 @@ impl ReplicaActor {
         );
         ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
             // It may have left, and all are told when the track ends.
-            let Some((attach, reply)) = actor.joining.remove(&reader) else {
+            let Some(Joining { attach, reply, place }) = actor.joining.remove(&reader) else {
                 return;
             };
             match answer {
-                Ok(Ok(())) => actor.fanout.attach_promised(attach, reply),
+                Ok(Ok(())) => actor.fanout.attach_at(attach, place, reply),
                 Ok(Err(why)) => reply.send(Err(why)),
                 Err(AskError::MailboxClosed) => reply.send(Err(Unavailable::for_now("the track has ended"))),
                 Err(AskError::Deadline) => {
@@ -235,6 +246,10 @@ impl Actor for ReplicaActor {
                 // MOQT-14 §9.2.1.3 [D14-CACHE-4]
                 actor.fanout.limit_cache(attached.meta.max_cache_duration_ms);
                 actor.fanout.go_live(Instant::now(), attached.meta, attached.largest, attached.snapshot);
+                let place = actor.fanout.attached();
+                for joining in actor.joining.values_mut() {
+                    joining.place.clone_from(&place);
+                }
                 // Before it was attached the home took no news of it.
                 actor.tell_home();
                 for (batch, promise) in std::mem::take(&mut actor.early) {
