@@ -244,7 +244,7 @@ async fn of_its_own_a_relay_publishes_what_sessions_publish() {
         assert_eq!(told.namespaces, [(ns("live/ours"), true)]);
     }
     // What other nodes publish is none of it, be it the same or not.
-    let elsewhere: Upstream = Context::<NodeActor>::new().address().into();
+    let elsewhere = Upstream::Node(Context::<NodeActor>::new().address());
     for (id, text) in [(8, "live/ours"), (9, "live/theirs")] {
         let register = RegisterNamespace {
             id: AnnounceId(id),
