@@ -5,19 +5,17 @@
 //! subscription aside, under a set that has only those who joined, goes on with what is open, and is over when that is.
 
 use super::OriginActor;
+use super::routing::spec;
 use super::slot::{Plan, Slot};
 use crate::limits::Kind;
 use crate::peering::plane::{LinkOut, OutRoute, aside};
-use crate::session::egress::{Heads, Rank};
-use crate::subscription::{Origin, Spec};
 use actix::{AsyncContext, Context};
-use laps_protocol::moqt::message::{GroupOrder, RequestId, SubscribeOk};
+use laps_protocol::moqt::message::{RequestId, SubscribeOk};
 use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::Answer;
 use laps_protocol::peering::node::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// How long those who join in a row are waited for, to be sent what is open once.
@@ -113,12 +111,7 @@ impl OriginActor {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.counters.asides += 1;
-        let heads = Heads::new(hash, route.sns, 0);
-        let subscribe = wish.subscribe(track.name.clone(), false);
-        let mut spec = Spec::new(request, hash.get(), subscribe, Origin::PeerSubscribe);
-        let rank = RequestId(u64::from(route.sns.get()));
-        spec.rank = Rc::new(Rank::new(rank, wish.priority(), GroupOrder::default()));
-        spec.heads = Some(heads.clone());
+        let (mut spec, heads) = spec(request, (&track.name, hash), &route, &wish, false, &self.stubs);
         // Those who had the track by a link that died lack any part of what is open.
         spec.rewinds = track.has_told(&route.nodes);
         let plan = Plan {

@@ -13,11 +13,13 @@ use crate::supervise::policy::Decision;
 use actix::{AsyncContext, Context, Handler};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::message::{GroupOrder, RequestId};
+use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::forward::node_sets::JoinCause;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::node::NodeId;
 use slog::warn;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -154,17 +156,14 @@ impl OriginActor {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.counters.subscriptions += 1;
-        let endless_ms = if route.laps { LAPS_TTL_MS } else { 0 };
-        let heads = Heads::new(hash, route.sns, endless_ms);
-        let subscribe = wish.subscribe(track.name.clone(), new_group);
-        // On links a track's alias is its hash, which has room in it.
-        let mut spec = Spec::new(request, hash.get(), subscribe, Origin::PeerSubscribe);
-        // Streams that come in by other links and leave by this one stand under the ids of their sets as well.
-        let rank = RequestId(u64::from(route.sns.get()));
-        spec.rank = Rc::new(Rank::new(rank, wish.priority(), GroupOrder::default()));
-        spec.heads = Some(heads.clone());
-        // Who is behind a stub is asked for by its edge, here.
-        spec.own = route.nodes.iter().any(|node| self.stubs.contains(node));
+        let (mut spec, heads) = spec(
+            request,
+            (&track.name, hash),
+            &route,
+            &wish,
+            new_group,
+            &self.stubs,
+        );
         // What is open goes on at the link that had it before.
         spec.continues = route.cause != JoinCause::Moved;
         // What a link that died had of them did not all arrive, also when it took a moment to find this one in its place.
@@ -221,6 +220,29 @@ impl OriginActor {
             self.children.insert(slot.child, (hash, link));
         }
     }
+}
+
+/// The subscription of a track, by name and hash, on the link of a route, and what stands before its streams.
+pub(super) fn spec(
+    request: RequestId,
+    (name, hash): (&FullTrackName, FullNameHash),
+    route: &OutRoute,
+    wish: &Wish,
+    new_group: bool,
+    stubs: &BTreeSet<NodeId>,
+) -> (Spec, Heads) {
+    let endless_ms = if route.laps { LAPS_TTL_MS } else { 0 };
+    let heads = Heads::new(hash, route.sns, endless_ms);
+    let subscribe = wish.subscribe(name.clone(), new_group);
+    // On links a track's alias is its hash, which has room in it.
+    let mut spec = Spec::new(request, hash.get(), subscribe, Origin::PeerSubscribe);
+    // Streams that come in by other links and leave by this one stand under the ids of their sets as well.
+    let rank = RequestId(u64::from(route.sns.get()));
+    spec.rank = Rc::new(Rank::new(rank, wish.priority(), GroupOrder::default()));
+    spec.heads = Some(heads.clone());
+    // Who is behind a stub is asked for by its edge, here.
+    spec.own = route.nodes.iter().any(|node| stubs.contains(node));
+    (spec, heads)
 }
 
 impl Handler<TrackRerouted> for OriginActor {
