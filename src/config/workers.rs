@@ -74,9 +74,9 @@ fn warning(threads: u16, cores: u16, memory: u64) -> Option<String> {
     let (needs, has) = (idle(workers) >> 20, memory >> 20);
     if memory > 0 && idle(workers) > memory.saturating_mul(REFUSES_AT) / 100 {
         Some(format!(
-            "{workers} worker(s) have {needs} MiB before anybody is served, and the relay may use {has} MiB, of which \
-             newcomers are refused from {REFUSES_AT} % on: give it {} MiB (the container's limit, or limits.memory_mb), or \
-             fewer workers.threads",
+            "{workers} worker(s) may have up to {needs} MiB before anybody is served, and the relay may use {has} MiB, of \
+             which newcomers are refused from {REFUSES_AT} % on: give it {} MiB (the container's limit, or \
+             limits.memory_mb), or fewer workers.threads",
             least_memory_mb(workers)
         ))
     } else if threads == 0 && workers < cores {

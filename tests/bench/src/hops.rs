@@ -113,6 +113,8 @@ impl Relay {
         let mut command = Command::new(&options.laps);
         command
             .env("LAPS_RELAY__BIND", "127.0.0.1")
+            .env("LAPS_ADMIN__PORT", "off")
+            .env("LAPS_DISCOVERY__MDNS", "off")
             .env("LAPS_RELAY__PORT", "0")
             .env("LAPS_RELAY__ENDPOINT_ID", format!("1:{number}"))
             .env("LAPS_WORKERS__THREADS", "1")
