@@ -27,6 +27,7 @@ use std::time::Duration;
 
 /// A far edge, the stub's edge, and the stub.
 struct Mesh {
+    ca: PeerCa,
     far: Relay,
     edge: Relay,
     stub: Relay,
@@ -43,7 +44,7 @@ impl Mesh {
         };
         let stub = stub.start().await;
         assert_eq!(stub.peer_addrs(), [None, None], "nobody dials a stub");
-        Self { far, edge, stub }
+        Self { ca, far, edge, stub }
     }
 
     fn end(self) {
@@ -113,6 +114,41 @@ fn subscribers_of_a_stub_find_publishers_of_the_mesh() {
         let comes = publishes(&mesh.far, &name, Flow::Announce);
         let ((_publisher, mut writer), _) = futures::join!(comes, waits);
         reaches(&mut writer, &mut readers).await;
+        mesh.end();
+    });
+}
+
+/// Issue 6, "Roles": what a stub's clients publish reaches the whole mesh through its edge, which is its origin there, and
+/// other stubs of that edge. Each of those who read comes before the publisher, and after it.
+#[test]
+fn publishers_of_a_stub_are_read_everywhere() {
+    run(async || {
+        let mesh = Mesh::start().await;
+        let sibling = Member {
+            role: NodeType::Stub,
+            ..Member::edge(&mesh.ca, 4, &[&mesh.edge])
+        };
+        let sibling = sibling.start().await;
+        for (name, flow) in [("announced", Flow::Announce), ("published", Flow::Publish)] {
+            let name = track("of-a-stub", name);
+            let (_publisher, mut writer) = publishes(&mesh.stub, &name, flow).await;
+            let mut readers = Vec::new();
+            for relay in [&mesh.far, &mesh.edge, &mesh.stub, &sibling] {
+                let mut reader = subscriber(relay).await;
+                reader.subscribe(wanted(&name)).await.unwrap();
+                readers.push(reader);
+            }
+            reaches(&mut writer, &mut readers).await;
+        }
+        let name = track("of-a-stub-later", "video");
+        let mut readers = [subscriber(&mesh.far).await, subscriber(&sibling).await];
+        let [far, near] = &mut readers;
+        let waits = async { futures::try_join!(far.subscribe(wanted(&name)), near.subscribe(wanted(&name))) };
+        let comes = publishes(&mesh.stub, &name, Flow::Announce);
+        let ((_publisher, mut writer), answers) = futures::join!(comes, waits);
+        answers.unwrap();
+        reaches(&mut writer, &mut readers).await;
+        sibling.drain(Duration::from_secs(2));
         mesh.end();
     });
 }

@@ -41,6 +41,8 @@ pub(super) struct Fanout {
     waiting: Vec<(ReaderId, ReplyTo<Result<Attached, Unavailable>>)>,
     /// What the publisher said, and when.
     live: Option<(TrackMeta, Instant)>,
+    /// Who wants objects waits for a word of the publisher, though the track is live.
+    awaited: bool,
     gone: bool,
 }
 
@@ -53,6 +55,7 @@ impl Fanout {
             parting: BTreeSet::new(),
             waiting: Vec::new(),
             live: None,
+            awaited: false,
             gone: false,
         }
     }
@@ -124,7 +127,8 @@ impl Fanout {
         if !own {
             self.links.insert(reader);
         }
-        self.attached().map(Ok)
+        let waits = forward && self.awaited;
+        self.attached().filter(|_| !waits).map(Ok)
     }
 
     pub(super) fn detach(&mut self, reader: ReaderId) {
@@ -137,6 +141,42 @@ impl Fanout {
     pub(super) fn set_forward(&mut self, reader: ReaderId, forward: bool) {
         if let Some(reader) = self.readers.get_mut(&reader) {
             reader.forward = forward;
+        }
+        if !forward {
+            // It waits for no word that objects come.
+            self.answer_waiting();
+        }
+    }
+
+    /// Who wants objects has to wait for a word of the publisher, or does not have to any more.
+    pub(super) fn await_word(&mut self, awaited: bool) {
+        if std::mem::replace(&mut self.awaited, awaited) && !awaited {
+            self.answer_waiting();
+        }
+    }
+
+    pub(super) const fn is_word_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    /// Once the track is live, whoever waits for nothing else gets its place.
+    fn answer_waiting(&mut self) {
+        if !self.is_live() || self.waiting.is_empty() {
+            return;
+        }
+        let wants = |reader: &ReaderId| self.readers.get(reader).is_some_and(|reader| reader.forward);
+        let (waiting, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(reader, _)| self.awaited && wants(reader));
+        self.waiting = waiting;
+        for (_, reply) in due {
+            match self.attached() {
+                Some(attached) => reply.send(Ok(attached)),
+                None => reply.send(Err(Unavailable::new(
+                    RequestErrorReason::InternalError,
+                    "the track failed",
+                ))),
+            }
         }
     }
 
@@ -235,15 +275,7 @@ impl Fanout {
             }
         });
         self.live = Some((meta, now));
-        for (_, reply) in std::mem::take(&mut self.waiting) {
-            match self.attached() {
-                Some(attached) => reply.send(Ok(attached)),
-                None => reply.send(Err(Unavailable::new(
-                    RequestErrorReason::InternalError,
-                    "the track failed",
-                ))),
-            }
-        }
+        self.answer_waiting();
     }
 
     pub(super) fn attached(&self) -> Option<Attached> {
@@ -264,8 +296,13 @@ impl Fanout {
             (*known, *since) = (TrackMeta { group_order, ..meta }, now);
         }
         if let Some(largest) = largest {
-            self.log.write(|log| log.seed_largest(largest));
+            self.seed_largest(largest);
         }
+    }
+
+    /// The track has a larger place than the log.
+    pub(super) fn seed_largest(&mut self, largest: Location) {
+        self.log.write(|log| log.seed_largest(largest));
     }
 
     /// The place of END_OF_TRACK, once it came.

@@ -27,7 +27,7 @@ pub use messages::{
     Ingest, JoinLink, Joined, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached,
     ReplicaState, Replicate, ShardFailed, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone,
     TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest,
-    WithdrawAnnouncer,
+    WithdrawAnnouncer, Word,
 };
 pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;

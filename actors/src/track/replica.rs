@@ -6,7 +6,7 @@ use super::fanout::Fanout;
 use super::handle::Share;
 use super::messages::{
     Attach, AttachReplica, Attached, Detach, Gathered, JoinLink, ReaderId, ReplicaState, Replicate,
-    TrackGone, TrackRef, Unavailable,
+    TrackGone, TrackRef, Unavailable, Word,
 };
 use super::wish::{SetForward, WantNewGroup};
 use crate::reply::{Reply, ReplyTo};
@@ -113,6 +113,12 @@ impl ReplicaActor {
 
     fn take_in(&mut self, ctx: &mut Context<Self>, msg: Replicate) {
         self.faults.check_named("replica", &self.track.name);
+        if let Some(word) = msg.word {
+            if let Word::Given(Some(largest)) = word {
+                self.fanout.seed_largest(largest);
+            }
+            self.fanout.await_word(word == Word::Awaited);
+        }
         // What the log makes of a chunk was judged at home.
         self.fanout.append(Instant::now(), msg.batch);
         if let Some(gone) = msg.links_gone {
@@ -245,6 +251,7 @@ impl Actor for ReplicaActor {
             Ok(Ok(attached)) => {
                 // MOQT-14 §9.2.1.3 [D14-CACHE-4]
                 actor.fanout.limit_cache(attached.meta.max_cache_duration_ms);
+                actor.fanout.await_word(attached.awaited);
                 actor.fanout.go_live(Instant::now(), attached.meta, attached.largest, attached.snapshot);
                 let place = actor.fanout.attached();
                 for joining in actor.joining.values_mut() {

@@ -1,9 +1,10 @@
 //! The home's side of its replicas: one batch in flight per shard, the rest waits here within a bound.
 
 use super::audience::Audience;
-use super::messages::{ReaderId, Replicate, TrackGone};
+use super::messages::{ReaderId, Replicate, TrackGone, Word};
 use crate::supervise::mailbox;
 use actix::Recipient;
+use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::relay::track_log::Append;
 
@@ -20,6 +21,9 @@ pub(super) struct ReplicaLink {
     pub(super) to: Recipient<Replicate>,
     /// Its readers, as far as is known.
     pub(super) audience: Audience,
+    /// Its readers wait for a word of a publisher, as far as it was told, or is about to be.
+    pub(super) awaited: bool,
+    word: Option<Word>,
     pending: Vec<Append>,
     pending_bytes: usize,
     links_gone: Option<TrackGone>,
@@ -33,6 +37,8 @@ impl ReplicaLink {
             id,
             to,
             audience,
+            awaited: false,
+            word: None,
             pending: Vec::new(),
             pending_bytes: 0,
             links_gone: None,
@@ -44,6 +50,21 @@ impl ReplicaLink {
     pub(super) fn push(&mut self, chunk: Append) {
         self.pending_bytes += chunk_bytes(&chunk);
         self.pending.push(chunk);
+    }
+
+    /// Its readers have to wait for the word of a publisher, or have not any more, now that the track has come to this place.
+    /// True when that is news.
+    pub(super) fn await_word(&mut self, awaited: bool, largest: Option<Location>) -> bool {
+        let word = if awaited {
+            Word::Awaited
+        } else {
+            Word::Given(largest)
+        };
+        let news = std::mem::replace(&mut self.awaited, awaited) != awaited;
+        if news {
+            self.word = Some(word);
+        }
+        news
     }
 
     /// For links among its readers the track has ended.
@@ -64,6 +85,7 @@ impl ReplicaLink {
             &self.to,
             Replicate {
                 batch: Vec::new(),
+                word: None,
                 links_gone: None,
                 gone: Some(gone),
             },
@@ -83,13 +105,14 @@ impl ReplicaLink {
         self.pending_bytes = 0;
         Some(Replicate {
             batch: std::mem::take(&mut self.pending),
+            word: self.word.take(),
             links_gone: self.links_gone.take(),
             gone: self.gone.take(),
         })
     }
 
     const fn has_nothing(&self) -> bool {
-        self.pending.is_empty() && self.links_gone.is_none() && self.gone.is_none()
+        self.pending.is_empty() && self.word.is_none() && self.links_gone.is_none() && self.gone.is_none()
     }
 
     pub(super) const fn acknowledged(&mut self) {

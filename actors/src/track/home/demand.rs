@@ -118,6 +118,7 @@ impl Publisher {
         let changed = demand.forward.poll(at).is_some();
         let forward = demand.forward.told();
         if changed {
+            self.word.told(forward);
             self.heard = at;
             if forward {
                 self.pulse.resumed(self.heard);
@@ -179,6 +180,7 @@ impl TrackActor {
                 actor.tell_upstream(ctx);
             })
         });
+        self.settle_words(ctx);
     }
 
     /// Objects came: a new group answers whoever asked for one.

@@ -2,6 +2,7 @@
 
 use super::publisher::{Fate, Standing};
 use super::upstream::session_ended;
+use super::word::{Word, datagram_bytes};
 use super::{Phase, TrackActor};
 use crate::reply::Reply;
 use crate::track::audience::Audience;
@@ -10,7 +11,6 @@ use crate::track::messages::{
     ReplicaAttached, ReplicaState, ShardFailed, Source, SourceGone, TrackGone, Unavailable, UpstreamDone,
     UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
-use crate::track::replication::chunk_bytes;
 use crate::track::wish::SetForward;
 use actix::{AsyncContext, Context, Handler, MessageResult};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestId};
@@ -129,6 +129,7 @@ impl Handler<Ingest> for TrackActor {
         // A stream sends its next batch when this one is answered; datagrams come unasked and can be lost.
         let datagrams = msg.batch.iter().all(|chunk| matches!(chunk, Append::Datagram(_)));
         let (answer, promise) = match self.phase {
+            Phase::Live if self.is_early(msg.source) => Reply::later(),
             Phase::Live if datagrams && self.is_slow() => {
                 self.datagrams_lost += 1;
                 return Reply::Now(());
@@ -149,7 +150,7 @@ impl Handler<Ingest> for TrackActor {
             Phase::Created | Phase::Gathering(_) | Phase::Subscribing => Reply::later(),
         };
         if datagrams {
-            let bytes = msg.batch.iter().map(chunk_bytes).sum::<usize>();
+            let bytes = datagram_bytes(&msg);
             if self.held_bytes + bytes > MAX_HELD_DATAGRAMS {
                 self.datagrams_lost += 1;
                 promise.send(());
@@ -247,6 +248,11 @@ impl Handler<UpstreamOk> for TrackActor {
         let Some(publisher) = self.sources.get_mut(msg.source) else {
             return;
         };
+        if publisher.is_serving() && publisher.word.is_awaited() {
+            publisher.gives_word(msg.meta, msg.largest);
+            self.engage(ctx);
+            return;
+        }
         if publisher.standing != Standing::Asked {
             return;
         }
@@ -310,6 +316,11 @@ impl Handler<UpstreamDone> for TrackActor {
             return;
         };
         publisher.ends(msg.done);
+        if publisher.word.is_awaited() {
+            // There is nothing else to be said of what it has sent.
+            publisher.word = Word::Given;
+            self.settle_words(ctx);
+        }
         self.settle_done(ctx, id);
     }
 }

@@ -17,6 +17,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod word;
 
 pub use birth::Birth;
 
@@ -123,6 +124,8 @@ pub struct TrackActor {
     /// That of a reader of this relay.
     group_wanted_here: bool,
     demand_timer: Option<SpawnHandle>,
+    /// Until the word of a publisher is not waited for any more.
+    word_timer: Option<SpawnHandle>,
     /// Somebody waits for a place among the publishers.
     room_timer: Option<SpawnHandle>,
     /// SUBSCRIBEs so far.
@@ -188,6 +191,7 @@ impl TrackActor {
             group_wanted: false,
             group_wanted_here: false,
             demand_timer: None,
+            word_timer: None,
             room_timer: None,
             attempts: 0,
             ending: None,
@@ -249,6 +253,7 @@ impl TrackActor {
         // MOQT-14 §9.2.1.3 [D14-CACHE-4]
         self.fanout.limit_cache(meta.max_cache_duration_ms);
         self.fetching.follow(meta.group_order);
+        self.fanout.await_word(self.is_word_awaited());
         self.fanout.go_live(now, meta, self.sources.largest(), Vec::new());
         self.open_waiting(ctx);
         for (attach, reply) in std::mem::take(&mut self.replica_waiting) {
@@ -257,11 +262,7 @@ impl TrackActor {
             let answer = self.attach_replica(attach, audience);
             reply.send(answer);
         }
-        self.held_bytes = 0;
-        for (ingest, reply) in std::mem::take(&mut self.held) {
-            self.take_in(ctx, ingest);
-            reply.send(());
-        }
+        self.take_held(ctx);
         self.answer_asked();
         self.readers_changed(ctx);
         // What was said before the track was live counts from now.
@@ -299,12 +300,15 @@ impl TrackActor {
                 "the track is not live",
             ));
         };
-        self.replicas
-            .push(ReplicaLink::new(attach.id, attach.replica, audience));
+        let awaited = self.fanout.is_word_awaited();
+        let mut replica = ReplicaLink::new(attach.id, attach.replica, audience);
+        replica.awaited = awaited;
+        self.replicas.push(replica);
         Ok(ReplicaAttached {
             snapshot: self.fanout.snapshot(),
             largest: self.fanout.largest(),
             meta,
+            awaited,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::demand::Demand;
 use super::fetching::now;
+use super::word::Word;
 use crate::session::ReleaseUpstream;
 use crate::track::Upstream;
 use crate::track::messages::{Source, TrackMeta};
@@ -77,6 +78,8 @@ pub(super) struct Publisher {
     pub(super) watched: bool,
     /// What it was told of the readers' wishes.
     pub(super) demand: Demand,
+    /// Whether it has said that it does what it was told.
+    pub(super) word: Word,
     /// What it said of the track, and when.
     said: Option<(TrackMeta, Instant)>,
     /// When it last brought something, or was told to.
@@ -103,6 +106,7 @@ impl Publisher {
             Source::Published { request, .. } => Some(request),
             Source::Announced { .. } | Source::Local { .. } => None,
         };
+        let word = first_word(&source);
         Self {
             source,
             standing: Standing::Resting,
@@ -114,6 +118,7 @@ impl Publisher {
             done_at: None,
             watched: false,
             demand: Demand::new(window),
+            word,
             said: None,
             heard: now(),
             pulse: Pulse::new(silent_after),
@@ -176,6 +181,13 @@ impl Publisher {
         self.largest = largest;
     }
 
+    /// It sends what it was asked for, and says this of the track.
+    pub(super) fn gives_word(&mut self, meta: TrackMeta, largest: Option<Location>) {
+        self.word = Word::Given;
+        self.said = Some((meta, Instant::now()));
+        self.largest = self.largest.max(largest);
+    }
+
     /// What it said of the track, as it holds at `now`.
     pub(super) fn meta(&self, now: Instant) -> Option<TrackMeta> {
         let (meta, since) = self.said.as_ref()?;
@@ -189,6 +201,7 @@ impl Publisher {
         self.attempt = 0;
         (self.done, self.done_at) = (None, None);
         self.demand = Demand::new(window);
+        self.word = first_word(&self.source);
         self.pulse.paused();
         self.said = None;
         self.open.clear();
@@ -269,6 +282,15 @@ impl Publisher {
 
     pub(super) fn has_open_streams(&self) -> bool {
         !self.open.is_empty()
+    }
+}
+
+/// Who was not asked for objects yet: of all that publish only other nodes say that they send them.
+const fn first_word(source: &Source) -> Word {
+    match source {
+        Source::Published { upstream, .. } if !upstream.is_local() => Word::Unasked,
+        // Those who announce are subscribed to, and serve when they have accepted that.
+        Source::Published { .. } | Source::Announced { .. } | Source::Local { .. } => Word::Needless,
     }
 }
 

@@ -92,6 +92,7 @@ impl TrackActor {
             } => {
                 let new_group = publisher.demand.accept(window, wanted, here.max(largest));
                 publisher.serves(Instant::now(), meta, largest);
+                publisher.word.told(wanted);
                 let accept = AcceptPublish {
                     request,
                     // MOQT-14 §8.4 [D14-SUB-26]: Forward is 1 as soon as one subscriber wants objects. §9.13

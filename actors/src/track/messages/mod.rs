@@ -13,7 +13,7 @@ pub use publishers::{
 pub use readers::{
     Attach, Attached, Describe, Description, Detach, Gather, Gathered, TrackAdvanced, TrackGone, Unavailable,
 };
-pub use replicas::{AttachReplica, JoinLink, ReplicaAttached, ReplicaState, Replicate};
+pub use replicas::{AttachReplica, JoinLink, ReplicaAttached, ReplicaState, Replicate, Word};
 
 use super::Upstream;
 use actix::Addr;

@@ -28,6 +28,17 @@ pub struct ReplicaAttached {
     pub largest: Option<Location>,
     /// What the publisher said.
     pub meta: TrackMeta,
+    /// Readers who want objects have to wait for [`Word::Given`].
+    pub awaited: bool,
+}
+
+/// Whether a publisher has said that what is wanted comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Readers who want objects have to wait for it from now on.
+    Awaited,
+    /// They have not, and the track has come to this place.
+    Given(Option<Location>),
 }
 
 /// The readers of a shard are others, or changed their wish for objects, or left altogether.
@@ -48,6 +59,8 @@ pub struct ReplicaState {
 pub struct Replicate {
     /// What.
     pub batch: Vec<Append>,
+    /// Something that has changed before these.
+    pub word: Option<Word>,
     /// No publisher of this relay feeds the track any more, after these: for links it has ended.
     pub links_gone: Option<TrackGone>,
     /// The track ended after these.

@@ -279,15 +279,7 @@ impl Handler<SubscribeUpstream> for NodeActor {
         };
         self.take(id, request, msg.new_group)?;
         if answered {
-            // A laps relay never answers. Waiting for its first object would keep subscribers of a quiet track without an
-            // answer until they are refused; what laps itself does is to accept at once, knowing as little.
-            let (largest, meta) = (None, TrackMeta::default());
-            let ok = UpstreamOk {
-                source,
-                largest,
-                meta,
-            };
-            mailbox::signal(&home, ok);
+            accepted_unheard(&home, source);
         }
         Ok(id)
     }
@@ -334,8 +326,22 @@ impl Handler<AcceptPublish> for NodeActor {
             debug!(self.log, "a track of a node is not accepted"; "track" => %track, "error" => %error);
             mailbox::signal(&home, SourceGone { source });
             self.offer_again(ctx, &track);
+        } else if forward && !self.ours {
+            accepted_unheard(&home, source);
         }
     }
+}
+
+/// A laps relay never answers. Waiting for its first object would keep subscribers of a quiet track without an answer until
+/// they are refused; what laps itself does is to accept at once, knowing as little.
+fn accepted_unheard(home: &Addr<TrackActor>, source: SourceId) {
+    let (largest, meta) = (None, TrackMeta::default());
+    let ok = UpstreamOk {
+        source,
+        largest,
+        meta,
+    };
+    mailbox::signal(home, ok);
 }
 
 impl Handler<UpdateUpstream> for NodeActor {
@@ -351,6 +357,9 @@ impl Handler<UpdateUpstream> for NodeActor {
         let before = std::mem::replace(&mut request.told, wish.is_some());
         // One that was not asked for is asked for, and answers.
         let anew = !before;
+        if anew && !ours && request.kind == Kind::Published && msg.forward {
+            accepted_unheard(&request.home, request.source);
+        }
         if before || wish.is_some() {
             self.wishes(track, wish, anew, msg.new_group);
         }
@@ -382,20 +391,23 @@ impl Handler<Answered> for NodeActor {
         request.accepted += u32::from(matches!(msg.answer, Answer::Ok(_)));
         let counted = request.accepted == 1;
         match (msg.answer, request.kind) {
-            // A publication is live from the start, and who has accepted says it again to each new SUBSCRIBE.
-            (Answer::Ok(_), Kind::Published | Kind::Subscribed { answered: true }) => {}
-            (Answer::Ok(ok), Kind::Subscribed { answered: false }) => {
-                request.kind = Kind::Subscribed { answered: true };
+            // Who has accepted says it again to each new SUBSCRIBE.
+            (Answer::Ok(_), Kind::Subscribed { answered: true }) => {}
+            (Answer::Ok(ok), kind) => {
                 let (largest, meta) = (ok.largest, TrackMeta::of(&ok));
                 let ok = UpstreamOk {
                     source,
                     largest,
                     meta,
                 };
-                // Sent before any chunk can be, so that the track is live when the first one comes.
+                // Sent before any chunk can be, so that the track is live when the first one comes. A publication is so from
+                // the start, and what it sends waits at home for this.
                 mailbox::signal(&home, ok);
-                if let Some(request) = self.taken.by_request.get(&id) {
-                    self.bind(request);
+                if kind != Kind::Published {
+                    request.kind = Kind::Subscribed { answered: true };
+                    if let Some(request) = self.taken.by_request.get(&id) {
+                        self.bind(request);
+                    }
                 }
             }
             (Answer::Error(error), Kind::Subscribed { .. }) => {

@@ -2,6 +2,7 @@
 
 mod fetching;
 mod links;
+mod published;
 mod subscribing;
 mod watching;
 

@@ -251,10 +251,9 @@ fn a_published_track_is_asked_for_when_it_is_wanted() {
         reading.forward(true);
         let (number, subscribe) = scene.subscribe().await;
         assert!(subscribe.forward);
+        scene.says(A, number, ok(None)).await;
         scene.object(A, 1).await;
         assert_eq!(reading.groups().await, [1]);
-        // Its OK tells nothing that is not known.
-        scene.says(A, number, ok(None)).await;
         reading.forward(false);
         assert_eq!(scene.want().await, Command::Unsubscribe(video()));
         reading.forward(true);
