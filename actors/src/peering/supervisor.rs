@@ -8,12 +8,13 @@
 //! ```
 
 mod counting;
+mod judging;
 
 use super::bases::{self, Ears, EndBases, InfoBaseActor, LinkOver, RoomAgain};
 use super::leaving::Leaving;
-use super::link::{self, EndFor, LinkConn, MayStand, PeerLinkActor, Reached, Refusal};
+use super::link::{self, EndFor, LinkConn, PeerLinkActor, Reached};
 use super::options::{Counters, EndPeering, Inbound, Options, Reach};
-use super::roster::{Roster, Ruling};
+use super::roster::Roster;
 use super::target::{PeerKind, PeerTarget};
 use super::{tally::Tally, tries};
 use crate::metrics::restarts;
@@ -28,7 +29,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use laps_protocol::peering::damping::Damping;
 use laps_protocol::peering::error::ErrorCode;
 use laps_protocol::peering::info_base::LinkId;
-use laps_protocol::peering::message::{Dialect, PeerMode, ResponseCode};
+use laps_protocol::peering::message::{Dialect, PeerMode};
 use laps_protocol::peering::node::{NodeId, NodeType};
 use laps_protocol::peering::session::{Config, Role};
 use slog::{error, info, o, warn};
@@ -45,9 +46,6 @@ const ANEW: Backoff = Backoff {
     max: Duration::from_secs(1),
     jitter_percent: 20,
 };
-
-/// Nodes whose flapping is remembered; the calmest goes first.
-const MAX_DAMPED: usize = 4096;
 
 /// One connection that this relay keeps up.
 struct Wanted {
@@ -66,15 +64,16 @@ pub(super) struct Child<C: LinkConn> {
     wanted: Option<usize>,
     node: Option<NodeId>,
     stood: bool,
-    /// It was ended here, so its end says nothing of the peer.
+    /// It was ended here, or its peer has said that it is about to: its end says nothing of the peer.
     on_purpose: bool,
 }
 
 /// The peering of the relay.
 ///
 /// Parent: the root. Arbiter: the system's, or that of the links. Restart: permanent, 5 in 30 s. In: [`Inbound`],
-/// [`LeavePeering`](super::LeavePeering), [`MayStand`], `ChildDown` of links and of the bases. Out: [`EndFor`] to links. Lost on death: all links, which end with
-/// it, and the bases; peers dial again, and so does the next life.
+/// [`LeavePeering`](super::LeavePeering), `MayStand` and `PeerLeaves` of links, `ChildDown` of links and of the bases. Out:
+/// [`EndFor`] to links. Lost on death: all links, which end with it, and the bases; peers dial again, and so does the next
+/// life.
 pub struct PeeringActor<R: Reach> {
     reach: R,
     pub(super) options: Options<R::Conn>,
@@ -270,6 +269,7 @@ impl<R: Reach> PeeringActor<R> {
             bases: bases.clone(),
             bell: Wake::sharing(bases.clone().recipient(), credit),
             parent: ctx.address().recipient(),
+            leaves: ctx.address().recipient(),
             faults: self.options.faults.clone(),
             log: self.options.log.new(o!("link" => link.0)),
             guard: Some(ChildGuard::new(ctx.address().recipient(), id, "peer_link")),
@@ -295,36 +295,6 @@ impl<R: Reach> PeeringActor<R> {
             if let Some((_, bases, _)) = &self.bases {
                 signal(bases, LinkOver(link));
             }
-        }
-    }
-
-    /// A link that stood was lost, and not by our doing.
-    fn lost(&mut self, node: NodeId) {
-        self.counters.lost += 1;
-        let settings = self.options.damping;
-        if self.damped.len() >= MAX_DAMPED {
-            self.damped.retain(|_, damping| !damping.is_clear(now()));
-        }
-        if self.damped.len() < MAX_DAMPED || self.damped.contains_key(&node) {
-            let damping = self
-                .damped
-                .entry(node)
-                .or_insert_with(|| Damping::new(now(), settings));
-            damping.lost(now());
-        }
-    }
-
-    fn link_down(&mut self, link: LinkId, ctx: &mut Context<Self>) {
-        let Some(child) = self.links.remove(&link) else {
-            return;
-        };
-        let entered = self.roster.over(link);
-        if let Some(node) = entered.filter(|_| child.stood && !child.on_purpose) {
-            self.lost(node);
-        }
-        if let Some(index) = child.wanted {
-            restarts::restarted("peer_link");
-            self.dial_again(index, child.node, ctx);
         }
     }
 
@@ -409,51 +379,6 @@ impl<R: Reach> Handler<Inbound<R::Conn>> for PeeringActor<R> {
             return;
         }
         self.start_link(msg.reached, Role::Acceptor, msg.dialect, None, ctx);
-    }
-}
-
-impl<R: Reach> Handler<MayStand> for PeeringActor<R> {
-    type Result = Result<(), Refusal>;
-
-    fn handle(&mut self, msg: MayStand, _: &mut Self::Context) -> Self::Result {
-        self.options.faults.check("peering");
-        let ruling = self.judge(&msg);
-        if ruling.is_err() {
-            self.counters.refused += 1;
-        }
-        ruling
-    }
-}
-
-impl<R: Reach> PeeringActor<R> {
-    fn judge(&mut self, msg: &MayStand) -> Result<(), Refusal> {
-        let refusal = |why| Refusal {
-            code: ResponseCode::ConnectionError,
-            why,
-        };
-        let node = msg.node.id;
-        if let Some(child) = self.links.get_mut(&msg.link) {
-            child.node = Some(node);
-        }
-        if self
-            .damped
-            .get_mut(&node)
-            .is_some_and(|damping| damping.wait(now()).is_some())
-        {
-            return Err(refusal("links of this node come and go too often"));
-        }
-        match self.roster.enter(now(), msg.link, node, msg.mode, msg.role) {
-            Ruling::Stays => {}
-            Ruling::Replaces(other) => {
-                self.end_link(other, "another link to this node was dialled at once and stays")
-            }
-            // laps peering, "Connection Establishment": one connection for control.
-            Ruling::YieldsTo(_) => return Err(refusal("there is a control link to this node already")),
-        }
-        if let Some(child) = self.links.get_mut(&msg.link) {
-            child.stood = true;
-        }
-        Ok(())
     }
 }
 

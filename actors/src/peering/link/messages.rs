@@ -31,6 +31,11 @@ pub struct Refusal {
     pub why: &'static str,
 }
 
+/// To the parent: the peer of a link is about to end, and the link with it.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PeerLeaves(pub LinkId);
+
 /// To a link: end it on purpose.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

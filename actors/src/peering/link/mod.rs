@@ -16,7 +16,7 @@ mod tasks;
 
 pub use data::{DataLink, DataPlane};
 pub use io::{Arrivals, Door, Ear, LinkConn, Pen, Pipe, Reached};
-pub use messages::{EndFor, MayStand, Refusal};
+pub use messages::{EndFor, MayStand, PeerLeaves, Refusal};
 
 use super::bases::{Gauge, InfoBaseActor, LinkOver, PeerSaid, RoomBell};
 use super::tally::{Counted, Entered, Tally};
@@ -31,7 +31,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
 use laps_protocol::peering::error::ErrorCode;
-use laps_protocol::peering::info_base::LinkId;
+use laps_protocol::peering::info_base::{LinkId, OwnMessage};
 use laps_protocol::peering::liveness::Liveness;
 use laps_protocol::peering::message::{Dialect, Message, SnsId};
 use laps_protocol::peering::session::{
@@ -77,6 +77,8 @@ pub struct Birth<C: LinkConn> {
     pub bell: RoomBell,
     /// Who says whether a link may stand.
     pub parent: Recipient<MayStand>,
+    /// Who is told that the peer is about to end.
+    pub leaves: Recipient<PeerLeaves>,
     /// Injected faults, in tests.
     pub faults: Faults,
     /// Where it logs.
@@ -106,8 +108,8 @@ impl Line {
 /// One link.
 ///
 /// Parent: the peering. Arbiter: a shard's. Restart: permanent where it is dialled, with back-off; temporary where the peer
-/// dialled. In: `Say`, `EndLink`, [`EndFor`], and what its tasks tell. Out: [`MayStand`] to the parent; `LinkStands`,
-/// [`PeerSaid`], `LinkMeasured`, [`LinkOver`], `RoomAgain` to the bases. Lost on death: the connection, which is
+/// dialled. In: `Say`, `EndLink`, [`EndFor`], and what its tasks tell. Out: [`MayStand`] and [`PeerLeaves`] to the parent;
+/// `LinkStands`, [`PeerSaid`], `LinkMeasured`, [`LinkOver`], `RoomAgain` to the bases. Lost on death: the connection, which is
 /// closed with CLOSE, and with it all that was learned by it.
 pub struct PeerLinkActor<C: LinkConn> {
     link: LinkId,
@@ -134,6 +136,7 @@ pub struct PeerLinkActor<C: LinkConn> {
     bases: Addr<InfoBaseActor>,
     bell: RoomBell,
     parent: Recipient<MayStand>,
+    leaves: Recipient<PeerLeaves>,
     stands: bool,
     /// Whether the bases have been told that the link stands.
     told: watch::Sender<bool>,
@@ -181,6 +184,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
             bases: birth.bases,
             bell: birth.bell,
             parent: birth.parent,
+            leaves: birth.leaves,
             stands: false,
             told: watch::Sender::new(false),
             early: Vec::new(),
@@ -244,6 +248,9 @@ impl<C: LinkConn> PeerLinkActor<C> {
         match (&message, &self.plane) {
             (Message::NodeSetAdvertise(set), Some(plane)) => return plane.advertised(self.link, set),
             (Message::NodeSetWithdraw(id), Some(plane)) => return plane.withdrawn(self.link, *id),
+            (Message::Own(OwnMessage::Leaving), _) => {
+                signal(&self.leaves, PeerLeaves(self.link));
+            }
             _ => {}
         }
         let link = self.link;

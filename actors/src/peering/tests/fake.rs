@@ -216,6 +216,8 @@ type Named = (NodeId, Addr<PeeringActor<FakeReach>>);
 pub(super) struct Net {
     relays: RefCell<BTreeMap<String, Named>>,
     pub(super) made: RefCell<Vec<Rc<Made>>>,
+    /// How many were made.
+    count: watch::Sender<usize>,
     /// Attempts, those in vain included.
     pub(super) dials: Cell<usize>,
     /// What diallers prove to be instead of what they are.
@@ -230,6 +232,13 @@ impl Net {
         let made = self.made.borrow();
         let up = made.iter().filter(|made| made.wire.over.borrow().is_none());
         up.cloned().collect()
+    }
+
+    /// Waits until so many connections were made.
+    pub(super) async fn until_made(&self, count: usize) {
+        let mut made = self.count.subscribe();
+        let made = tokio::time::timeout(DEADLINE, made.wait_for(|made| *made >= count)).await;
+        made.unwrap().unwrap();
     }
 
     /// How the last connection ended.
@@ -258,8 +267,7 @@ impl Reach for FakeReach {
         let (net, me, target) = (Rc::clone(&self.net), self.me, target.clone());
         async move {
             net.dials.set(net.dials.get() + 1);
-            // A handshake takes a round trip.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(HANDSHAKE).await;
             let name = target.at.host().to_owned();
             let there = net.relays.borrow().get(&name).cloned();
             let Some((there, relay)) = there.filter(|_| !net.down.get()) else {
@@ -279,6 +287,7 @@ impl Reach for FakeReach {
                 actix_rt::spawn(keep_alive(Arc::clone(&made.wire)));
             }
             net.made.borrow_mut().push(Rc::new(made));
+            net.count.send_modify(|count| *count += 1);
             signal(
                 &relay,
                 Inbound {
@@ -303,6 +312,9 @@ async fn keep_alive(wire: Arc<Wire>) {
         }
     }
 }
+
+/// A handshake takes a round trip.
+pub(super) const HANDSHAKE: Duration = Duration::from_millis(10);
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(600);
 

@@ -2,12 +2,11 @@
 
 use super::fake::{DEADLINE, Net, Relay, id, plan, start};
 use super::{run, secs};
-use crate::peering::{LeavePeering, LinksFree, TakeCounters};
+use crate::peering::{EndPeering, LeavePeering, LinksFree, TakeCounters};
 use crate::supervise::mailbox::{ask, signal};
 use actix::{Actor, Context, Handler};
 use laps_protocol::peering::error::ErrorCode;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -58,9 +57,7 @@ fn ways_lead_around_who_leaves() {
             free = leave(&v);
         }
         let _late = start(&net, "late", plan(5, &["v"]));
-        while net.made.borrow().len() == 4 {
-            sleep(Duration::from_millis(1)).await;
-        }
+        net.until_made(5).await;
         assert_eq!(net.last_end().await.0, ErrorCode::Close.number());
         let counters = ask(&v.peering, TakeCounters, DEADLINE).await.unwrap();
         assert_eq!(counters.turned_away, 1);
@@ -85,11 +82,42 @@ fn the_only_way_stays() {
             made.wire.over.send_replace(Some((0, "cut")));
         }
         a.reaches(4, None).await;
-        while net.made.borrow().len() == 2 {
-            sleep(Duration::from_millis(1)).await;
-        }
+        net.until_made(3).await;
         sleep(secs(5)).await;
         let made = net.made.borrow();
         assert!(made[2..].iter().all(|made| made.dialler == id(1)));
+    });
+}
+
+/// A relay that says that it ends, and does, is no link that flaps, however often it is started anew. Decision 0037
+#[test]
+fn who_leaves_is_not_kept_away() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut a = start(&net, "a", plan(1, &[]));
+        for life in 0..8 {
+            let mut v = start(&net, "v", plan(2, &["a"]));
+            a.reaches(2, Some(2)).await;
+            v.reaches(1, Some(1)).await;
+            leave(&v).recv().await.unwrap();
+            signal(&v.peering, EndPeering);
+            a.reaches(2, None).await;
+            let counters = ask(&a.peering, TakeCounters, DEADLINE).await.unwrap();
+            assert_eq!((counters.lost, counters.refused), (0, 0), "life {life}");
+        }
+        // One that goes without a word is lost each time, and the fourth is turned away.
+        for life in 1..=3 {
+            let v = start(&net, "v", plan(2, &["a"]));
+            a.reaches(2, Some(2)).await;
+            signal(&v.peering, EndPeering);
+            a.reaches(2, None).await;
+            let counters = ask(&a.peering, TakeCounters, DEADLINE).await.unwrap();
+            assert_eq!(counters.lost, life);
+        }
+        let _v = start(&net, "v", plan(2, &["a"]));
+        net.until_made(12).await;
+        net.last_end().await;
+        let counters = ask(&a.peering, TakeCounters, DEADLINE).await.unwrap();
+        assert_eq!((counters.lost, counters.refused), (3, 1));
     });
 }

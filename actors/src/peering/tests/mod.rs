@@ -8,7 +8,7 @@ mod scripted;
 use crate::supervise::inject::FaultPlan;
 use actix::System;
 use bytes::Bytes;
-use fake::{DEADLINE, Net, Plan, id, plan, start};
+use fake::{DEADLINE, HANDSHAKE, Net, Plan, id, plan, start};
 use laps_protocol::peering::error::ErrorCode;
 use laps_protocol::peering::limits::Limits;
 use laps_protocol::peering::message::{Dialect, MessageKind};
@@ -69,6 +69,58 @@ fn both_dial_at_once_and_one_link_stays() {
     });
 }
 
+/// laps peering, "Connection Establishment": the lowest node id wins, however far apart the two dial. Links that came up
+/// within 5 s were dialled at once.
+#[test]
+fn one_link_stays_whoever_dials_first() {
+    for [first, second] in [[1, 2], [2, 1]] {
+        for apart_ms in [0, 9, 11, 300, 4_000] {
+            run(async {
+                let net = Rc::new(Net::default());
+                let name = |low| if low == 1 { "a" } else { "b" };
+                let one = |low, other| start(&net, name(low), plan(low, &[name(other)]));
+                let mut earlier = one(first, second);
+                sleep(Duration::from_millis(apart_ms)).await;
+                let mut later = one(second, first);
+                earlier.reaches(second, Some(second)).await;
+                later.reaches(first, Some(first)).await;
+                sleep(secs(60)).await;
+                let (up, dials) = (net.up(), net.dials.get());
+                assert_eq!(up.len(), 1, "{first} is {apart_ms} ms earlier");
+                if Duration::from_millis(apart_ms) <= HANDSHAKE {
+                    assert_eq!(up[0].dialler, id(1), "{first} is {apart_ms} ms earlier");
+                }
+                sleep(secs(60)).await;
+                assert_eq!(net.dials.get(), dials, "who has a link does not dial");
+            });
+        }
+    }
+}
+
+/// Who is refused because the other one's link stays knows from the certificate whom it dialled, and does not dial on.
+#[test]
+fn who_is_refused_for_a_link_that_stands_waits() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut b = start(&net, "b", plan(2, &["a"]));
+        // In vain, and again in half a second at the earliest.
+        sleep(2 * HANDSHAKE).await;
+        let mut a = start(&net, "a", plan(1, &["b"]));
+        a.reaches(2, Some(2)).await;
+        b.reaches(1, Some(1)).await;
+        assert_eq!(net.up()[0].dialler, id(1));
+        sleep(secs(120)).await;
+        let up = net.up();
+        assert_eq!((up.len(), up[0].dialler), (1, id(1)));
+        // Its second attempt is the one that is refused.
+        assert_eq!((net.dials.get(), net.made.borrow().len()), (3, 2));
+        // It takes over when that link is lost and nobody else is there to dial.
+        up[0].wire.over.send_replace(Some((0, "cut")));
+        a.reaches(2, None).await;
+        a.reaches(2, Some(2)).await;
+    });
+}
+
 /// laps peering, "(2) Data Peering": links for data beside the one for everything.
 #[test]
 fn parallel_links_carry_data() {
@@ -101,9 +153,7 @@ fn who_claims_another_id_than_it_proves_is_refused() {
         net.forged.set(Some(id(9)));
         let a = start(&net, "a", plan(1, &["b"]));
         let _b = start(&net, "b", plan(2, &[]));
-        while net.made.borrow().is_empty() {
-            sleep(Duration::from_millis(1)).await;
-        }
+        net.until_made(1).await;
         assert_eq!(net.last_end().await.0, ErrorCode::NotAuthorized.number());
         assert!(a.fib.borrow().is_empty());
     });
@@ -125,9 +175,7 @@ fn a_second_node_with_an_id_is_refused() {
             ..plan(3, &["hub"])
         };
         let second = start(&net, "second", second);
-        while net.made.borrow().len() == made {
-            sleep(Duration::from_millis(1)).await;
-        }
+        net.until_made(made + 1).await;
         net.last_end().await;
         sleep(secs(60)).await;
         assert_eq!(hub.fib.borrow().next_node(id(3)), Some(id(2)));
@@ -153,7 +201,7 @@ fn a_stub_takes_no_peers() {
         let mut edge = start(&net, "edge", plan(2, &[]));
         edge.reaches(1, Some(1)).await;
         let _other = start(&net, "other", plan(3, &["stub"]));
-        sleep(Duration::from_millis(100)).await;
+        net.until_made(2).await;
         assert_eq!(
             net.last_end().await,
             (ErrorCode::NotAuthorized.number(), "a stub takes no peers")
@@ -179,7 +227,7 @@ fn links_that_peers_dial_are_bounded() {
         hub.reaches(2, Some(2)).await;
         hub.reaches(3, Some(3)).await;
         let _third = start(&net, "d", plan(4, &["hub"]));
-        sleep(Duration::from_millis(100)).await;
+        net.until_made(3).await;
         assert_eq!(net.last_end().await.1, "the relay has too many links");
         let view = crate::supervise::mailbox::ask(&hub.peering, super::TakeCounters, DEADLINE);
         assert_eq!(view.await.unwrap().turned_away, 1);
