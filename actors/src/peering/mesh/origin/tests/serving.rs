@@ -200,7 +200,7 @@ async fn a_link_that_is_gone_is_let_go_of() {
     scene.fib.send_replace(fib(B));
     scene.plane.link_down(A);
     publisher.begin(2, b"b").await;
-    // What was open goes on with its next object, and what is new begins.
+    // What was open goes on there, and what is new begins.
     publisher.object(1, 1, b"c").await;
     let mut groups = Vec::new();
     for _ in 0..2 {
@@ -211,6 +211,90 @@ async fn a_link_that_is_gone_is_let_go_of() {
     assert_eq!(groups, [1, 2]);
     assert_eq!(scene.count("mesh_subscriptions").await, 1);
     assert!(scene.heard.answers.try_recv().is_err());
+}
+
+/// Issue 6, "Failover": what a link had under way when it died did not all arrive, so what is open comes again from its
+/// start, and nothing else does.
+#[actix::test]
+async fn what_was_open_when_a_link_died_comes_from_its_start() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    scene.subscribed().await;
+    publisher.begin(1, b"whole").await;
+    let mut first = scene.stream(A).await;
+    first.header().await;
+    first.object().await;
+    publisher.end(1).await;
+    assert_eq!(first.item().await, Ok(None));
+    publisher.begin(2, b"a").await;
+    publisher.object(2, 1, b"b").await;
+    assert_eq!(scene.stream(A).await.header().await.group, 2);
+    publisher.begin(3, b"c").await;
+    assert_eq!(scene.stream(A).await.header().await.group, 3);
+    scene.plane.link_down(A);
+    scene.fib.send_replace(fib(B));
+    publisher.object(2, 2, b"d").await;
+    let (mut second, mut third) = (scene.stream(B).await, scene.stream(B).await);
+    if second.header().await.group == 3 {
+        std::mem::swap(&mut second, &mut third);
+        assert_eq!(second.header().await.group, 2);
+    } else {
+        assert_eq!(third.header().await.group, 3);
+    }
+    for (id, payload) in [(0, "a"), (1, "b"), (2, "d")] {
+        assert_eq!(second.object().await, (id, Bytes::from(payload)));
+    }
+    assert_eq!(third.object().await, (0, Bytes::from_static(b"c")));
+    publisher.begin(4, b"e").await;
+    assert_eq!(scene.stream(B).await.header().await.group, 4);
+    assert!(scene.heard.answers.try_recv().is_err());
+}
+
+/// The same where the other link carries the track for others already: they get nothing again, and the one whose link died
+/// gets what is open aside.
+#[actix::test]
+async fn what_was_open_comes_from_its_start_aside() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    let other = NodeId(2);
+    let nodes = [(NODES[0], NEXT), (NODES[1], other)];
+    let apart = Fib::written(nodes, [(NEXT, vec![A]), (other, vec![B])]);
+    scene.fib.send_replace(apart);
+    scene.subscribed().await;
+    scene.until("mesh_subscriptions", 2).await;
+    while scene.plane.route(hash().full).len() != 2 {
+        tokio::task::yield_now().await;
+    }
+    publisher.begin(1, b"a").await;
+    publisher.object(1, 1, b"b").await;
+    let (mut lost, mut stays) = (scene.stream(A).await, scene.stream(B).await);
+    for stream in [&mut lost, &mut stays] {
+        stream.header().await;
+        assert_eq!(stream.object().await, (0, Bytes::from_static(b"a")));
+    }
+    scene.plane.link_down(A);
+    scene.fib.send_replace(fib(B));
+    let mut again = scene.stream(B).await;
+    assert_eq!(again.header().await.group, 1);
+    assert_eq!(again.object().await, (0, Bytes::from_static(b"a")));
+    assert_eq!(again.object().await, (1, Bytes::from_static(b"b")));
+    publisher.object(1, 2, b"c").await;
+    assert_eq!(again.object().await, (2, Bytes::from_static(b"c")));
+    assert_eq!(stays.object().await, (1, Bytes::from_static(b"b")));
+    assert_eq!(stays.object().await, (2, Bytes::from_static(b"c")));
+}
+
+/// MOQT-14 §5.1: who has nothing of the track yet gets what is open from its next object on.
+#[actix::test]
+async fn who_is_new_gets_what_comes_next() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    publisher.begin(1, b"a").await;
+    scene.subscribed().await;
+    publisher.object(1, 1, b"b").await;
+    let mut stream = scene.stream(A).await;
+    assert_eq!(stream.header().await.group, 1);
+    assert_eq!(stream.object().await, (1, Bytes::from_static(b"b")));
 }
 
 /// A subscription that fails is started again, and the nodes lose no more than the group in which it did.
