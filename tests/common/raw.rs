@@ -804,9 +804,18 @@ impl RawStream {
 
     /// Writes what stands before an object's payload.
     pub async fn begin(&mut self, id: u64, payload_len: u64) {
+        self.head(id, ObjectStatus::Normal, payload_len).await;
+    }
+
+    /// Writes a place at which no object stands, and why.
+    pub async fn status(&mut self, id: u64, status: ObjectStatus) {
+        self.head(id, status, 0).await;
+    }
+
+    async fn head(&mut self, id: u64, status: ObjectStatus, payload_len: u64) {
         let header = ObjectHeader {
             id,
-            status: ObjectStatus::Normal,
+            status,
             extensions: Bytes::new(),
             payload_len,
         };

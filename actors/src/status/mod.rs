@@ -1,14 +1,23 @@
 //! TRACK_STATUS: what SUBSCRIBE would be answered, without the subscription. MOQT-14 §9.20.
+//!
+//! ```text
+//! StatusActor ⇢⇢▶ Registry.ResolveTrack ; ⇢⇢▶ TrackActor.WhoKnows
+//!   it knows, or clients publish here:  ⇢⇢▶ TrackActor.Attach          for a moment
+//!   other nodes publish it:             ⇢⇢▶ NodeActor.AskStatus ──▶ TRACK_STATUS in a NODE_MESSAGE (decision 0029)
+//! ```
+
+mod asking;
 
 use crate::limits::Account;
 use crate::owner::Owner;
 use crate::shard::Env;
-use crate::subscription::locate::{Search, locate};
+use crate::subscription::locate::Search;
 use crate::subscription::{accept_message, accept_without_content};
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::mailbox::{Credit, Wake};
-use crate::track::{Attach, ReaderId, TrackAdvanced, TrackGone, Unavailable};
+use crate::track::{TrackAdvanced, TrackGone, Unavailable};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use asking::Asker;
 use laps_protocol::moqt::filter;
 use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId, Subscribe, SubscribeOk};
 use laps_protocol::moqt::session::Command;
@@ -47,11 +56,12 @@ pub struct Birth {
 /// One TRACK_STATUS.
 ///
 /// It attaches to the track's home for a moment, as a reader that wants no objects, so that a live track answers from
-/// what it knows and one that is not live is subscribed to as for a SUBSCRIBE.
+/// what it knows and one that is not live is subscribed to as for a SUBSCRIBE. What other nodes of the mesh publish they
+/// are asked for: nobody subscribes across the mesh for it, but to laps relays, which know no such question.
 ///
 /// Parent: its owner. Arbiter: the owner's shard. Restart: temporary; the owner refuses what it leaves
-/// unanswered. In: [`Stop`], `TrackGone`. Out: `ResolveTrack` to the registry, `Attach` and `Detach` to the track, `Say`
-/// to the owner. Lost on death: the answer.
+/// unanswered. In: [`Stop`], `TrackGone`. Out: `ResolveTrack` to the registry, `WhoKnows`, `Attach` and `Detach` to the
+/// track, `AskStatus` to nodes, `Say` to the owner. Lost on death: the answer.
 #[derive(Debug)]
 pub struct StatusActor {
     birth: Birth,
@@ -72,17 +82,18 @@ impl Birth {
 impl StatusActor {
     fn ask(&self, ctx: &mut Context<Self>) {
         let env = &self.birth.env;
+        let client = self.birth.owner.is_client();
         // MOQT-14 §9.20 [D14-SUB-28]: treated as a SUBSCRIBE, which nobody waits for where it is accepted at once.
-        let wait = if env.session.detached && self.birth.owner.is_client() {
-            env.session.seek_wait
-        } else if env.session.detached {
+        let wait = if !client {
+            // Who asks has seen that the track is published here, and waits there for others.
             Duration::ZERO
+        } else if env.session.detached {
+            env.session.seek_wait
         } else {
             env.session.subscribe_wait.unwrap_or(LONGEST_WAIT)
         };
         let search = Search {
             wait: Some(wait),
-            at_home: true,
             ..Search::new(
                 env,
                 &self.birth.subscribe.track,
@@ -91,34 +102,26 @@ impl StatusActor {
                 &self.birth.log,
             )
         };
-        let (wake, gone) = (
-            Wake::sharing(ctx.address().recipient(), &self.credit),
-            ctx.address().recipient(),
-        );
-        let own = self.birth.own;
-        let attach = move || {
-            let attach = Attach {
-                own,
-                reader: ReaderId::next(),
-                wake: wake.clone(),
-                gone: gone.clone(),
-                forward: false,
-            };
-            (attach, false)
+        let asker = Asker {
+            env: env.clone(),
+            subscribe: self.birth.subscribe.clone(),
+            own: self.birth.own,
+            wake: Wake::sharing(ctx.address().recipient(), &self.credit),
+            gone: ctx.address().recipient(),
         };
         // Each part of the search has its own deadline; this one is for all of them together.
-        let deadline = wait + env.track.answer_deadline().saturating_mul(2);
-        let found = tokio::time::timeout(deadline, locate(search, attach));
-        ctx.spawn(found.into_actor(self).map(|found, actor, ctx| {
+        let deadline = wait + env.track.answer_deadline().saturating_mul(3);
+        let found = tokio::time::timeout(deadline, asker.find(search));
+        ctx.spawn(found.into_actor(self).map(move |found, actor, ctx| {
             let late = Unavailable::new(RequestErrorReason::Timeout, "the track was not found in time");
-            let answer = found.unwrap_or(Err(late)).and_then(|(_, attached)| {
+            let answer = found.unwrap_or(Err(late)).and_then(|track| {
                 let subscribe = &actor.birth.subscribe;
                 // MOQT-14 §9.7 [D14-SUB-7]
-                filter::resolve(&subscribe.filter, attached.largest).map_err(|_| {
+                filter::resolve(&subscribe.filter, track.largest).map_err(|_| {
                     Unavailable::new(RequestErrorReason::InvalidRange, "the range is already over")
                 })?;
                 // MOQT-14 §9.21 [D14-SUB-28] [D14-VAL-14]: the alias is 0, there are no objects for it.
-                Ok(accept_message(subscribe, 0, &attached))
+                Ok(accept_message(subscribe, 0, &track))
             });
             let answer = match answer {
                 Err(why) if why.for_now && actor.birth.env.session.detached => {

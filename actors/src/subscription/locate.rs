@@ -101,8 +101,6 @@ pub(crate) struct Search {
     pub(crate) slot: Option<Lease>,
     /// How long a publisher is waited for; none for as long as it takes.
     pub(crate) wait: Option<Duration>,
-    /// The home copy will do, wherever it lives: nothing is to be read.
-    pub(crate) at_home: bool,
     /// The asker, when it may not have what it alone publishes.
     pub(crate) except: Option<Upstream>,
     /// The asker is a client, see [`ResolveTrack::seek`].
@@ -126,7 +124,6 @@ impl Search {
             account: account.clone(),
             slot: None,
             wait: env.session.subscribe_wait,
-            at_home: false,
             except: owner.except(env),
             seek: owner.is_client(),
             log: log.clone(),
@@ -134,19 +131,62 @@ impl Search {
     }
 }
 
-/// Finds the track and attaches; waits for a publisher as the search says. `attach` says how it attaches and whether it
-/// wants a new group.
+/// Why a track that was found is of no use to who looked for it.
+#[derive(Debug)]
+pub(crate) enum Missed {
+    /// Nothing else helps.
+    Final(Unavailable),
+    /// It is over, or was on its way to its end: it is looked for again.
+    Gone {
+        /// The life of it that the registry should forget.
+        stale: Option<u64>,
+        /// What is told when it is not found again.
+        why: Unavailable,
+    },
+}
+
+/// Finds the track and attaches to its copy on this shard; waits for a publisher as the search says. `attach` says how it
+/// attaches and whether it wants a new group.
 pub(crate) async fn locate(
     search: Search,
     attach: impl Fn() -> (Attach, bool),
 ) -> Result<(Attachment, Attached), Unavailable> {
+    let env = search.env.clone();
+    let begin = || {
+        let (attach, new_group) = attach();
+        (attach.reader, (attach, new_group))
+    };
+    let take =
+        async |track: &TrackRef, (attach, new_group): (Attach, bool)| match open(&env, track, attach.own)
+            .await
+        {
+            Some(local) => take_place(&env, track, local, attach, new_group).await,
+            None => Err(keeps_failing(track)),
+        };
+    find(search, begin, take).await
+}
+
+/// Attaches to the home of a track that was found, wherever it lives: nothing is to be read.
+pub(crate) async fn attach_at_home(
+    env: &Env,
+    track: &TrackRef,
+    attach: Attach,
+) -> Result<(Attachment, Attached), Missed> {
+    take_place(env, track, Local::Home(track.home.clone()), attach, false).await
+}
+
+/// Finds the track and does `with` it what it is looked for, as whom `begin` says; waits for a publisher as the search says.
+pub(crate) async fn find<A, T>(
+    search: Search,
+    begin: impl Fn() -> (ReaderId, A),
+    with: impl AsyncFn(&TrackRef, A) -> Result<T, Missed>,
+) -> Result<T, Unavailable> {
     let Search {
         env,
         name,
         account,
         mut slot,
         wait,
-        at_home,
         except,
         seek,
         log,
@@ -156,8 +196,7 @@ pub(crate) async fn locate(
     let until = wait.map(|wait| Instant::now() + wait);
     let mut attempts = 0;
     loop {
-        let (attach, new_group) = attach();
-        let (reader, own) = (attach.reader, attach.own);
+        let (reader, asker) = begin();
         let found = {
             let place = || slot.take().map_or_else(|| waiting_place(&account, &log), Ok);
             let questions = account.questions();
@@ -186,56 +225,12 @@ pub(crate) async fn locate(
             found => found?,
         };
         attempts += 1;
-        let opened = if at_home {
-            Some(Local::Home(track.home.clone()))
-        } else {
-            open(&env, &track, own).await
-        };
-        let failed = match opened {
-            Some(local) => {
-                let attachment = Attachment {
-                    local: local.clone(),
-                    reader,
-                    wish: Arc::default(),
-                    new_group: WantNewGroup::of(own),
-                };
-                if new_group {
-                    attachment.want_new_group();
-                }
-                // The track answers when its publisher does, and bounds that itself.
-                let deadline = env.track.answer_deadline();
-                let (answer, home) = match &local {
-                    Local::Home(track) => (mailbox::ask(track, attach, deadline).await, true),
-                    Local::Replica(track) => (mailbox::ask(track, attach, deadline).await, false),
-                };
-                match answer {
-                    Ok(Ok(attached)) => return Ok((attachment, attached)),
-                    Ok(Err(why)) if why.for_now => {
-                        // A replica may be over alone.
-                        stale = if home {
-                            Some(track.epoch)
-                        } else {
-                            stale_epoch(&track)
-                        };
-                        why
-                    }
-                    Ok(Err(why)) => return Err(why),
-                    Err(AskError::Deadline) => {
-                        return Err(Unavailable::new(
-                            RequestErrorReason::Timeout,
-                            "the publisher did not answer",
-                        ));
-                    }
-                    // It died in between; the registry may not know yet.
-                    Err(AskError::MailboxClosed) => {
-                        stale = stale_epoch(&track);
-                        keeps_failing()
-                    }
-                }
-            }
-            None => {
-                stale = stale_epoch(&track);
-                keeps_failing()
+        let failed = match with(&track, asker).await {
+            Ok(done) => return Ok(done),
+            Err(Missed::Final(why)) => return Err(why),
+            Err(Missed::Gone { stale: life, why }) => {
+                stale = life;
+                why
             }
         };
         // MOQT-14 §8.4 [D14-SUB-10]: the end of one publisher is no answer for those who may wait for the next.
@@ -249,15 +244,60 @@ pub(crate) async fn locate(
     }
 }
 
+async fn take_place(
+    env: &Env,
+    track: &TrackRef,
+    local: Local,
+    attach: Attach,
+    new_group: bool,
+) -> Result<(Attachment, Attached), Missed> {
+    let attachment = Attachment {
+        local: local.clone(),
+        reader: attach.reader,
+        wish: Arc::default(),
+        new_group: WantNewGroup::of(attach.own),
+    };
+    if new_group {
+        attachment.want_new_group();
+    }
+    // The track answers when its publisher does, and bounds that itself.
+    let deadline = env.track.answer_deadline();
+    let (answer, home) = match &local {
+        Local::Home(track) => (mailbox::ask(track, attach, deadline).await, true),
+        Local::Replica(track) => (mailbox::ask(track, attach, deadline).await, false),
+    };
+    match answer {
+        Ok(Ok(attached)) => Ok((attachment, attached)),
+        Ok(Err(why)) if why.for_now => {
+            // A replica may be over alone.
+            let stale = if home {
+                Some(track.epoch)
+            } else {
+                stale_epoch(track)
+            };
+            Err(Missed::Gone { stale, why })
+        }
+        Ok(Err(why)) => Err(Missed::Final(why)),
+        Err(AskError::Deadline) => {
+            let why = "the publisher did not answer";
+            Err(Missed::Final(Unavailable::new(RequestErrorReason::Timeout, why)))
+        }
+        // It died in between; the registry may not know yet.
+        Err(AskError::MailboxClosed) => Err(keeps_failing(track)),
+    }
+}
+
 fn is_patient(until: Option<Instant>) -> bool {
     until.is_none_or(|until| Instant::now() < until)
 }
 
-fn keeps_failing() -> Unavailable {
-    Unavailable::new(
-        RequestErrorReason::InternalError,
-        "the track keeps failing in the relay",
-    )
+/// A track that has died; the registry may not know yet.
+pub(crate) fn keeps_failing(track: &TrackRef) -> Missed {
+    let why = "the track keeps failing in the relay";
+    Missed::Gone {
+        stale: stale_epoch(track),
+        why: Unavailable::new(RequestErrorReason::InternalError, why),
+    }
 }
 
 /// The life of the track that the registry should forget: none while its home lives, since then only a replica died,

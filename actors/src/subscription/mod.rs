@@ -239,7 +239,11 @@ impl SubscriptionActor {
         });
         if !spec.is_accepted() {
             // MOQT-14 §8.3 [D14-SUB-9]: said only now that a publisher has accepted the track.
-            self.accept(accept_message(&spec.subscribe, spec.alias, &attached));
+            self.accept(accept_message(
+                &spec.subscribe,
+                spec.alias,
+                &attached.description(),
+            ));
         }
         let Attached { log, edge, meta, .. } = attached;
         self.publisher_said(ctx, meta.delivery_timeout_ms);

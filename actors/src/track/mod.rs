@@ -24,9 +24,9 @@ pub use budget::Budget;
 pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
-    Ingest, JoinLink, Joined, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached,
+    Ingest, JoinLink, Joined, Knows, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached,
     ReplicaState, Replicate, ShardFailed, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone,
-    TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest,
+    TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WhoKnows,
     WithdrawAnnouncer, Word,
 };
 pub use pace::{Behind, Taker};

@@ -1,8 +1,9 @@
 //! Where the objects of a track come from, as its home and the registry know it.
 
-use crate::peering::mesh::remote::NodeActor;
+use crate::peering::mesh::remote::{AskStatus, NoStatus, NodeActor};
 use crate::session::SessionActor;
 use crate::supervise::mailbox::{self, AskError};
+use crate::track::Description;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
 use futures::future::Either;
@@ -57,6 +58,21 @@ impl Upstream {
         match self {
             Self::Session(session) => mailbox::signal(session, message),
             Self::Node(node) | Self::Stub(node) => mailbox::signal(node, message),
+        }
+    }
+
+    /// Asks a node how a track stands there. A session's peer is subscribed to instead.
+    pub(crate) async fn ask_status(
+        &self,
+        ask: AskStatus,
+        deadline: Duration,
+    ) -> Result<Description, NoStatus> {
+        match self {
+            Self::Session(_) => Err(NoStatus::NotAsked),
+            Self::Node(node) | Self::Stub(node) => {
+                let answer = mailbox::ask(node, ask, deadline).await;
+                answer.unwrap_or_else(|error| Err(NoStatus::Silent(error)))
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! What the mesh's actor does with what it is told.
 
-use super::remote::messages::{Answered, FetchAnswered, IsOurs, NodeLost, NodeTells};
+use super::remote::messages::{Answered, FetchAnswered, IsOurs, NodeLost, NodeTells, StatusTold};
 use super::{BasesBegan, FAILURES, FromNode, GIVEN_UP, MeshActor, MeshNews, News, PAUSE, SendToNode};
 use crate::metrics::restarts;
 use crate::registry::Reregister;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, Decision, Restart, Supervisor};
 use actix::{AsyncContext, Context, Handler};
+use laps_protocol::moqt::message::{RequestError, RequestId, SubscribeOk};
 use laps_protocol::peering::limits::Limits;
 use laps_protocol::peering::message::{FetchMessage, FetchStep, Published, TrackAnswer};
 use laps_protocol::peering::node::{NodeId, NodeType};
@@ -111,7 +112,7 @@ impl MeshActor {
         }
     }
 
-    /// A node says something of a FETCH of one of both; the value is whether it asks.
+    /// A node says something of a FETCH or TRACK_STATUS of one of both; the value is whether it asks.
     fn fetch_said(&self, source: NodeId, said: FetchMessage) -> bool {
         let fetch = said.request;
         match said.step {
@@ -126,11 +127,15 @@ impl MeshActor {
                 let answer = Err(error);
                 self.tell(source, FetchAnswered { fetch, answer });
             }
-            // This relay asks no node for the status of a track: it subscribes for a moment, as for its own peers.
-            FetchStep::StatusOk(_) | FetchStep::StatusError(_) => {}
+            FetchStep::StatusOk(ok) => self.status_told(source, fetch, Ok(ok)),
+            FetchStep::StatusError(error) => self.status_told(source, fetch, Err(error)),
             FetchStep::Fetch(_) | FetchStep::Cancel | FetchStep::Status(_) => return true,
         }
         false
+    }
+
+    fn status_told(&self, source: NodeId, status: RequestId, answer: Result<SubscribeOk, RequestError>) {
+        self.tell(source, StatusTold { status, answer });
     }
 
     /// Something that cannot be read, or is of a kind that nobody here knows.

@@ -2,8 +2,8 @@
 
 use super::{Phase, TrackActor};
 use crate::reply::Reply;
-use crate::track::messages::{Describe, Description};
-use actix::Handler;
+use crate::track::messages::{Describe, Description, Knows, WhoKnows};
+use actix::{Context, Handler, MessageResult};
 use std::time::Instant;
 
 impl TrackActor {
@@ -11,6 +11,26 @@ impl TrackActor {
         let meta = self.fanout.meta(Instant::now())?;
         let largest = self.fanout.largest();
         (self.phase == Phase::Live).then_some(Description { largest, meta })
+    }
+
+    /// Nodes say how the track stands there, so that nobody subscribes to it across the mesh to learn that. What a client of
+    /// this relay publishes, or a node sends, is known here.
+    fn who_knows(&self, own: bool) -> Knows {
+        let mut serving = self.sources.serving();
+        let known = match self.phase {
+            Phase::Created | Phase::Gathering(_) | Phase::Idle => false,
+            Phase::Live => {
+                serving.any(|(_, publisher)| publisher.is_of_a_client())
+                    || (self.is_followed() && self.fanout.largest().is_some())
+            }
+            // Whoever is asked answers soon; how the track ended is told to who attaches.
+            Phase::Subscribing | Phase::Ended => true,
+        };
+        let (nodes, here) = self.sources.to_tell(own);
+        if known || nodes.is_empty() {
+            return Knows::Home;
+        }
+        Knows::Nodes { nodes, here }
     }
 
     /// The track has gone live, or has ended: whoever asked what it is is told.
@@ -32,5 +52,12 @@ impl Handler<Describe> for TrackActor {
         self.asked.retain(|asked| !asked.is_abandoned());
         self.asked.push(to);
         reply
+    }
+}
+
+impl Handler<WhoKnows> for TrackActor {
+    type Result = MessageResult<WhoKnows>;
+    fn handle(&mut self, msg: WhoKnows, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.who_knows(msg.own))
     }
 }

@@ -157,6 +157,11 @@ impl Publisher {
         self.upstream().is_none_or(Upstream::is_ours)
     }
 
+    /// It publishes in this process, or by a session of this relay.
+    pub(super) fn is_of_a_client(&self) -> bool {
+        self.upstream().is_none_or(Upstream::is_local)
+    }
+
     pub(super) fn is_announced_by(&self, upstream: &Upstream) -> bool {
         matches!(&self.source, Source::Announced { upstream: other } if other == upstream)
     }

@@ -300,6 +300,28 @@ impl Sources {
         all.into_iter().map(|(id, _)| id).collect()
     }
 
+    /// Who is asked how the track stands, the oldest first: stubs, and other nodes when `elsewhere`; and whether clients of
+    /// this relay publish it, who are subscribed to instead.
+    pub(super) fn to_tell(&self, elsewhere: bool) -> (Vec<Upstream>, bool) {
+        let (mut nodes, mut here) = (Vec::new(), false);
+        for publisher in self.values() {
+            if publisher.withdrawn || publisher.standing == Standing::Shunned {
+                continue;
+            }
+            match publisher.upstream() {
+                Some(upstream) if !upstream.is_local() => {
+                    // One that announced, and published.
+                    let asked = (elsewhere || upstream.is_ours()) && !nodes.contains(upstream);
+                    if asked && nodes.len() < self.max {
+                        nodes.push(upstream.clone());
+                    }
+                }
+                Some(_) | None => here = true,
+            }
+        }
+        (nodes, here)
+    }
+
     /// Ends what was asked of all of them.
     pub(super) fn release_all(&mut self) {
         for publisher in self.publishers.values_mut() {

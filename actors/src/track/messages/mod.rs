@@ -11,7 +11,8 @@ pub use publishers::{
     UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 pub use readers::{
-    Attach, Attached, Describe, Description, Detach, Gather, Gathered, TrackAdvanced, TrackGone, Unavailable,
+    Attach, Attached, Describe, Description, Detach, Gather, Gathered, Knows, TrackAdvanced, TrackGone,
+    Unavailable, WhoKnows,
 };
 pub use replicas::{AttachReplica, JoinLink, ReplicaAttached, ReplicaState, Replicate, Word};
 

@@ -2,6 +2,7 @@
 
 use super::{ReaderId, TrackMeta};
 use crate::supervise::mailbox::Wake;
+use crate::track::Upstream;
 use crate::track::handle::LogId;
 use actix::{Message, Recipient};
 use bytes::Bytes;
@@ -37,6 +38,17 @@ pub struct Attached {
     pub largest: Option<Location>,
     /// What the publisher said.
     pub meta: TrackMeta,
+}
+
+impl Attached {
+    /// What the publisher says of the track.
+    #[must_use]
+    pub fn description(&self) -> Description {
+        Description {
+            largest: self.largest,
+            meta: self.meta.clone(),
+        }
+    }
 }
 
 /// Why a track cannot be had.
@@ -77,6 +89,29 @@ impl Unavailable {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Option<Description>")]
 pub struct Describe;
+
+/// Who can say how the track stands, without a subscription of this relay to other nodes?
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Knows")]
+pub struct WhoKnows {
+    /// The asker belongs to this relay; see [`Attach::own`].
+    pub own: bool,
+}
+
+/// Who can.
+#[derive(Clone, Debug)]
+pub enum Knows {
+    /// The home, to which the asker attaches for a moment: it has what publishers say, or subscribes to those of this relay.
+    Home,
+    /// These nodes publish the track. The asker does not attach, or for publishers of this relay alone, and says [`Gathered`]
+    /// when it is done.
+    Nodes {
+        /// They, the oldest publisher first.
+        nodes: Vec<Upstream>,
+        /// Clients of this relay do as well.
+        here: bool,
+    },
+}
 
 /// What a publisher of a track says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

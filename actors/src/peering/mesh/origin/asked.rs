@@ -108,7 +108,7 @@ pub(crate) struct NodeSay {
 }
 
 impl OriginActor {
-    fn say_of_fetch(&mut self, target: NodeId, request: RequestId, step: FetchStep) {
+    pub(super) fn say_of_fetch(&mut self, target: NodeId, request: RequestId, step: FetchStep) {
         let Some(nodes) = &self.nodes else { return };
         match (FetchMessage { request, step }).encode() {
             Ok(body) => {
@@ -297,12 +297,7 @@ impl Handler<FromNode> for OriginActor {
         match said.step {
             FetchStep::Fetch(plain) => self.fetch(ctx, key, plain),
             FetchStep::Cancel => drop(self.end_fetch(ctx, key)),
-            FetchStep::Status(_) => {
-                // A relay subscribes for a moment instead, as for its own peers.
-                let why = "a node is not told the status of a track";
-                let error = RequestError::new(RequestErrorReason::NotSupported, why);
-                self.say_of_fetch(key.0, key.1, FetchStep::StatusError(error));
-            }
+            FetchStep::Status(subscribe) => self.status(ctx, key, subscribe),
             // Answers are the other part's.
             FetchStep::Ok(_) | FetchStep::Error(_) | FetchStep::StatusOk(_) | FetchStep::StatusError(_) => {}
         }
@@ -318,10 +313,16 @@ impl Handler<NodeSay> for OriginActor {
             if self.asked.slots.contains_key(&(node, request)) {
                 self.say_of_fetch(node, request, FetchStep::Ok(ok));
             }
-        } else if let Command::Reject(request, error) = command
-            && self.asked.slots.contains_key(&(node, request))
-        {
-            self.say_of_fetch(node, request, FetchStep::Error(error));
+        } else if let Command::AcceptTrackStatus(request, ok) = command {
+            if self.statuses.answered((node, request)) {
+                self.say_of_fetch(node, request, FetchStep::StatusOk(ok));
+            }
+        } else if let Command::Reject(request, error) = command {
+            if self.asked.slots.contains_key(&(node, request)) {
+                self.say_of_fetch(node, request, FetchStep::Error(error));
+            } else if self.statuses.answered((node, request)) {
+                self.say_of_fetch(node, request, FetchStep::StatusError(error));
+            }
         }
     }
 }

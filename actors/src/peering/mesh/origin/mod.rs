@@ -19,7 +19,7 @@
 //! | `routing` | which links need one, and what it is to be |
 //! | `aside` | what nodes get that join in the middle |
 //! | `answers` | what nodes are told |
-//! | `asked` | what nodes fetch |
+//! | `asked`, `statuses` | what nodes fetch, and ask of tracks |
 //! | `parting` | nodes that leave, and tracks that are withdrawn |
 //! | `outlets` | what the plane is asked |
 
@@ -33,6 +33,7 @@ mod parting;
 mod publications;
 mod routing;
 mod slot;
+mod statuses;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -62,6 +63,7 @@ use laps_protocol::relay::behind::SkipRules;
 use ledger::Ledger;
 use publications::PublicationsActor;
 use slog::{Logger, warn};
+use statuses::Statuses;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -88,7 +90,7 @@ pub struct Limits {
     pub tracks: usize,
     /// Nodes that subscribe to one track.
     pub nodes: usize,
-    /// FETCHes of one node at once.
+    /// FETCHes of one node at once, and as many TRACK_STATUSes.
     pub fetches: usize,
     /// How long a node that joins gets what begins both with the others and aside: until then a relay in between may not
     /// have read that the large set has it too. What comes twice, an edge takes once.
@@ -144,7 +146,7 @@ pub struct Birth {
 ///
 /// Parent: the peering. Arbiter: its own. Restart: permanent, and the information bases have to tell everything again after
 /// [`BasesBegan`]. In: [`BasesBegan`], [`MeshNews`](super::MeshNews), [`FromNode`](super::FromNode), [`TrackRerouted`](crate::peering::plane::TrackRerouted),
-/// `Say`, `NodeSay` and `SubscriptionOver` of subscriptions and fetches, `ChildDown`, [`StopChild`]. Out: [`SendToNode`] to the bases, `Update`, `Leave` and `Stop`
+/// `Say`, `NodeSay` and `SubscriptionOver` of subscriptions, fetches and statuses, `ChildDown`, [`StopChild`]. Out: [`SendToNode`] to the bases, `Update`, `Leave` and `Stop`
 /// to subscriptions. Lost on death: who wants what, and with its children what is under way to them.
 pub struct OriginActor {
     /// What the shard shares, with a session's settings as a link needs them.
@@ -167,6 +169,7 @@ pub struct OriginActor {
     asides_by_child: HashMap<ChildId, RequestId>,
     next_request: u64,
     asked: Asked,
+    statuses: Statuses,
     /// Lives of the bases so far.
     lives: u64,
     ledger: Rc<RefCell<Ledger>>,
@@ -206,6 +209,7 @@ impl Birth {
             asides_by_child: HashMap::new(),
             next_request: 0,
             asked: Asked::default(),
+            statuses: Statuses::default(),
             lives: 0,
             ledger: Rc::default(),
             publications: None,
@@ -316,6 +320,8 @@ impl Handler<ChildDown> for OriginActor {
             self.publications_down(ctx, msg);
         } else if self.asked.has(msg.id) {
             self.fetch_down(ctx, &msg);
+        } else if self.statuses.has(msg.id) {
+            self.status_down(&msg);
         } else if let Some(request) = self.asides_by_child.remove(&msg.id) {
             self.aside_over(request);
         } else {
@@ -339,6 +345,7 @@ impl Handler<Count> for OriginActor {
             census::row("mesh_subscriptions", self.requests.len()),
             census::row("mesh_asides", self.asides.len()),
             census::row("mesh_fetches", self.asked.len()),
+            census::row("mesh_statuses", self.statuses.len()),
         ])
     }
 }

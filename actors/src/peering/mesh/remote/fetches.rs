@@ -33,7 +33,7 @@ impl Ours {
 pub(super) struct Fetches(BTreeMap<RequestId, Ours>);
 
 impl NodeActor {
-    fn say_of_fetch(&self, request: RequestId, step: FetchStep) -> Result<(), CommandError> {
+    pub(super) fn say_of_fetch(&self, request: RequestId, step: FetchStep) -> Result<(), CommandError> {
         let unsayable = CommandError::NotAllowed("the FETCH cannot be told to a node");
         let body = (FetchMessage { request, step }).encode().map_err(|_| unsayable)?;
         let message = SendToNode {

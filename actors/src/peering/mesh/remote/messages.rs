@@ -1,7 +1,11 @@
 //! What the actors of nodes and the mesh say to each other.
 
+use crate::supervise::mailbox::AskError;
+use crate::track::Description;
 use actix::Message;
-use laps_protocol::moqt::message::{FetchOk, GroupOrderRequest, RequestError, RequestId, SubscribeFilter};
+use laps_protocol::moqt::message::{
+    FetchOk, GroupOrderRequest, RequestError, RequestId, Subscribe, SubscribeFilter, SubscribeOk,
+};
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::{Answer, Published};
@@ -69,4 +73,30 @@ pub(in super::super) struct FetchAnswered {
     pub(in super::super) fetch: RequestId,
     /// FETCH_OK or FETCH_ERROR.
     pub(in super::super) answer: Result<FetchOk, RequestError>,
+}
+
+/// To the actor of a node: how does a track stand there, as who subscribes like this would be told?
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Description, NoStatus>")]
+pub(crate) struct AskStatus(pub(crate) Subscribe);
+
+/// Why a node does not say how a track stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoStatus {
+    /// It is none that can be asked: a laps relay, which answers nothing, or no node at all. It is subscribed to.
+    NotAsked,
+    /// Who subscribes would be refused so.
+    Refused(RequestError),
+    /// It has not answered.
+    Silent(AskError),
+}
+
+/// To the actor of a node: it says how a track stands, or that it does not.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct StatusTold {
+    /// Which question.
+    pub(in super::super) status: RequestId,
+    /// What SUBSCRIBE would be answered.
+    pub(in super::super) answer: Result<SubscribeOk, RequestError>,
 }

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `offers` | what a node publishes, as the registry knows it |
 //! | `taken` | what tracks have asked of a node, and what it answers |
-//! | `fetches` | what tracks fetch from a node |
+//! | `fetches`, `statuses` | what tracks fetch from a node, and what it is asked of them |
 //! | `asking` | what all tracks want of all nodes, merged |
 //! | `inlets` | how streams of links find their tracks |
 //! | `numbers` | the numbers of requests |
@@ -24,9 +24,11 @@ mod inlets;
 pub(super) mod messages;
 mod numbers;
 mod offers;
+mod statuses;
 mod taken;
 
 pub use inlets::Inlets;
+pub(crate) use messages::{AskStatus, NoStatus};
 
 use super::MeshActor;
 use crate::registry::Reregister;
@@ -41,6 +43,7 @@ use laps_protocol::peering::node::NodeId;
 use messages::{IsOurs, NodeLost, NodeTells};
 use offers::Offers;
 use slog::{Logger, debug};
+use statuses::Statuses;
 use std::fmt;
 use std::rc::Rc;
 use taken::Taken;
@@ -76,7 +79,7 @@ pub(super) struct Birth {
 ///
 /// Parent: the mesh's actor. Arbiter: that of the peering. Restart: temporary; while the node publishes something a new
 /// one is made of what the mesh knows. In: `SubscribeUpstream`, `AcceptPublish`, `UpdateUpstream`, `ReleaseUpstream`,
-/// `FetchUpstream`, `CancelFetch` of tracks, what the mesh knows of the node, `Reregister`. Out: `RegisterNamespace`,
+/// `FetchUpstream`, `CancelFetch` of tracks, `AskStatus` of statuses, what the mesh knows of the node, `Reregister`. Out: `RegisterNamespace`,
 /// `RegisterPublisher` and their ends to the registry; `UpstreamOk`, `UpstreamRejected`, `UpstreamDone`, `SourceGone` to
 /// tracks; `Wished` to the mesh. Lost on death: what tracks have asked of the node; they are told `SourceGone`, and ask
 /// its successor.
@@ -92,6 +95,7 @@ pub struct NodeActor {
     offers: Offers,
     taken: Taken,
     fetches: Fetches,
+    statuses: Statuses,
     next_request: u64,
     first: Vec<Published>,
     _guard: Option<ChildGuard>,
@@ -112,6 +116,7 @@ impl NodeActor {
             offers: Offers::default(),
             taken: Taken::default(),
             fetches: Fetches::default(),
+            statuses: Statuses::default(),
             next_request: 0,
             first: birth.publishes,
             _guard: birth.guard,

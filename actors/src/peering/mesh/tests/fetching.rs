@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::fetch::{FetchNews, FetchProgress, Fetched};
-use crate::track::{OpenPast, ReadPast};
+use crate::peering::mesh::remote::{AskStatus, NoStatus};
+use crate::track::{Description, Knows, OpenPast, ReadPast, TrackMeta, WhoKnows};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::FetchOk;
 use laps_protocol::moqt::message::GroupOrderRequest;
 use laps_protocol::moqt::object::FetchObjectHeader;
-use laps_protocol::peering::message::FetchStep;
+use laps_protocol::peering::message::{FetchStep, laps_subscribe};
 use laps_protocol::relay::fetch::{Batch, Chunk};
 use laps_protocol::relay::track_log::Fill;
 use laps_protocol::relay::track_log::{PastRange, StreamEnd};
@@ -134,5 +135,57 @@ fn a_node_that_is_lost_brings_nothing_more() {
         drop(read.await.unwrap());
         // What it says too late is nothing to anybody.
         scene.answers(A, asked.request, accepted()).await;
+    });
+}
+
+/// Decision 0029, MOQT-14 §9.20 D14-SUB-28: a node of ours is asked how a track stands, and what it says is taken once; a
+/// laps relay is not asked.
+#[test]
+fn a_node_is_asked_how_a_track_stands() {
+    run(async |mut scene| {
+        scene.announces(A, true).await;
+        let track = scene.find().await.unwrap();
+        let knows = mailbox::ask(&track.home, WhoKnows { own: true }, LONG).await;
+        let Ok(Knows::Nodes { nodes, here: false }) = knows else {
+            panic!("{knows:?}");
+        };
+        let ask = || AskStatus(laps_subscribe(video(), 0, None));
+        let [first, second] = [&nodes[0], &nodes[0]].map(|node| node.ask_status(ask(), LONG));
+        let answers = async {
+            let mut said = [scene.said().await, scene.said().await];
+            said.sort_by_key(|(_, message)| message.request);
+            let [(_, first), (node, second)] = said;
+            assert_eq!((node, nodes.len()), (A, 1));
+            assert!(matches!(first.step, FetchStep::Status(_)));
+            let no = RequestError::new(RequestErrorReason::Unauthorized, "not for you");
+            let ok = SubscribeOk {
+                alias: 0,
+                expires_ms: 7,
+                group_order: GroupOrder::Descending,
+                largest: Some(END),
+                params: MessageParams::default(),
+            };
+            // A node that was not asked knows nothing of it.
+            scene
+                .answers(B, second.request, FetchStep::StatusError(no.clone()))
+                .await;
+            scene.answers(A, second.request, FetchStep::StatusOk(ok)).await;
+            scene
+                .answers(A, second.request, FetchStep::StatusError(no.clone()))
+                .await;
+            scene
+                .answers(A, first.request, FetchStep::StatusError(no.clone()))
+                .await;
+            no
+        };
+        let (first, second, no) = futures::join!(first, second, answers);
+        let meta = TrackMeta {
+            group_order: GroupOrder::Descending,
+            expires_ms: 7,
+            ..TrackMeta::default()
+        };
+        let largest = Some(END);
+        assert_eq!(first, Err(NoStatus::Refused(no)));
+        assert_eq!(second, Ok(Description { largest, meta }));
     });
 }

@@ -48,6 +48,42 @@ fn groups(from: u64, to: u64) -> FetchStep {
     })
 }
 
+/// How does the track stand?
+fn status() -> FetchStep {
+    FetchStep::Status(laps_subscribe(name(), 0, None))
+}
+
+/// Decision 0029, MOQT-14 §9.20 D14-SUB-28: a node is told what a SUBSCRIBE would be answered, under its number, though
+/// nothing leads to it for data; an actor that fails refuses its question and no other.
+#[actix::test]
+async fn a_node_asks_how_a_track_stands() {
+    let mut plan = FaultPlan::new();
+    let trigger = plan.point_named("status", name().to_string());
+    let mut scene = Scene::with(plan.faults(), Limits::default(), Dialect::Own).await;
+    let publisher = Publisher::new(&scene.env).await;
+    publisher.begin(3, b"object").await;
+    publisher.end(3).await;
+    trigger.arm(1);
+    scene.ask(NODES[0], 5, status()).await;
+    let (told, id, step) = scene.told().await;
+    let FetchStep::StatusError(error) = step else {
+        panic!("{step:?}");
+    };
+    let failed = RequestErrorReason::InternalError;
+    assert_eq!((told, id, error.reason), (NODES[0], 5, failed));
+    for node in [NODES[0], NodeId(99)] {
+        scene.ask(node, 6, status()).await;
+        let (told, id, step) = scene.told().await;
+        let FetchStep::StatusOk(ok) = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!((told, id, ok.alias), (node, 6, 0));
+        assert_eq!(ok.largest, Some(Location::new(3, 0)));
+    }
+    assert_eq!(scene.count("mesh_statuses").await, 0);
+    assert_eq!(scene.count("mesh_subscriptions").await, 0);
+}
+
 /// Decision 0029: what a node fetches comes on one stream, for it alone, behind the data header of a set of its own, and
 /// under its number. Two nodes may have the same number.
 #[actix::test]
@@ -89,7 +125,7 @@ async fn a_node_fetches_what_is_past() {
 }
 
 /// What cannot be fetched is refused: a track that nobody publishes, more at once than is served, a node to which no data
-/// can be sent; and a status is not told.
+/// can be sent. And so is a status.
 #[actix::test]
 async fn what_cannot_be_fetched_is_refused() {
     let limits = Limits {
@@ -112,11 +148,10 @@ async fn what_cannot_be_fetched_is_refused() {
     assert_eq!(refused(scene.told().await), (NodeId(99), 2, error));
     full.ask(NODES[0], 3, groups(1, 2)).await;
     assert_eq!(refused(full.told().await), (NODES[0], 3, error));
-    scene
-        .ask(NODES[1], 4, FetchStep::Status(laps_subscribe(name(), 0, None)))
-        .await;
-    let unsupported = RequestErrorReason::NotSupported;
-    assert_eq!(refused(scene.told().await), (NODES[1], 4, unsupported));
+    scene.ask(NODES[1], 4, status()).await;
+    assert_eq!(refused(scene.told().await), (NODES[1], 4, nobody));
+    full.ask(NODES[1], 5, status()).await;
+    assert_eq!(refused(full.told().await), (NODES[1], 5, error));
     scene.fetches_are(0).await;
 }
 
