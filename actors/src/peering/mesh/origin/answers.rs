@@ -214,6 +214,7 @@ impl Handler<Say> for OriginActor {
             if let Some(slot) = slot {
                 slot.accepted = Some(ok);
                 self.welcome(hash, Some(link));
+                self.leave_others(hash);
             }
         } else if let Command::Reject(request, error) = command {
             if let Some(&at) = self.requests.get(&request) {

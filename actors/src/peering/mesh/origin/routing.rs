@@ -44,10 +44,11 @@ impl OriginActor {
             return;
         }
         let routes = self.outlets.route(hash);
-        self.leave_others(hash, &routes);
+        self.end_others(hash, &routes);
         for route in routes {
             self.serve(ctx, hash, route, asks);
         }
+        self.leave_others(hash);
         self.welcome(hash, None);
         self.aim(hash);
     }
@@ -72,9 +73,9 @@ impl OriginActor {
         Some(slot)
     }
 
-    /// Links that are in the route no more.
-    fn leave_others(&mut self, hash: FullNameHash, routes: &[OutRoute]) {
-        let Some(track) = self.tracks.get_mut(&hash) else {
+    /// Links that are in the route no more, and that are gone or lead to nobody who wants the track.
+    fn end_others(&mut self, hash: FullNameHash, routes: &[OutRoute]) {
+        let Some(track) = self.tracks.get(&hash) else {
             return;
         };
         let mut over = Vec::new();
@@ -86,17 +87,34 @@ impl OriginActor {
                 over.push(*link);
             }
         }
+        for link in over {
+            drop(self.take_slot((hash, link)));
+        }
+        let outlets = Rc::clone(&self.outlets);
+        self.end_asides(hash, |link| outlets.link(link).is_none());
+    }
+
+    /// The links that are in the route no more begin nothing from now on, once those that are in it have their places in the
+    /// track: what began in between would be nobody's. What begins meanwhile goes by both, and is taken once.
+    pub(super) fn leave_others(&mut self, hash: FullNameHash) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        let routes = self.outlets.route(hash);
+        let has_place = |route: &OutRoute| match track.slots.get(&route.link) {
+            Some(slot) => slot.accepted.is_some(),
+            // It is about to begin, or has nobody to begin for.
+            None => !track.wants(&route.nodes),
+        };
+        if !routes.iter().all(has_place) {
+            return;
+        }
         for (link, slot) in &mut track.slots {
             if !routes.iter().any(|route| route.link == *link) {
                 // laps peering, "FIB": what is open on a link goes on there, if the link lives.
                 slot.leave(true);
             }
         }
-        for link in over {
-            drop(self.take_slot((hash, link)));
-        }
-        let outlets = Rc::clone(&self.outlets);
-        self.end_asides(hash, |link| outlets.link(link).is_none());
     }
 
     /// A link that is in the route.
