@@ -43,7 +43,7 @@ pub struct Birth {
     pub env: Env,
     /// Its parent.
     pub owner: Owner,
-    /// Who asks belongs to this relay; see [`Attach::own`].
+    /// Who asks belongs to this relay; see [`crate::track::Attach::own`].
     pub own: bool,
     /// What the owner has.
     pub account: Account,
