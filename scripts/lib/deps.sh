@@ -19,6 +19,7 @@ has_ffmpeg() { have ffmpeg; }
 has_make() { have make; }
 has_git() { have git; }
 has_ip() { have ip; }
+has_iptables() { have iptables; }
 has_readelf() { have readelf; }
 has_emulator() { have qemu-aarch64-static && [ -e /usr/aarch64-linux-gnu/lib/libc.so.6 ] && [ -e /usr/aarch64-linux-gnu/lib/libgcc_s.so.1 ]; }
 has_debootstrap() { have debootstrap; }
@@ -153,6 +154,7 @@ ensure_media_deps() {
 }
 ensure_chaos_deps() {
     ensure has_ip "iproute2" "iproute2, makes the network namespaces of the chaos harness"
+    ensure has_iptables "iptables" "iptables, the NAT in front of a stub"
     ensure has_faketime "libfaketime" "libfaketime, gives the relay of the chaos harness a clock that jumps"
 }
 ensure_emulator_deps() {

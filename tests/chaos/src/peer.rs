@@ -11,12 +11,15 @@ use laps_protocol::moqt::message::{
     SubscribeFilter,
 };
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use std::cell::Cell;
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 use structopt::StructOpt;
 use tokio::sync::mpsc;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, interval, timeout};
 
@@ -25,6 +28,9 @@ const CODEC: Codec = Codec::Draft14;
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a slow peer is watched until it has to be cut off.
 const CUT: Duration = Duration::from_secs(20);
+/// How long a peer that is refused comes back, and after which pause.
+const PATIENCE: Duration = Duration::from_secs(60);
+const BACK: Duration = Duration::from_millis(200);
 /// The pace of a peer that is slow on purpose.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -44,6 +50,17 @@ pub(crate) enum Part {
         #[structopt(long)]
         sessions: u64,
     },
+    /// Subscribes to tracks, prints `holds` when it has them, and stays; prints for each line of its standard input how many
+    /// streams of objects have come since the last one, to the session with the fewest and to that with the most
+    Hold {
+        /// Their namespace, of one field
+        namespace: String,
+        /// Their names
+        tracks: Vec<String>,
+        /// Sessions that do so
+        #[structopt(long, default_value = "1")]
+        sessions: usize,
+    },
 }
 
 /// Plays `part` towards the relay at `to`.
@@ -56,6 +73,11 @@ pub(crate) fn run(to: SocketAddr, part: &Part) -> Result<(), Failure> {
             Part::Status => status(to).await,
             Part::Slow => slow(to).await,
             Part::Hammer { workers, sessions } => hammer(to, *workers, *sessions).await,
+            Part::Hold {
+                namespace,
+                tracks,
+                sessions,
+            } => hold(to, namespace, tracks, *sessions).await,
         }
     })?;
     let mut out = std::io::stdout().lock();
@@ -70,6 +92,8 @@ struct Peer {
     heard: mpsc::UnboundedReceiver<ControlMessage>,
     /// Ready with the code when the relay has closed the connection.
     closed: tokio::sync::oneshot::Receiver<String>,
+    /// Streams of objects that have come since somebody asked.
+    streams: Rc<Cell<u64>>,
     _endpoint: ClientEndpoint,
 }
 
@@ -94,11 +118,14 @@ impl Peer {
             std::future::pending::<()>().await;
         });
         let (end, closed) = tokio::sync::oneshot::channel();
+        let streams = Rc::<Cell<u64>>::default();
+        let counted = Rc::clone(&streams);
         spawn_local(async move {
             let why = loop {
                 match uni.accept().await {
                     // Read, so that the relay has something to do for it.
                     Ok(Some(mut stream)) => {
+                        counted.set(counted.get() + 1);
                         spawn_local(async move { while let Ok(Some(_)) = stream.receive().await {} });
                     }
                     Ok(None) => break "ended".to_owned(),
@@ -112,6 +139,7 @@ impl Peer {
             control,
             heard,
             closed,
+            streams,
             _endpoint: endpoint,
         })
     }
@@ -163,9 +191,14 @@ fn setup(to: SocketAddr) -> ControlMessage {
 }
 
 fn subscribe() -> Result<Subscribe, Failure> {
-    let namespace = TrackNamespace::new([Bytes::from_static(b"chaos")])?;
+    subscribe_to("chaos", "video")
+}
+
+fn subscribe_to(namespace: &str, track: &str) -> Result<Subscribe, Failure> {
+    let bytes = |text: &str| Bytes::from(text.to_owned());
+    let namespace = TrackNamespace::new([bytes(namespace)])?;
     Ok(Subscribe {
-        track: FullTrackName::new(namespace, Bytes::from_static(b"video"))?,
+        track: FullTrackName::new(namespace, bytes(track))?,
         priority: 128,
         group_order: GroupOrderRequest::Publisher,
         forward: true,
@@ -301,4 +334,68 @@ async fn hammer(to: SocketAddr, workers: usize, sessions: u64) -> Result<String,
         }
     }
     Ok(format!("{ended} {failed}"))
+}
+
+/// A session with subscriptions to these tracks. A relay on a busy machine refuses newcomers, who come back.
+async fn holder(to: SocketAddr, namespace: &str, tracks: &[String]) -> Result<Peer, Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let subscribed = async {
+            let mut peer = Peer::session(to).await?;
+            for (id, track) in (0..).step_by(2).zip(tracks) {
+                let subscribe = subscribe_to(namespace, track)?;
+                peer.say(&ControlMessage::Subscribe(RequestId(id), subscribe))
+                    .await?;
+            }
+            for _ in tracks {
+                let answer = peer.hear(|message| match message {
+                    ControlMessage::SubscribeOk(..) => Some(Ok(())),
+                    ControlMessage::RequestError(_, _, error) => Some(Err(format!("{error:?}"))),
+                    _ => None,
+                });
+                answer.await??;
+            }
+            Ok::<_, Failure>(peer)
+        };
+        match subscribed.await {
+            Err(_) if Instant::now() < until => tokio::time::sleep(BACK).await,
+            held => return held,
+        }
+    }
+}
+
+async fn hold(
+    to: SocketAddr,
+    namespace: &str,
+    tracks: &[String],
+    sessions: usize,
+) -> Result<String, Failure> {
+    let mut peers = Vec::new();
+    for _ in 0..sessions {
+        peers.push(holder(to, namespace, tracks).await?);
+    }
+    let tell = |line: &str| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()
+    };
+    tell("holds")?;
+    let (asks, mut asked) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let lines = std::io::stdin().lines();
+        lines.map_while(Result::ok).try_for_each(|_| asks.send(()))
+    });
+    while asked.recv().await.is_some() {
+        for peer in &mut peers {
+            match peer.closed.try_recv() {
+                Err(TryRecvError::Empty) => {}
+                why => return Err(format!("a session has ended: {why:?}").into()),
+            }
+        }
+        let streams = peers.iter().map(|peer| peer.streams.take()).collect::<Vec<_>>();
+        let streams = streams.iter().copied();
+        let (least, most) = (streams.clone().min(), streams.max());
+        tell(&format!("{} {}", least.unwrap_or(0), most.unwrap_or(0)))?;
+    }
+    Ok(String::new())
 }

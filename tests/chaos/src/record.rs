@@ -10,12 +10,39 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Objects a second.
+/// Objects a second, where nothing else is said.
 pub(crate) const RATE: u64 = 50;
-/// Objects a group.
+/// Objects a group, where nothing else is said.
 pub(crate) const GOP: u64 = 25;
 /// Nanoseconds between two objects.
 pub(crate) const INTERVAL: u64 = 1_000_000_000 / RATE;
+
+/// How the objects of a track come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Objects a second.
+    pub(crate) rate: u64,
+    /// Objects a group.
+    pub(crate) gop: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { rate: RATE, gop: GOP }
+    }
+}
+
+impl Pace {
+    /// Nanoseconds between two objects.
+    const fn interval(self) -> u64 {
+        1_000_000_000 / self.rate
+    }
+
+    /// The last object that was due at this time.
+    pub(crate) const fn due(self, at: u64) -> u64 {
+        at / self.interval()
+    }
+}
 
 /// How far two readings of the clock may lie apart: a process that is not let run between them takes that long.
 const READINGS: u64 = 1_000_000_000;
@@ -26,7 +53,7 @@ pub(crate) fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The last object that was due at this time.
+/// The last object that was due at this time, at the usual pace.
 pub(crate) const fn due(at: u64) -> u64 {
     at / INTERVAL
 }
@@ -44,6 +71,7 @@ struct Line {
 /// Everything one subscriber received, over all lives of its process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
+    pace: Pace,
     /// When each object came, by its number; more than one time is a duplicate.
     pub(crate) came: BTreeMap<u64, Vec<u64>>,
     /// Times of arrival, in order.
@@ -59,14 +87,14 @@ impl Record {
         if line.status != "normal" {
             return;
         }
-        let sequence = line.group * GOP + line.object;
+        let sequence = line.group * self.pace.gop + line.object;
         let at = nanos(line.received);
         self.came.entry(sequence).or_default().push(at);
         self.arrivals.push(at);
         // The stamp stands in the payload. A fetched object tells no latency; its place is all there is to compare.
         if let Some(latency) = line.latency_ms {
             let made = at.saturating_sub(nanos(latency / 1e3));
-            if made.abs_diff(sequence * INTERVAL) > READINGS {
+            if made.abs_diff(sequence * self.pace.interval()) > READINGS {
                 self.wrong.insert(sequence);
             }
         }
@@ -92,11 +120,11 @@ struct Logged {
 }
 
 /// The objects that a publisher made, as its log tells: one that is not let run for more than a second skips some.
-pub(crate) fn made(log: &str) -> BTreeSet<u64> {
+pub(crate) fn made(log: &str, pace: Pace) -> BTreeSet<u64> {
     log.lines()
         .filter_map(|line| serde_json::from_str::<Logged>(line).ok())
         .filter(|line| line.msg == "object made")
-        .filter_map(|line| Some(line.group? * GOP + line.object?))
+        .filter_map(|line| Some(line.group? * pace.gop + line.object?))
         .collect()
 }
 
@@ -112,6 +140,13 @@ fn nanos(seconds: f64) -> u64 {
 pub(crate) struct Tape(Arc<(Mutex<Record>, Condvar)>);
 
 impl Tape {
+    /// Of a track with this pace.
+    pub(crate) fn of(pace: Pace) -> Self {
+        let tape = Self::default();
+        tape.lock().pace = pace;
+        tape
+    }
+
     /// Writes down what this output says, until it ends.
     pub(crate) fn follow(&self, output: impl Read + Send + 'static) {
         let tape = self.clone();

@@ -5,7 +5,7 @@ use crate::hook::Hook;
 use crate::judge::{Losses, judge};
 use crate::net::{Net, Node};
 use crate::process::{Process, Start};
-use crate::record::{self, GOP, RATE, Tape};
+use crate::record::{self, GOP, Pace, RATE, Tape};
 use crate::relay::{Relay, Setup};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -318,7 +318,7 @@ impl Scene {
             let logs = publishers.iter().map(|publisher| &publisher.log);
             let texts = logs.map(|log| std::fs::read(log).unwrap_or_default());
             texts
-                .flat_map(|text| record::made(&String::from_utf8_lossy(&text)))
+                .flat_map(|text| record::made(&String::from_utf8_lossy(&text), Pace::default()))
                 .collect()
         };
         let video = made(&self.publishers);

@@ -1,6 +1,7 @@
 //! What is promised of a mesh, one case each.
 
 use super::far;
+use super::roles;
 use super::world::{Node, World, edge, via};
 use crate::Failure;
 use crate::record::{self, GOP, RATE};
@@ -43,7 +44,17 @@ pub(super) const ALL: &[Case] = &[
     Case {
         name: "via-copies",
         what: "an origin, a via and four edges: the origin sends the track once, the via four times",
-        run: via_copies,
+        run: roles::via_copies,
+    },
+    Case {
+        name: "via-holds-nothing",
+        what: "the same with ten times as many subscriptions: the via holds none of them",
+        run: roles::via_holds_nothing,
+    },
+    Case {
+        name: "stub-of-50",
+        what: "a stub behind a NAT with fifty subscribers: one stream for each subgroup, unknown beyond its edge",
+        run: roles::stub_of_50,
     },
     Case {
         name: "via-killed",
@@ -116,47 +127,6 @@ fn everywhere(tools: &Tools, number: usize, nodes: &[Node]) -> Result<String, Fa
     Ok(format!(
         "{} subscribers, each object once, {each} control messages for each subscription (at most {most})",
         nodes.len()
-    ))
-}
-
-/// Objects for which bytes are counted.
-const COUNTED: u64 = 4 * RATE;
-const SIZE: u64 = 4_000;
-
-fn via_copies(tools: &Tools, number: usize) -> Result<String, Failure> {
-    let nodes = [
-        via(&[]),
-        edge(&[0]),
-        edge(&[0]),
-        edge(&[0]),
-        edge(&[0]),
-        edge(&[0]),
-    ];
-    let mut world = World::begin(tools, &nodes, number)?;
-    world.publish(1, usize::try_from(SIZE)?)?;
-    for at in 2..nodes.len() {
-        world.subscribe(at)?;
-    }
-    world.all_receive()?;
-    let origin = world.relay(1)?.place.clone();
-    let hub = world.relay(0)?.place.clone();
-    let (first, begun) = (record::due(record::now()), (origin.passed()?, hub.passed()?));
-    world
-        .subscribers
-        .iter()
-        .try_for_each(|user| user.tape.more(COUNTED, std::time::Duration::from_secs(30)))?;
-    let (last, ended) = (record::due(record::now()), (origin.passed()?, hub.passed()?));
-    let bytes = (last - first) * SIZE;
-    let copies = |bytes_of: u64| bytes_of as f64 / bytes as f64;
-    let out = copies(ended.0.sent - begun.0.sent);
-    let on = copies(ended.1.sent - begun.1.sent);
-    world.everything_once()?;
-    // Heads, acknowledgements and keep-alives come on top; a second copy would be a whole one more.
-    if !(0.9..1.5).contains(&out) || !(3.6..5.0).contains(&on) {
-        return Err(format!("the origin sent {out:.2} copies and the via {on:.2}").into());
-    }
-    Ok(format!(
-        "the origin sent {out:.2} copies of the track, the via {on:.2}"
     ))
 }
 

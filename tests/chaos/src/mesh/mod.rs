@@ -1,12 +1,14 @@
 //! Meshes of relays: what reaches whom, over which links, and what a failing relay costs.
 //!
-//! [`roads`] is the network, [`path`] a link with delay and loss, [`world`] the relays and their users, [`cases`] and [`far`]
-//! what is promised.
+//! [`roads`] is the network, [`path`] a link with delay and loss, [`world`] the relays and their users, [`look`] what a relay
+//! tells of itself, [`cases`], [`roles`] and [`far`] what is promised.
 
 mod cases;
 mod far;
+mod look;
 mod path;
 mod roads;
+mod roles;
 mod world;
 
 use crate::Failure;

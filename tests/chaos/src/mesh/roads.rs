@@ -17,8 +17,10 @@ pub(crate) struct Roads {
 pub(crate) struct Place {
     /// Its namespace.
     pub(crate) space: String,
-    /// Its address, the same from everywhere.
+    /// Its address, the same from everywhere; behind a NAT that of the NAT.
     pub(crate) address: String,
+    /// The namespace of the NAT that hides it, if one does.
+    nat: Option<String>,
     /// The address at the other end of its road, in the namespace where all roads meet.
     pub(crate) door: String,
 }
@@ -56,6 +58,7 @@ impl Roads {
         let place = Place {
             space: format!("{core}-{number}"),
             address: format!("10.67.{number}.2"),
+            nat: None,
             door: format!("10.67.{number}.1"),
         };
         let (space, far) = (&place.space, format!("r{number}"));
@@ -72,6 +75,33 @@ impl Roads {
         ip(&format!("-n {space} route add default via {}", place.door))?;
         Ok(place)
     }
+
+    /// A place for one more relay, which nobody can dial: the one road to it leads through a NAT.
+    pub(crate) fn join_hidden(&mut self) -> Result<Place, Failure> {
+        let nat = self.join()?;
+        let (gate, space) = (&nat.space, format!("{}-hidden", nat.space));
+        ip(&format!("netns add {space}"))?;
+        let place = Place {
+            space: space.clone(),
+            nat: Some(gate.clone()),
+            ..nat.clone()
+        };
+        self.places.push(place.clone());
+        ip(&format!(
+            "-n {gate} link add lan type veth peer name wan netns {space}"
+        ))?;
+        ip(&format!("-n {gate} address add 192.168.67.1/24 dev lan"))?;
+        ip(&format!("-n {space} address add 192.168.67.2/24 dev wan"))?;
+        ip(&format!("-n {space} link set lo up"))?;
+        ip(&format!("-n {gate} link set lan up"))?;
+        ip(&format!("-n {space} link set wan up"))?;
+        ip(&format!("-n {space} route add default via 192.168.67.1"))?;
+        let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
+        run(&["netns", "exec", gate, "sh", "-c", forward])?;
+        let masquerade = "iptables -t nat -A POSTROUTING -o wan -j MASQUERADE";
+        run(&["netns", "exec", gate, "sh", "-c", masquerade])?;
+        Ok(place)
+    }
 }
 
 impl Drop for Roads {
@@ -85,6 +115,16 @@ impl Drop for Roads {
 }
 
 impl Place {
+    /// How many connections its NAT has given an address so far.
+    pub(crate) fn translated(&self) -> Result<u64, Failure> {
+        let nat = self.nat.as_ref().ok_or("there is no NAT")?;
+        let list = "iptables -t nat -nvxL POSTROUTING | awk '/MASQUERADE/ { print $1 }'";
+        let output = Command::new("ip")
+            .args(["netns", "exec", nat, "sh", "-c", list])
+            .output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+    }
+
     /// Takes away the road to another place, or brings it back.
     pub(crate) fn road_to(&self, other: &Self, open: bool) -> Result<(), Failure> {
         let what = if open { "delete" } else { "add" };

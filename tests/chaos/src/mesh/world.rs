@@ -5,19 +5,22 @@ use super::roads::{Place, Roads};
 use crate::Failure;
 use crate::judge::{Losses, judge};
 use crate::process::{Process, Start};
-use crate::record::{self, GOP, RATE, Tape};
+use crate::record::{self, Pace, Tape};
 use crate::scene::Tools;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::ops::Range;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{ChildStdout, Command};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// Where clients and relays find a relay; nothing else is in its namespace.
 const CLIENTS: u16 = 33_435;
-const RELAYS: u16 = 33_434;
+pub(super) const RELAYS: u16 = 33_434;
 /// How long clients may take to be there at the beginning, on a busy machine of two cores.
-const START: Duration = Duration::from_secs(30);
+pub(super) const START: Duration = Duration::from_secs(30);
 /// How long everybody has to go on after something happened.
 const GO_ON: Duration = Duration::from_secs(20);
 
@@ -29,12 +32,15 @@ pub(super) const LOOK: Duration = Duration::from_millis(10);
 /// The track of every mesh.
 pub(crate) const NAMESPACE: &str = "mesh";
 const NAME: &str = "video";
+/// What further tracks are called, each with its number.
+const MORE: &str = "more";
 
 /// What a relay does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Edge,
     Via,
+    Stub,
 }
 
 impl Role {
@@ -42,6 +48,7 @@ impl Role {
         match self {
             Self::Edge => "edge",
             Self::Via => "via",
+            Self::Stub => "stub",
         }
     }
 }
@@ -91,6 +98,11 @@ pub(crate) const fn via(dials: &'static [usize]) -> Node {
     Node::new(Role::Via, dials)
 }
 
+/// A stub of these, behind a NAT.
+pub(crate) const fn stub(dials: &'static [usize]) -> Node {
+    Node::new(Role::Stub, dials)
+}
+
 /// One relay of a world.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -99,6 +111,10 @@ pub(crate) struct Relay {
     env: Vec<(String, String)>,
     /// Its log, in JSON.
     pub(crate) log: PathBuf,
+    /// What it says at each SIGUSR2.
+    pub(super) told: Option<Receiver<String>>,
+    /// When its metrics were read last.
+    pub(super) read: Option<Instant>,
 }
 
 /// A publisher, or a subscriber.
@@ -112,12 +128,46 @@ pub(crate) struct User {
     name: String,
 }
 
+/// Sessions that hold subscriptions, and count streams.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    process: Process,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Holder {
+    fn of(mut process: Process) -> Result<Self, Failure> {
+        let said = BufReader::new(process.output()?).lines();
+        Ok(Self { process, said })
+    }
+
+    fn line(&mut self) -> Result<String, Failure> {
+        match self.said.next() {
+            Some(line) => Ok(line?.trim().to_owned()),
+            None => Err(std::fs::read_to_string(self.process.log())?.into()),
+        }
+    }
+
+    /// Streams of objects that have come since the last time, to the session with the fewest and to that with the most.
+    pub(crate) fn streams(&mut self) -> Result<[u64; 2], Failure> {
+        writeln!(self.process.input()?)?;
+        let line = self.line()?;
+        let (least, most) = line.split_once(' ').ok_or("no counts")?;
+        Ok([least.parse()?, most.parse()?])
+    }
+}
+
 /// Everything that happens in the network of one mesh.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) relays: Vec<Relay>,
     pub(crate) publishers: Vec<User>,
     pub(crate) subscribers: Vec<User>,
+    /// How the objects of the track come.
+    pub(crate) pace: Pace,
+    /// Who is there beside them, and is not judged.
+    others: Vec<Process>,
+    pub(crate) holders: Vec<Holder>,
     /// Links with delay and loss, in the order in which they were laid.
     pub(crate) paths: Vec<Path>,
     dir: PathBuf,
@@ -135,6 +185,9 @@ impl World {
             relays: Vec::new(),
             publishers: Vec::new(),
             subscribers: Vec::new(),
+            pace: Pace::default(),
+            others: Vec::new(),
+            holders: Vec::new(),
             paths: Vec::new(),
             dir,
             tools: tools.clone(),
@@ -156,7 +209,12 @@ impl World {
     }
 
     fn add(&mut self, node: Node) -> Result<(), Failure> {
-        let (place, number) = (self.roads.join()?, self.relays.len() + 1);
+        // A stub dials only, so that is where it is.
+        let place = match node.role {
+            Role::Stub => self.roads.join_hidden()?,
+            Role::Edge | Role::Via => self.roads.join()?,
+        };
+        let number = self.relays.len() + 1;
         for &index in node.cut_from {
             let there = self.relays.get(index).ok_or("who is cut off comes first")?;
             place.road_to(&there.place, false)?;
@@ -204,6 +262,8 @@ impl World {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             log: self.dir.join(format!("relay-{number}.log")),
+            told: None,
+            read: None,
         };
         relay.start(&self.tools)?;
         self.relays.push(relay);
@@ -222,13 +282,65 @@ impl World {
 
     /// A publisher of the track beside a relay.
     pub(crate) fn publish(&mut self, at: usize, size: usize) -> Result<(), Failure> {
-        let (rate, gop, size) = (RATE.to_string(), GOP.to_string(), size.to_string());
+        let Pace { rate, gop } = self.pace;
+        let (rate, gop, size) = (rate.to_string(), gop.to_string(), size.to_string());
         let load = ["synth", "--sync", "--rate", &rate, "--gop", &gop, "--size", &size];
         // Its log tells which objects it made.
         let log = ["--log-level", "trace", "--log-format", "json"];
         let user = self.user(at, "pub", &[&load[..], &log].concat(), self.publishers.len())?;
         self.publishers.push(user);
         Ok(())
+    }
+
+    /// A publisher of this many further tracks beside a relay, in no hurry.
+    pub(crate) fn publish_more(&mut self, at: usize, tracks: usize) -> Result<(), Failure> {
+        let (url, tracks) = (format!("moqt://127.0.0.1:{CLIENTS}"), tracks.to_string());
+        let words = [
+            "pub", &url, NAMESPACE, MORE, "synth", "--rate", "1", "--size", "100",
+        ];
+        let words = [&words[..], &["--tracks", &tracks, "--insecure"]].concat();
+        let program = self.tools.laps.clone();
+        let process = self.other(at, program.as_os_str(), &words, "pub-more")?;
+        self.others.push(process);
+        Ok(())
+    }
+
+    /// Sessions beside a relay, each of which subscribes to these tracks; returns when they have them. They are one process.
+    pub(crate) fn hold(&mut self, at: usize, tracks: &[String], sessions: usize) -> Result<(), Failure> {
+        let (relay, sessions) = (format!("127.0.0.1:{CLIENTS}"), sessions.to_string());
+        let words = ["peer", &relay, "hold", NAMESPACE, "--sessions", &sessions];
+        let names: Vec<&str> = tracks.iter().map(String::as_str).collect();
+        let program = std::env::current_exe()?;
+        let name = format!("hold-{}", self.others.len());
+        let process = self.other(at, program.as_os_str(), &[&words[..], &names].concat(), &name)?;
+        let mut holder = Holder::of(process)?;
+        let said = holder.line()?;
+        if said != "holds" {
+            return Err(format!("a peer does not get its tracks: {said}").into());
+        }
+        self.holders.push(holder);
+        Ok(())
+    }
+
+    /// The same of the track that is judged.
+    pub(crate) fn crowd(&mut self, at: usize, sessions: usize) -> Result<(), Failure> {
+        self.hold(at, &[NAME.to_owned()], sessions)
+    }
+
+    /// What a further track is called.
+    pub(crate) fn further(number: usize) -> String {
+        format!("{MORE}-{number}")
+    }
+
+    fn other(&self, at: usize, program: &OsStr, words: &[&str], name: &str) -> Result<Process, Failure> {
+        let relay = self.relays.get(at).ok_or("there is no such relay")?;
+        Process::start(Start {
+            space: &relay.place.space,
+            program,
+            words: words.iter().map(ToString::to_string).collect(),
+            env: Vec::new(),
+            log: &self.dir.join(format!("{name}.log")),
+        })
     }
 
     /// A subscriber of the track beside a relay.
@@ -256,7 +368,7 @@ impl World {
             env: Vec::new(),
             log: &log,
         })?;
-        let tape = Tape::default();
+        let tape = Tape::of(self.pace);
         tape.follow(process.output()?);
         Ok(User {
             _process: process,
@@ -270,7 +382,7 @@ impl World {
     pub(crate) fn all_receive(&self) -> Result<(), Failure> {
         for user in &self.subscribers {
             user.tape
-                .more(GOP, START)
+                .more(self.pace.gop, START)
                 .map_err(|error| format!("{}: {error}", user.name))?;
         }
         Ok(())
@@ -286,17 +398,17 @@ impl World {
             }
             Ok(())
         };
-        everybody(record::due(record::now()) + GOP, "receives again")?;
+        everybody(self.pace.due(record::now()) + self.pace.gop, "receives again")?;
         // What is late is let come, and only what is whole is judged.
-        let last = record::due(record::now());
-        everybody(last + 2 * GOP, "goes on")?;
+        let last = self.pace.due(record::now());
+        everybody(last + 2 * self.pace.gop, "goes on")?;
         Ok(last)
     }
 
     /// All that publishers made.
-    fn made(&self) -> BTreeSet<u64> {
+    pub(super) fn made(&self) -> BTreeSet<u64> {
         let logs = self.publishers.iter().map(|user| text(&user.log));
-        logs.flat_map(|log| record::made(&log)).collect()
+        logs.flat_map(|log| record::made(&log, self.pace)).collect()
     }
 
     /// What each subscriber lost up to that object.
@@ -356,7 +468,7 @@ impl World {
             let wanted = made.range(record.oldest().unwrap_or(0)..=last);
             let lacks = wanted.filter(|sequence| !record.came.contains_key(sequence));
             let lacks: Vec<_> = lacks
-                .map(|sequence| format!("{}/{}", sequence / GOP, sequence % GOP))
+                .map(|sequence| format!("{}/{}", sequence / self.pace.gop, sequence % self.pace.gop))
                 .collect();
             format!("{} lacks [{}]", user.name, lacks.join(" "))
         };
@@ -374,6 +486,20 @@ impl World {
             }
             std::thread::sleep(10 * LOOK);
         }
+    }
+
+    /// Every subscriber has every one of these objects, once.
+    pub(crate) fn whole_once(&self, objects: Range<u64>) -> Result<(), Failure> {
+        let made = self.made();
+        let made: Vec<_> = made.range(objects).collect();
+        for user in &self.subscribers {
+            let what = format!("{} has all of {} objects once", user.name, made.len());
+            user.tape.wait(GO_ON, &what, |record| {
+                let times = |sequence: &u64| record.came.get(sequence).map_or(0, Vec::len);
+                record.wrong.is_empty() && made.iter().all(|sequence| times(sequence) == 1)
+            })?;
+        }
+        Ok(())
     }
 
     /// Every subscriber has every object from its first one on, once.
@@ -409,7 +535,16 @@ impl Relay {
             return Err(format!("a relay did not start: {}", text(&self.log)).into());
         }
         // What it says later is read, so that it never waits to say it.
-        std::thread::spawn(move || output.for_each(drop));
+        let (tell, told) = channel();
+        self.told = Some(told);
+        std::thread::spawn(move || {
+            for line in output {
+                if let Some(census) = line.strip_prefix("census ") {
+                    // Nobody wants to know any more.
+                    drop(tell.send(census.to_owned()));
+                }
+            }
+        });
         Ok(())
     }
 
