@@ -26,8 +26,8 @@ pub use messages::{
     AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
     Ingest, JoinLink, Joined, Knows, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached,
     ReplicaState, Replicate, ShardFailed, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone,
-    TrackMeta, TrackRef, Unavailable, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WhoKnows,
-    WithdrawAnnouncer, Word,
+    TrackMeta, TrackRef, Unavailable, UpstreamAgain, UpstreamDone, UpstreamOk, UpstreamRejected,
+    UpstreamRequest, WhoKnows, WithdrawAnnouncer, Word,
 };
 pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;

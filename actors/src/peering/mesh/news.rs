@@ -1,6 +1,6 @@
 //! What the mesh's actor does with what it is told.
 
-use super::remote::messages::{Answered, FetchAnswered, IsOurs, NodeLost, NodeTells, StatusTold};
+use super::remote::messages::{Answered, FetchAnswered, IsOurs, NodeAway, NodeLost, NodeTells, StatusTold};
 use super::{BasesBegan, FAILURES, FromNode, GIVEN_UP, MeshActor, MeshNews, News, PAUSE, SendToNode};
 use crate::metrics::restarts;
 use crate::registry::Reregister;
@@ -43,6 +43,7 @@ impl MeshActor {
             // Its infos stay until their end is told: what takes another way is back before that.
             News::NodeUnreachable { node } => {
                 self.node(*node).reachable = false;
+                self.tell(*node, NodeAway);
                 told.entry(*node).or_default();
                 true
             }

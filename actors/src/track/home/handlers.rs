@@ -8,8 +8,8 @@ use crate::reply::Reply;
 use crate::track::audience::Audience;
 use crate::track::messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, Joined, ReadsItself,
-    ReplicaAttached, ReplicaState, ShardFailed, Source, SourceGone, TrackGone, Unavailable, UpstreamDone,
-    UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
+    ReplicaAttached, ReplicaState, ShardFailed, Source, SourceGone, TrackGone, Unavailable, UpstreamAgain,
+    UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 use crate::track::wish::SetForward;
 use actix::{AsyncContext, Context, Handler, MessageResult};
@@ -261,6 +261,20 @@ impl Handler<UpstreamOk> for TrackActor {
         self.tell_joined();
         // MOQT-14 §8.3 [D14-PUB-3]: the first one makes the track live, those who come later join it.
         self.engage(ctx);
+    }
+}
+
+impl Handler<UpstreamAgain> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: UpstreamAgain, ctx: &mut Self::Context) {
+        let here = self.fanout.largest();
+        let publisher = self.sources.get_mut(msg.source);
+        let torn = publisher
+            .filter(|publisher| publisher.is_serving())
+            .and_then(|publisher| publisher.serves_again(msg.largest, here));
+        if let Some(torn) = torn {
+            self.repair_between_lives(ctx, msg.source, torn);
+        }
     }
 }
 

@@ -98,6 +98,8 @@ pub(super) struct Publisher {
     torn: Option<GroupId>,
     /// The group with which it went on after that.
     on: Option<GroupId>,
+    /// The first group of which a stream did not come to its end, for whatever reason, since a later one did.
+    unfinished: Option<GroupId>,
 }
 
 impl Publisher {
@@ -129,6 +131,7 @@ impl Publisher {
             cut: false,
             torn: None,
             on: None,
+            unfinished: None,
         }
     }
 
@@ -211,7 +214,7 @@ impl Publisher {
         self.said = None;
         self.open.clear();
         self.closed = 0;
-        (self.cut, self.torn, self.on) = (false, None, None);
+        (self.cut, self.torn, self.on, self.unfinished) = (false, None, None, None);
     }
 
     /// It brings something.
@@ -238,6 +241,11 @@ impl Publisher {
             Append::SubgroupClosed { stream, end } => {
                 let group = self.open.remove(stream);
                 self.closed += 1;
+                match end {
+                    StreamEnd::Fin if group >= self.unfinished => self.unfinished = None,
+                    StreamEnd::Fin => {}
+                    StreamEnd::Reset(_) => self.unfinished = self.unfinished.into_iter().chain(group).min(),
+                }
                 if was_cut(*end) && !self.is_here() {
                     self.cut = true;
                     self.torn = self.torn.into_iter().chain(group).min();
@@ -282,6 +290,30 @@ impl Publisher {
         Some(Torn {
             from: from.min(to),
             to: from.max(to),
+        })
+    }
+
+    /// It begins anew behind `largest`: what was made until then, and is neither `here` nor on its way.
+    ///
+    /// A relay that ended in an orderly way has given up what was open itself, so that nothing of it was cut short on the
+    /// way. What it said before of the end of the track was its own end.
+    pub(super) fn serves_again(&mut self, largest: Option<Location>, here: Option<Location>) -> Option<Torn> {
+        (self.done, self.done_at) = (None, None);
+        self.largest = self.largest.max(largest);
+        let to = largest?.group;
+        let open = self.open.values().copied().min();
+        let first = self
+            .torn
+            .take()
+            .into_iter()
+            .chain(self.unfinished.take())
+            .chain(open)
+            .min();
+        let from = first.or_else(|| here.map(|here| here.group))?;
+        self.on = None;
+        Some(Torn {
+            from: from.min(to),
+            to,
         })
     }
 

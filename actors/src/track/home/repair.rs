@@ -45,6 +45,9 @@ struct Repair {
     streams: BTreeMap<(GroupId, SubgroupId), StreamKey>,
     /// The stream of the object that began last.
     current: Option<StreamKey>,
+    /// Of groups below this its node sends nothing any more, so that they are whole when all of the answer came.
+    settled: GroupId,
+    whole: bool,
     over: bool,
 }
 
@@ -111,13 +114,19 @@ impl Repair {
         chunks
     }
 
-    /// All its streams end.
-    fn closing(self) -> Vec<Append> {
-        let end = StreamEnd::Reset(ResetCode::Cancelled);
-        let streams = self.streams.into_values();
-        streams
-            .map(|stream| Append::SubgroupClosed { stream, end })
-            .collect()
+    /// All its streams end; `alone` when nobody else may bring more of them.
+    fn closing(self, alone: bool) -> Vec<Append> {
+        let streams = self.streams.into_iter();
+        let close = |((group, _), stream)| {
+            // MOQT-14 §10.4.3 [D14-CLOSE-1], §9.16.3 [D14-FETCH-5]: what was not fetched does not exist.
+            let end = if alone && self.whole && group < self.settled {
+                StreamEnd::Fin
+            } else {
+                StreamEnd::Reset(ResetCode::Cancelled)
+            };
+            Append::SubgroupClosed { stream, end }
+        };
+        streams.map(close).collect()
     }
 }
 
@@ -159,6 +168,8 @@ impl TrackActor {
             request: None,
             streams: BTreeMap::new(),
             current: None,
+            settled: 0,
+            whole: false,
             over: false,
         };
         self.repairs.open.insert(key, repair);
@@ -180,6 +191,19 @@ impl TrackActor {
             }
         }));
         ctx.run_later(PATIENCE, move |actor, ctx| actor.repaired(ctx, key));
+    }
+
+    /// A node is in another life, in which it sends what comes behind `largest`: what was made before is fetched.
+    pub(super) fn repair_between_lives(&mut self, ctx: &mut Context<Self>, source: SourceId, torn: Torn) {
+        // One that began with its first stream is under way.
+        self.repair(ctx, source, torn);
+        let of_node = self
+            .repairs
+            .open
+            .values_mut()
+            .filter(|repair| repair.source == source);
+        // MOQT-14 §9.7 [D14-SUB-3]: a subscription has nothing of the groups before the one that it begins in.
+        of_node.for_each(|repair| repair.settled = repair.settled.max(torn.to));
     }
 
     /// Objects of a repair: the answer is the leave to bring more.
@@ -208,9 +232,10 @@ impl TrackActor {
                     "reason" => ?error.reason);
                 self.repaired(ctx, news.key);
             }
-            FetchProgress::Ended(_) => {
+            FetchProgress::Ended(end) => {
                 if let Some(repair) = self.repairs.open.get_mut(&news.key) {
                     repair.request = None;
+                    repair.whole = !repair.over && *end == StreamEnd::Fin;
                 }
                 self.repaired(ctx, news.key);
             }
@@ -230,7 +255,7 @@ impl TrackActor {
         ctx.run_later(AFTERWARDS, move |actor, ctx| {
             if let Some(repair) = actor.repairs.open.remove(&key) {
                 let source = repair.source;
-                let chunks = repair.closing();
+                let chunks = repair.closing(!actor.sources.any_active_beside(source));
                 actor.append(ctx, source, chunks);
             }
         });

@@ -76,6 +76,17 @@ pub struct UpstreamOk {
     pub meta: TrackMeta,
 }
 
+/// The upstream, which has accepted before and was out of reach since, has accepted again: what it sends from now on
+/// begins behind `largest`.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct UpstreamAgain {
+    /// Which.
+    pub source: SourceId,
+    /// Largest place it knows.
+    pub largest: Option<Location>,
+}
+
 /// The upstream refused our SUBSCRIBE.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -50,6 +50,12 @@ pub(in super::super) struct NodeTells(pub(in super::super) Vec<(Published, bool)
 #[rtype(result = "()")]
 pub(in super::super) struct IsOurs(pub(in super::super) bool);
 
+/// To the actor of a node: it cannot be reached just now. What it says when it can be may be said in another life, which
+/// knows nothing of this one.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct NodeAway;
+
 /// To the actor of a node: it cannot be reached, and its infos are over.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

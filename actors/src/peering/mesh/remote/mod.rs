@@ -3,7 +3,7 @@
 //! ```text
 //!  MeshNews ──▶ MeshActor ──▶ NodeActor (one for each node that publishes)
 //!                  ▲              │ RegisterNamespace, RegisterPublisher ──▶ registry
-//!                  │ Wished       │ UpstreamOk, UpstreamRejected, UpstreamDone, SourceGone ──▶ TrackActor
+//!                  │ Wished       │ UpstreamOk, UpstreamAgain, UpstreamDone, SourceGone ... ──▶ TrackActor
 //!                  └──────────────┤
 //!    `asking`: one SUBSCRIBE      ◀── SubscribeUpstream, AcceptPublish, UpdateUpstream, ReleaseUpstream ── TrackActor
 //!     for each track, by Want          (what comes of it is bound to the track: `inlets`)

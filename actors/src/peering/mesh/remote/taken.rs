@@ -1,13 +1,14 @@
 //! What tracks have asked of a node, and what it answers: it does what a session does for its peer.
 
 use super::NodeActor;
-use super::messages::{Answered, Wish, Wished};
+use super::messages::{Answered, NodeAway, Wish, Wished};
 use crate::session::{
     AcceptPublish, Binding, NotAsked, ReleaseUpstream, SubscribeUpstream, UpdateUpstream, passed_on,
 };
 use crate::supervise::mailbox;
 use crate::track::{
-    SourceGone, SourceId, TrackActor, TrackMeta, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamTerms,
+    SourceGone, SourceId, TrackActor, TrackMeta, UpstreamAgain, UpstreamDone, UpstreamOk, UpstreamRejected,
+    UpstreamTerms,
 };
 use actix::{Addr, AsyncContext, Context, Handler, SpawnHandle};
 use laps_protocol::moqt::message::{PublishDone, RequestError, RequestId};
@@ -49,6 +50,8 @@ struct Request {
     told: bool,
     /// How often the node has accepted: whoever begins anew there counts its streams anew.
     accepted: u32,
+    /// The node was out of reach since it accepted last.
+    away: bool,
 }
 
 impl Request {
@@ -276,6 +279,7 @@ impl Handler<SubscribeUpstream> for NodeActor {
             },
             told: false,
             accepted: 0,
+            away: false,
         };
         self.take(id, request, msg.new_group)?;
         if answered {
@@ -321,6 +325,7 @@ impl Handler<AcceptPublish> for NodeActor {
             },
             told: false,
             accepted: 0,
+            away: false,
         };
         if let Err(error) = self.take(id, request, new_group) {
             debug!(self.log, "a track of a node is not accepted"; "track" => %track, "error" => %error);
@@ -378,6 +383,15 @@ impl Handler<ReleaseUpstream> for NodeActor {
     }
 }
 
+impl Handler<NodeAway> for NodeActor {
+    type Result = ();
+    fn handle(&mut self, _: NodeAway, _: &mut Self::Context) {
+        for request in self.taken.by_request.values_mut() {
+            request.away |= request.accepted > 0;
+        }
+    }
+}
+
 impl Handler<Answered> for NodeActor {
     type Result = ();
     fn handle(&mut self, msg: Answered, ctx: &mut Self::Context) {
@@ -390,7 +404,13 @@ impl Handler<Answered> for NodeActor {
         let (track, home, source) = (request.track.clone(), request.home.clone(), request.source);
         request.accepted += u32::from(matches!(msg.answer, Answer::Ok(_)));
         let counted = request.accepted == 1;
+        let again = matches!(msg.answer, Answer::Ok(_)) && std::mem::take(&mut request.away);
         match (msg.answer, request.kind) {
+            // Decision 0029: what it made until now is not in what it sends, if this is another life of it.
+            (Answer::Ok(ok), Kind::Subscribed { answered: true }) if again => {
+                let largest = ok.largest;
+                mailbox::signal(&home, UpstreamAgain { source, largest });
+            }
             // Who has accepted says it again to each new SUBSCRIBE.
             (Answer::Ok(_), Kind::Subscribed { answered: true }) => {}
             (Answer::Ok(ok), kind) => {
@@ -403,6 +423,9 @@ impl Handler<Answered> for NodeActor {
                 // Sent before any chunk can be, so that the track is live when the first one comes. A publication is so from
                 // the start, and what it sends waits at home for this.
                 mailbox::signal(&home, ok);
+                if again {
+                    mailbox::signal(&home, UpstreamAgain { source, largest });
+                }
                 if kind != Kind::Published {
                     request.kind = Kind::Subscribed { answered: true };
                     if let Some(request) = self.taken.by_request.get(&id) {

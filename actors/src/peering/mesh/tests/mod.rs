@@ -25,7 +25,7 @@ use laps_protocol::moqt::object::{ObjectHeader, ObjectStatus};
 use laps_protocol::peering::info_base::Command;
 use laps_protocol::peering::message::{Dialect, FetchMessage, TrackAnswer, parse_subscribe_data};
 use laps_protocol::peering::node::NodeType;
-use laps_protocol::relay::track_log::{Append, StreamEnd};
+use laps_protocol::relay::track_log::{Append, StreamEnd, StreamKey};
 use slog::Discard;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -130,6 +130,8 @@ struct Reading {
     id: ReaderId,
     track: TrackRef,
     batches: mpsc::UnboundedReceiver<Replicate>,
+    /// The groups of streams that began.
+    groups: BTreeMap<StreamKey, u64>,
     _reader: Addr<Reader>,
 }
 
@@ -385,6 +387,7 @@ impl Reading {
             id,
             track,
             batches: received,
+            groups: BTreeMap::new(),
             _reader: reader,
         };
         (reading, async move { attached.await.unwrap() })
@@ -443,13 +446,13 @@ impl Reading {
 
     /// The places of the objects that come, until there are so many of them.
     async fn objects(&mut self, count: usize) -> Vec<(u64, u64)> {
-        let (mut groups, mut objects) = (BTreeMap::new(), Vec::new());
+        let mut objects = Vec::new();
         while objects.len() < count {
             for append in self.next().await.batch {
                 if let Append::SubgroupOpened { stream, group, .. } = append {
-                    groups.insert(stream, group);
+                    self.groups.insert(stream, group);
                 } else if let Append::ObjectStarted { stream, header } = append {
-                    objects.push((groups[&stream], header.id));
+                    objects.push((self.groups[&stream], header.id));
                 }
             }
         }

@@ -421,6 +421,43 @@ fn what_a_failed_link_lost_is_fetched() {
     });
 }
 
+/// Decision 0029: a node that is started again knows nothing of what it sent, and what is sent there from now on begins
+/// behind what was made meanwhile: that is fetched, though the node gave up itself what it left open, and said how its
+/// track ended.
+#[test]
+fn what_a_node_made_between_two_lives_is_fetched() {
+    run(async |mut scene| {
+        let (mut reading, number) = reading(&mut scene).await;
+        scene.object(A, 4).await;
+        scene.part(A, FIRST, 5, 0).await;
+        assert_eq!(reading.objects(2).await, [(4, 0), (5, 0)]);
+        scene.ends(A, FIRST, StreamEnd::Reset(ResetCode::Cancelled)).await;
+        let gone = PublishDone {
+            status: PublishDoneStatus::InternalError,
+            stream_count: None,
+            phrase: Bytes::from_static(b"the publisher's session ended"),
+        };
+        scene.says(A, number, Answer::Done(gone)).await;
+        // It says so to a SUBSCRIBE that asks anew, too, when it was never away.
+        scene.says(A, number, ok(Some(Location::new(6, 0)))).await;
+        assert!(scene.nodes.try_recv().is_err());
+        scene.news([News::NodeUnreachable { node: A }]).await;
+        scene.announces(A, true).await;
+        scene.says(A, number, ok(Some(Location::new(7, 3)))).await;
+        let (node, asked) = scene.said().await;
+        let FetchStep::Fetch(fetch) = asked.step else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(
+            (node, fetch.start, fetch.end),
+            (A, Location::new(5, 0), Location::new(7, 0))
+        );
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        scene.object(A, 8).await;
+        assert_eq!(reading.objects(1).await, [(8, 0)]);
+    });
+}
+
 /// D14-FETCH-16: when nobody reads any more, what was lost is not fetched to its end.
 #[test]
 fn what_nobody_reads_is_not_fetched() {
