@@ -52,6 +52,11 @@ impl Gap {
         (start < past(end)).then_some(Self { start, end })
     }
 
+    /// The first place that it does not have.
+    pub(super) const fn behind(&self) -> Location {
+        past(self.end)
+    }
+
     /// The last place before an object that may exist: not where its extension headers say that nothing does. None when
     /// there is none. MOQT-14 §11.1, §11.3 [D14-DATA-10]
     pub(super) fn last_before(object: &ReceivedObject) -> Option<Location> {

@@ -48,6 +48,8 @@ struct Stream {
     cut: Option<StreamEnd>,
     /// It was cut by a session that is not left, as it turns out once that one goes on.
     in_passing: bool,
+    /// All of it came, or one of those that carry it came to its end: what is left of the others are pieces of the same.
+    finished: bool,
 }
 
 /// Objects and streams that were handed out.
@@ -109,7 +111,14 @@ impl Ledger {
     pub(super) fn pass(&mut self, side: Side, item: Item) -> Vec<Item> {
         let passes = match &item {
             Item::Opened { group, subgroup } => self.opened(side, (*group, *subgroup)),
-            Item::Closed { group, subgroup, end } => self.closed(side, (*group, *subgroup), *end),
+            Item::Closed { group, subgroup, end } => {
+                let (group, subgroup) = (*group, *subgroup);
+                let end = self.closed(side, (group, subgroup), *end);
+                return end
+                    .map(|end| Item::Closed { group, subgroup, end })
+                    .into_iter()
+                    .collect();
+            }
             Item::Object(object) => {
                 if self.mode == Mode::Merging && self.has(object.location) {
                     return Vec::new();
@@ -174,6 +183,21 @@ impl Ledger {
         items
     }
 
+    /// Of this group streams came to their end, and no other one did not.
+    pub(super) fn is_finished(&self, group: GroupId) -> bool {
+        let of_group = (group, 0)..=(group, SubgroupId::MAX);
+        self.streams.range(of_group.clone()).next().is_none() && self.ended.range(of_group).next().is_some()
+    }
+
+    /// Everything of the groups from `first` on came, up to those `behind`: whatever still ends a stream of theirs cuts off
+    /// nothing.
+    pub(super) fn came_whole(&mut self, first: GroupId, behind: GroupId) {
+        if first < behind {
+            let streams = self.streams.range_mut((first, 0)..(behind, 0));
+            streams.for_each(|(_, stream)| stream.finished = true);
+        }
+    }
+
     /// Not all was fetched: the streams that no session carries lack something.
     pub(super) fn unfilled(&mut self) {
         for stream in self
@@ -228,10 +252,12 @@ impl Ledger {
         !goes_on && (self.mode != Mode::Merging || !known)
     }
 
-    fn closed(&mut self, side: Side, id: StreamId, end: StreamEnd) -> bool {
+    /// How it ends for the user, if it does.
+    fn closed(&mut self, side: Side, id: StreamId, end: StreamEnd) -> Option<StreamEnd> {
+        let is_fin = end == StreamEnd::Fin;
         let Some(stream) = self.streams.get_mut(&id) else {
             // The other session's copy ended before.
-            return self.mode != Mode::Merging;
+            return (self.mode != Mode::Merging).then_some(end);
         };
         match side {
             Side::Old => stream.old = stream.old.saturating_sub(1),
@@ -239,17 +265,24 @@ impl Ledger {
         }
         let open = stream.old + stream.new > 0;
         let left = side == Side::Old && self.mode != Mode::Alone;
-        if (left || self.comes_back) && matches!(end, StreamEnd::Reset(_)) {
+        stream.finished |= is_fin;
+        // Of those that come back only FIN ends a stream for good.
+        if (left || self.comes_back) && !is_fin && !stream.finished && !self.ended.contains(&id) {
             // Perhaps only because the session ends, or the subscription; the next one tells.
             stream.in_passing = !left;
             stream.cut = (!open).then_some(end);
-            return false;
+            return None;
         }
+        let end = if stream.finished || self.comes_back {
+            StreamEnd::Fin
+        } else {
+            end
+        };
         if open {
-            return self.mode == Mode::Alone;
+            return (self.mode == Mode::Alone).then_some(end);
         }
         self.end(id);
-        true
+        Some(end)
     }
 
     /// The new session is in `group`: what was cut two groups before does not go on, nor what it has cut itself before

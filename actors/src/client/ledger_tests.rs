@@ -281,3 +281,55 @@ fn what_comes_next_is_behind_all_that_was_given() {
         assert_eq!(ledger.next_place(place(start)), place(next), "fetched: {given:?}");
     }
 }
+
+/// A relay that lost a part of a stream on its way gives what it fetched of it as a stream of its own, and resets that, as
+/// it does not know the end: which another one has told.
+#[test]
+fn pieces_of_a_stream_that_came_to_its_end_are_not_cut() {
+    let mut ledger = Ledger::new(true);
+    for (item, seen) in [
+        (opened(7), "o7"),
+        (object(7, 0), "7.0"),
+        (reset(7), ""),
+        // It goes on behind what was lost.
+        (opened(7), ""),
+        (object(7, 5), "7.5"),
+        (opened(7), "o7"),
+        (fin(7), "f7"),
+        (object(7, 1), "7.1"),
+        (reset(7), "f7"),
+        // Or the end is told before.
+        (opened(8), "o8"),
+        (fin(8), "f8"),
+        (opened(8), "o8"),
+        (object(8, 0), "8.0"),
+        (reset(8), "f8"),
+        (opened(9), "o9"),
+        (reset(9), ""),
+        (object(10, 0), "r9 10.0"),
+    ] {
+        assert_eq!(pass(&mut ledger, Side::New, item), seen);
+    }
+}
+
+/// D14-FETCH-5: of a group that was fetched nothing is missing, whatever becomes of its stream afterwards.
+#[test]
+fn a_stream_of_a_group_that_was_fetched_is_not_cut() {
+    let mut ledger = Ledger::new(true);
+    ledger.merging();
+    for group in [6, 7] {
+        pass(&mut ledger, Side::New, opened(group));
+        pass(&mut ledger, Side::New, object(group, 0));
+    }
+    assert_eq!(fill(&mut ledger, 7, 1), "7.1");
+    assert_eq!(texts(ledger.filled(7)), "");
+    ledger.came_whole(7, 8);
+    for (item, seen) in [
+        (object(8, 0), "8.0"),
+        (reset(7), "f7"),
+        (reset(6), ""),
+        (object(8, 1), "r6 8.1"),
+    ] {
+        assert_eq!(pass(&mut ledger, Side::New, item), seen);
+    }
+}

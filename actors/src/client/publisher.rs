@@ -16,7 +16,7 @@ use actix::Actor;
 use actix_rt::task::JoinHandle;
 use laps_protocol::moqt::name::FullTrackName;
 use slog::{info, warn};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ struct Inner {
     env: Env,
     tries: Tries,
     tether: Tether,
+    /// The number of the last session that was tried.
+    sessions: Cell<u64>,
     /// The session that new tracks are offered in.
     voice: RefCell<Rc<Voice>>,
     /// Everything that was offered.
@@ -90,6 +92,7 @@ impl Publisher {
             env,
             tries: Tries::new(),
             tether,
+            sessions: Cell::new(0),
             voice: RefCell::new(Rc::new(voice)),
             offers: RefCell::default(),
             parting: RefCell::default(),
@@ -204,11 +207,18 @@ impl Inner {
         next_offer(&mut self.offers.borrow_mut(), offered)
     }
 
+    /// One for each attempt: of several at once one is taken, and what becomes of the others says nothing of that one.
+    fn next_number(&self) -> u64 {
+        let number = self.sessions.get() + 1;
+        self.sessions.set(number);
+        number
+    }
+
     /// A session at `way`, in which everything is offered.
-    async fn arrive(&self, way: &Way, number: u64) -> Result<Rc<Voice>, ClientError> {
+    async fn arrive(&self, way: &Way) -> Result<Rc<Voice>, ClientError> {
         let connect = || {
             way.connect(|target| async move {
-                let tie = (self.tether.clone(), number);
+                let tie = (self.tether.clone(), self.next_number());
                 Voice::connect(&self.env, &self.options, &target, tie).await
             })
         };
@@ -279,7 +289,6 @@ fn next_offer(offers: &mut Vec<Offer>, offered: &HashSet<LogId>) -> Option<Offer
 async fn follow(inner: Rc<Inner>) {
     let why = loop {
         let old = inner.voice();
-        let number = old.number + 1;
         let journey = Journey {
             moving: &inner.options.moving,
             tries: &inner.tries,
@@ -287,7 +296,7 @@ async fn follow(inner: Rc<Inner>) {
             conn: old.conn(),
             log: &inner.options.log,
         };
-        let next = journey.next(&*old, async |way| inner.arrive(way, number).await);
+        let next = journey.next(&*old, async |way| inner.arrive(way).await);
         match next.await {
             Ok(Some(next)) => inner.take_over(Rc::clone(&old), next),
             Ok(None) => break old.closed().await.into(),

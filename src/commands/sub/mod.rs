@@ -1,7 +1,9 @@
 //! `laps sub`: subscribes to a track and writes its objects.
 //!
-//! `receive` is the loop, `order` puts objects into the order of their places, `stats` makes something of them.
+//! `receive` is the loop, `order` puts objects into the order of their places, `stats` makes something of them, `cut` knows
+//! which streams did not come to their end.
 
+mod cut;
 mod order;
 mod receive;
 mod stats;

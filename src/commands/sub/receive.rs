@@ -1,5 +1,6 @@
 //! From the session to the output, until there is enough.
 
+use super::cut::Cut;
 use super::order::{Order, Patience};
 use super::stats::Stats;
 use crate::cli::{SubOptions, ends_behind};
@@ -15,7 +16,6 @@ use laps_actors::track::TrackGone;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::moqt::object::ObjectStatus;
-use laps_protocol::relay::track_log::StreamEnd;
 use std::time::Instant;
 
 /// Why the receiving ended.
@@ -43,8 +43,9 @@ pub(super) struct Receive<'a> {
     given: u64,
     stats: Stats,
     meter: Meter,
-    /// Streams that were cut short, and times that objects were not read in time.
-    cut: u64,
+    /// Streams that were cut short.
+    cut: Cut,
+    /// Times that objects were not read in time.
     lost: u64,
 }
 
@@ -66,7 +67,7 @@ impl<'a> Receive<'a> {
             given: 0,
             stats: Stats::new(),
             meter,
-            cut: 0,
+            cut: Cut::default(),
             lost: 0,
         }
     }
@@ -139,11 +140,9 @@ impl<'a> Receive<'a> {
         match item {
             Item::Opened { group, .. } => self.order.opened(group),
             Item::Object(object) => self.object(&object),
-            Item::Closed { group, end, .. } => {
+            Item::Closed { group, subgroup, end } => {
                 self.order.closed(group);
-                if matches!(end, StreamEnd::Reset(_)) {
-                    self.cut += 1;
-                }
+                self.cut.closed((group, subgroup), end);
             }
             Item::Lost => self.lost += 1,
             // The caller has ended.
@@ -249,7 +248,7 @@ impl<'a> Receive<'a> {
     fn figures(&self) -> String {
         let mut text = String::new();
         for (number, what) in [
-            (self.cut, "streams cut short"),
+            (self.cut.count(), "streams cut short"),
             (self.lost, "times not read in time"),
             (self.order.late(), "late"),
             (self.stats.missing(), "missing"),
@@ -266,8 +265,8 @@ impl<'a> Receive<'a> {
         let missing = self.stats.missing();
         if self.unfetched.is_some() {
             self.unfetched.clone()
-        } else if self.cut > 0 {
-            Some(format!("{} streams were cut short", self.cut))
+        } else if self.cut.count() > 0 {
+            Some(format!("{} streams were cut short", self.cut.count()))
         } else if self.lost > 0 {
             Some("objects were dropped because they were not read in time".to_owned())
         } else if self.order.late() > 0 {

@@ -1,6 +1,6 @@
 //! What lies between two sessions and neither gave.
 
-use super::{Subscriber, silent};
+use super::{Subscriber, follows, silent};
 use crate::client::filling::{Filled, Filling, Gap};
 use crate::client::follow::Arrived;
 use crate::client::item::Item;
@@ -32,11 +32,20 @@ impl Subscriber {
         let Some(first) = self.link.first_waiting() else {
             return;
         };
-        if Some(first.location) <= self.ledger.highest().max(largest) {
+        let highest = self.ledger.highest();
+        if Some(first.location) <= highest.max(largest) {
             return;
         }
-        let before = Gap::last_before(first);
+        if highest.is_some_and(|highest| follows(highest, first.location)) {
+            // The rest of that group may still be cut off, by a relay that finds another way at this moment: its end tells.
+            return;
+        }
+        let (before, at) = (Gap::last_before(first), first.location);
         self.seam = None;
+        let behind = |highest: Location| Location::new(highest.group.saturating_add(1), 0) == at;
+        if highest.is_some_and(|highest| behind(highest) && self.ledger.is_finished(highest.group)) {
+            return;
+        }
         let Some((begin, end_group)) = self.range() else {
             return;
         };
@@ -96,7 +105,9 @@ impl Subscriber {
             Filled::Object(object) => self.ready.extend(self.ledger.fill(object)),
             Filled::Whole => {
                 if let Some(filling) = self.filling.take() {
-                    self.ready.extend(self.ledger.filled(filling.gap().end.group));
+                    let gap = filling.gap();
+                    self.ready.extend(self.ledger.filled(gap.end.group));
+                    self.ledger.came_whole(gap.start.group, gap.behind().group);
                 }
             }
             Filled::Not(_) if self.is_left() => {

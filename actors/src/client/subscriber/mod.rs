@@ -386,7 +386,8 @@ impl Subscriber {
         let alive = self.ended.take().is_none();
         let old = self.take_over(incoming.next);
         self.ledger.merging();
-        self.seam = failed.then_some(Seam { largest });
+        // One that is gone gave nothing of what came after the other one was asked, either way.
+        self.seam = (failed || !alive).then_some(Seam { largest });
         if alive {
             let until = Instant::now() + SETTLE;
             self.tail = Some(Tail { link: old, until });
