@@ -2,8 +2,9 @@
 # The services of docker/compose.yml, in containers or without. Sourced after common.sh and spaces.sh.
 #
 # Both back ends give: up SERVICE..., down SERVICE..., healthy SERVICE, killed SERVICE (kill -9; it comes back),
-# stopped SERVICE (SIGTERM; whether it ended with 0), started SERVICE, and client WORD..., a `laps` beside them that has
-# what is in the volume `clients`, and the folder $data as /data.
+# stopped SERVICE (SIGTERM; whether it ended with 0), started SERVICE, and visit WORD..., a `laps` beside them that has
+# what is in the volume `clients`, and the folder $data as /data, and client WORD..., one that trusts them; said SERVICE, what it wrote; inside SERVICE WORD...
+# a program beside it, with what it has.
 # Who sources this calls them; shellcheck sees that only there. $compose_python is has_yaml's, of deps.sh.
 # shellcheck disable=SC2317,SC2154
 
@@ -61,10 +62,18 @@ backend_engine() {
         [ "$(docker inspect --format '{{ .State.ExitCode }}' "$(compose ps -aq "$1")")" = 0 ]
     }
     started() { compose start "$1" >&2; }
-    client() {
+    said() { compose logs --no-color "$1"; }
+    inside() {
+        # What ran once is there no more.
+        if [ "$1" = keys ]; then compose run --rm --no-deps -T "$@"; else compose exec -T "$@"; fi </dev/null
+    }
+    visit() {
         # Its files belong to whoever runs this; tokens belong to those as whom the relays run.
-        docker run --rm -i --network "${COMPOSE_PROJECT_NAME}_clients" -v "${COMPOSE_PROJECT_NAME}_clients:/clients:ro" \
-            -v "$LAPS_SCRATCH/data:/data" "$LAPS_IMAGE" "$1" --ca /clients/ca.pem "${@:2}"
+        local run=(docker run --rm -i --network "${COMPOSE_PROJECT_NAME}_clients" -v "${COMPOSE_PROJECT_NAME}_clients:/clients:ro"
+            -v "$LAPS_SCRATCH/data:/data" "$LAPS_IMAGE" "$@")
+        # In the background this is a process already, and becomes the other one.
+        if [ "$BASHPID" != "$$" ]; then exec "${run[@]}"; fi
+        "${run[@]}"
     }
 }
 engine_down() { compose --profile demo --profile five --profile playground down -v --remove-orphans >&2 || true; }
@@ -110,6 +119,8 @@ backend_spaces() {
         spaces_run "$1" >>"$LAPS_SCRATCH/$1.log" 2>&1 </dev/null &
         process[$1]=$!
     }
+    said() { cat "$LAPS_SCRATCH/$1.log"; }
+    inside() { spaces_run "$@" </dev/null; }
     # As the image's HEALTHCHECK asks, by the same variables.
     healthy() { spaces_run "$1" laps-entrypoint health >"$LAPS_SCRATCH/$1.health" 2>&1 </dev/null; }
     killed() {
@@ -129,8 +140,10 @@ backend_spaces() {
         local service
         for service in "$@"; do check "$service ends when it is asked to" stopped "$service"; done
     }
-    client() { spaces_run visitor laps "$1" --ca /clients/ca.pem "${@:2}"; }
+    visit() { spaces_run visitor laps "$@"; }
 }
+
+client() { visit "$1" --ca /clients/ca.pem "${@:2}"; }
 
 # items SERVICE WHAT: of what compose.py wrote, into $item.
 items() { mapfile -d '' -t item <"$LAPS_SCRATCH/services/$1/$2"; }
