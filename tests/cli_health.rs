@@ -213,6 +213,11 @@ fn the_doctor_looks_at_ports_and_certificate() {
         ("LAPS_TLS__KEY", "missing.pem"),
     ]);
     assert_eq!(doctor(&with_certificate, "certificate").1, "fail");
+    let mut without_state = env("off").to_vec();
+    without_state.push(("XDG_STATE_HOME", "/dev/null"));
+    let (code, state, advice) = doctor(&without_state, "state folder");
+    assert_eq!((code, state.as_str()), (0, "warn"));
+    assert!(advice.contains("XDG_STATE_HOME"), "{advice}");
     let (code, state, _) = doctor(&[("LAPS_RELAY__PORT", "many")], "configuration");
     assert_eq!((code, state.as_str()), (1, "fail"));
 }

@@ -7,6 +7,7 @@ mod certificate;
 mod machine;
 mod peers;
 mod ports;
+mod state;
 
 use super::{health, print};
 use crate::cli::DoctorOptions;
@@ -128,6 +129,7 @@ fn examine(options: &DoctorOptions) -> Result<Vec<Finding>, Failure> {
     let runs = health::answers(&config);
     let mut findings = vec![first];
     findings.extend(certificate::checks(&config, SystemTime::now()));
+    findings.extend(state::checks(&config, |name| std::env::var_os(name)));
     findings.extend(ports::checks(&config, runs));
     findings.extend(peers::checks(&config));
     findings.extend(machine::checks(&config));
