@@ -3,7 +3,7 @@
 # systemd, and no network.
 #
 #   install-relay.sh [install | upgrade]   installs it, or replaces what is installed; run again, it changes nothing
-#   install-relay.sh uninstall             removes everything but /etc/laps
+#   install-relay.sh uninstall [--purge]   removes everything but /etc/laps and the relay's key in /var/lib/laps, or that too
 #   install-relay.sh status                ends with 0 when the relay is well, 3 when it is not, 4 when there is none
 #
 #   --binary FILE   the program; without it `laps` beside this script, or target/release/laps of the source tree
@@ -24,6 +24,7 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"; }
 
 root=""
 binary=""
+purge=""
 action=""
 while [ $# -gt 0 ]; do
     case $1 in
@@ -36,20 +37,25 @@ while [ $# -gt 0 ]; do
             if [ "$1" = --root ]; then root=${2%/}; else binary=$2; fi
             shift
             ;;
+        --purge) purge=yes ;;
         -h | --help)
             usage
             exit 0
             ;;
-        *) die "'$1' is none of: install, upgrade, uninstall, status, --binary FILE, --root DIR, --help" ;;
+        *) die "'$1' is none of: install, upgrade, uninstall, status, --binary FILE, --root DIR, --purge, --help" ;;
     esac
     shift
 done
+
+if [ -n "$purge" ] && [ "$action" != uninstall ]; then die "--purge goes with uninstall"; fi
 
 program=$root/usr/local/bin/laps
 keep=$root/usr/local/lib/laps
 unit=$root/usr/local/lib/systemd/system/laps.service
 buffers=$root/usr/local/lib/sysctl.d/10-laps.conf
 settings=$root/etc/laps/laps.toml
+# systemd.exec(5): with DynamicUser the folder is the second one, and the first leads there.
+kept=("$root/var/lib/laps" "$root/var/lib/private/laps")
 
 # Whether systemd runs the system that is dealt with; what only lies on a disk has no /run.
 live() { [ -d "$root/run/systemd/system" ]; }
@@ -282,6 +288,7 @@ uninstall_relay() {
     [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "this needs root: sudo bash $0 uninstall"
     if [ ! -e "$program" ] && [ ! -e "$unit" ] && [ ! -e "$buffers" ]; then
         say "nothing is installed in ${root:-this system}"
+        if [ -n "$purge" ]; then purge_relay; fi
         return
     fi
     if live; then systemctl stop laps.service 2>/dev/null || warn "systemd could not stop laps.service"; fi
@@ -294,7 +301,29 @@ uninstall_relay() {
         systemctl reset-failed laps.service 2>/dev/null || true
     fi
     say "laps is removed; the size of UDP buffers stays until the next boot"
+    if [ -n "$purge" ]; then
+        purge_relay
+        return
+    fi
     if [ -d "$root/etc/laps" ]; then say "your settings stay in $root/etc/laps"; fi
+    if [ -e "${kept[0]}" ] || [ -e "${kept[1]}" ]; then say "the key of the relay stays in ${kept[0]}"; fi
+}
+
+# What only this machine has, and no installation brings back.
+purge_relay() {
+    local there
+    # The package's relay has the same folders.
+    if have dpkg-query && [ -d "$root/var/lib/dpkg" ]; then
+        case $(dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${db:Status-Abbrev}' laps 2>/dev/null) in
+            ?[iUFHWtc]*) die "laps is here as a Debian package too, to which $root/etc/laps and ${kept[0]} belong: dpkg -P laps" ;;
+        esac
+    fi
+    for there in "$root/etc/laps" "${kept[@]}"; do
+        if [ -e "$there" ] || [ -L "$there" ]; then
+            rm -rf "${there:?}"
+            say "removed $there"
+        fi
+    done
 }
 
 relay_status() {

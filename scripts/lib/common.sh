@@ -63,3 +63,10 @@ run_step() {
     fi
     return "$code"
 }
+
+# own_state: relays that are started from here keep nothing with whoever runs this, and nothing is left.
+own_state() {
+    XDG_STATE_HOME=$(mktemp -d)
+    export XDG_STATE_HOME
+    trap 'rm -rf "$XDG_STATE_HOME"' EXIT
+}
