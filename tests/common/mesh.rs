@@ -2,7 +2,7 @@
 
 use super::feeding::{Feeder, Flow};
 use super::raw::{Raw, raw};
-use super::settings;
+use super::{PATIENCE, settings};
 use bytes::Bytes;
 use laps::relay::{Peering, Relay, Settings};
 use laps_actors::client::{Item, Subscriber, TrackWriter, Wanted};
@@ -97,6 +97,13 @@ impl<'a> Member<'a> {
         (self.change)(&mut settings);
         super::relay(settings).await
     }
+}
+
+/// A machine that is busy with other tests is no dead link.
+pub fn patient(settings: &mut Settings) {
+    let setup = &mut settings.peering.as_mut().unwrap().setup;
+    setup.times.keep_alive = PATIENCE;
+    setup.transport.idle_timeout = PATIENCE;
 }
 
 /// An object, as a test compares it.

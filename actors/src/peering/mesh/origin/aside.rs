@@ -112,8 +112,8 @@ impl OriginActor {
         self.next_request += 1;
         self.counters.asides += 1;
         let (mut spec, heads) = spec(request, (&track.name, hash), &route, &wish, false, &self.stubs);
-        // Those who had the track by a link that died lack any part of what is open.
-        spec.rewinds = track.has_told(&route.nodes);
+        // From its start, as for all who join: see `OriginActor::begin`.
+        spec.rewinds = true;
         let plan = Plan {
             request,
             spec,
