@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// How long all of it may take.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// How long the goodbye may take, which the answer does not wait for.
-const GOODBYE: Duration = Duration::from_millis(300);
+pub(super) const GOODBYE: Duration = Duration::from_millis(300);
 
 /// Runs `laps health`.
 ///

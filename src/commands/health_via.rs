@@ -1,5 +1,6 @@
 //! `laps health` of a Via, which takes no clients: a CONNECT at its port for relays.
 
+use super::health::GOODBYE;
 use crate::config::Config;
 use crate::exit::Failure;
 use laps_actors::peering::{Dialer, HostPort};
@@ -44,8 +45,12 @@ pub(super) async fn ask(config: &Config, deadline: Duration) -> Result<(String, 
         let conn = dialer.dial(&at).await.map_err(|error| error.to_string())?;
         connect(conn, settings).await
     };
-    let why = match tokio::time::timeout(deadline, asking).await {
-        Ok(Ok(())) => return Ok((at.to_string(), began.elapsed())),
+    let answer = tokio::time::timeout(deadline, asking).await;
+    let took = began.elapsed();
+    // It counts whoever asks it among its links until it hears that they have left.
+    drop(tokio::time::timeout(GOODBYE, dialer.wait_idle()).await);
+    let why = match answer {
+        Ok(Ok(())) => return Ok((at.to_string(), took)),
         Ok(Err(why)) => why,
         Err(_) => format!("no answer to CONNECT within {} s", deadline.as_secs()),
     };

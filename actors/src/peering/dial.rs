@@ -146,6 +146,14 @@ impl Dialer {
         })
     }
 
+    /// Waits until every peer has been told that its connection ended. To be called before the runtime stops: who was told
+    /// nothing keeps the link until it has heard nothing for too long.
+    pub async fn wait_idle(&self) {
+        for endpoint in [&self.v4, &self.v6].into_iter().flatten() {
+            endpoint.wait_idle().await;
+        }
+    }
+
     fn endpoint(&mut self, to: SocketAddr) -> Result<ClientEndpoint, StartError> {
         let kept = if to.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
         if let Some(endpoint) = kept {

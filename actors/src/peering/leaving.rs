@@ -48,7 +48,7 @@ impl<R: Reach> PeeringActor<R> {
             .map_or_else(Default::default, |plane| {
                 (plane.carries_for_others(), plane.longest_round_trip())
             });
-        let none_left = self.links.is_empty();
+        let none_left = self.peers() == 0;
         let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.report.is_some()) else {
             return;
         };
@@ -84,7 +84,7 @@ where
                 leaving.report.replace(report).is_some()
             }
             None => {
-                info!(self.options.log, "others are asked to go around this relay"; "links" => self.links.len());
+                info!(self.options.log, "others are asked to go around this relay"; "links" => self.peers());
                 self.leaving = Some(Leaving {
                     began: now,
                     busy: now,

@@ -101,7 +101,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
     fn on_conn_over(&mut self, ctx: &mut Context<Self>) {
         if let Some((code, why)) = self.session.refusing() {
             // Who is refused is often the first to close, and why it was is known here.
-            info!(self.log, "link closes"; "peer" => self.conn.peer(), "code" => code.name(), "why" => why);
+            self.tell_end(code, why);
             Self::end(ctx);
             return;
         }

@@ -35,7 +35,7 @@ use laps_protocol::peering::info_base::{LinkId, OwnMessage};
 use laps_protocol::peering::liveness::Liveness;
 use laps_protocol::peering::message::{Dialect, Message, SnsId};
 use laps_protocol::peering::session::{
-    Action, Command, CommandError, Config, ControlStream, Event, Input, Output, PeerSession, Role,
+    Action, Command, CommandError, Config, ControlStream, Event, Input, OWN_ID, Output, PeerSession, Role,
 };
 use messages::Stream;
 use slog::{Logger, debug, info, trace};
@@ -299,12 +299,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
                 }
             }
             Action::Close { code, reason } => {
-                // `laps health` asks a Via in its own name, every few seconds: that is no news.
-                if reason.ends_with("is this node's own id") {
-                    debug!(self.log, "health check"; "peer" => self.conn.peer());
-                } else {
-                    info!(self.log, "link closes"; "peer" => self.conn.peer(), "code" => code.name(), "why" => %reason);
-                }
+                self.tell_end(code, &reason);
                 let reason = match reason {
                     Cow::Borrowed(reason) => reason,
                     // Words for the peer that were made here have no place in a close frame of the stack.
@@ -313,6 +308,16 @@ impl<C: LinkConn> PeerLinkActor<C> {
                 self.close(code, reason);
                 Self::end(ctx);
             }
+        }
+    }
+
+    /// The link ends, and this is why.
+    fn tell_end(&self, code: ErrorCode, why: &str) {
+        // `laps health` asks a Via in its own name, every few seconds: that is no news.
+        if why.ends_with(OWN_ID) {
+            debug!(self.log, "health check"; "peer" => self.conn.peer());
+        } else {
+            info!(self.log, "link closes"; "peer" => self.conn.peer(), "code" => code.name(), "why" => why);
         }
     }
 

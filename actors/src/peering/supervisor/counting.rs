@@ -12,6 +12,13 @@ use std::time::Duration;
 /// How long its parts may take to say how full they are: less than the relay waits for all of them.
 const COUNTING: Duration = Duration::from_millis(500);
 
+impl<R: Reach> PeeringActor<R> {
+    /// How many links stand, or may. One that is made just now, or that was refused, is nobody's way to anything.
+    pub(in crate::peering) fn peers(&self) -> usize {
+        self.links.values().filter(|child| child.stood).count()
+    }
+}
+
 /// The rows of all parts of the peering. A part that does not answer in time is counted as silent.
 impl<R: Reach> Handler<Count> for PeeringActor<R> {
     type Result = ResponseFuture<Vec<(&'static str, u64)>>;

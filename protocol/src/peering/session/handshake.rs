@@ -44,6 +44,10 @@ transitions! {
 const CONNECT: &str = "laps peering, \"Connect Message\"";
 const RESPONSE: &str = "laps peering, \"Connect Response Message\"";
 
+/// How the words end that say why a link closes to a peer with this node's own id: so asks who looks whether the node is
+/// well, and nothing is wrong then.
+pub const OWN_ID: &str = "is this node's own id";
+
 impl PeerSession {
     /// What we say of ourselves. laps peering, "Node Path": with an empty path.
     fn own(&self) -> NodeInfo {
@@ -134,10 +138,7 @@ impl PeerSession {
     fn objection(&self, node: &NodeInfo) -> Option<(ResponseCode, String)> {
         let id = node.id;
         if id == self.config.own.id {
-            return Some((
-                ResponseCode::ConnectionError,
-                format!("{id} is this node's own id"),
-            ));
+            return Some((ResponseCode::ConnectionError, format!("{id} {OWN_ID}")));
         }
         let expected = self.config.expected.filter(|expected| *expected != id)?;
         Some((

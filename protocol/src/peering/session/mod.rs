@@ -26,6 +26,7 @@ mod tests;
 
 pub use config::{Config, DataFlow};
 pub use counts::Counts;
+pub use handshake::OWN_ID;
 pub use io::{Action, Command, CommandError, ControlStream, Event, Input, Output, Role, Traced};
 
 use super::error::{EncodeError, ErrorCode};
@@ -232,6 +233,8 @@ impl PeerSession {
             Command::Ping(number) => self.ping(number),
             Command::RecreateControl => self.recreate(now),
             Command::Close(code, reason) => {
+                // Who is being refused is told why, whatever else ends the link meanwhile.
+                self.end_refusal();
                 self.close(code, reason);
                 Ok(())
             }

@@ -416,7 +416,12 @@ fn who_is_there_is_checked() {
     );
     let (answer, outputs) = answers(Config::new(node(1)), &connect_of(1, PeerMode::Both));
     assert_eq!(answer, refused(ResponseCode::ConnectionError));
-    closed(&outputs, ErrorCode::Close, "own id");
+    closed(&outputs, ErrorCode::Close, OWN_ID);
+    // Also when the link is closed for something else before the answer is out.
+    let mut side = Side::acceptor(Config::new(node(1)));
+    side.say(S0, &connect_of(1, PeerMode::Both));
+    let outputs = side.command(Command::Close(ErrorCode::Close, "the relay ends".into()));
+    closed(&outputs.unwrap(), ErrorCode::Close, OWN_ID);
     let control_only = Config {
         accepted_modes: vec![PeerMode::Control],
         ..Config::new(node(1))
