@@ -4,7 +4,10 @@
 mod cli_common;
 
 use cli_common::{Relay, laps, scratch};
+use laps_actors::transport::{PeerCa, Pem};
+use std::net::UdpSocket;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// The variables of the node `1:number` in a directory that `laps cert ca` has written.
 fn member(dir: &Path, number: u8) -> Vec<(&'static str, String)> {
@@ -94,4 +97,58 @@ fn a_file_that_is_not_what_it_should_be_is_named() {
         assert!(said.contains(words), "{key}: {said}");
         assert!(said.contains("laps cert ca"), "{key}: {said}");
     }
+}
+
+/// Issue 6, "Bad input": a certificate that expires while its relay runs. It is dialled in vain, dials in vain itself, and
+/// each side says why.
+#[test]
+fn an_expired_certificate_is_named_on_both_sides() {
+    let dir = made("mesh-expired");
+    let pem = |name: &str| Pem::File(dir.join(name));
+    let ca = PeerCa::load(&pem("ca.pem"), &pem("ca-key.pem")).unwrap();
+    let now = SystemTime::now();
+    // Long enough for a busy machine to start a relay with it, which looks at it then.
+    let until = now + Duration::from_secs(6);
+    let node = "1:2".parse().unwrap();
+    let soon_over = ca
+        .certify_for(node, now - Duration::from_secs(60), until)
+        .unwrap();
+    std::fs::write(dir.join("node-1-2.pem"), soon_over.cert_pem).unwrap();
+    std::fs::write(dir.join("node-1-2-key.pem"), soon_over.key_pem).unwrap();
+    // Nobody is there yet, so that no link is made before.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let first_at = socket.local_addr().unwrap();
+    drop(socket);
+    let eager = |number| {
+        let mut env = member(&dir, number);
+        for name in [
+            "LAPS_PEERING__CONNECT_MS",
+            "LAPS_PEERING__BACKOFF_FIRST_MS",
+            "LAPS_PEERING__BACKOFF_MAX_MS",
+        ] {
+            env.push((name, "300".to_owned()));
+        }
+        env
+    };
+    let second = eager(2);
+    let mut second = Relay::start(&lent(&second), &["--peer", &first_at.to_string()]);
+    let line = second.process.out_line("relays may dial ");
+    let second_at = line.split("relays may dial ").nth(1).unwrap().trim().to_owned();
+    // Times of certificates are whole seconds.
+    while SystemTime::now() <= until + Duration::from_secs(1) {
+        second.process.err_line("peer not reached");
+    }
+    let mut first = eager(1);
+    let port = first_at.port().to_string();
+    first.retain(|(name, _)| *name != "LAPS_PEERING__PORT");
+    first.push(("LAPS_PEERING__PORT", port));
+    let mut first = Relay::start(&lent(&first), &["--peer", &second_at]);
+    let why = "it has expired or is not valid yet";
+    while !first.process.err_line("peer not reached").contains(why) {}
+    while !first.process.err_line("peer refused").contains(why) {}
+    while !second
+        .process
+        .err_line("the connection of the link is over")
+        .contains(why)
+    {}
 }

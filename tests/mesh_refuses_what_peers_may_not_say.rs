@@ -16,6 +16,7 @@ use common::bystander::Bystander;
 use common::laps_peer::{Heard, LapsPeer, bytes_of, heads, listens, objects, set_of, vector};
 use common::lines::{Lines, log};
 use common::mesh::id;
+use common::own_peer::OwnPeer;
 use common::reading::{name, object, wants};
 use common::{run, subscriber};
 use laps::relay::{Relay, Settings};
@@ -240,7 +241,7 @@ fn what_a_peer_tells_of_is_bounded() {
         // What comes first is taken, and told.
         let first = publishes(INFOS / 2);
         witness.said_bytes(&first).await;
-        for words in ["more nodes", "more publications"] {
+        for words in ["by way of this relay", "more nodes", "more publications"] {
             lines.line(&["a peer is not believed", words]).await;
         }
         laps.say(&vector("W8")).await;
@@ -258,7 +259,124 @@ fn what_a_peer_tells_of_is_bounded() {
         let loops = (5000..5005).map(|number| NodeId(0xf000_0000 + number));
         assert!(loops.into_iter().all(|node| !nodes.contains(&node)));
         assert!((INFOS / 2..=INFOS).contains(&infos.len()), "{}", infos.len());
+        assert_eq!(lines.count(&["a peer is not believed"]), 3);
+    });
+}
+
+/// Nodes that the tables of a relay hold.
+async fn nodes_known(relay: &Relay) -> u64 {
+    let census = relay.handle().census(std::time::Duration::from_secs(5)).await;
+    let census = census.unwrap();
+    let row = census
+        .rows
+        .iter()
+        .find(|row| row.table == "shard-0.peering_nodes");
+    row.unwrap().count
+}
+
+/// Issue 6, "a peer that advertises a million nodes": what is kept of them is as much as the bound says, however many more
+/// are told and taken off the link; a track over another link goes on meanwhile, and nothing stays when the peer has gone.
+#[test]
+fn far_more_nodes_than_there_may_be() {
+    const MOST: usize = 2_000;
+    const TOLD: usize = 20_000;
+    run(|| async {
+        let bound = |settings: &mut Settings| {
+            settings.peering.as_mut().unwrap().setup.limits.max_nodes = MOST;
+        };
+        let (relay, addr, mut bystander, mut lines) = tried(bound).await;
+        let mut laps = LapsPeer::dial(addr, &vector("W11")).await;
+        let node = |number: usize| {
+            let far = NodeInfo::new(NodeId(0xf000_0000 + number as u64), NodeType::Edge, Bytes::new());
+            let item = PathItem {
+                node: common::laps_peer::RELAY_A,
+                srtt_us: 1,
+            };
+            bytes_of(&Message::NodeInfoAdvertise(NodeInfo {
+                path: vec![item],
+                ..far
+            }))
+        };
+        for first in (0..TOLD).step_by(1000) {
+            let some: Vec<Bytes> = (first..first + 1000).map(node).collect();
+            laps.say(&some.concat().into()).await;
+            bystander.goes_on().await;
+        }
+        let heard = || {
+            let mut kinds = relay.links().messages();
+            kinds.find(|(kind, _)| *kind == "NODE_INFO_ADV").unwrap().1[0]
+        };
+        while heard() < TOLD as u64 {
+            bystander.goes_on().await;
+        }
+        assert_eq!(nodes_known(&relay).await, MOST as u64);
+        lines
+            .line(&["WARN", "a peer is not believed", "more nodes"])
+            .await;
+        assert_eq!(lines.count(&["a peer is not believed"]), 1);
+        drop(laps);
+        // The bystander's relay alone.
+        while nodes_known(&relay).await > 1 {
+            bystander.goes_on().await;
+        }
+    });
+}
+
+/// Issue 6, "a loop, a forged path". Relays of ours put themselves on the path of each node that they tell of, once.
+#[test]
+fn paths_that_cannot_be_true() {
+    run(|| async {
+        let ca = PeerCa::generate().unwrap();
+        let (log, mut lines) = log();
+        let change = |settings: &mut Settings| {
+            listens(settings);
+            settings.log = log;
+        };
+        let (relay, mut bystander) = Bystander::beside(&ca, change).await;
+        let mut witness = LapsPeer::dial(relay.peer_addrs()[1].unwrap(), &vector("W1")).await;
+        let mut liar = OwnPeer::dial(relay.peer_addrs()[0].unwrap(), &ca, 9).await;
+        let far = |low: u64, path: &[u64]| {
+            let item = |&low: &u64| PathItem {
+                node: id(low),
+                srtt_us: 1,
+            };
+            Message::NodeInfoAdvertise(NodeInfo {
+                path: path.iter().map(item).collect(),
+                ..NodeInfo::new(id(low), NodeType::Edge, Bytes::new())
+            })
+        };
+        for number in 0..5 {
+            // By way of the relay that is told, without who tells it, over one node twice, over the node itself.
+            for (low, path) in [
+                (100 + number, &[1, 9][..]),
+                (200 + number, &[8]),
+                (300 + number, &[8, 8, 9]),
+                (400 + number, &[400 + number, 9]),
+            ] {
+                liar.say(far(low, path)).await;
+            }
+            bystander.goes_on().await;
+        }
+        liar.say(far(500, &[8, 9])).await;
+        let told = |message: &Message| match message {
+            Message::NodeInfoAdvertise(info) => Some(info.id),
+            _ => None,
+        };
+        witness
+            .said(|message| told(message).filter(|node| *node == id(500)))
+            .await;
+        for words in ["by way of this relay", "a path that cannot be true"] {
+            lines.line(&["WARN", "a peer is not believed", words]).await;
+        }
+        bystander.goes_on().await;
         assert_eq!(lines.count(&["a peer is not believed"]), 2);
+        witness.is_content();
+        let believed = witness.log.iter().filter_map(|heard| match heard {
+            Heard::Said(_, message, _) => told(message),
+            _ => None,
+        });
+        let believed: BTreeSet<_> = believed.collect();
+        assert_eq!(believed, [2, 9, 500].map(id).into());
     });
 }
 

@@ -18,6 +18,7 @@ pub mod laps_peer;
 pub mod lines;
 pub mod mesh;
 pub mod nat;
+pub mod own_peer;
 pub mod race;
 pub mod raw;
 pub mod reading;

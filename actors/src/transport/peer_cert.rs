@@ -103,7 +103,10 @@ impl PeerCa {
     }
 
     /// The same for a life of choice.
-    pub(super) fn certify_for(
+    ///
+    /// # Errors
+    /// [`TlsError::Generate`] when the system has no random numbers.
+    pub fn certify_for(
         &self,
         node: NodeId,
         from: SystemTime,

@@ -61,7 +61,9 @@ struct Link {
     /// The most that a datagram towards it may have.
     room: usize,
     /// What the peer was told.
-    told: BTreeMap<SnsId, Vec<NodeId>>,
+    told: BTreeMap<SnsId, NodeSet>,
+    /// From whose publishers the data of each set that it told comes, as it said last.
+    origins: BTreeMap<SnsId, Option<NodeId>>,
     last_id: u32,
 }
 
@@ -134,6 +136,7 @@ impl World {
             datagrams: Vec::new(),
             room: self.limits.datagram_bytes,
             told: BTreeMap::new(),
+            origins: BTreeMap::new(),
             last_id: 0,
         };
         self.links.insert(id, link);
@@ -196,12 +199,13 @@ impl World {
             SetOutput::Advertise { link, set } => {
                 let link = self.links.get_mut(&link).expect("told to a link that is down");
                 assert!(!set.nodes().is_empty() && set.nodes().len() <= self.limits.max_set_nodes);
-                let known = link.told.insert(set.id, set.nodes().to_vec());
-                assert_ne!(known.as_deref(), Some(set.nodes()), "told twice");
-                if known.is_none() {
-                    assert!(set.id.get() > link.last_id, "an id was given again");
-                    link.last_id = set.id.get();
+                let id = set.id;
+                if !link.told.contains_key(&id) {
+                    assert!(id.get() > link.last_id, "an id was given again");
+                    link.last_id = id.get();
                 }
+                let known = link.told.insert(id, set);
+                assert_ne!(known.as_ref(), link.told.get(&id), "told twice");
                 assert!(link.told.len() <= self.limits.max_sets_per_link);
             }
             SetOutput::Withdraw { link, sns } => {
@@ -270,10 +274,13 @@ impl World {
             let from = match source {
                 Source::Ingress(link, sns) => {
                     assert_eq!(self.links[&link].routes.get(&sns), Some(route));
+                    // Decision 0029: whoever is in between copies what was said.
+                    assert_eq!(self.links[&link].origins.get(&sns), Some(&view.origin));
                     Some(self.links[&link].peer)
                 }
                 Source::Track(track) => {
                     assert_eq!(self.tracks.get(&track), Some(route));
+                    assert_eq!(view.origin, Some(ME));
                     None
                 }
             };
@@ -285,7 +292,8 @@ impl World {
             for (link, id, nodes, leaving) in &view.told {
                 let link = &self.links[link];
                 assert_ne!(Some(link.peer), from, "back to where it came from");
-                assert_eq!(link.told.get(id).map(Vec::as_slice), Some(*nodes));
+                let told = &link.told[id];
+                assert_eq!((told.nodes(), told.origin), (*nodes, view.origin));
                 count += nodes.len() - leaving;
                 reached.extend(*nodes);
             }

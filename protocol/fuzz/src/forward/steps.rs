@@ -22,8 +22,16 @@ pub(super) fn step(world: &mut World, feed: &mut Feed<'_>) {
         }
         2 => world.sets.set_targets(name(feed), nodes(feed)),
         3..=5 => {
-            let set = NodeSet::new(sns(feed), NodeSet::PRIORITY, nodes(feed));
+            // Nobody, as a laps relay says it, or one of two: the same set may come from another than before.
+            let origin = [None, Some(NodeId(20)), Some(NodeId(21))][action - 3];
+            let set = NodeSet::new(sns(feed), NodeSet::PRIORITY, nodes(feed)).from_origin(origin);
+            let taken = world.sets.counters().sets_taken;
             world.sets.advertised(id, &set);
+            if world.sets.counters().sets_taken > taken
+                && let Some(link) = world.links.get_mut(&id)
+            {
+                link.origins.insert(set.id, origin);
+            }
         }
         6 => world.sets.withdrawn(id, sns(feed), world.now),
         7 => {

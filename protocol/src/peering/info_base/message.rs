@@ -312,6 +312,8 @@ pub enum ReportKind {
     ForgedPath,
     /// It told of a track whose hashes contradict one another, or its name.
     ForgedHash,
+    /// It told of a node with this relay on the path.
+    Loop,
 }
 
 impl fmt::Display for Report {
@@ -342,6 +344,7 @@ impl fmt::Display for ReportKind {
             Self::TooManyInfos => "it tells of more publications or subscriptions than are taken",
             Self::ForgedPath => "it tells of a node with a path that cannot be true",
             Self::ForgedHash => "it tells of a name with the hash of another one",
+            Self::Loop => "it tells of a node that it has by way of this relay",
         })
     }
 }

@@ -176,6 +176,7 @@ impl InfoBase {
         if info.path_contains(self.node) {
             // laps peering, "Node Path": forwarding stops at who is on the path.
             self.counters.loops += 1;
+            self.report(from, ReportKind::Loop);
             self.node_withdrawn(from, info.id);
             return;
         }

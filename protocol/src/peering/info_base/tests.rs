@@ -197,15 +197,20 @@ fn a_node_is_handed_on_with_this_relay_on_its_path() {
     );
     let out = desk.hear(2, Message::NodeInfoAdvertise(far(4, &[(2, 5)])));
     assert_eq!(nodes(&out), [(3, 4, Some(vec![(2, 5), (1, 25)]))]);
-    // The same again is nothing; a way through this relay is none; of itself it does not hear.
+    // The same again is nothing; a way through this relay is none, and reported once; of itself it does not hear.
     assert_eq!(desk.hear(2, Message::NodeInfoAdvertise(far(4, &[(2, 5)]))), []);
-    assert_eq!(
-        desk.hear(3, Message::NodeInfoAdvertise(far(4, &[(2, 5), (1, 25), (3, 50)]))),
-        []
-    );
+    let kind = ReportKind::Loop;
+    let report = Output::Report(Report::Link {
+        link: LinkId(3),
+        kind,
+    });
+    for (ms, reports) in [(50, vec![report]), (51, vec![])] {
+        let round = far(4, &[(2, 5), (1, 25), (3, ms)]);
+        assert_eq!(desk.hear(3, Message::NodeInfoAdvertise(round)), reports);
+    }
     assert_eq!(desk.hear(3, Message::NodeInfoAdvertise(far(1, &[(3, 50)]))), []);
     let counters = desk.base.counters();
-    assert_eq!((counters.duplicates, counters.loops, counters.echoes), (1, 1, 1));
+    assert_eq!((counters.duplicates, counters.loops, counters.echoes), (1, 2, 1));
     let out = desk.hear(2, Message::NodeInfoWithdraw(far(4, &[(2, 5)])));
     assert_eq!(nodes(&out), [(3, 4, None)]);
     assert!(out.contains(&Output::NodeUnreachable { node: id(4) }));
