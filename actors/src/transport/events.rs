@@ -47,6 +47,9 @@ pub struct ConnStats {
     traffic: Traffic,
     peer_close: OnceLock<PeerClose>,
     peer_node: OnceLock<NodeId>,
+    /// Bytes of the shortest frame with which a unidirectional stream of ours began.
+    #[cfg(test)]
+    shortest_begin: AtomicU64,
 }
 
 /// Bytes around the payload of a DATAGRAM frame that fills a packet: short header with the longest connection id
@@ -75,6 +78,8 @@ impl ConnStats {
             traffic: Traffic::default(),
             peer_close: OnceLock::new(),
             peer_node: OnceLock::new(),
+            #[cfg(test)]
+            shortest_begin: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -146,6 +151,12 @@ impl ConnStats {
     /// for may be true already.
     pub fn wake_at(&self, unsent: u64, cx: &Context<'_>) {
         self.waiting.poll(unsent, cx);
+    }
+
+    /// For tests: how many bytes the shortest frame had with which a unidirectional stream of ours began.
+    #[cfg(test)]
+    pub(crate) fn shortest_begin(&self) -> u64 {
+        self.shortest_begin.load(Relaxed)
     }
 
     pub(super) fn recount(&self, before: u64, now: u64) {
@@ -387,6 +398,14 @@ impl Subscriber for Events {
         );
         if !silent {
             context.stats.asked();
+        }
+        #[cfg(test)]
+        if let events::Frame::Stream {
+            id, offset: 0, len, ..
+        } = event.frame
+            && id & 2 != 0
+        {
+            context.stats.shortest_begin.fetch_min(len.into(), Relaxed);
         }
         match event.frame {
             events::Frame::Stream {

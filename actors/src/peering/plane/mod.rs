@@ -257,7 +257,13 @@ impl Plane {
             return;
         }
         let config = &inner.shared.config;
-        let egress = Egress::new(conn.clone(), inner.codec, config.send_policy);
+        // laps peering, "Data Header Messages": a laps relay needs both headers of a stream in one piece.
+        let send_policy = if dialect == Dialect::Own {
+            config.send_policy
+        } else {
+            SendPolicy::OneByOne
+        };
+        let egress = Egress::new(conn.clone(), inner.codec, send_policy);
         let out = LinkOut {
             link,
             peer,

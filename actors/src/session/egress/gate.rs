@@ -28,6 +28,9 @@ pub enum SendPolicy {
     /// As MOQT-14 §7.2 says, and late: what leaves next is chosen when it may leave.
     #[default]
     Priorities,
+    /// The same, and what one writes has left before another writes. Whoever reads the link loses a stream whose first frame
+    /// lacks a part of its headers, and the stack cuts a frame short that follows others in a packet.
+    OneByOne,
     /// As it comes, as much as the stack's buffers hold. Only measurements ask for it: to have something to compare
     /// with.
     Arrival,
@@ -99,7 +102,7 @@ impl Gate {
 
     fn queue_up(&self, id: EntryId, order: SendOrder, next: impl FnOnce() -> Next) {
         let order = match self.policy {
-            SendPolicy::Priorities => order,
+            SendPolicy::Priorities | SendPolicy::OneByOne => order,
             // All tie, and each is a request of its own: they take turns.
             SendPolicy::Arrival => SendOrder {
                 subscriber: 0,
@@ -132,6 +135,9 @@ impl Gate {
         if self.policy == SendPolicy::Arrival {
             return TURN;
         }
+        if self.policy == SendPolicy::OneByOne && stats.unsent() + promised > 0 {
+            return 0;
+        }
         // Control messages are written past this gate: they wait for nothing, and what they use up is counted here.
         // MOQT-14 §7.2 [D14-PRIO-3]
         let budget = scheduler::room(stats.congestion_window(), stats.unsent() + promised);
@@ -153,7 +159,13 @@ impl Gate {
             let mut room = self.room();
             if room == 0 {
                 let stats = self.conn.stats();
-                stats.wake_at(scheduler::refill_at(stats.congestion_window()), cx);
+                let refill = match self.policy {
+                    SendPolicy::OneByOne => 0,
+                    SendPolicy::Priorities | SendPolicy::Arrival => {
+                        scheduler::refill_at(stats.congestion_window())
+                    }
+                };
+                stats.wake_at(refill, cx);
                 // It may have come between the two looks.
                 room = self.room();
             }

@@ -29,8 +29,13 @@ fn heads() -> Heads {
 
 /// A log with one object in one subgroup of this priority.
 fn log(priority: u8) -> LogOwner {
+    log_of(priority, 4, Bytes::from_static(b"payload"))
+}
+
+/// The same with this group and payload.
+fn log_of(priority: u8, group: u64, payload: Bytes) -> LogOwner {
     let mut log = TrackLog::new(Limits::default());
-    let (stream, payload) = (1, Bytes::from_static(b"payload"));
+    let stream = 1;
     let header = ObjectHeader {
         id: 0,
         status: ObjectStatus::Normal,
@@ -40,7 +45,7 @@ fn log(priority: u8) -> LogOwner {
     let chunks = [
         Append::SubgroupOpened {
             stream,
-            group: 4,
+            group,
             subgroup: 0,
             priority,
             has_extensions: false,
@@ -64,12 +69,17 @@ fn log(priority: u8) -> LogOwner {
 
 /// The subgroup of that log, behind a prefix.
 fn spec(log: &LogOwner, prefix: Bytes) -> LaneSpec {
+    spec_as(log, prefix, 9)
+}
+
+/// The same under this alias, which on a link is a hash.
+fn spec_as(log: &LogOwner, prefix: Bytes, alias: u64) -> LaneSpec {
     let everything = ResolvedFilter {
         start: Location::ZERO,
         end_group: None,
     };
     let found = handle::read(log.id(), |log| {
-        follow::look(log, &mut Cursor::default(), &everything, 9, 9)
+        follow::look(log, &mut Cursor::default(), &everything, alias, 9)
     });
     LaneSpec {
         log: log.id(),
@@ -138,6 +148,39 @@ async fn a_short_turn_does_not_part_the_headers() {
         assert!(first.len() >= at_least, "{first:?}");
         assert_eq!(first.len() == 1, at_least == 1, "{first:?}");
     }
+}
+
+/// laps peering, "Data Header Messages": the stack puts as much of a stream into a packet as there is room for behind what
+/// others have there. On a link to a laps relay nobody is before a stream that begins, so its first frame has both headers.
+#[actix::test]
+async fn one_by_one_the_headers_are_in_one_frame() {
+    let mut shortest = Vec::new();
+    for policy in [SendPolicy::Priorities, SendPolicy::OneByOne] {
+        let mut pair = pair().await;
+        let (heads, conn) = (heads(), pair.server.handle.clone());
+        let egress = Egress::new(conn.clone(), Codec::Draft14, policy);
+        let fault = Faults::default().at("egress", String::new);
+        actix_rt::spawn(egress.clone().run(|error| panic!("{error:?}"), fault));
+        // Of every size, so that there is a stream behind which any number of bytes is left in a packet.
+        for some in (0..1500).collect::<Vec<_>>().chunks(50) {
+            // As the group of who takes the time for its number.
+            let log = |size: &usize| log_of(7, 1 << 40, vec![0; *size].into());
+            let logs: Vec<_> = some.iter().map(log).collect();
+            for log in &logs {
+                let head = heads.of_stream(7, TIMEOUT);
+                egress.open_lane(spec_as(log, head, FullNameHash::MAX.get()), &Rc::default());
+            }
+            for _ in some {
+                let mut stream = pair.client.uni.accept().await.unwrap().unwrap();
+                while stream.receive().await.unwrap().is_some() {}
+            }
+        }
+        egress.close();
+        shortest.push(conn.stats().shortest_begin());
+    }
+    // Its type, the alias, group and priority.
+    let whole = (StreamHeader::LEN + 1 + 8 + 8 + 1) as u64;
+    assert!(shortest[0] < whole && whole <= shortest[1], "{shortest:?}");
 }
 
 /// laps peering, "Datagram Data"
