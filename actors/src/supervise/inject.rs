@@ -5,6 +5,7 @@
 //! process, passes the [`Faults`] along with the configuration and keeps the [`Trigger`]s. The feature `chaos` of the
 //! program, which no release has, does the same behind a socket, with a plan that is [`FaultPlan::live`].
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -46,6 +47,19 @@ impl Faults {
         }
         let (faults, name) = (self.clone(), name().to_string());
         ctx.run_interval(BEAT, move |_, _| faults.check_named(kind, &name));
+    }
+
+    /// Under a plan that is [`FaultPlan::live`], checks the point `kind` again and again, for a task that has nothing to wake
+    /// it. Never ends.
+    pub async fn attended(&self, kind: &str) -> Infallible {
+        if self.0.as_ref().is_some_and(|plan| plan.live) {
+            let mut beat = tokio::time::interval(BEAT);
+            loop {
+                beat.tick().await;
+                self.check(kind);
+            }
+        }
+        std::future::pending().await
     }
 
     /// The point `kind` under this name, for who checks it often. `name` is only asked for in tests.

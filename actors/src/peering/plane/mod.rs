@@ -63,6 +63,7 @@ use sets::Core;
 use slog::{Logger, o};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -216,6 +217,8 @@ impl Plane {
         let mut fib = self.0.fib.clone();
         // What came since the plane was made is taken too.
         fib.mark_changed();
+        let faults = self.0.shared.faults.clone();
+        let mut failing = pin!(faults.attended("plane"));
         loop {
             let armed = self.0.core.borrow().sets.poll_timeout();
             self.0.armed.set(armed);
@@ -235,7 +238,9 @@ impl Plane {
                 }
                 () = sleep => self.0.with(|_| ()),
                 () = self.0.stirred.notified() => {}
+                never = &mut failing => match never {},
             }
+            faults.check("plane");
             // Once for all that happened in a turn: several changes of a set are one for its peer.
             self.0.core.borrow_mut().tell();
         }

@@ -117,6 +117,19 @@ async fn a_held_thread_goes_on_when_released() {
     assert_eq!(trigger.armed(), 1);
 }
 
+#[actix_rt::test]
+async fn a_task_that_nothing_wakes_can_fail() {
+    tokio::time::pause();
+    let mut plan = FaultPlan::live();
+    let (live, still) = (plan.faults(), FaultPlan::new().faults());
+    let trigger = plan.point("task");
+    let task = actix_rt::spawn(async move { live.attended("task").await });
+    let patient = actix_rt::spawn(async move { still.attended("task").await });
+    trigger.arm(1);
+    assert!(task.await.unwrap_err().is_panic());
+    assert!(trigger.fired() == 1 && !patient.is_finished());
+}
+
 /// An actor to which nothing ever happens.
 struct Idle(Faults, Option<tokio::sync::oneshot::Sender<()>>);
 
