@@ -25,8 +25,8 @@ pub use home::{Birth, TrackActor};
 pub use messages::{
     AddSource, Attach, AttachReplica, Attached, ClosePast, Describe, Description, Detach, Gather, Gathered,
     Ingest, JoinLink, Joined, Knows, OpenPast, PastOpened, ReadPast, ReaderId, ReadsItself, ReplicaAttached,
-    ReplicaState, Replicate, ShardFailed, Source, SourceGone, SourceId, Superseded, TrackAdvanced, TrackGone,
-    TrackMeta, TrackRef, Unavailable, UpstreamAgain, UpstreamDone, UpstreamOk, UpstreamRejected,
+    ReplicaState, Replicate, ShardFailed, Source, SourceCut, SourceGone, SourceId, Superseded, TrackAdvanced,
+    TrackGone, TrackMeta, TrackRef, Unavailable, UpstreamAgain, UpstreamDone, UpstreamOk, UpstreamRejected,
     UpstreamRequest, WhoKnows, WithdrawAnnouncer, Word,
 };
 pub use pace::{Behind, Taker};

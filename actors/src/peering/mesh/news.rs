@@ -161,6 +161,10 @@ impl Handler<BasesBegan> for MeshActor {
             node.unconfirmed = node.publishes.clone();
         }
         if life > 1 {
+            // All links ended with the bases before these.
+            for node in self.nodes.keys() {
+                self.tell(*node, NodeAway);
+            }
             info!(self.log, "the mesh begins anew"; "nodes" => self.nodes.len(), "asked" => self.asking.len());
             ctx.run_later(CONFIRM, move |actor, ctx| actor.confirm(ctx, life));
         }

@@ -160,8 +160,10 @@ impl TrackActor {
         if self.phase != Phase::Live {
             return;
         }
+        let readers = self.audience();
+        let (audience, held) = self.links.held(readers, now(), self.config.linger);
         let wishes = Wishes {
-            audience: self.audience(),
+            audience,
             largest: self.fanout.largest(),
             priority: self.terms.priority,
         };
@@ -170,7 +172,10 @@ impl TrackActor {
             .sources
             .active_mut()
             .filter(|publisher| publisher.is_serving());
-        let due = serving.filter_map(|publisher| publisher.tell(wishes)).min();
+        let due = serving
+            .filter_map(|publisher| publisher.tell(wishes))
+            .chain(held)
+            .min();
         if let Some(timer) = self.demand_timer.take() {
             ctx.cancel_future(timer);
         }

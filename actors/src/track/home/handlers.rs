@@ -8,8 +8,8 @@ use crate::reply::Reply;
 use crate::track::audience::Audience;
 use crate::track::messages::{
     AddSource, Attach, AttachReplica, Attached, Detach, Gather, Gathered, Ingest, Joined, ReadsItself,
-    ReplicaAttached, ReplicaState, ShardFailed, Source, SourceGone, TrackGone, Unavailable, UpstreamAgain,
-    UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
+    ReplicaAttached, ReplicaState, ShardFailed, Source, SourceCut, SourceGone, TrackGone, Unavailable,
+    UpstreamAgain, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 use crate::track::wish::SetForward;
 use actix::{AsyncContext, Context, Handler, MessageResult};
@@ -336,6 +336,16 @@ impl Handler<UpstreamDone> for TrackActor {
             self.settle_words(ctx);
         }
         self.settle_done(ctx, id);
+    }
+}
+
+impl Handler<SourceCut> for TrackActor {
+    type Result = ();
+    fn handle(&mut self, msg: SourceCut, _: &mut Self::Context) {
+        let publisher = self.sources.get_mut(msg.source);
+        if let Some(publisher) = publisher.filter(|publisher| publisher.is_serving()) {
+            publisher.was_cut_off();
+        }
     }
 }
 

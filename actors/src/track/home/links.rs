@@ -11,11 +11,16 @@ use crate::track::audience::Audience;
 use crate::track::messages::{Attach, Attached, JoinLink, ReaderId, TrackGone, Unavailable};
 use actix::{AsyncContext, Context, Handler, SpawnHandle};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
+use std::time::{Duration, Instant};
 
 /// What the home keeps for links.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     waiting: Vec<Waiting>,
+    /// Those that read want objects.
+    want: bool,
+    /// The last of those is gone, and until when it is taken to be there still.
+    until: Option<Instant>,
     /// Until other nodes are let go of.
     pub(super) timer: Option<SpawnHandle>,
 }
@@ -69,6 +74,28 @@ impl Links {
     pub(super) fn audience(&self) -> Audience {
         let waiting = self.waiting.iter().map(Waiting::audience);
         waiting.fold(Audience::default(), Audience::and)
+    }
+
+    /// What readers want, and with them those behind the last link, which was lost a moment ago: until it is made again, what
+    /// the publisher does not send is missing for good. Gives until when that holds, too.
+    pub(super) fn held(
+        &mut self,
+        audience: Audience,
+        now: Instant,
+        hold: Duration,
+    ) -> (Audience, Option<Instant>) {
+        if let Some(want) = audience.links {
+            (self.want, self.until) = (want, None);
+            return (audience, None);
+        }
+        if std::mem::take(&mut self.want) {
+            self.until = now.checked_add(hold);
+        }
+        self.until = self.until.filter(|until| *until > now);
+        match self.until {
+            Some(_) => (audience.and(Audience::of(false, true)), self.until),
+            None => (audience, None),
+        }
     }
 
     pub(super) fn forget(&mut self, reader: ReaderId) {
@@ -179,5 +206,35 @@ impl Handler<JoinLink> for TrackActor {
         self.wake_up(ctx);
         self.readers_changed(ctx);
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 6, "Failover": the publisher goes on while a link is made again, and no longer.
+    #[test]
+    fn a_lost_link_is_missed_for_a_while() {
+        const HOLD: Duration = Duration::from_secs(2);
+        let (begun, mut links) = (Instant::now(), Links::default());
+        let at = |ms| begun + Duration::from_millis(ms);
+        let (nobody, reads) = (Audience::default(), Audience::of(false, true));
+        let own = Audience::of(true, false);
+        assert_eq!(links.held(nobody, at(0), HOLD), (nobody, None));
+        assert_eq!(links.held(reads, at(0), HOLD), (reads, None));
+        for ms in [100, 500, 2099] {
+            let missed = (own.and(reads), Some(at(2100)));
+            assert_eq!(links.held(own, at(ms), HOLD), missed, "{ms}");
+        }
+        assert_eq!(links.held(own, at(2100), HOLD), (own, None));
+        assert_eq!(links.held(own, at(2101), HOLD), (own, None), "once");
+        // One that is back, and one that wanted nothing.
+        assert_eq!(links.held(reads, at(3000), HOLD), (reads, None));
+        assert_eq!(links.held(nobody, at(3100), HOLD), (reads, Some(at(5100))));
+        assert_eq!(links.held(reads, at(3200), HOLD), (reads, None));
+        let paused = Audience::of(false, false);
+        assert_eq!(links.held(paused, at(3300), HOLD), (paused, None));
+        assert_eq!(links.held(nobody, at(3400), HOLD), (nobody, None));
     }
 }

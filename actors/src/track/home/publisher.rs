@@ -94,6 +94,8 @@ pub(super) struct Publisher {
     closed: u64,
     /// A stream was cut short on the way, so that the streams which come are others than those that were opened.
     cut: bool,
+    /// The largest group that it has begun.
+    newest: Option<GroupId>,
     /// The first group of which a stream was cut short on the way.
     torn: Option<GroupId>,
     /// The group with which it went on after that.
@@ -129,6 +131,7 @@ impl Publisher {
             open: HashMap::new(),
             closed: 0,
             cut: false,
+            newest: None,
             torn: None,
             on: None,
             unfinished: None,
@@ -215,6 +218,7 @@ impl Publisher {
         self.open.clear();
         self.closed = 0;
         (self.cut, self.torn, self.on, self.unfinished) = (false, None, None, None);
+        self.newest = None;
     }
 
     /// It brings something.
@@ -234,6 +238,7 @@ impl Publisher {
         match chunk {
             Append::SubgroupOpened { stream, group, .. } => {
                 self.open.insert(*stream, *group);
+                self.newest = self.newest.max(Some(*group));
                 if self.torn.is_some() {
                     self.on = self.on.max(Some(*group));
                 }
@@ -256,6 +261,12 @@ impl Publisher {
             | Append::Missing { .. }
             | Append::Datagram(_) => {}
         }
+    }
+
+    /// The way from it was cut. Where nothing was open just then, what it began next is missing all the same.
+    pub(super) fn was_cut_off(&mut self) {
+        self.cut = true;
+        self.torn = self.torn.into_iter().chain(self.newest).min();
     }
 
     /// It said PUBLISH_DONE.

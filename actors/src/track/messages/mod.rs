@@ -7,8 +7,8 @@ mod replicas;
 
 pub use past::{ClosePast, OpenPast, PastOpened, ReadPast};
 pub use publishers::{
-    AddSource, Ingest, Joined, ReadsItself, ShardFailed, SourceGone, Superseded, UpstreamAgain, UpstreamDone,
-    UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
+    AddSource, Ingest, Joined, ReadsItself, ShardFailed, SourceCut, SourceGone, Superseded, UpstreamAgain,
+    UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
 pub use readers::{
     Attach, Attached, Describe, Description, Detach, Gather, Gathered, Knows, TrackAdvanced, TrackGone,

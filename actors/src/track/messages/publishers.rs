@@ -107,6 +107,14 @@ pub struct UpstreamDone {
     pub done: PublishDone,
 }
 
+/// The way from the upstream was cut, whether a stream was open or not: what it sends next is not what follows.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct SourceCut {
+    /// Which.
+    pub source: SourceId,
+}
+
 /// The upstream's session is over.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -7,8 +7,8 @@ use crate::session::{
 };
 use crate::supervise::mailbox;
 use crate::track::{
-    SourceGone, SourceId, TrackActor, TrackMeta, UpstreamAgain, UpstreamDone, UpstreamOk, UpstreamRejected,
-    UpstreamTerms,
+    SourceCut, SourceGone, SourceId, TrackActor, TrackMeta, UpstreamAgain, UpstreamDone, UpstreamOk,
+    UpstreamRejected, UpstreamTerms,
 };
 use actix::{Addr, AsyncContext, Context, Handler, SpawnHandle};
 use laps_protocol::moqt::message::{PublishDone, RequestError, RequestId};
@@ -388,6 +388,9 @@ impl Handler<NodeAway> for NodeActor {
     fn handle(&mut self, _: NodeAway, _: &mut Self::Context) {
         for request in self.taken.by_request.values_mut() {
             request.away |= request.accepted > 0;
+            // One that goes on in the same life says nothing.
+            let source = request.source;
+            mailbox::signal(&request.home, SourceCut { source });
         }
     }
 }
