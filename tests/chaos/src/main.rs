@@ -11,6 +11,7 @@
 mod faults;
 mod hook;
 mod judge;
+mod member;
 mod mesh;
 mod nat;
 mod net;

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Nothing else is in its namespace.
-const PORT: u16 = 33435;
+pub(crate) const PORT: u16 = 33435;
 /// How long it may take to end after what must end it: the watchdog's ten seconds, and some.
 const ENDS: Duration = Duration::from_secs(20);
 /// How long it may take to tell of itself.
@@ -29,6 +29,10 @@ pub(crate) struct Setup<'a> {
     pub(crate) wants: &'a Wants,
     pub(crate) dir: &'a Path,
     pub(crate) space: &'a str,
+    /// What its files are called.
+    pub(crate) name: &'a str,
+    /// What makes it part of a mesh.
+    pub(crate) member: Vec<(String, String)>,
 }
 
 /// The relay.
@@ -56,8 +60,10 @@ impl Relay {
             wants,
             dir,
             space,
+            name,
+            member,
         } = setup;
-        let (socket, clock) = (dir.join("hook"), dir.join("clock"));
+        let (socket, clock) = (dir.join(format!("{name}.hook")), dir.join("clock"));
         let mut env = vec![
             // What it says to its network is none of what is measured.
             ("LAPS_DISCOVERY__MDNS".to_owned(), "off".to_owned()),
@@ -73,6 +79,7 @@ impl Relay {
                 .iter()
                 .map(|&(name, value)| (name.to_owned(), value.to_owned())),
         );
+        env.extend(member);
         if wants.clock {
             let library = tools.faketime.as_ref().ok_or("there is no libfaketime")?;
             std::fs::write(&clock, "+0\n")?;
@@ -107,7 +114,7 @@ impl Relay {
             said: Tape::default(),
             socket,
             clock,
-            log: home.join("relay.log"),
+            log: home.join(format!("{name}.log")),
             filler: home.join("filler"),
             space: space.to_owned(),
             program: tools.laps.clone().into(),

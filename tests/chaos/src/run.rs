@@ -91,8 +91,8 @@ fn played(tools: &Tools, fault: &Fault, seed: u64, number: usize) -> Result<Cost
         Met::Nobody | Met::One(_) | Met::Several(_) | Met::Any | Met::Track | Met::Everybody => None,
     };
     let last = scene.settle(absent)?;
-    if !scene.relay.is_alive()? {
-        return Err("the relay has ended".into());
+    if !scene.is_alive()? {
+        return Err("a relay has ended".into());
     }
     verdict(fault, &struck, &scene.losses(last, struck.begun, struck.over)?)
 }

@@ -1,22 +1,27 @@
-//! A scene: one relay, publishers and subscribers of a track, and two bystanders with a track of their own.
+//! A scene: one relay, publishers and subscribers of a track, and two bystanders with a track of their own. Or two relays,
+//! and the subscribers beside the second one.
 
 use crate::Failure;
 use crate::hook::Hook;
 use crate::judge::{Losses, judge};
+use crate::member;
 use crate::net::{Net, Node};
 use crate::process::{Process, Start};
-use crate::record::{self, GOP, Pace, RATE, Tape};
-use crate::relay::{Relay, Setup};
+use crate::record::{self, GOP, Pace, RATE, Record, Tape};
+use crate::relay::{PORT, Relay, Setup};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long clients may take to be there at the beginning: four scenes start at once on a machine of two cores.
 const START: Duration = Duration::from_secs(30);
 /// How long everybody has to go on after a fault, over what the fault itself may take.
 const GO_ON: Duration = Duration::from_secs(20);
+
+/// How long what is fetched after a failure may take.
+const REPAIRED: Duration = Duration::from_secs(5);
 
 /// Objects that may miss in the log of a publisher that was killed while it wrote.
 const UNTOLD: usize = 50;
@@ -54,6 +59,8 @@ pub(crate) struct Wants {
     pub(crate) clock: bool,
     /// Keep the relay's log on a file system that can be filled.
     pub(crate) small_log: bool,
+    /// The subscribers of the track are beside another relay, which dials the first one; all else is beside that.
+    pub(crate) mesh: bool,
     /// Bytes an object.
     pub(crate) size: usize,
     /// Settings of the relay.
@@ -69,6 +76,7 @@ impl Wants {
         nat: Behind::Nobody,
         clock: false,
         small_log: false,
+        mesh: false,
         size: 600,
         env: &[],
     };
@@ -116,10 +124,20 @@ impl Client {
     }
 }
 
+/// Another relay.
+#[derive(Debug)]
+pub(crate) struct Far {
+    pub(crate) relay: Relay,
+    /// Its place, which its clients share.
+    pub(crate) node: Node,
+}
+
 /// What happens in the network of one relay.
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) relay: Relay,
+    /// In a mesh, the relay that the subscribers are beside.
+    pub(crate) far: Option<Far>,
     pub(crate) publishers: Vec<Client>,
     pub(crate) subscribers: Vec<Client>,
     /// The publisher and the subscriber of another track.
@@ -143,15 +161,38 @@ impl Scene {
     pub(crate) fn begin(tools: &Tools, wants: &Wants, number: usize) -> Result<Self, Failure> {
         let dir = tools.scratch.join(format!("scene-{number}"));
         std::fs::create_dir_all(&dir)?;
-        let net = Net::new(number)?;
+        let mut net = Net::new(number)?;
+        let member = |number, dialled: &[String]| {
+            let settings = || member::settings(&dir, number, "edge", dialled);
+            wants.mesh.then(settings).unwrap_or_default()
+        };
+        if wants.mesh {
+            member::certify(&tools.laps, &dir, 2)?;
+        }
         let relay = Relay::start(Setup {
             tools,
             wants,
             dir: &dir,
             space: net.relay(),
+            name: "relay",
+            member: member(1, &[]),
         })?;
+        let mut far = None;
+        if wants.mesh {
+            let node = net.join()?;
+            let relay = Relay::start(Setup {
+                tools,
+                wants,
+                dir: &dir,
+                space: &node.space,
+                name: "far",
+                member: member(2, &[format!("{}:{}", node.gateway, member::RELAYS)]),
+            })?;
+            far = Some(Far { relay, node });
+        }
         let mut scene = Self {
             relay,
+            far,
             publishers: Vec::new(),
             subscribers: Vec::new(),
             bystanders: Vec::new(),
@@ -196,7 +237,13 @@ impl Scene {
 
     fn subscriber(&mut self, namespace: &str, name: &str, nat: bool) -> Result<Client, Failure> {
         let more = [namespace, NAME, "--json", "--timeout", "20", "-d"];
-        self.client(&["sub"], &more, name, nat)
+        match &self.far {
+            Some(far) if namespace == NAMESPACE => {
+                let at = (far.node.clone(), format!("127.0.0.1:{PORT}"), None);
+                self.client_at(at, &["sub"], &more, name)
+            }
+            Some(_) | None => self.client(&["sub"], &more, name, nat),
+        }
     }
 
     /// One more subscriber of the track.
@@ -224,6 +271,17 @@ impl Scene {
         } else {
             (direct, None)
         };
+        self.client_at((node, address, nat), before, behind, name)
+    }
+
+    /// The same at this place; there it finds a relay at this address, and its NAT.
+    fn client_at(
+        &self,
+        (node, address, nat): (Node, String, Option<Process>),
+        before: &[&str],
+        behind: &[&str],
+        name: &str,
+    ) -> Result<Client, Failure> {
         let mut words: Vec<String> = before.iter().map(ToString::to_string).collect();
         words.push(format!("moqt://{address}"));
         words.extend(behind.iter().map(ToString::to_string));
@@ -278,6 +336,15 @@ impl Scene {
         })
     }
 
+    /// Whether all relays run.
+    pub(crate) fn is_alive(&mut self) -> Result<bool, Failure> {
+        let far = match &mut self.far {
+            Some(far) => far.relay.is_alive()?,
+            None => true,
+        };
+        Ok(far && self.relay.is_alive()?)
+    }
+
     /// The relay's test hook.
     pub(crate) fn hook(&self) -> &Hook {
         self.relay.hook()
@@ -312,6 +379,20 @@ impl Scene {
         Ok(last)
     }
 
+    /// Waits until the subscribers of another relay than the publisher's have what is fetched after a link was made again.
+    fn until_repaired(&self, made: &BTreeSet<u64>, last: u64) {
+        let until = Instant::now() + REPAIRED;
+        for client in self.subscribers.iter().filter(|_| self.far.is_some()) {
+            let all = |record: &Record| {
+                let mut wanted = made.range(record.oldest().unwrap_or(0)..=last);
+                wanted.all(|sequence| record.came.contains_key(sequence))
+            };
+            // What has not come by then is counted.
+            let left = until.saturating_duration_since(Instant::now());
+            client.tape.wait(left, "what was lost on the way", all).ok();
+        }
+    }
+
     /// What each subscriber lost, and the bystander last.
     pub(crate) fn losses(&self, last: u64, begun: u64, over: u64) -> Result<Vec<Losses>, Failure> {
         let made = |publishers: &[Client]| -> BTreeSet<u64> {
@@ -322,6 +403,7 @@ impl Scene {
                 .collect()
         };
         let video = made(&self.publishers);
+        self.until_repaired(&video, last);
         let aside = made(self.bystanders.get(..1).unwrap_or_default());
         let bystander = self
             .bystanders
@@ -335,7 +417,7 @@ impl Scene {
             let untold = record
                 .came
                 .keys()
-                .filter(|sequence| !made.contains(sequence))
+                .filter(|sequence| **sequence <= last && !made.contains(sequence))
                 .count();
             if untold > UNTOLD {
                 return Err(format!("{untold} objects came that no publisher's log has").into());

@@ -10,12 +10,20 @@ use std::path::Path;
 const BEGIN: &str = "<!-- faults: written by scripts/chaos --write-table -->";
 const END: &str = "<!-- end of faults -->";
 
-/// Puts what these runs cost into the file.
+/// Puts what these runs cost into the file; rows of other faults stay as they are, with the heading that they have.
 pub(crate) fn write(file: &Path, heading: &str, ran: &[Ran]) -> Result<(), Failure> {
     let text = std::fs::read_to_string(file)?;
-    let (before, _, after) = parts(&text)?;
+    let (before, old, after) = parts(&text)?;
     let mut rows = String::new();
+    let mut fresh = BTreeSet::new();
     for fault in faults::all() {
+        if !ran.iter().any(|ran| ran.fault.name == fault.name)
+            && let Some(row) = old.lines().find(|row| named(row) == Some(fault.name))
+        {
+            rows.push_str(&format!("{row}\n"));
+            continue;
+        }
+        fresh.insert(fault.name);
         let costs: Vec<&Cost> = ran
             .iter()
             .filter(|ran| ran.fault.name == fault.name)
@@ -36,13 +44,50 @@ pub(crate) fn write(file: &Path, heading: &str, ran: &[Ran]) -> Result<(), Failu
             costs.len()
         ));
     }
+    let headings = headings(old, heading, &fresh);
     let table = format!(
-        "\n{heading}\n\n| fault | what happens | what was lost | time to recover | runs |\n|---|---|---|---|---|\n{rows}\n"
+        "\n{headings}\n| fault | what happens | what was lost | time to recover | runs |\n|---|---|---|---|---|\n{rows}\n"
     );
     Ok(std::fs::write(
         file,
         format!("{before}{BEGIN}{table}{END}{after}"),
     )?)
+}
+
+/// Which fault a line of the table is about.
+fn named(row: &str) -> Option<&str> {
+    row.strip_prefix("| ")?.split(" |").next()
+}
+
+/// The lines above the table: one for all rows, and one for those that were measured at another time, by name.
+fn headings(old: &str, heading: &str, fresh: &BTreeSet<&str>) -> String {
+    if fresh.len() == faults::all().len() {
+        return format!("{heading}\n");
+    }
+    let mut lines = String::new();
+    for line in old.lines().take_while(|line| !line.starts_with('|')) {
+        let Some((names, when)) = line.split_once("`: ") else {
+            // Of all that no other line names.
+            lines.extend((!line.is_empty()).then(|| format!("{line}\n")));
+            continue;
+        };
+        let names: Vec<&str> = names
+            .split('`')
+            .filter(|name| !name.trim_matches([',', ' ']).is_empty())
+            .collect();
+        let stay: Vec<&str> = names.into_iter().filter(|name| !fresh.contains(name)).collect();
+        if !stay.is_empty() {
+            lines.push_str(&format!("\n{}: {when}\n", listed(&stay)));
+        }
+    }
+    let fresh: Vec<&str> = fresh.iter().copied().collect();
+    lines.push_str(&format!("\n{}: {heading}\n", listed(&fresh)));
+    lines
+}
+
+fn listed(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// Whether the table of the file has exactly the faults that there are.
@@ -51,7 +96,7 @@ pub(crate) fn check(file: &Path) -> Result<(), Failure> {
     let (_, table, _) = parts(&text)?;
     let listed: BTreeSet<&str> = table
         .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .filter_map(named)
         .filter(|name| *name != "fault")
         .collect();
     let all = faults::all();
@@ -149,6 +194,76 @@ mod tests {
             "every subscriber of the track: 3 objects, at most 5"
         );
         assert_eq!(recovered(&[&three, &one, &two]), "0.02 s, at most 1.23 s");
+    }
+
+    #[test]
+    fn rows_that_were_not_run_stay() {
+        let (track, fetch) = ("panic-track", "panic-fetch");
+        let all = "\nMeasured once.\n\n| fault |\n";
+        let one = headings(all, "Measured twice.", &BTreeSet::from([track, fetch]));
+        assert_eq!(
+            one,
+            "Measured once.\n\n`panic-fetch`, `panic-track`: Measured twice.\n"
+        );
+        let two = headings(
+            &format!("\n{one}\n|"),
+            "Measured again.",
+            &BTreeSet::from([track]),
+        );
+        assert_eq!(
+            two,
+            "Measured once.\n\n`panic-fetch`: Measured twice.\n\n`panic-track`: Measured again.\n"
+        );
+        let three = headings(
+            &format!("\n{two}\n|"),
+            "At last.",
+            &BTreeSet::from([track, fetch]),
+        );
+        assert_eq!(
+            three,
+            "Measured once.\n\n`panic-fetch`, `panic-track`: At last.\n"
+        );
+        let names = faults::all().iter().map(|fault| fault.name).collect();
+        assert_eq!(headings(&two, "All.", &names), "All.\n");
+    }
+
+    #[test]
+    fn only_rows_that_ran_are_written() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../actors/README.md");
+        let text = std::fs::read_to_string(readme).unwrap();
+        let file = std::env::temp_dir().join(format!("laps-chaos-rows-{}", std::process::id()));
+        std::fs::write(&file, &text).unwrap();
+        let fault = *faults::all()
+            .iter()
+            .find(|fault| fault.name == "panic-track")
+            .unwrap();
+        let end = End::Passed(cost(1, 2));
+        write(&file, "Measured now.", &[Ran { fault, seed: 1, end }]).unwrap();
+        let written = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let differ = |one: &str, other: &str| {
+            let other: BTreeSet<&str> = other.lines().collect();
+            let lines = one.lines().filter(|line| !other.contains(line));
+            lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        assert!(
+            differ(&text, &written)
+                .iter()
+                .all(|line| named(line) == Some("panic-track") || line.contains("`panic-track`"))
+        );
+        let fresh = differ(&written, &text);
+        assert!(
+            fresh
+                .iter()
+                .any(|line| line.ends_with("1 objects, at most 1 | 0.00 s, at most 0.00 s | 1 |")),
+            "{fresh:?}"
+        );
+        assert!(
+            fresh
+                .iter()
+                .any(|line| line.ends_with("`panic-track`: Measured now.")),
+            "{fresh:?}"
+        );
     }
 
     #[test]

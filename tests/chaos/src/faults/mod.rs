@@ -1,5 +1,6 @@
 //! The list of faults: what each needs, what it does, and what it may cost.
 
+mod mesh;
 mod network;
 mod panics;
 mod processes;
@@ -72,6 +73,7 @@ impl Struck {
 pub(crate) fn all() -> Vec<Fault> {
     [
         panics::FAULTS,
+        mesh::FAULTS,
         shards::FAULTS,
         processes::FAULTS,
         network::FAULTS,

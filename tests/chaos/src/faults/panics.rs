@@ -8,7 +8,7 @@ use crate::seed::Chance;
 use std::time::{Duration, Instant};
 
 /// How long an armed point may take to be met.
-const FIRES: Duration = Duration::from_secs(5);
+pub(super) const FIRES: Duration = Duration::from_secs(5);
 /// How long anything else may take here.
 const PATIENCE: Duration = Duration::from_secs(15);
 
