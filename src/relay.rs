@@ -25,6 +25,7 @@ use place::Place;
 use slog::{Logger, info, o, warn};
 use std::cell::OnceCell;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -180,7 +181,7 @@ impl Relay {
             // All of peering is on one arbiter, that of the first.
             children.push(shard_spec(&settings, &common, socket, seat.take()));
         }
-        children.extend(discovery_spec(&settings, local.port()));
+        children.extend(discovery_spec(&settings, local.port(), peers[0]));
         let (board, links) = (common.board, common.links);
         let options = Options {
             faults: settings.faults.clone(),
@@ -361,9 +362,19 @@ fn registry_spec(settings: &Settings, registry: &RegistryHandle) -> ChildSpec {
 
 /// Discovery, started last: by then whoever finds the relay is served. Nothing depends on it, so that it may fail as often
 /// as it likes.
-fn discovery_spec(settings: &Settings, port: u16) -> Option<ChildSpec> {
-    let (way, advert) = settings.discovery.clone()?;
-    let advert = Advert { port, ..advert };
+fn discovery_spec(settings: &Settings, port: u16, peers: Option<SocketAddr>) -> Option<ChildSpec> {
+    let (way, mut advert) = settings.discovery.clone()?;
+    advert.port = port;
+    if let Some(peering) = &settings.peering {
+        advert.offer.node_type = Some(peering.setup.own.node_type);
+        // Whoever dials it proves who he is, as everybody who dials it.
+        let reachable = peers.filter(|addr| !addr.ip().to_canonical().is_loopback());
+        advert.offer.peer_port = reachable.and_then(|addr| NonZeroU16::new(addr.port()));
+    }
+    let found = settings
+        .peering
+        .as_ref()
+        .and_then(|peering| peering.setup.found.clone());
     let (log, faults, tls) = (
         settings.log.clone(),
         settings.faults.clone(),
@@ -384,7 +395,8 @@ fn discovery_spec(settings: &Settings, port: u16) -> Option<ChildSpec> {
             let context = Context::<DiscoveryActor>::new();
             let (stop, away) = (context.address().recipient(), context.address().recipient());
             let actor = DiscoveryActor::new(log.clone(), watch, Some(birth.guard));
-            context.run(actor.renewing(advert, renewals).with_faults(faults.clone()));
+            let actor = actor.renewing(advert, renewals).telling(found.clone());
+            context.run(actor.with_faults(faults.clone()));
             Running::here(stop).serving(away)
         });
         async move { running }

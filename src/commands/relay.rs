@@ -11,6 +11,7 @@ use crate::relay::{Peering, Relay, RelayError, Settings};
 use crate::signals::{self, StopSignal};
 use crate::systemd::Systemd;
 use laps_actors::auth::Auth;
+use laps_actors::discovery::Introductions;
 use laps_actors::root::{Outcome, RootStatus};
 use laps_actors::supervise::Faults;
 use laps_actors::transport::ServerTls;
@@ -60,6 +61,10 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     };
     if let Some(what) = config.workers_warning() {
         warn!(logging.logger, "{what}");
+    }
+    if config.discovery.peer && settings.discovery.is_none() {
+        warn!(logging.logger, "no peers are looked for on the local network";
+            "why" => "relay.bind is loopback, or this program was built without multicast DNS");
     }
     let relay = Relay::start(settings).await.map_err(refused)?;
     greet(config, &relay, &certificate);
@@ -198,7 +203,11 @@ fn mesh(config: &Config) -> Result<Option<Peering>, Failure> {
     let name = config.relay.endpoint_text();
     let node = config.relay.node_id();
     let node = node.map_err(|error| Failure::config("relay.endpoint_id", error.to_string(), ""))?;
-    config.peering.relay(node, &name)
+    let mut peering = config.peering.relay(node, &name)?;
+    if let Some(peering) = peering.as_mut().filter(|_| config.discovery.peer) {
+        peering.setup.found = Some(Introductions::default());
+    }
+    Ok(peering)
 }
 
 /// What the chaos harness wants to fail, in a build for it; nothing in any other.

@@ -47,6 +47,9 @@ pub fn first_refused(config: &Config) -> Option<Refused> {
     if let Some(refused) = unfit_secret(&config.auth) {
         return Some(refused);
     }
+    if let Some(refused) = super::discovery::first_refused(config) {
+        return Some(refused);
+    }
     if let Some(refused) = super::peering::first_refused(&config.peering) {
         return Some(refused);
     }
@@ -318,7 +321,7 @@ const GIB: u64 = 1 << 30;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Span;
+    use crate::config::{Mdns, Span};
 
     #[test]
     fn defaults_make_sense() {
@@ -366,6 +369,11 @@ mod tests {
             ("fetch.wait_ms", |c| c.fetch.wait_ms = 30_001),
             ("fetch.max_per_session", |c| c.fetch.max_per_session = 0),
             ("drain.grace", |c| c.drain.grace = 86_401),
+            ("discovery.peer", |c| c.discovery.peer = true),
+            ("discovery.peer", |c| {
+                c.peering.ca = "ca".into();
+                (c.discovery.peer, c.discovery.mdns) = (true, Mdns::Off);
+            }),
             ("subscribe.answer_ms", |c| c.subscribe.answer_ms = 0),
             ("fetch.answer_ms", |c| c.fetch.answer_ms = 15_001),
             ("session.message_timeout_ms", |c| c.session.message_timeout_ms = 0),

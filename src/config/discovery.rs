@@ -1,6 +1,7 @@
 //! `[discovery]`: being found on a local network, and finding others there.
 
 use super::Config;
+use super::check::Refused;
 use crate::exit::Failure;
 use laps_actors::discovery::{Advert, Reach, Way};
 use laps_protocol::discovery::{Instance, Offer};
@@ -14,6 +15,8 @@ use std::str::FromStr;
 pub struct Discovery {
     /// What speaks multicast DNS.
     pub mdns: Mdns,
+    /// Relays that are found are dialled as peers.
+    pub peer: bool,
 }
 
 /// What speaks multicast DNS.
@@ -78,6 +81,27 @@ impl From<Mdns> for &'static str {
     fn from(mdns: Mdns) -> Self {
         mdns.name()
     }
+}
+
+/// The first value of the section that makes no sense.
+#[must_use]
+pub fn first_refused(config: &Config) -> Option<Refused> {
+    let Discovery { mdns, peer } = config.discovery;
+    let refuse = |reason: &str, remedy| {
+        Some(Refused {
+            key: "discovery.peer",
+            reason: reason.to_owned(),
+            remedy,
+        })
+    };
+    if peer && mdns == Mdns::Off {
+        return refuse("true, and discovery.mdns is off", "set auto, or leave it out");
+    }
+    if peer && config.peering.ca.is_empty() && !config.peering.insecure {
+        let remedy = "make certificates with `laps cert ca`: who is found proves nothing else";
+        return refuse("true, and there is no peering.ca", remedy);
+    }
+    None
 }
 
 impl Config {

@@ -413,6 +413,13 @@ const BEHIND: &[Key] = &[
         ],
     ),
     fixed(
+        "discovery.peer",
+        &[
+            "true: relays that are found and say that they take relays are dialled as peers. Who they are their certificate",
+            "says, so this needs peering.ca, or peering.insecure where anybody may join.",
+        ],
+    ),
+    fixed(
         "admin.bind",
         &[
             "IP address of the admin port, where whoever reaches it is told how the relay is: HTTP without a password,",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! thread "laps-discovery"                               system arbiter
-//! BackEnd ── Heard ▶ Neighbours ── Report (64) ▶ DiscoveryActor ── PeerFound, PeerLost (offer) ▶ peering
+//! BackEnd ── Heard ▶ Neighbours ── Report (64) ▶ DiscoveryActor ── Introductions (watched) ▶ peering
 //! ```
 //!
 //! [`BackEnd`] is one way to speak multicast DNS; `mdns_sd` and `zeroconf` are compiled in with their features. [`Watch`] is
@@ -24,18 +24,17 @@ mod zeroconf;
 
 pub use address::Address;
 pub use back_end::{Advert, BackEnd, Heard, Reach, Trouble};
-pub use messages::{PeerFound, PeerLost};
+pub use messages::{Found, Introductions, PeerFound};
 pub use watch::{MAX_REPORTS, Report, Watch};
 
 use crate::root::{Remaining, SendAway, StopChild};
 use crate::supervise::mailbox;
 use crate::supervise::{Backoff, ChildGuard, Faults};
 use crate::transport::Renewals;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, StreamHandler};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, StreamHandler};
 use futures::stream;
-use laps_protocol::discovery::{Instance, Neighbour, News, Offer};
-use slog::{Logger, debug, info, warn};
-use std::collections::BTreeSet;
+use laps_protocol::discovery::{Neighbour, News, Offer};
+use slog::{Logger, info, warn};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
@@ -95,21 +94,11 @@ impl Way {
     }
 }
 
-/// Who is told of relays that take relays.
-#[derive(Clone, Debug)]
-pub struct Peers {
-    /// Of one that is found.
-    pub found: Recipient<PeerFound>,
-    /// Of one that is not advertised any more.
-    pub lost: Recipient<PeerLost>,
-}
-
 /// Advertises this relay and finds others.
 ///
 /// - Parent: RootActor, on the system arbiter. Permanent, with a slow back-off and no limit; a relay works without it.
 /// - In: reports of its [`Watch`]; [`StopChild`], [`SendAway`].
-/// - Out: [`PeerFound`] and [`PeerLost`] by `offer`: who does not hear one hears the next, when something about that
-///   relay is new.
+/// - Out: [`Introductions`], where whoever dials them finds relays that take relays.
 /// - Lost with it: what was found, which is found again.
 pub struct DiscoveryActor {
     log: Logger,
@@ -118,8 +107,7 @@ pub struct DiscoveryActor {
     reports: Option<Receiver<Report>>,
     /// What to advertise when the certificate is another one, and who tells of that.
     renewing: Option<(Advert, Renewals)>,
-    peers: Option<Peers>,
-    told: BTreeSet<Instance>,
+    peers: Option<Introductions>,
     faults: Faults,
     _guard: Option<ChildGuard>,
 }
@@ -134,16 +122,15 @@ impl DiscoveryActor {
             reports: Some(reports),
             renewing: None,
             peers: None,
-            told: BTreeSet::new(),
             faults: Faults::default(),
             _guard: guard,
         }
     }
 
-    /// Tells these of relays that take relays.
+    /// Tells there of relays that take relays.
     #[must_use]
-    pub fn telling(mut self, peers: Peers) -> Self {
-        self.peers = Some(peers);
+    pub fn telling(mut self, peers: Option<Introductions>) -> Self {
+        self.peers = peers;
         self
     }
 
@@ -166,11 +153,8 @@ impl DiscoveryActor {
             News::Found(relay) => self.found(&relay),
             News::Lost(instance) => {
                 info!(self.log, "relay is not advertised any more"; "relay" => %instance);
-                if self.told.remove(&instance)
-                    && let Some(peers) = &self.peers
-                {
-                    // One that is not told dials in vain, and finds out.
-                    drop(mailbox::offer(&peers.lost, PeerLost { via: instance }));
+                if let Some(peers) = &self.peers {
+                    peers.lost(&instance);
                 }
             }
             News::Faulty(instance, fault) => {
@@ -186,25 +170,19 @@ impl DiscoveryActor {
             .map(|address| address.socket(relay.port.get()));
         info!(self.log, "relay found"; "relay" => %relay.instance, "addr" => first.map(|addr| addr.to_string()),
             "version" => relay.offer.version.clone());
-        let (Some(peers), Some(port)) = (&self.peers, relay.offer.peer_port) else {
+        let Some(peers) = &self.peers else { return };
+        let Some(port) = relay.offer.peer_port else {
+            // It may have taken relays before.
+            peers.lost(&relay.instance);
             return;
         };
-        let addresses = relay
-            .addresses
-            .iter()
-            .map(|address| address.socket(port.get()))
-            .collect();
+        let addresses = relay.addresses.iter();
         let found = PeerFound {
-            via: relay.instance.clone(),
             node: relay.offer.id,
-            addresses,
+            node_type: relay.offer.node_type,
+            addresses: addresses.map(|address| address.socket(port.get())).collect(),
         };
-        match mailbox::offer(&peers.found, found) {
-            Ok(()) => {
-                self.told.insert(relay.instance.clone());
-            }
-            Err(error) => debug!(self.log, "nobody takes a relay that was found"; "why" => %error),
-        }
+        peers.found(relay.instance.clone(), found);
     }
 }
 
@@ -213,6 +191,9 @@ impl Actor for DiscoveryActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.faults.attend(ctx, "discovery", || "discovery");
+        if let Some(peers) = &self.peers {
+            peers.clear();
+        }
         if let Some(reports) = self.reports.take() {
             let next = |mut reports: Receiver<Report>| async move {
                 reports.recv().await.map(|report| (report, reports))

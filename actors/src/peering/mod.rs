@@ -13,6 +13,7 @@
 pub mod bases;
 mod dial;
 mod dialers;
+mod found;
 mod leaving;
 pub mod link;
 pub mod mesh;

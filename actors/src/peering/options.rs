@@ -3,6 +3,7 @@
 use super::bases::Ears;
 use super::link::{DataPlane, LinkConn, Reached};
 use super::target::PeerTarget;
+use crate::discovery::Found;
 use crate::supervise::{Backoff, ChildDown, Faults};
 use actix::{Message, Recipient};
 use futures::future::LocalBoxFuture;
@@ -13,6 +14,7 @@ use laps_protocol::peering::node::NodeInfo;
 use slog::Logger;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How peers are dialled, so that it can be played in tests.
 pub trait Reach: Unpin + 'static {
@@ -48,6 +50,8 @@ pub struct Options<C: LinkConn> {
     pub own: NodeInfo,
     /// Whom to dial, and over how many connections: the first carries everything, the others data alone.
     pub targets: Vec<(PeerTarget, u32)>,
+    /// Relays that are found, each of which is dialled; none where only those are that are named.
+    pub found: Option<watch::Receiver<Found>>,
     /// Links that peers dialled, at most.
     pub max_inbound: usize,
     /// The keep-alive of connections between relays.

@@ -8,6 +8,7 @@ use super::plane::{self, Plane};
 use super::tally::Tally;
 use super::{PeerTarget, PeeringActor};
 use crate::census::Count;
+use crate::discovery::Introductions;
 use crate::registry::Reregister;
 use crate::shard::Env;
 use crate::supervise::mailbox::signal;
@@ -70,6 +71,8 @@ pub struct Setup {
     pub own: NodeInfo,
     /// Whom to dial, and over how many connections: the first carries everything, the others data alone.
     pub targets: Vec<(PeerTarget, u32)>,
+    /// Who is found on the local network, each of which is dialled; none where only those are that are named.
+    pub found: Option<Introductions>,
     /// Proof towards relays of ours; none where none are dialled or taken.
     pub tls: Option<PeerTls>,
     /// TLS towards laps relays; none where none are dialled or taken.
@@ -245,6 +248,7 @@ impl Seat {
         let options = Options {
             own: setup.own.clone(),
             targets: setup.targets.clone(),
+            found: setup.found.as_ref().map(Introductions::listen),
             max_inbound: setup.max_inbound,
             keep_alive: setup.times.keep_alive,
             backoff: setup.backoff,

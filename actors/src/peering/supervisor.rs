@@ -11,6 +11,7 @@ mod counting;
 mod judging;
 
 use super::bases::{self, Ears, EndBases, InfoBaseActor, LinkOver, RoomAgain};
+use super::found::Meeting;
 use super::leaving::Leaving;
 use super::link::{self, EndFor, LinkConn, PeerLinkActor, Reached};
 use super::options::{Counters, EndPeering, Inbound, Options, Reach};
@@ -48,12 +49,14 @@ const ANEW: Backoff = Backoff {
 };
 
 /// One connection that this relay keeps up.
-struct Wanted {
-    target: PeerTarget,
-    mode: PeerMode,
-    tries: Supervisor,
+pub(super) struct Wanted {
+    pub(super) target: PeerTarget,
+    pub(super) mode: PeerMode,
+    pub(super) tries: Supervisor,
     /// Who answered there last.
-    node: Option<NodeId>,
+    pub(super) node: Option<NodeId>,
+    /// Where it was found, if it was.
+    pub(super) found: Option<Meeting>,
 }
 
 /// One link.
@@ -77,7 +80,7 @@ pub(super) struct Child<C: LinkConn> {
 pub struct PeeringActor<R: Reach> {
     reach: R,
     pub(super) options: Options<R::Conn>,
-    wanted: Vec<Wanted>,
+    pub(super) wanted: Vec<Wanted>,
     pub(super) links: BTreeMap<LinkId, Child<R::Conn>>,
     next_link: u32,
     roster: Roster,
@@ -115,6 +118,7 @@ impl<R: Reach> PeeringActor<R> {
                 },
                 tries: tries(options.backoff),
                 node: None,
+                found: None,
             })
         });
         Self {
@@ -184,10 +188,16 @@ impl<R: Reach> PeeringActor<R> {
         self.mesh.clone()
     }
 
-    fn dial(&mut self, index: usize, ctx: &mut Context<Self>) {
-        let Some(wanted) = self.wanted.get(index).filter(|_| !self.leaves()) else {
+    pub(super) fn dial(&mut self, index: usize, ctx: &mut Context<Self>) {
+        if self.leaves() {
+            return;
+        }
+        let Some(wanted) = self.wanted.get_mut(index) else {
             return;
         };
+        if wanted.found.as_mut().is_some_and(Meeting::rests) {
+            return;
+        }
         // Its peer may have dialled here meanwhile; should that link end, this one is looked at again soon enough.
         let there =
             wanted.mode.has_control() && wanted.node.is_some_and(|node| self.roster.has_control(node));
@@ -208,6 +218,7 @@ impl<R: Reach> PeeringActor<R> {
             Err(why) => {
                 peering.counters.unreached += 1;
                 info!(peering.options.log, "peer not reached"; "why" => why);
+                peering.next_address(index);
                 peering.dial_again(index, None, ctx);
             }
         }));
@@ -333,6 +344,7 @@ impl<R: Reach> Actor for PeeringActor<R> {
         for index in 0..self.wanted.len() {
             self.dial(index, ctx);
         }
+        self.begin_meeting(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

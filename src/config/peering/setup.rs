@@ -47,6 +47,7 @@ impl Peering {
             damping: damping::Settings::default(),
             settings: self.times_of_bases(),
             limits: Limits::default(),
+            found: None,
             max_inbound: super::count(self.max_links),
             plane: plane::Config::default(),
             // Issue 6, "Roles": a Via takes no client.

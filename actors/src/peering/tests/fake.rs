@@ -1,5 +1,6 @@
 //! Connections of which both ends are in this process, and a network of relays that dial each other by name.
 
+use crate::discovery::Found;
 use crate::peering::link::{Door, Ear, LinkConn, Pen, Pipe, Reached};
 use crate::peering::{BACKOFF, Inbound, Options, PeerTarget, PeeringActor, Reach};
 use crate::supervise::Faults;
@@ -323,6 +324,7 @@ pub(super) struct Plan {
     pub(super) id: NodeId,
     pub(super) role: NodeType,
     pub(super) targets: Vec<(PeerTarget, u32)>,
+    pub(super) found: Option<watch::Receiver<Found>>,
     pub(super) max_inbound: usize,
     pub(super) faults: Faults,
     pub(super) contact: &'static str,
@@ -346,6 +348,7 @@ pub(super) fn plan(low: u64, targets: &[&str]) -> Plan {
             .iter()
             .map(|target| (target.parse().unwrap(), 1))
             .collect(),
+        found: None,
         max_inbound: 100,
         faults: Faults::default(),
         contact: "",
@@ -362,6 +365,7 @@ pub(super) fn start(net: &Rc<Net>, name: &str, plan: Plan) -> Relay {
     let options = Options {
         own: NodeInfo::new(plan.id, plan.role, Bytes::from_static(plan.contact.as_bytes())),
         targets: plan.targets,
+        found: plan.found,
         max_inbound: plan.max_inbound,
         keep_alive: Duration::from_millis(75),
         damping: damping::Settings::default(),

@@ -5,10 +5,13 @@ mod leaving;
 mod quic;
 mod scripted;
 
+use super::found::MAX_FOUND;
+use crate::discovery::{Introductions, PeerFound};
 use crate::supervise::inject::FaultPlan;
 use actix::System;
 use bytes::Bytes;
 use fake::{DEADLINE, HANDSHAKE, Net, Plan, id, plan, start};
+use laps_protocol::discovery::{Instance, MAX_RELAYS};
 use laps_protocol::peering::error::ErrorCode;
 use laps_protocol::peering::limits::Limits;
 use laps_protocol::peering::message::{Dialect, MessageKind};
@@ -117,6 +120,85 @@ fn who_is_refused_for_a_link_that_stands_waits() {
         // It takes over when that link is lost and nobody else is there to dial.
         up[0].wire.over.send_replace(Some((0, "cut")));
         a.reaches(2, None).await;
+        a.reaches(2, Some(2)).await;
+    });
+}
+
+/// Who is found on the local network is dialled, at whichever of its addresses it is reached, and not any more when it is
+/// gone; a relay does not dial itself, nor a stub anybody but edges.
+#[test]
+fn who_is_found_is_dialled() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let found = Introductions::default();
+        let met = |node: u64, kind, host: [u8; 4]| PeerFound {
+            node: Some(id(node)),
+            node_type: Some(kind),
+            addresses: vec![([10, 0, 0, 99], 5).into(), (host, 5).into()],
+        };
+        let via = |text: &str| Instance::new(text).unwrap();
+        let stub = Plan {
+            role: NodeType::Stub,
+            found: Some(found.listen()),
+            ..plan(1, &[])
+        };
+        let mut a = start(&net, "10.0.0.1", stub);
+        let _b = start(&net, "10.0.0.2", plan(2, &[]));
+        found.found(via("us"), met(1, NodeType::Edge, [10, 0, 0, 1]));
+        found.found(via("hub"), met(3, NodeType::Via, [10, 0, 0, 2]));
+        sleep(secs(30)).await;
+        assert_eq!(net.dials.get(), 0);
+        found.found(via("two"), met(2, NodeType::Edge, [10, 0, 0, 2]));
+        a.reaches(2, Some(2)).await;
+        sleep(secs(30)).await;
+        assert_eq!(net.up().len(), 1);
+        // It keeps its link when it is not advertised any more, and does not get another one.
+        found.lost(&via("two"));
+        sleep(secs(30)).await;
+        assert_eq!(net.up().len(), 1);
+        net.up()[0].wire.over.send_replace(Some((0, "cut")));
+        a.reaches(2, None).await;
+        sleep(secs(600)).await;
+        assert_eq!(net.up().len(), 0);
+        found.found(via("two"), met(2, NodeType::Edge, [10, 0, 0, 2]));
+        a.reaches(2, Some(2)).await;
+    });
+}
+
+/// Issue 7, "Bad input": whoever advertises relays that are not there costs a bounded number of dials, keeps nobody else
+/// away for longer than it goes on, and a relay whose id it takes has its link.
+#[test]
+fn forged_records_are_bounded() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let found = Introductions::default();
+        let record = |node: u64, host: [u8; 4]| PeerFound {
+            node: Some(id(node)),
+            node_type: None,
+            addresses: vec![(host, 5).into()],
+        };
+        let via = |number: usize| Instance::new(&format!("relay {number}")).unwrap();
+        let finds = Plan {
+            found: Some(found.listen()),
+            ..plan(1, &[])
+        };
+        let mut a = start(&net, "10.0.0.1", finds);
+        let _b = start(&net, "10.0.0.2", plan(2, &[]));
+        for number in 0..1000 {
+            found.found(via(number), record(2, [10, 0, 1, 1]));
+        }
+        assert_eq!(found.listen().borrow().len(), MAX_RELAYS);
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(net.dials.get(), MAX_FOUND);
+        for number in 0..1000 {
+            found.lost(&via(number));
+        }
+        // Nobody dials them any more.
+        sleep(secs(300)).await;
+        let dials = net.dials.get();
+        sleep(secs(300)).await;
+        assert_eq!(net.dials.get(), dials);
+        found.found(via(0), record(2, [10, 0, 0, 2]));
         a.reaches(2, Some(2)).await;
     });
 }

@@ -1,6 +1,7 @@
 //! Whole relays' peerings over QUIC on loopback, each on a shard as in a relay, with what they say to local users in hand.
 
 use super::fake::id;
+use crate::discovery::{Introductions, PeerFound};
 use crate::limits::{Limits, Prefixes, Strain};
 use crate::peering::bases::Ears;
 use crate::peering::mesh::{BasesBegan, FromNode, MeshNews, News, SendToNode, Want};
@@ -13,6 +14,7 @@ use crate::supervise::{Backoff, Faults};
 use crate::transport::{LAPS_ALPN, LinkTimes, Listen, PeerCa, PeerTls, Pem, ResetKey, TransportConfig, bind};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient};
 use bytes::Bytes;
+use laps_protocol::discovery::Instance;
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::peering::damping;
 use laps_protocol::peering::hash::TrackHash;
@@ -116,6 +118,7 @@ struct Plan {
     tls: PeerTls,
     targets: Vec<String>,
     data_links: u32,
+    found: Option<Introductions>,
     contact: &'static str,
 }
 
@@ -138,6 +141,7 @@ fn plan(ca: &PeerCa, low: u64, targets: &[&str]) -> Plan {
         tls: mutual(ca, id(low)),
         targets: targets.iter().map(|&target| target.to_owned()).collect(),
         data_links: 0,
+        found: None,
         contact: "",
     }
 }
@@ -165,6 +169,7 @@ fn setup(plan: &Plan) -> Setup {
         damping: damping::Settings::default(),
         settings: Settings::default(),
         limits: info_base::Limits::default(),
+        found: plan.found.clone(),
         max_inbound: 100,
         plane: plane::Config::default(),
         mesh: Some(users_of),
@@ -388,6 +393,32 @@ async fn parallel_links_stand() {
             relay.logs("link stands").await;
         }
     }
+}
+
+/// Issue 7, mDNS: who is found is dialled, and mutual TLS decides who joins, whatever its record says.
+#[actix::test]
+async fn who_is_found_proves_who_he_is() {
+    let ca = PeerCa::generate().unwrap();
+    let member = start(plan(&ca, 2, &[])).await;
+    let stranger = start(plan(&PeerCa::generate().unwrap(), 9, &[])).await;
+    let found = Introductions::default();
+    let finds = Plan {
+        found: Some(found.clone()),
+        ..plan(&ca, 1, &[])
+    };
+    let mut a = start(finds).await;
+    // It takes the id of a member of the mesh, and is found first.
+    for (name, relay) in [("false", &stranger), ("true", &member)] {
+        let record = PeerFound {
+            node: Some(id(2)),
+            node_type: Some(NodeType::Edge),
+            addresses: vec![relay.addrs[0]],
+        };
+        found.found(Instance::new(name).unwrap(), record);
+    }
+    let line = a.logs("peer not reached").await;
+    assert!(line.contains("certificate"), "{line}");
+    a.reaches(2).await;
 }
 
 /// Issue 6, "Bad input".
