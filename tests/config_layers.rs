@@ -250,7 +250,8 @@ fn a_default_of_the_command_line_never_goes_over_the_file() {
     }
     (config.limits.prefix_v4, config.limits.prefix_v6) = (9, 9);
     config.limits.publishers_per_track = 9;
-    config.discovery.mdns = "off".parse().unwrap();
+    config.discovery.mdns = "mdns-sd".parse().unwrap();
+    config.discovery.peer = true;
     config.peering = toml::from_str(MESH).unwrap();
     config.logging.level = "trace".parse().unwrap();
     config.logging.format = "json".parse().unwrap();
