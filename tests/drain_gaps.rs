@@ -193,6 +193,13 @@ async fn hole(name: &FullTrackName) -> (Apart, Apart, Raw, Subscriber) {
     (first, second, new, subscriber)
 }
 
+/// The old session is dead, so that the rest of the group in which the new one began may be missing too, and is asked for.
+async fn nothing_more(new: &mut Raw) {
+    let (rest, asked) = new.fetch_asked(1).await;
+    assert_eq!(asked_range(&asked), ((5, 2), (5, 0)));
+    new.refuse_fetch(rest, RequestErrorReason::NoObjects).await;
+}
+
 /// D14-GOAWAY-5 D14-FETCH-3: what neither session delivers is fetched at the new relay, and comes before what is live.
 #[test]
 fn what_neither_session_delivers_is_fetched() {
@@ -210,6 +217,7 @@ fn what_neither_session_delivers_is_fetched() {
         let places: Vec<_> = (2..=5).flat_map(|group| [(group, 0), (group, 1)]).collect();
         new.serve_fetch(fetch, GroupOrder::Ascending, (5, 2), &places)
             .await;
+        nothing_more(&mut new).await;
         let ((got, lost), subscriber) = reading.await.unwrap();
         assert_eq!(got, [&places[..], &[(6, 0), (6, 1)]].concat());
         assert!(!lost);
@@ -227,6 +235,7 @@ fn what_does_not_exist_is_not_missing() {
         let reading = actix_rt::spawn(async move { read(&mut subscriber, 2).await });
         let (fetch, _) = new.fetch_asked(0).await;
         new.refuse_fetch(fetch, RequestErrorReason::NoObjects).await;
+        nothing_more(&mut new).await;
         assert_eq!(reading.await.unwrap(), (vec![(6, 0), (6, 1)], false));
     });
 }
