@@ -47,7 +47,7 @@ struct Table {
 #[derive(Debug)]
 struct Stream {
     name: u64,
-    origin: Option<NodeId>,
+    whose: Whose,
     reply: oneshot::Sender<Binding>,
 }
 
@@ -83,11 +83,15 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The binding for data that comes from `origin`, or that nobody says the origin of: then there is one, as a rule.
-fn find(bound: &[(Option<NodeId>, Binding)], origin: Option<NodeId>) -> Option<&Binding> {
+/// The binding for data that comes from its origin, or that nobody says the origin of: then it is that of the laps relay
+/// that it came by, and otherwise there is one, as a rule.
+fn find(bound: &[(Option<NodeId>, Binding)], Whose { origin, by, .. }: Whose) -> Option<&Binding> {
     let exact = bound.iter().find(|(of, _)| *of == origin);
     let found = exact.or_else(|| match origin {
-        None => bound.first(),
+        None => bound
+            .iter()
+            .find(|(of, _)| by.is_some() && *of == by)
+            .or_else(|| bound.first()),
         Some(_) => bound.iter().find(|(of, _)| of.is_none()),
     });
     found.map(|(_, binding)| binding)
@@ -107,8 +111,8 @@ impl Bindings {
             None => bound.push((origin, binding)),
         }
         if let Some(streams) = table.streams.get_mut(&track) {
-            for stream in streams.extract_if(.., |stream| find(bound, stream.origin).is_some()) {
-                if let Some(binding) = find(bound, stream.origin) {
+            for stream in streams.extract_if(.., |stream| find(bound, stream.whose).is_some()) {
+                if let Some(binding) = find(bound, stream.whose) {
                     // One that waits no more has given up.
                     stream.reply.send(binding.clone()).ok();
                 }
@@ -116,11 +120,11 @@ impl Bindings {
         }
         let (known, unknown): (VecDeque<_>, _) = std::mem::take(&mut table.datagrams)
             .into_iter()
-            .partition(|early| early.whose.track == track && find(bound, early.whose.origin).is_some());
+            .partition(|early| early.whose.track == track && find(bound, early.whose).is_some());
         table.datagrams = unknown;
         for early in known {
-            let taken = find(bound, early.whose.origin)
-                .is_some_and(|binding| ingress::datagram(binding, early.object));
+            let taken =
+                find(bound, early.whose).is_some_and(|binding| ingress::datagram(binding, early.object));
             table.counts.lost += u64::from(!taken);
         }
     }
@@ -159,14 +163,15 @@ impl Bindings {
     /// [`Full`] when too much waits already.
     pub(super) async fn resolve(
         &self,
-        Whose { track, origin }: Whose,
+        whose: Whose,
         held: u64,
         account: &Account,
         wait: Duration,
     ) -> Result<Option<Binding>, Full> {
+        let track = whose.track;
         let (answer, _place) = {
             let mut table = self.0.borrow_mut();
-            if let Some(binding) = table.bound.get(&track).and_then(|bound| find(bound, origin)) {
+            if let Some(binding) = table.bound.get(&track).and_then(|bound| find(bound, whose)) {
                 return Ok(Some(binding.clone()));
             }
             table.counts.waited += 1;
@@ -176,7 +181,7 @@ impl Bindings {
             let (reply, answer) = oneshot::channel();
             let name = table.next;
             table.next += 1;
-            let stream = Stream { name, origin, reply };
+            let stream = Stream { name, whose, reply };
             table.streams.entry(track).or_default().push(stream);
             let place = Place {
                 bindings: self,
@@ -207,7 +212,7 @@ impl Bindings {
     ) -> Result<(), Full> {
         let mut table = self.0.borrow_mut();
         let bound = table.bound.get(&whose.track);
-        if let Some(binding) = bound.and_then(|bound| find(bound, whose.origin)) {
+        if let Some(binding) = bound.and_then(|bound| find(bound, whose)) {
             let taken = ingress::datagram(binding, object);
             table.counts.lost += u64::from(!taken);
             return Ok(());

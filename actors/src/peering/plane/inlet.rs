@@ -21,6 +21,8 @@ pub(super) struct Whose {
     pub track: FullNameHash,
     /// Whose publishers it comes from; none where a laps relay is in between.
     pub origin: Option<NodeId>,
+    /// The laps relay that the link leads to, where that says nothing of it: it is likely its own.
+    pub by: Option<NodeId>,
 }
 
 /// Where one stream of a link comes in.

@@ -20,7 +20,7 @@ use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader};
 use laps_protocol::peering::forward::ingress::{Output, StopCause};
 use laps_protocol::peering::forward::pipeline::Step;
 use laps_protocol::peering::forward::{InStream, Ingress, LinkId, Route, Target};
-use laps_protocol::peering::message::{Message, SnsId};
+use laps_protocol::peering::message::{Dialect, Message, SnsId};
 use laps_protocol::peering::node::NodeId;
 use laps_protocol::relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder};
 use std::cell::{Cell, RefCell};
@@ -342,9 +342,12 @@ impl LinkIn {
     }
 
     fn whose(&self, sns: SnsId, header: DatagramHeader) -> Whose {
+        let origin = self.origins.borrow().get(&sns).copied();
+        let unsaid = origin.is_none() && self.out.dialect != Dialect::Own;
         Whose {
             track: header.track,
-            origin: self.origins.borrow().get(&sns).copied(),
+            origin,
+            by: unsaid.then_some(self.out.peer),
         }
     }
 

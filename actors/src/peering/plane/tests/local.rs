@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::fetch::{FetchNews, FetchProgress, FetchSink, Fetched};
+use crate::limits::{Account, Share};
+use crate::peering::plane::bindings::Bindings;
+use crate::peering::plane::inlet::Whose;
 use crate::registry::RegistryActor;
 use crate::track::{
     self, AttachReplica, Gather, ReaderId, Replicate, Source, SourceId, TrackActor, UpstreamTerms,
@@ -410,5 +413,33 @@ async fn what_a_fetch_brings_finds_who_wanted_it() {
             futures::future::poll_fn(|cx| source.poll_stopped(cx)).await;
         }
         assert!(scene.plane.fetches().is_empty());
+    }
+}
+
+/// laps peering, "Subscribe Node Set": a set of a laps relay says nothing of where its data comes from. Where several laps
+/// relays have publishers of one track, the data of each is its own, and does not end with another one's.
+#[actix::test]
+async fn data_of_a_laps_relay_is_its_own() {
+    let (one, other) = (live().await, live().await);
+    let bindings = Bindings::default();
+    let (first, second) = (NodeId(7), NodeId(8));
+    bindings.bind(track(9), Some(first), one.binding.clone());
+    bindings.bind(track(9), Some(second), other.binding.clone());
+    let account = Account::new(Config::default().per_link, Share::unbounded());
+    for (origin, by, of) in [
+        (None, Some(second), &other),
+        (None, Some(first), &one),
+        // What is behind it, as far as anybody knows, is the first one's.
+        (None, Some(NodeId(9)), &one),
+        (None, None, &one),
+        (Some(second), Some(first), &other),
+    ] {
+        let whose = Whose {
+            track: track(9),
+            origin,
+            by,
+        };
+        let found = bindings.resolve(whose, 0, &account, LONG).await.unwrap().unwrap();
+        assert_eq!(found.source, of.binding.source, "{origin:?} {by:?}");
     }
 }
