@@ -64,7 +64,11 @@ async fn write(mut writer: TrackWriter, mut enough: oneshot::Receiver<()>) -> u6
 async fn relays(plan: &FaultPlan, side: Side) -> [Relay; 2] {
     let ca = PeerCa::generate().unwrap();
     let failing = |here: Side| {
-        let faults = (here == side).then(|| plan.faults()).unwrap_or_default();
+        let faults = if here == side {
+            plan.faults()
+        } else {
+            Default::default()
+        };
         move |settings: &mut laps::relay::Settings| {
             settings.faults = faults;
         }
