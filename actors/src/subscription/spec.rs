@@ -41,8 +41,8 @@ pub struct Spec {
     pub own: bool,
     /// The next objects of subgroups that were open before it belong to it. False where others send those.
     pub continues: bool,
-    /// It gives those subgroups from their start: whom it is for may lack any part of them, since it joins in their middle
-    /// or got them by a way that is lost.
+    /// It gives those subgroups from their start: whom it is for gets them of others too, or got them by a way that is lost,
+    /// and may lack any part.
     pub rewinds: bool,
     state: Rc<State>,
 }

@@ -53,14 +53,14 @@ impl MeshActor {
                 if node.publishes.insert(what.clone()) {
                     told.entry(*source).or_default().push((what.clone(), true));
                 }
-                false
+                true
             }
             News::PublishGone { source, what } => {
                 let node = self.node(*source);
                 node.unconfirmed.remove(what);
                 node.publishes.remove(what);
                 told.entry(*source).or_default().push((what.clone(), false));
-                false
+                true
             }
             News::Subscribe { .. } | News::SubscribeGone { .. } => true,
         }

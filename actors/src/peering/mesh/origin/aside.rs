@@ -112,8 +112,8 @@ impl OriginActor {
         self.next_request += 1;
         self.counters.asides += 1;
         let (mut spec, heads) = spec(request, (&track.name, hash), &route, &wish, false, &self.stubs);
-        // From its start, as for all who join: see `OriginActor::begin`.
-        spec.rewinds = true;
+        // As for those who are first: see `OriginActor::begin`.
+        spec.rewinds = track.has_told(&route.nodes) || self.elsewhere.has(&track.name);
         let plan = Plan {
             request,
             spec,

@@ -16,6 +16,7 @@
 //! | `ledger`, `publications` | what is published here, and who tells the bases |
 //! | `wish` | what nodes want, and what that is together |
 //! | `track`, `slot` | a track with the nodes that want it, and its subscription on one link |
+//! | `elsewhere` | what other nodes publish |
 //! | `routing` | which links need one, and what it is to be |
 //! | `aside` | what nodes get that join in the middle |
 //! | `answers` | what nodes are told |
@@ -26,6 +27,7 @@
 mod answers;
 mod aside;
 mod asked;
+mod elsewhere;
 mod ledger;
 mod news;
 mod outlets;
@@ -55,6 +57,7 @@ use crate::supervise::policy::{Backoff, Decision, Intensity, Restart, Supervisor
 use crate::supervise::{ChildDown, ChildGuard, ChildId};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
 use asked::Asked;
+use elsewhere::Elsewhere;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::hash::FullNameHash;
@@ -160,6 +163,7 @@ pub struct OriginActor {
     strangers: BTreeSet<NodeId>,
     /// Stubs of this relay.
     stubs: BTreeSet<NodeId>,
+    elsewhere: Elsewhere,
     tracks: BTreeMap<FullNameHash, Track>,
     /// Which subscription of ours is which.
     requests: HashMap<RequestId, (FullNameHash, LinkId)>,
@@ -202,6 +206,7 @@ impl Birth {
             nodes: None,
             strangers: BTreeSet::new(),
             stubs: BTreeSet::new(),
+            elsewhere: Elsewhere::default(),
             tracks: BTreeMap::new(),
             requests: HashMap::new(),
             children: HashMap::new(),
@@ -340,6 +345,7 @@ impl Handler<Count> for OriginActor {
             census::row("mesh_published", published),
             census::row("mesh_told", told),
             census::row("mesh_refused", refused),
+            census::row("mesh_elsewhere", self.elsewhere.len()),
             census::row("mesh_tracks", self.tracks.len()),
             census::row("mesh_wishes", nodes),
             census::row("mesh_subscriptions", self.requests.len()),

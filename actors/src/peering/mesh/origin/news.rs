@@ -1,4 +1,4 @@
-//! What the information bases tell: which nodes want which tracks.
+//! What the information bases tell: which nodes want which tracks, and what others publish.
 
 use super::OriginActor;
 use super::track::{Node, Told, Track};
@@ -23,6 +23,7 @@ impl OriginActor {
         self.lives += 1;
         self.strangers.clear();
         self.stubs.clear();
+        self.elsewhere.clear();
         let nodes = self
             .tracks
             .values_mut()
@@ -136,8 +137,8 @@ impl Handler<MeshNews> for OriginActor {
                     self.strangers.remove(&node);
                     self.stubs.remove(&node);
                 }
-                // Those are publishers, and the other part's.
-                News::Publish { .. } | News::PublishGone { .. } => {}
+                News::Publish { source, what } => self.elsewhere.insert(source, what),
+                News::PublishGone { source, what } => self.elsewhere.remove(source, &what),
             }
         }
     }

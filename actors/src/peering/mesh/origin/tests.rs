@@ -32,7 +32,7 @@ use laps_protocol::peering::fib::Fib;
 use laps_protocol::peering::hash::TrackHash;
 use laps_protocol::peering::info_base::CommandError;
 use laps_protocol::peering::message::{
-    Answer, Dialect, FetchMessage, Message, TrackAnswer, encode_subscribe_data, laps_subscribe,
+    Answer, Dialect, FetchMessage, Message, Published, TrackAnswer, encode_subscribe_data, laps_subscribe,
 };
 use laps_protocol::peering::node::NodeType;
 use laps_protocol::relay::track_log::{Append, StreamEnd};

@@ -100,6 +100,12 @@ impl Track {
             .collect()
     }
 
+    /// Whether any of them was told that it has the track.
+    pub(super) fn has_told(&self, nodes: &[NodeId]) -> bool {
+        let mut nodes = nodes.iter().filter_map(|node| self.nodes.get(node));
+        nodes.any(|node| node.told == Told::Ok)
+    }
+
     /// Whether any of them is still to get it.
     pub(super) fn wants(&self, nodes: &[NodeId]) -> bool {
         self.wish(nodes).is_some()

@@ -3,7 +3,6 @@
 use super::*;
 use crate::supervise::inject::FaultPlan;
 use laps_protocol::peering::info_base::Command;
-use laps_protocol::peering::message::Published;
 
 fn namespace(text: &str) -> TrackNamespace {
     TrackNamespace::new([Bytes::from(text.to_owned())]).unwrap()

@@ -284,19 +284,38 @@ async fn what_was_open_comes_from_its_start_aside() {
     assert_eq!(stays.object().await, (2, Bytes::from_static(b"c")));
 }
 
-/// D14-PUB-1: of several origins each is joined at another object, and what is open is one stream for all of them: so who is
-/// new gets it from its start too. What its readers did not ask for, its own relay leaves out.
+/// MOQT-14 §5.1: who has nothing of the track yet gets what is open from its next object on. D14-PUB-1: of several origins each
+/// is joined at another object, and what is open is one stream for all of them. So there it comes from its start, and what
+/// the node's readers did not ask for, the node leaves out.
 #[actix::test]
-async fn who_is_new_gets_what_is_open_from_its_start() {
-    let mut scene = Scene::new().await;
-    let publisher = Publisher::new(&scene.env).await;
-    publisher.begin(1, b"a").await;
-    scene.subscribed().await;
-    publisher.object(1, 1, b"b").await;
-    let mut stream = scene.stream(A).await;
-    assert_eq!(stream.header().await.group, 1);
-    for (id, payload) in [(0, "a"), (1, "b")] {
-        assert_eq!(stream.object().await, (id, Bytes::from(payload)));
+async fn who_is_new_gets_what_is_open_from_its_start_where_others_publish_too() {
+    let source = NodeId(7);
+    let namespace = Published::Namespace(name().namespace().clone());
+    let elsewhere = Published::Namespace(TrackNamespace::new([Bytes::from_static(b"dead")]).unwrap());
+    for (what, gone, from_start) in [
+        (None, false, false),
+        (Some(elsewhere), false, false),
+        (Some(namespace.clone()), true, false),
+        (Some(namespace), false, true),
+        (Some(Published::Track(name())), false, true),
+    ] {
+        let mut scene = Scene::new().await;
+        let publisher = Publisher::new(&scene.env).await;
+        if let Some(what) = what {
+            scene.news(News::Publish { source, what: what.clone() }).await;
+            if gone {
+                scene.news(News::PublishGone { source, what }).await;
+            }
+        }
+        publisher.begin(1, b"a").await;
+        scene.subscribed().await;
+        publisher.object(1, 1, b"b").await;
+        let mut stream = scene.stream(A).await;
+        assert_eq!(stream.header().await.group, 1);
+        if from_start {
+            assert_eq!(stream.object().await, (0, Bytes::from_static(b"a")));
+        }
+        assert_eq!(stream.object().await, (1, Bytes::from_static(b"b")));
     }
 }
 
