@@ -165,6 +165,7 @@ fn a_mesh_is_empty_after_all_left_and_again_after_its_links_ended() {
                         "peering_sets_taken",
                         "peering_bindings",
                         "mesh_node_actors",
+                        "mesh_elsewhere",
                         "peering_streams",
                     ][..],
                 ),

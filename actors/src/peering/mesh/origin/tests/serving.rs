@@ -302,7 +302,12 @@ async fn who_is_new_gets_what_is_open_from_its_start_where_others_publish_too() 
         let mut scene = Scene::new().await;
         let publisher = Publisher::new(&scene.env).await;
         if let Some(what) = what {
-            scene.news(News::Publish { source, what: what.clone() }).await;
+            scene
+                .news(News::Publish {
+                    source,
+                    what: what.clone(),
+                })
+                .await;
             if gone {
                 scene.news(News::PublishGone { source, what }).await;
             }
