@@ -150,6 +150,14 @@ proptest! {
         prop_assert_eq!(read(&strings), Ok(offer));
     }
 
+    /// Who can only ask for each key that is understood misses nothing.
+    #[test]
+    fn an_offer_is_read_by_its_keys(offer in offer()) {
+        let mut strings = written(&offer);
+        strings.retain(|(key, _)| Offer::KEYS.contains(&key.as_str()));
+        prop_assert_eq!(read(&strings), Ok(offer));
+    }
+
     /// Any bytes are read, refused when there are too many, and what is kept of them is bounded.
     #[test]
     fn any_record_is_read_within_bounds(

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a client looks for a relay. The first that fits is taken, and answers well within this.
+/// How long a client looks for a relay. The first that says that it fits is taken, and answers well within this; then one
+/// that may.
 const SEARCH: Duration = Duration::from_secs(5);
 
 /// Runs `laps discover`.
@@ -51,9 +52,13 @@ pub(super) async fn url(
         None
     };
     let name = name.as_deref();
-    let found = look(Way::Auto, SEARCH, |relay| address(relay, name, hash).is_some()).await?;
-    let fitting = |relay: &Neighbour<Address>| Some((relay.instance.clone(), address(relay, name, hash)?));
-    if let Some((instance, url)) = found.values().find_map(fitting) {
+    let sure = |relay: &Neighbour<Address>| says(relay, hash) && address(relay, name, hash).is_some();
+    let found = look(Way::Auto, SEARCH, sure).await?;
+    // One that says nothing of its certificate may have it as well.
+    let fitting = found.values().find(|relay| sure(relay));
+    let mut fitting = fitting.into_iter().chain(found.values());
+    let place = |relay: &Neighbour<Address>| Some((relay.instance.clone(), address(relay, name, hash)?));
+    if let Some((instance, url)) = fitting.find_map(place) {
         say(&format!("found {instance} at {url}"));
         return Ok(url);
     }
@@ -74,13 +79,22 @@ pub(super) async fn url(
 fn address(relay: &Neighbour<Address>, name: Option<&str>, hash: Option<[u8; 32]>) -> Option<MoqtUrl> {
     let named = name.is_none_or(|name| relay.instance.as_str() == name);
     // A hint: what it says only keeps us from one that would be refused, and the handshake decides.
-    let said = [relay.offer.certificate, relay.offer.key.as_deref().copied()];
-    let matches = hash.is_none_or(|hash| said.contains(&Some(hash)) || said.contains(&None));
-    if !(named && matches && relay.offer.may_be_spoken_to()) {
+    let may = says(relay, hash) || said_of(relay).contains(&None);
+    if !(named && may && relay.offer.may_be_spoken_to()) {
         return None;
     }
     let plain = relay.addresses.iter().find(|address| address.is_plain())?;
     format!("moqt://{}", plain.socket(relay.port.get())).parse().ok()
+}
+
+/// The SHA-256 of its certificate and of its key, as far as it says so itself.
+fn said_of(relay: &Neighbour<Address>) -> [Option<[u8; 32]>; 2] {
+    [relay.offer.certificate, relay.offer.key.as_deref().copied()]
+}
+
+/// It says that it has this certificate or key, where one is asked for.
+fn says(relay: &Neighbour<Address>, hash: Option<[u8; 32]>) -> bool {
+    hash.is_none_or(|hash| said_of(relay).contains(&Some(hash)))
 }
 
 /// Every relay that is heard of within the time, or until one is enough.
@@ -235,6 +249,11 @@ mod tests {
         assert_eq!(
             (url(&other, None, Some([2; 32])), url(&other, None, Some([3; 32]))),
             (at.clone(), at)
+        );
+        assert!(says(&other, None) && says(&other, Some([2; 32])) && says(&other, Some([3; 32])));
+        assert!(
+            !says(&other, Some([1; 32])) && !says(&silent, Some([2; 32])),
+            "others may be surer"
         );
         let via = relay(Offer {
             node_type: Some(laps_protocol::peering::node::NodeType::Via),

@@ -97,6 +97,7 @@ impl Offer {
         key::DRAFTS,
         key::TRANSPORTS,
         key::CERTIFICATE,
+        key::KEY,
         key::NODE_TYPE,
         key::PEER_PORT,
     ];
