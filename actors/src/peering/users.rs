@@ -30,7 +30,7 @@ pub fn local_users(parts: MeshParts) -> Ears {
     let mesh = mesh::Birth {
         epoch,
         env,
-        inlets: Rc::new(plane),
+        inlets: Rc::new(plane.clone()),
         origin: Some(mesh::Origin {
             began: origin.clone().recipient(),
             news: origin.clone().recipient(),
@@ -40,6 +40,7 @@ pub fn local_users(parts: MeshParts) -> Ears {
         guard: guard("mesh"),
     }
     .start();
+    plane.tell_users(mesh.clone().recipient());
     Ears {
         began: mesh.clone().recipient(),
         news: mesh.clone().recipient(),

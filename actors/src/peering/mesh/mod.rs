@@ -263,7 +263,8 @@ impl MeshActor {
         for node in nodes {
             let why = "the mesh cannot be asked for the track";
             let answer = Answer::Error(RequestError::new(RequestErrorReason::InternalError, why));
-            self.tell(*node, Answered { track, answer });
+            let again = false;
+            self.tell(*node, Answered { track, answer, again });
         }
     }
 

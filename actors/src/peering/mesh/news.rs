@@ -1,8 +1,11 @@
 //! What the mesh's actor does with what it is told.
 
-use super::remote::messages::{Answered, FetchAnswered, IsOurs, NodeAway, NodeLost, NodeTells, StatusTold};
+use super::remote::messages::{
+    Answered, FetchAnswered, IsOurs, NodeAway, NodeLost, NodeTells, StatusTold, WayCut,
+};
 use super::{BasesBegan, FAILURES, FromNode, GIVEN_UP, MeshActor, MeshNews, News, PAUSE, SendToNode};
 use crate::metrics::restarts;
+use crate::peering::plane::WaysCut;
 use crate::registry::Reregister;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, Decision, Restart, Supervisor};
@@ -99,17 +102,18 @@ impl MeshActor {
         self.pass_on(ctx, told);
     }
 
-    /// A node answers the SUBSCRIBE of some number.
-    fn answered(&self, source: NodeId, answered: TrackAnswer) {
+    /// A node answers the SUBSCRIBE of some number, or says again what it answered.
+    fn answered(&self, source: NodeId, answered: TrackAnswer, again: bool) {
         let TrackAnswer {
             track,
             request,
             answer,
         } = answered;
-        debug!(self.log, "a node answers"; "node" => %source, "answer" => answer.name(), "request" => request.0);
+        debug!(self.log, "a node answers"; "node" => %source, "answer" => answer.name(), "again" => again,
+            "request" => request.0);
         // Decision 0029: what was asked before and is not wanted any more, or was asked anew, is answered in vain.
         if self.asking.is_answer(track, source, request) {
-            self.tell(source, Answered { track, answer });
+            self.tell(source, Answered { track, answer, again });
         }
     }
 
@@ -192,15 +196,27 @@ impl Handler<MeshNews> for MeshActor {
     }
 }
 
+/// Nodes are told by their actors whose tracks lack what was on its way: they can be reached still, or again in a moment.
+impl Handler<WaysCut> for MeshActor {
+    type Result = ();
+    fn handle(&mut self, WaysCut(nodes): WaysCut, _: &mut Self::Context) {
+        for node in nodes {
+            self.tell(node, WayCut);
+        }
+    }
+}
+
 impl Handler<FromNode> for MeshActor {
     type Result = ();
     fn handle(&mut self, msg: FromNode, _: &mut Self::Context) {
         let source = msg.source;
         match msg.kind {
-            TrackAnswer::KIND => match TrackAnswer::decode(msg.request_id, &msg.body) {
-                Ok(answered) => self.answered(source, answered),
-                Err(error) => self.unread(source, &error),
-            },
+            kind @ (TrackAnswer::KIND | TrackAnswer::AGAIN) => {
+                match TrackAnswer::decode(msg.request_id, &msg.body) {
+                    Ok(answered) => self.answered(source, answered, kind == TrackAnswer::AGAIN),
+                    Err(error) => self.unread(source, &error),
+                }
+            }
             FetchMessage::KIND => match FetchMessage::decode(msg.request_id, &msg.body, &Limits::default()) {
                 Ok(said) => {
                     if self.fetch_said(source, said)

@@ -24,7 +24,7 @@ use laps_protocol::peering::message::{Dialect, Message, SnsId};
 use laps_protocol::peering::node::NodeId;
 use laps_protocol::relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -188,6 +188,11 @@ impl LinkIn {
         self.ingress.borrow_mut().set_route(sns, route);
         self.drain(None);
         self.arm();
+    }
+
+    /// Whose data comes by it, as far as the peer says.
+    pub(super) fn origins(&self) -> BTreeSet<NodeId> {
+        self.origins.borrow().values().copied().collect()
     }
 
     /// An id stands for nothing any more.

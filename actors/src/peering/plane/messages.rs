@@ -3,6 +3,8 @@
 use actix::Message;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message;
+use laps_protocol::peering::node::NodeId;
+use std::collections::BTreeSet;
 
 /// To the actor of a link: say this to its peer. Only sets of nodes, new, changed or withdrawn.
 ///
@@ -17,3 +19,9 @@ pub struct TellSets(pub Vec<message::Message>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct TrackRerouted(pub FullNameHash);
+
+/// To whoever has the tracks of other nodes: a link died by which data of these nodes came. What was on its way is lost,
+/// whether a stream was open just then or not.
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct WaysCut(pub BTreeSet<NodeId>);

@@ -38,14 +38,14 @@ pub use bindings::Counts as BindingCounts;
 pub use counters::Counts;
 pub use fetches::Fetches;
 pub(crate) use inlet::LinkInlet;
-pub use messages::{TellSets, TrackRerouted};
+pub use messages::{TellSets, TrackRerouted, WaysCut};
 pub(crate) use out::aside;
 pub use out::{LinkOut, OutRoute, unicast};
 
 use crate::census;
 use crate::limits::{Account, PerKind, Share, UNLIMITED};
 use crate::session::egress::{Egress, SendPolicy};
-use crate::supervise::Faults;
+use crate::supervise::{Faults, mailbox};
 use crate::transport::{ConnHandle, DatagramReceiver, UniAcceptor};
 use actix::Recipient;
 use door::{Door, fail};
@@ -167,6 +167,8 @@ struct Inner {
     armed: Cell<Option<Instant>>,
     /// Counted by links that are over.
     past: RefCell<Counts>,
+    /// Whose tracks the data of other nodes is for.
+    users: RefCell<Option<Recipient<WaysCut>>>,
     codec: Codec,
     shared: Shared,
     log: Logger,
@@ -200,6 +202,7 @@ impl Plane {
             stirred: Notify::new(),
             armed: Cell::new(None),
             past: RefCell::default(),
+            users: RefCell::default(),
             codec,
             shared: Shared {
                 config,
@@ -305,7 +308,13 @@ impl Plane {
         for other in inner.links() {
             other.other_down(link);
         }
+        let cut = gone.origins();
         inner.with(|core| core.forget_link(link));
+        if !cut.is_empty()
+            && let Some(users) = &*inner.users.borrow()
+        {
+            mailbox::signal(users, WaysCut(cut));
+        }
     }
 
     /// The peer of a link told a set, new or changed.
@@ -349,6 +358,11 @@ impl Plane {
     /// Who is told when a route of this relay's own tracks changes.
     pub fn tell_origin(&self, origin: Recipient<TrackRerouted>) {
         self.0.core.borrow_mut().tell_origin(origin);
+    }
+
+    /// Who is told of links that died with data of other nodes on them.
+    pub fn tell_users(&self, users: Recipient<WaysCut>) {
+        self.0.users.replace(Some(users));
     }
 
     /// A link, while it stands.

@@ -194,6 +194,35 @@ fn payload(len: usize, seed: u8) -> Bytes {
     bytes.collect()
 }
 
+/// Keeps what it hears of links that died.
+struct Users(mpsc::UnboundedSender<WaysCut>);
+
+impl Actor for Users {
+    type Context = Context<Self>;
+}
+
+impl Handler<WaysCut> for Users {
+    type Result = ();
+    fn handle(&mut self, msg: WaysCut, _: &mut Self::Context) {
+        self.0.send(msg).ok();
+    }
+}
+
+/// Issue 6, "Failover": a link that dies between two streams cuts none of them, so it is said whose data came by it. One by
+/// which none came is nobody's matter.
+#[actix::test]
+async fn whose_way_a_dead_link_was_is_told() {
+    let scene = scene(NodeType::Edge, Config::default(), Faults::default()).await;
+    let (users, mut cut) = mpsc::unbounded_channel();
+    scene.plane.tell_users(Users(users).start().recipient());
+    scene.advertise(1, &[ME]);
+    scene.advertise(2, &[ME]);
+    scene.plane.link_down(B);
+    scene.plane.link_down(A);
+    assert_eq!(cut.recv().await, Some(WaysCut([NodeId(1)].into())));
+    assert!(cut.try_recv().is_err());
+}
+
 /// laps peering, "SNS Advertisement": however often the nodes of a set change in one turn, its peer is told once; and of a set
 /// that came and went in one turn it is told nothing.
 #[actix::test]

@@ -271,9 +271,11 @@ impl Handler<UpstreamAgain> for TrackActor {
         let publisher = self.sources.get_mut(msg.source);
         let torn = publisher
             .filter(|publisher| publisher.is_serving())
-            .and_then(|publisher| publisher.serves_again(msg.largest, here));
-        if let Some(torn) = torn {
-            self.repair_between_lives(ctx, msg.source, torn);
+            .and_then(|publisher| publisher.serves_again(msg.largest, here, msg.anew));
+        match torn {
+            Some(torn) if msg.anew => self.repair_between_lives(ctx, msg.source, torn),
+            Some(torn) => self.repair(ctx, msg.source, torn),
+            None => {}
         }
     }
 }
@@ -330,10 +332,15 @@ impl Handler<UpstreamDone> for TrackActor {
             return;
         };
         publisher.ends(msg.done);
+        // Nothing begins any more that would show how far it was.
+        let torn = publisher.stays_cut_off();
         if publisher.word.is_awaited() {
             // There is nothing else to be said of what it has sent.
             publisher.word = Word::Given;
             self.settle_words(ctx);
+        }
+        if let Some(torn) = torn {
+            self.repair(ctx, id, torn);
         }
         self.settle_done(ctx, id);
     }
@@ -341,10 +348,13 @@ impl Handler<UpstreamDone> for TrackActor {
 
 impl Handler<SourceCut> for TrackActor {
     type Result = ();
-    fn handle(&mut self, msg: SourceCut, _: &mut Self::Context) {
+    fn handle(&mut self, msg: SourceCut, ctx: &mut Self::Context) {
         let publisher = self.sources.get_mut(msg.source);
         if let Some(publisher) = publisher.filter(|publisher| publisher.is_serving()) {
             publisher.was_cut_off();
+            if publisher.is_torn() {
+                self.repair_unless_it_goes_on(ctx, msg.source);
+            }
         }
     }
 }

@@ -11,8 +11,15 @@ use laps_protocol::moqt::location::{GroupId, Location};
 use laps_protocol::moqt::message::{PublishDone, RequestId};
 use laps_protocol::relay::silence::Pulse;
 use laps_protocol::relay::track_log::{Append, StreamEnd, StreamKey};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
+
+/// A way that is cut was dead for less than this when that is noticed: of the groups that began since, some may lack.
+const DOUBTED: Duration = Duration::from_secs(5);
+/// Groups that are looked at for that.
+const DOUBTED_GROUPS: usize = 1024;
+/// Groups behind the newest that came, which are asked for where nobody says how far a publisher is.
+const AHEAD: u64 = 64;
 
 /// Where a publisher stands with its track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +64,16 @@ pub(super) struct Torn {
     pub(super) to: GroupId,
 }
 
+impl Torn {
+    /// Both, and what lies between.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+        }
+    }
+}
+
 /// One publisher.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -96,6 +113,8 @@ pub(super) struct Publisher {
     cut: bool,
     /// The largest group that it has begun.
     newest: Option<GroupId>,
+    /// Groups that it began of late, and when.
+    begun: VecDeque<(Instant, GroupId)>,
     /// The first group of which a stream was cut short on the way.
     torn: Option<GroupId>,
     /// The group with which it went on after that.
@@ -132,6 +151,7 @@ impl Publisher {
             closed: 0,
             cut: false,
             newest: None,
+            begun: VecDeque::new(),
             torn: None,
             on: None,
             unfinished: None,
@@ -219,6 +239,7 @@ impl Publisher {
         self.closed = 0;
         (self.cut, self.torn, self.on, self.unfinished) = (false, None, None, None);
         self.newest = None;
+        self.begun.clear();
     }
 
     /// It brings something.
@@ -238,10 +259,7 @@ impl Publisher {
         match chunk {
             Append::SubgroupOpened { stream, group, .. } => {
                 self.open.insert(*stream, *group);
-                self.newest = self.newest.max(Some(*group));
-                if self.torn.is_some() {
-                    self.on = self.on.max(Some(*group));
-                }
+                self.begins(*group);
             }
             Append::SubgroupClosed { stream, end } => {
                 let group = self.open.remove(stream);
@@ -256,17 +274,62 @@ impl Publisher {
                     self.torn = self.torn.into_iter().chain(group).min();
                 }
             }
-            Append::ObjectStarted { .. }
-            | Append::Payload { .. }
-            | Append::Missing { .. }
-            | Append::Datagram(_) => {}
+            Append::Datagram(datagram) => self.begins(datagram.location.group),
+            Append::ObjectStarted { .. } | Append::Payload { .. } | Append::Missing { .. } => {}
         }
+    }
+
+    fn begins(&mut self, group: GroupId) {
+        self.newest = self.newest.max(Some(group));
+        if self.torn.is_some() {
+            self.on = self.on.max(Some(group));
+        }
+        // No link is on the way from a client.
+        if !self.is_of_a_client() && self.begun.back().is_none_or(|(_, last)| *last != group) {
+            if self.begun.len() >= DOUBTED_GROUPS {
+                self.begun.pop_front();
+            }
+            self.begun.push_back((now(), group));
+        }
+    }
+
+    /// The first group of which something may be missing where the way from it is cut: that before the first one that should
+    /// have begun of late and did not, or the newest.
+    fn doubted(&mut self) -> Option<GroupId> {
+        let now = now();
+        self.begun
+            .retain(|(at, _)| now.saturating_duration_since(*at) < DOUBTED);
+        let mut begun: Vec<_> = self.begun.iter().map(|(_, group)| *group).collect();
+        begun.sort_unstable();
+        let following = begun.iter().skip(1);
+        let mut pairs = begun.iter().zip(following);
+        let gap = pairs.find(|(group, next)| **next > group.saturating_add(1));
+        gap.map(|(group, _)| *group).or(self.newest)
+    }
+
+    /// What was missing until now is fetched.
+    fn has_asked(&mut self) {
+        let keep = self.begun.len().saturating_sub(1);
+        self.begun.drain(..keep);
     }
 
     /// The way from it was cut. Where nothing was open just then, what it began next is missing all the same.
     pub(super) fn was_cut_off(&mut self) {
         self.cut = true;
-        self.torn = self.torn.into_iter().chain(self.newest).min();
+        self.torn = self.torn.into_iter().chain(self.doubted()).min();
+    }
+
+    /// What was cut short is not followed by anything.
+    pub(super) fn stays_cut_off(&mut self) -> Option<Torn> {
+        let from = self.torn.take()?;
+        self.on = None;
+        self.has_asked();
+        let to = self.newest.unwrap_or(from).max(from).saturating_add(AHEAD);
+        Some(Torn { from, to })
+    }
+
+    pub(super) const fn is_torn(&self) -> bool {
+        self.torn.is_some()
     }
 
     /// It said PUBLISH_DONE.
@@ -298,6 +361,7 @@ impl Publisher {
     pub(super) fn goes_on(&mut self) -> Option<Torn> {
         let to = self.on.take()?;
         let from = self.torn.take()?;
+        self.has_asked();
         Some(Torn {
             from: from.min(to),
             to: from.max(to),
@@ -307,9 +371,17 @@ impl Publisher {
     /// It begins anew behind `largest`: what was made until then, and is neither `here` nor on its way.
     ///
     /// A relay that ended in an orderly way has given up what was open itself, so that nothing of it was cut short on the
-    /// way. What it said before of the end of the track was its own end.
-    pub(super) fn serves_again(&mut self, largest: Option<Location>, here: Option<Location>) -> Option<Torn> {
-        (self.done, self.done_at) = (None, None);
+    /// way. What it said before of the end of the track was its own end, where it is in another life.
+    pub(super) fn serves_again(
+        &mut self,
+        largest: Option<Location>,
+        here: Option<Location>,
+        anew: bool,
+    ) -> Option<Torn> {
+        self.cut = true;
+        if anew {
+            (self.done, self.done_at) = (None, None);
+        }
         self.largest = self.largest.max(largest);
         let to = largest?.group;
         let open = self.open.values().copied().min();
@@ -319,9 +391,11 @@ impl Publisher {
             .into_iter()
             .chain(self.unfinished.take())
             .chain(open)
+            .chain(self.doubted())
             .min();
         let from = first.or_else(|| here.map(|here| here.group))?;
         self.on = None;
+        self.has_asked();
         Some(Torn {
             from: from.min(to),
             to,
@@ -330,6 +404,11 @@ impl Publisher {
 
     pub(super) fn has_open_streams(&self) -> bool {
         !self.open.is_empty()
+    }
+
+    /// A stream of it brings this group.
+    pub(super) fn is_in(&self, group: GroupId) -> bool {
+        self.open.values().any(|open| *open == group)
     }
 }
 

@@ -5,7 +5,7 @@
 //! comes on its streams: what is known already is nothing new there. So readers get it, late.
 
 use super::TrackActor;
-use super::publisher::Torn;
+use super::publisher::{Publisher, Torn};
 use crate::fetch::{FetchNews, FetchProgress, FetchSink, Fetched};
 use crate::reply::{Reply, ReplyTo};
 use crate::session::{CancelFetch, FetchUpstream, fresh_stream};
@@ -15,7 +15,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::{GroupId, Location, SubgroupId};
 use laps_protocol::moqt::message::{
-    Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestId,
+    Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestErrorReason, RequestId,
 };
 use laps_protocol::moqt::object::ObjectHeader;
 use laps_protocol::relay::track_log::{Append, Fill, FillKey, StreamEnd, StreamKey};
@@ -25,12 +25,22 @@ use std::time::Duration;
 
 /// Subscriber priority of these fetches: the middle. MOQT-14 §7.3 [D14-SUB-13]
 const PRIORITY: u8 = 128;
-/// Groups that are fetched at most: who is further behind than that wants what is new.
-const MAX_GROUPS: u64 = 16;
-/// Repairs of one track at once: one for each node that it has, as a rule.
-const MAX_REPAIRS: usize = 8;
+/// Groups that are fetched at most, far more than are made while another way is found: who is further behind than that
+/// wants what is new. What of them is kept still, their origin decides.
+const MAX_GROUPS: u64 = 1024;
+/// Repairs of one track at once, those included whose streams have yet to end: a few for each node that it has, as a rule.
+const MAX_REPAIRS: usize = 64;
 /// How long a repair may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long its node may take to answer. A message on a link that dies is lost.
+const UNHEARD: Duration = Duration::from_secs(5);
+/// One that was cut short itself is begun again so much later.
+const PAUSE: Duration = Duration::from_millis(500);
+/// So often.
+const TRIES: u32 = 5;
+/// Until what was cut short is fetched where its publisher begins nothing new, by which it would be known that another way
+/// is found.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Until the streams that it brought are ended. They end by a reset, since what follows on them is not known, and what is
 /// on its way to a subscriber then may not arrive.
 const AFTERWARDS: Duration = Duration::from_secs(2);
@@ -41,20 +51,44 @@ struct Repair {
     source: SourceId,
     upstream: Upstream,
     request: Option<RequestId>,
+    plan: Plan,
+    /// What was lost since it was asked for.
+    next: Option<Torn>,
+    /// Its node has answered.
+    heard: bool,
     /// What it brought, as streams of the node: MOQT has objects of a group in one order, whatever their subgroups.
     streams: BTreeMap<(GroupId, SubgroupId), StreamKey>,
     /// The stream of the object that began last.
     current: Option<StreamKey>,
-    /// Of groups below this its node sends nothing any more, so that they are whole when all of the answer came.
-    settled: GroupId,
     whole: bool,
     over: bool,
+}
+
+/// What is to be fetched.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    range: Torn,
+    /// Of groups below this its node sends nothing any more, so that they are whole when all of the answer came.
+    settled: GroupId,
+    /// How often that was cut short.
+    tries: u32,
+}
+
+/// What becomes of a repair that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Whatever there was has come, or is not to be had.
+    Done,
+    /// It was lost on the way too.
+    Cut,
 }
 
 /// All repairs of a track, by numbers far from those of its FETCH desk.
 #[derive(Debug)]
 pub(super) struct Repairs {
     open: BTreeMap<FillKey, Repair>,
+    /// Those that begin again in a moment, by their last number.
+    again: BTreeMap<FillKey, (SourceId, Plan)>,
     next: u64,
 }
 
@@ -62,6 +96,7 @@ impl Default for Repairs {
     fn default() -> Self {
         Self {
             open: BTreeMap::new(),
+            again: BTreeMap::new(),
             next: 1 << 63,
         }
     }
@@ -71,6 +106,13 @@ impl Repairs {
     /// Whether this is what a repair brings.
     pub(super) fn has(&self, key: FillKey) -> bool {
         key.0 >= 1 << 63
+    }
+
+    /// Something of this publisher is being fetched.
+    pub(super) fn is_under_way(&self, source: SourceId) -> bool {
+        let mut open = self.open.values();
+        let mut again = self.again.values();
+        open.any(|repair| repair.source == source && !repair.over) || again.any(|(of, _)| *of == source)
     }
 }
 
@@ -114,12 +156,12 @@ impl Repair {
         chunks
     }
 
-    /// All its streams end; `alone` when nobody else may bring more of them.
-    fn closing(self, alone: bool) -> Vec<Append> {
+    /// All its streams end; `alone` when nobody else may bring more of a group.
+    fn closing(self, alone: impl Fn(GroupId) -> bool) -> Vec<Append> {
         let streams = self.streams.into_iter();
         let close = |((group, _), stream)| {
             // MOQT-14 §10.4.3 [D14-CLOSE-1], §9.16.3 [D14-FETCH-5]: what was not fetched does not exist.
-            let end = if alone && self.whole && group < self.settled {
+            let end = if self.whole && group < self.plan.settled && alone(group) {
                 StreamEnd::Fin
             } else {
                 StreamEnd::Reset(ResetCode::Cancelled)
@@ -132,7 +174,27 @@ impl Repair {
 
 impl TrackActor {
     /// A node sends again after streams of it were cut short.
-    pub(super) fn repair(&mut self, ctx: &mut Context<Self>, source: SourceId, torn: Torn) {
+    pub(super) fn repair(&mut self, ctx: &mut Context<Self>, source: SourceId, range: Torn) {
+        let plan = Plan {
+            range,
+            settled: 0,
+            tries: 0,
+        };
+        self.begin_repair(ctx, source, plan);
+    }
+
+    /// The way from a node was cut: if it begins nothing for a while, what it may have made is fetched all the same.
+    pub(super) fn repair_unless_it_goes_on(&self, ctx: &mut Context<Self>, source: SourceId) {
+        ctx.run_later(SILENCE, move |actor, ctx| {
+            let publisher = actor.sources.get_mut(source);
+            let publisher = publisher.filter(|publisher| publisher.demand.is_forwarded());
+            if let Some(torn) = publisher.and_then(Publisher::stays_cut_off) {
+                actor.repair(ctx, source, torn);
+            }
+        });
+    }
+
+    fn begin_repair(&mut self, ctx: &mut Context<Self>, source: SourceId, plan: Plan) {
         let upstream = self
             .sources
             .get(source)
@@ -140,12 +202,15 @@ impl TrackActor {
         let Some(upstream) = upstream.cloned() else {
             return;
         };
-        let open = &self.repairs.open;
-        if open.len() >= MAX_REPAIRS
-            || open
-                .values()
-                .any(|repair| repair.source == source && !repair.over)
-        {
+        let torn = plan.range;
+        let mut open = self.repairs.open.values_mut();
+        if let Some(repair) = open.find(|repair| repair.source == source && !repair.over) {
+            // What is on its way was asked for before this was lost, and may not have it.
+            repair.next = Some(repair.next.map_or(torn, |next| next.and(torn)));
+            repair.plan.settled = repair.plan.settled.max(plan.settled);
+            return;
+        }
+        if self.repairs.open.len() >= MAX_REPAIRS {
             return;
         }
         let first = torn.from.max(torn.to.saturating_sub(MAX_GROUPS));
@@ -166,9 +231,11 @@ impl TrackActor {
             source,
             upstream: upstream.clone(),
             request: None,
+            plan,
+            next: None,
+            heard: false,
             streams: BTreeMap::new(),
             current: None,
-            settled: 0,
             whole: false,
             over: false,
         };
@@ -185,17 +252,24 @@ impl TrackActor {
             let repair = actor.repairs.open.get_mut(&key).filter(|repair| !repair.over);
             match (repair, request) {
                 (Some(repair), Some(request)) => repair.request = Some(request),
-                (Some(_), None) => actor.repaired(ctx, key),
+                (Some(_), None) => actor.repaired(ctx, key, Outcome::Done),
                 (None, Some(request)) => drop(upstream.signal(CancelFetch { request })),
                 (None, None) => {}
             }
         }));
-        ctx.run_later(PATIENCE, move |actor, ctx| actor.repaired(ctx, key));
+        ctx.run_later(UNHEARD, move |actor, ctx| {
+            let repair = actor.repairs.open.get(&key);
+            if repair.is_some_and(|repair| !repair.heard) {
+                actor.repaired(ctx, key, Outcome::Cut);
+            }
+        });
+        ctx.run_later(PATIENCE, move |actor, ctx| {
+            actor.repaired(ctx, key, Outcome::Done)
+        });
     }
 
     /// A node is in another life, in which it sends what comes behind `largest`: what was made before is fetched.
     pub(super) fn repair_between_lives(&mut self, ctx: &mut Context<Self>, source: SourceId, torn: Torn) {
-        // One that began with its first stream is under way.
         self.repair(ctx, source, torn);
         let of_node = self
             .repairs
@@ -203,7 +277,7 @@ impl TrackActor {
             .values_mut()
             .filter(|repair| repair.source == source);
         // MOQT-14 §9.7 [D14-SUB-3]: a subscription has nothing of the groups before the one that it begins in.
-        of_node.for_each(|repair| repair.settled = repair.settled.max(torn.to));
+        of_node.for_each(|repair| repair.plan.settled = repair.plan.settled.max(torn.to));
     }
 
     /// Objects of a repair: the answer is the leave to bring more.
@@ -213,7 +287,11 @@ impl TrackActor {
             // Without an answer its stream is stopped. MOQT-14 §5.1 [D14-FETCH-16]
             return Reply::later().0;
         };
+        repair.heard = true;
         let (source, chunks) = (repair.source, repair.chunks(fetched.chunks));
+        if let Some(publisher) = self.sources.get_mut(source) {
+            publisher.brings();
+        }
         self.append(ctx, source, chunks);
         if self.is_slow() {
             let (answer, promise): (_, ReplyTo<()>) = Reply::later();
@@ -226,24 +304,39 @@ impl TrackActor {
     /// How a repair gets on.
     pub(super) fn repair_news(&mut self, ctx: &mut Context<Self>, news: &FetchNews) {
         match &news.progress {
-            FetchProgress::Accepted(_) => {}
+            FetchProgress::Accepted(_) => {
+                if let Some(repair) = self.repairs.open.get_mut(&news.key) {
+                    repair.heard = true;
+                }
+            }
             FetchProgress::Refused(error) => {
                 debug!(self.log, "what was lost on the way is not to be had"; "track" => %self.name,
                     "reason" => ?error.reason);
-                self.repaired(ctx, news.key);
+                // A node to which no way leads just now says so, too.
+                let passes = matches!(
+                    error.reason,
+                    RequestErrorReason::InternalError | RequestErrorReason::Timeout
+                );
+                let outcome = if passes { Outcome::Cut } else { Outcome::Done };
+                self.repaired(ctx, news.key, outcome);
             }
             FetchProgress::Ended(end) => {
                 if let Some(repair) = self.repairs.open.get_mut(&news.key) {
                     repair.request = None;
                     repair.whole = !repair.over && *end == StreamEnd::Fin;
                 }
-                self.repaired(ctx, news.key);
+                let outcome = if *end == StreamEnd::Fin {
+                    Outcome::Done
+                } else {
+                    Outcome::Cut
+                };
+                self.repaired(ctx, news.key, outcome);
             }
         }
     }
 
     /// Nothing more comes of a repair, or is waited for.
-    fn repaired(&mut self, ctx: &mut Context<Self>, key: FillKey) {
+    fn repaired(&mut self, ctx: &mut Context<Self>, key: FillKey, outcome: Outcome) {
         let repair = self.repairs.open.get_mut(&key).filter(|repair| !repair.over);
         let Some(repair) = repair else {
             return;
@@ -252,17 +345,37 @@ impl TrackActor {
         if let Some(request) = repair.request.take() {
             repair.upstream.signal(CancelFetch { request });
         }
+        let (source, plan, next) = (repair.source, repair.plan, repair.next.take());
         ctx.run_later(AFTERWARDS, move |actor, ctx| {
             if let Some(repair) = actor.repairs.open.remove(&key) {
-                let source = repair.source;
-                let chunks = repair.closing(!actor.sources.any_active_beside(source));
+                let alone = !actor.sources.any_active_beside(source);
+                let publisher = actor.sources.get(source);
+                let chunks = repair
+                    .closing(|group| alone && !publisher.is_some_and(|publisher| publisher.is_in(group)));
                 actor.append(ctx, source, chunks);
             }
         });
+        if outcome == Outcome::Cut && plan.tries < TRIES {
+            let again = Plan {
+                range: next.map_or(plan.range, |next| next.and(plan.range)),
+                tries: plan.tries + 1,
+                ..plan
+            };
+            self.repairs.again.insert(key, (source, again));
+            ctx.run_later(PAUSE.saturating_mul(1 << plan.tries), move |actor, ctx| {
+                if let Some((source, plan)) = actor.repairs.again.remove(&key) {
+                    actor.begin_repair(ctx, source, plan);
+                }
+            });
+        } else if let Some(range) = next {
+            let tries = 0;
+            self.begin_repair(ctx, source, Plan { range, tries, ..plan });
+        }
     }
 
     /// A publisher sends nothing more: what it was to repair is not. What it brought ends with its other streams.
     pub(super) fn no_repair_of(&mut self, source: SourceId) {
+        self.repairs.again.retain(|_, (of, _)| *of != source);
         let lost = self
             .repairs
             .open
@@ -276,6 +389,7 @@ impl TrackActor {
 
     /// The track ends.
     pub(super) fn no_repairs(&mut self) {
+        self.repairs.again.clear();
         for (_, repair) in std::mem::take(&mut self.repairs.open) {
             if let Some(request) = repair.request {
                 repair.upstream.signal(CancelFetch { request });

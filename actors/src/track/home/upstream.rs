@@ -302,13 +302,14 @@ impl TrackActor {
             return;
         }
         let wait = self.config.done_wait;
-        let patience = if publisher.has_open_streams() {
+        let repairs = self.repairs.is_under_way(id);
+        let patience = if publisher.has_open_streams() || repairs {
             wait.saturating_mul(OPEN_STREAM_PATIENCE)
         } else {
             wait
         };
         let quiet = publisher.quiet_since_done();
-        if publisher.is_drained() || quiet >= patience {
+        if (publisher.is_drained() && !repairs) || quiet >= patience {
             let why = Unavailable::new(
                 RequestErrorReason::TrackDoesNotExist,
                 "the publisher ended the track",

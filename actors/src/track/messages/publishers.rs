@@ -85,6 +85,8 @@ pub struct UpstreamAgain {
     pub source: SourceId,
     /// Largest place it knows.
     pub largest: Option<Location>,
+    /// It may be in another life, which sends nothing of the groups before that one. Else it goes on with what is open.
+    pub anew: bool,
 }
 
 /// The upstream refused our SUBSCRIBE.

@@ -55,6 +55,9 @@ impl Answer {
 impl TrackAnswer {
     /// The kind of a NODE_MESSAGE with an answer; its request id is that of the answer.
     pub const KIND: u8 = node_message::ANSWER;
+    /// The kind of one that has been given before and holds still: an [`Answer::Ok`], of the same life of the origin. A link
+    /// on the way died, and objects go by another one. Whatever was made up to the largest place in it may be missing.
+    pub const AGAIN: u8 = node_message::ANSWER_AGAIN;
 
     /// The body of the NODE_MESSAGE.
     ///

@@ -78,6 +78,7 @@ pub(super) mod node_message {
     pub(in super::super) const PULL_END: u8 = 3;
     pub(in super::super) const FETCH: u8 = 8;
     pub(in super::super) const ANSWER: u8 = 4;
+    pub(in super::super) const ANSWER_AGAIN: u8 = 5;
 }
 
 /// laps peering, "QUIC APP Error Codes".

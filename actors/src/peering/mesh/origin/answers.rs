@@ -24,6 +24,17 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 impl OriginActor {
     /// Tells a node, unless it is one that understands nothing.
     pub(super) fn answer(&mut self, target: NodeId, track: FullNameHash, request: RequestId, answer: Answer) {
+        self.answer_as(TrackAnswer::KIND, target, track, request, answer);
+    }
+
+    fn answer_as(
+        &mut self,
+        kind: u8,
+        target: NodeId,
+        track: FullNameHash,
+        request: RequestId,
+        answer: Answer,
+    ) {
         let Some(nodes) = self.nodes.as_ref().filter(|_| !self.strangers.contains(&target)) else {
             return;
         };
@@ -36,8 +47,7 @@ impl OriginActor {
             Ok(body) => {
                 self.counters.answers += 1;
                 debug!(self.log, "a node is answered"; "node" => %target, "answer" => answer.answer.name(),
-                    "request" => request.0);
-                let kind = TrackAnswer::KIND;
+                    "again" => kind == TrackAnswer::AGAIN, "request" => request.0);
                 let request_id = request.0;
                 mailbox::signal(
                     nodes,
@@ -57,6 +67,8 @@ impl OriginActor {
 
     /// Tells who waits for it that the track is there. `at_once`: its subscription was accepted just now, and whatever has
     /// come since is on its way already. Who comes later is told of the track as it is by then.
+    ///
+    /// Who lost its link and has a place on another one is told so again: it fetches what it lacks up to there.
     pub(super) fn welcome(&mut self, hash: FullNameHash, at_once: Option<LinkId>) {
         let Some(track) = self.tracks.get_mut(&hash) else {
             return;
@@ -64,6 +76,7 @@ impl OriginActor {
         let mut answers = Vec::new();
         for (link, slot) in &track.slots {
             let Some(ok) = &slot.accepted else { continue };
+            let stands = !slot.leaving && self.outlets.link(*link).is_some();
             let largest = if at_once == Some(*link) {
                 ok.largest
             } else {
@@ -73,18 +86,25 @@ impl OriginActor {
                 if track.aside.is_awaited_by(*id) {
                     continue;
                 }
-                if let Some(node) = track.nodes.get_mut(id).filter(|node| node.told == Told::Nothing) {
-                    node.told = Told::Ok;
-                    let ok = SubscribeOk {
-                        largest,
-                        ..ok.clone()
-                    };
-                    answers.push((*id, node.request, ok));
-                }
+                let Some(node) = track.nodes.get_mut(id) else {
+                    continue;
+                };
+                let kind = match node.told {
+                    Told::Nothing => TrackAnswer::KIND,
+                    Told::Ok if stands && track.cuts.is_to_be_told(*id) => TrackAnswer::AGAIN,
+                    Told::Ok | Told::Over => continue,
+                };
+                node.told = Told::Ok;
+                track.cuts.told(*id);
+                let ok = SubscribeOk {
+                    largest,
+                    ..ok.clone()
+                };
+                answers.push((*id, kind, node.request, ok));
             }
         }
-        for (node, request, ok) in answers {
-            self.answer(node, hash, request, Answer::Ok(ok));
+        for (node, kind, request, ok) in answers {
+            self.answer_as(kind, node, hash, request, Answer::Ok(ok));
         }
     }
 
@@ -220,7 +240,7 @@ impl Handler<Say> for OriginActor {
             if let Some(&at) = self.requests.get(&request) {
                 self.farewell(ctx, at, &End::of_error(error));
             } else {
-                self.aside_over(request);
+                self.aside_over(ctx, request);
             }
         }
     }
@@ -232,7 +252,7 @@ impl Handler<SubscriptionOver> for OriginActor {
     fn handle(&mut self, msg: SubscriptionOver, ctx: &mut Self::Context) {
         let SubscriptionOver { request, done } = msg;
         let Some(&(hash, link)) = self.requests.get(&request) else {
-            return self.aside_over(request);
+            return self.aside_over(ctx, request);
         };
         let Some(track) = self.tracks.get(&hash) else {
             return;
@@ -262,7 +282,7 @@ impl Handler<SubscriptionOver> for OriginActor {
 impl OriginActor {
     /// A subscription has done what it had to; whoever still needs the link gets another one.
     fn forget(&mut self, ctx: &mut Context<Self>, hash: FullNameHash, link: LinkId) {
-        drop(self.take_slot((hash, link)));
+        self.has_left((hash, link));
         self.settle(ctx, hash, None);
     }
 }

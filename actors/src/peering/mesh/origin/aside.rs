@@ -149,12 +149,23 @@ impl OriginActor {
         for (node, request) in self.accept_nodes(hash, &nodes) {
             self.answer(node, hash, request, Answer::Ok(ok.clone()));
         }
+        // Those who lost their link were not told before this either.
+        self.welcome(hash, None);
     }
 
     /// A subscription aside is over, has failed, or could not be had.
-    pub(super) fn aside_over(&mut self, request: RequestId) {
-        if let Some((hash, _)) = self.aside(request) {
-            self.drop_aside(hash, request);
+    pub(super) fn aside_over(&mut self, ctx: &mut Context<Self>, request: RequestId) {
+        let Some((hash, group)) = self.aside(request) else {
+            return;
+        };
+        let (link, nodes) = (group.slot.link(), group.slot.nodes.clone());
+        self.drop_aside(hash, request);
+        if let Some(track) = self.tracks.get_mut(&hash) {
+            track.cuts.leave(link, nodes);
+        }
+        if self.outlets.link(link).is_none() {
+            self.settle(ctx, hash, None);
+        } else {
             self.welcome(hash, None);
         }
     }
@@ -180,15 +191,20 @@ impl OriginActor {
         }
     }
 
-    /// A track is over, or a link of it.
-    pub(super) fn end_asides(&mut self, hash: FullNameHash, by: impl Fn(LinkId) -> bool) {
+    /// A track is over, or a link of it; the value is for whom they were.
+    pub(super) fn end_asides(&mut self, hash: FullNameHash, by: impl Fn(LinkId) -> bool) -> BTreeSet<NodeId> {
         let groups = self.tracks.get(&hash).into_iter();
         let groups = groups.flat_map(|track| &track.aside.groups);
         let over = groups.filter(|(_, group)| by(group.slot.link()));
-        let over: Vec<_> = over.map(|(request, _)| *request).collect();
-        for request in over {
+        let over: Vec<_> = over
+            .map(|(request, group)| (*request, group.slot.nodes.clone()))
+            .collect();
+        let mut nodes = BTreeSet::new();
+        for (request, group) in over {
+            nodes.extend(group);
             self.drop_aside(hash, request);
         }
+        nodes
     }
 
     fn drop_aside(&mut self, hash: FullNameHash, request: RequestId) {

@@ -19,6 +19,7 @@
 //! | `elsewhere` | what other nodes publish |
 //! | `routing` | which links need one, and what it is to be |
 //! | `aside` | what nodes get that join in the middle |
+//! | `cuts` | what nodes get whose links die |
 //! | `answers` | what nodes are told |
 //! | `asked`, `statuses` | what nodes fetch, and ask of tracks |
 //! | `parting` | nodes that leave, and tracks that are withdrawn |
@@ -27,6 +28,7 @@
 mod answers;
 mod aside;
 mod asked;
+mod cuts;
 mod elsewhere;
 mod ledger;
 mod news;
@@ -328,7 +330,7 @@ impl Handler<ChildDown> for OriginActor {
         } else if self.statuses.has(msg.id) {
             self.status_down(&msg);
         } else if let Some(request) = self.asides_by_child.remove(&msg.id) {
-            self.aside_over(request);
+            self.aside_over(ctx, request);
         } else {
             self.subscription_down(ctx, msg);
         }

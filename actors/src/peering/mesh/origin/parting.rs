@@ -53,6 +53,7 @@ impl OriginActor {
             return;
         };
         if track.nodes.remove(&source).is_some() {
+            track.cuts.forget(source);
             self.leave_aside(hash, source);
             self.settle(ctx, hash, None);
         }

@@ -39,7 +39,7 @@ impl OriginActor {
             for link in links {
                 drop(self.take_slot((hash, link)));
             }
-            self.end_asides(hash, |_| true);
+            drop(self.end_asides(hash, |_| true));
             self.tracks.remove(&hash);
             return;
         }
@@ -88,10 +88,9 @@ impl OriginActor {
             }
         }
         for link in over {
-            drop(self.take_slot((hash, link)));
+            self.has_left((hash, link));
         }
-        let outlets = Rc::clone(&self.outlets);
-        self.end_asides(hash, |link| outlets.link(link).is_none());
+        self.notice_cuts(hash);
     }
 
     /// The links that are in the route no more begin nothing from now on, once those that are in it have their places in the
@@ -109,8 +108,12 @@ impl OriginActor {
         if !routes.iter().all(has_place) {
             return;
         }
+        let live = track.live();
+        // For a moment after another link died no route leads to some: until one does, this link has a set that does.
+        let elsewhere =
+            |node: &NodeId| !live.contains(node) || routes.iter().any(|route| route.nodes.contains(node));
         for (link, slot) in &mut track.slots {
-            if !routes.iter().any(|route| route.link == *link) {
+            if !routes.iter().any(|route| route.link == *link) && slot.nodes.iter().all(elsewhere) {
                 // laps peering, "FIB": what is open on a link goes on there, if the link lives.
                 slot.leave(true);
             }
@@ -139,12 +142,21 @@ impl OriginActor {
         if let Some(wish) = wish {
             let before = std::mem::replace(&mut slot.nodes, route.nodes);
             slot.change(wish, new_group);
-            if slot.accepted.is_none() {
-                let nodes = slot.nodes.clone();
+            let (begins, continues) = (slot.accepted.is_none(), slot.spec.continues);
+            let nodes = slot.nodes.clone();
+            let left = before.iter().filter(|node| !nodes.contains(node));
+            track.cuts.leave(route.link, left.copied());
+            // One that begins with what is open gives it to them too.
+            let mut lacking = track.lacking(&nodes);
+            if begins {
                 track.begins(route.link, &nodes, &before);
-            } else if !route.laps {
-                let joined = track.joined(route.link, &before);
-                self.join(ctx, hash, &joined);
+            }
+            if begins && continues {
+                lacking.clear();
+            }
+            if !route.laps {
+                lacking.extend(track.joined(route.link, &before));
+                self.join(ctx, hash, &lacking);
             }
         }
     }
@@ -182,8 +194,9 @@ impl OriginActor {
             new_group,
             &self.stubs,
         );
-        // What is open goes on at the link that had it before.
-        spec.continues = route.cause != JoinCause::Moved;
+        // What is open goes on at the link that had it before, if that lives.
+        let lacking = track.lacking(&route.nodes);
+        spec.continues = route.cause != JoinCause::Moved || !lacking.is_empty();
         // Where several nodes bring a track, each joins in at another object, and what begins in the middle with one is whole
         // with nobody: its readers would get it in parts, each of which ends in a reset. So all give what is open from its
         // start. And what a link that died had of it did not all arrive, also when it took a moment to find this one in its

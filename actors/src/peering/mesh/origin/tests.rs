@@ -1,6 +1,7 @@
 //! A relay with a track of its own, the real plane, and links over real connections whose other ends are played by hand.
 
 mod fetching;
+mod moving;
 mod publishing;
 mod serving;
 mod wishing;
@@ -51,6 +52,7 @@ const B: LinkId = LinkId(2);
 /// The information bases, and the links' actors: keep what they are told.
 struct Ear {
     answers: mpsc::UnboundedSender<(NodeId, TrackAnswer)>,
+    again: mpsc::UnboundedSender<(NodeId, TrackAnswer)>,
     fetches: mpsc::UnboundedSender<(NodeId, FetchMessage)>,
     wants: mpsc::UnboundedSender<laps_protocol::peering::info_base::Command>,
     sets: mpsc::UnboundedSender<Message>,
@@ -69,9 +71,13 @@ impl Handler<SendToNode> for Ear {
             self.fetches.send((msg.target, said)).ok();
             return;
         }
-        assert_eq!(msg.kind, TrackAnswer::KIND);
+        let to = match msg.kind {
+            TrackAnswer::KIND => &self.answers,
+            TrackAnswer::AGAIN => &self.again,
+            kind => panic!("kind {kind}"),
+        };
         let answer = TrackAnswer::decode(msg.request_id, &msg.body).unwrap();
-        self.answers.send((msg.target, answer)).ok();
+        to.send((msg.target, answer)).ok();
     }
 }
 
@@ -95,6 +101,7 @@ impl Handler<TellSets> for Ear {
 struct Heard {
     ear: Addr<Ear>,
     answers: mpsc::UnboundedReceiver<(NodeId, TrackAnswer)>,
+    again: mpsc::UnboundedReceiver<(NodeId, TrackAnswer)>,
     fetches: mpsc::UnboundedReceiver<(NodeId, FetchMessage)>,
     wants: mpsc::UnboundedReceiver<laps_protocol::peering::info_base::Command>,
     sets: mpsc::UnboundedReceiver<Message>,
@@ -102,11 +109,13 @@ struct Heard {
 
 fn ear(refuses: impl IntoIterator<Item = CommandError>) -> Heard {
     let (answers, heard_answers) = mpsc::unbounded_channel();
+    let (again, heard_again) = mpsc::unbounded_channel();
     let (fetches, heard_fetches) = mpsc::unbounded_channel();
     let (wants, heard_wants) = mpsc::unbounded_channel();
     let (sets, heard_sets) = mpsc::unbounded_channel();
     let ear = Ear {
         answers,
+        again,
         fetches,
         wants,
         sets,
@@ -115,6 +124,7 @@ fn ear(refuses: impl IntoIterator<Item = CommandError>) -> Heard {
     Heard {
         ear: ear.start(),
         answers: heard_answers,
+        again: heard_again,
         fetches: heard_fetches,
         wants: heard_wants,
         sets: heard_sets,
@@ -142,6 +152,23 @@ impl Heard {
         let mut both = [self.answer().await, self.answer().await];
         both.sort_by_key(|(node, ..)| *node);
         both
+    }
+
+    /// Both nodes are told again that they have the track, and up to which group it is made.
+    async fn again(&mut self) -> u64 {
+        let mut nodes = BTreeSet::new();
+        let mut group = 0;
+        for _ in NODES {
+            let heard = tokio::time::timeout(LONG, self.again.recv());
+            let (node, said) = heard.await.unwrap().unwrap();
+            let Answer::Ok(ok) = said.answer else {
+                panic!("{said:?}");
+            };
+            assert_eq!(said.request.0, if node == NODES[0] { 41 } else { 42 });
+            assert!(nodes.insert(node));
+            group = ok.largest.unwrap().group;
+        }
+        group
     }
 
     async fn set(&mut self) -> Message {
@@ -316,6 +343,8 @@ impl Scene {
         let mut config = plane::Config::default();
         // A move is over at once.
         config.forward.move_overlap = Duration::ZERO;
+        // And remembered for as long as a test takes.
+        config.forward.move_grace = LONG;
         let plane = Plane::new(plane::Birth {
             me: ME,
             role: NodeType::Edge,

@@ -1,6 +1,7 @@
 //! One track that nodes subscribe to.
 
 use super::aside::Aside;
+use super::cuts::Cuts;
 use super::slot::Slot;
 use super::wish::Wish;
 use laps_protocol::moqt::message::RequestId;
@@ -42,6 +43,8 @@ pub(super) struct Track {
     pub(super) slots: BTreeMap<LinkId, Slot>,
     /// Those who joined in the middle.
     pub(super) aside: Aside,
+    /// Those whose links died.
+    pub(super) cuts: Cuts,
     /// To whom the plane was told to lead it.
     pub(super) targets: BTreeSet<NodeId>,
 }
@@ -53,6 +56,7 @@ impl Track {
             nodes: BTreeMap::new(),
             slots: BTreeMap::new(),
             aside: Aside::default(),
+            cuts: Cuts::default(),
             targets: BTreeSet::new(),
         }
     }

@@ -56,6 +56,11 @@ pub(in super::super) struct IsOurs(pub(in super::super) bool);
 #[rtype(result = "()")]
 pub(in super::super) struct NodeAway;
 
+/// To the actor of a node: a link died by which something of it came.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct WayCut;
+
 /// To the actor of a node: it cannot be reached, and its infos are over.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -69,6 +74,8 @@ pub(in super::super) struct Answered {
     pub(in super::super) track: FullNameHash,
     /// What it says.
     pub(in super::super) answer: Answer,
+    /// It says so once more, in the same life: a link on the way died.
+    pub(in super::super) again: bool,
 }
 
 /// To the actor of a node: it answers a FETCH.

@@ -1,7 +1,7 @@
 //! What tracks have asked of a node, and what it answers: it does what a session does for its peer.
 
 use super::NodeActor;
-use super::messages::{Answered, NodeAway, Wish, Wished};
+use super::messages::{Answered, NodeAway, WayCut, Wish, Wished};
 use crate::session::{
     AcceptPublish, Binding, NotAsked, ReleaseUpstream, SubscribeUpstream, UpdateUpstream, passed_on,
 };
@@ -252,6 +252,17 @@ impl NodeActor {
     }
 }
 
+impl NodeActor {
+    /// What was on its way from the node is lost. Whether it says so itself, which it does where a link of its own died, or
+    /// not, tracks are to look for what they lack.
+    fn cut(&self) {
+        for request in self.taken.by_request.values() {
+            let source = request.source;
+            mailbox::signal(&request.home, SourceCut { source });
+        }
+    }
+}
+
 impl Handler<SubscribeUpstream> for NodeActor {
     type Result = Result<RequestId, NotAsked>;
     fn handle(&mut self, msg: SubscribeUpstream, _: &mut Self::Context) -> Self::Result {
@@ -388,10 +399,15 @@ impl Handler<NodeAway> for NodeActor {
     fn handle(&mut self, _: NodeAway, _: &mut Self::Context) {
         for request in self.taken.by_request.values_mut() {
             request.away |= request.accepted > 0;
-            // One that goes on in the same life says nothing.
-            let source = request.source;
-            mailbox::signal(&request.home, SourceCut { source });
         }
+        self.cut();
+    }
+}
+
+impl Handler<WayCut> for NodeActor {
+    type Result = ();
+    fn handle(&mut self, _: WayCut, _: &mut Self::Context) {
+        self.cut();
     }
 }
 
@@ -405,14 +421,23 @@ impl Handler<Answered> for NodeActor {
             return;
         };
         let (track, home, source) = (request.track.clone(), request.home.clone(), request.source);
-        request.accepted += u32::from(matches!(msg.answer, Answer::Ok(_)));
+        let is_ok = matches!(msg.answer, Answer::Ok(_));
+        request.accepted += u32::from(is_ok && !msg.again);
         let counted = request.accepted == 1;
-        let again = matches!(msg.answer, Answer::Ok(_)) && std::mem::take(&mut request.away);
+        // Who goes on in the same life has said so of no other.
+        let anew = is_ok && std::mem::take(&mut request.away) && !msg.again;
+        let again = anew || (is_ok && msg.again);
         match (msg.answer, request.kind) {
-            // Decision 0029: what it made until now is not in what it sends, if this is another life of it.
+            // Decision 0029: what it made until now is not in what it sends, if this is another life of it, and may be lost if
+            // it is the same.
             (Answer::Ok(ok), Kind::Subscribed { answered: true }) if again => {
                 let largest = ok.largest;
-                mailbox::signal(&home, UpstreamAgain { source, largest });
+                let again = UpstreamAgain {
+                    source,
+                    largest,
+                    anew,
+                };
+                mailbox::signal(&home, again);
             }
             // Who has accepted says it again to each new SUBSCRIBE.
             (Answer::Ok(_), Kind::Subscribed { answered: true }) => {}
@@ -427,7 +452,12 @@ impl Handler<Answered> for NodeActor {
                 // the start, and what it sends waits at home for this.
                 mailbox::signal(&home, ok);
                 if again {
-                    mailbox::signal(&home, UpstreamAgain { source, largest });
+                    let again = UpstreamAgain {
+                        source,
+                        largest,
+                        anew,
+                    };
+                    mailbox::signal(&home, again);
                 }
                 if kind != Kind::Published {
                     request.kind = Kind::Subscribed { answered: true };

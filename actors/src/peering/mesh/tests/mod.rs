@@ -3,6 +3,7 @@
 mod fetching;
 mod links;
 mod published;
+mod repairing;
 mod subscribing;
 mod watching;
 
@@ -346,6 +347,20 @@ impl Scene {
         let bytes = Bytes::from_static(b"hello");
         let begun = Append::ObjectStarted { stream, header };
         self.ingest(node, vec![opened, begun, Append::Payload { stream, bytes }])
+            .await;
+    }
+
+    /// A further one comes on it.
+    async fn further(&self, node: NodeId, stream: u64, object: u64) {
+        let header = ObjectHeader {
+            id: object,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: 5,
+        };
+        let bytes = Bytes::from_static(b"hello");
+        let begun = Append::ObjectStarted { stream, header };
+        self.ingest(node, vec![begun, Append::Payload { stream, bytes }])
             .await;
     }
 

@@ -36,7 +36,7 @@ fn error() -> Answer {
 }
 
 /// The track, found and read, which A has accepted.
-async fn reading(scene: &mut Scene) -> (Reading, RequestId) {
+pub(super) async fn reading(scene: &mut Scene) -> (Reading, RequestId) {
     scene.announces(A, true).await;
     let (reading, attached) = Reading::begin(scene.find().await.unwrap());
     let (number, _) = scene.subscribe().await;

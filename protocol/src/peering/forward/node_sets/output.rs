@@ -81,7 +81,7 @@ pub struct Lost {
     pub source: Source,
     /// The link that died.
     pub link: LinkId,
-    /// The nodes that got them, and the link that leads to each now, if one does.
+    /// The nodes that got them, those included that new streams had left, and the link that leads to each now, if one does.
     pub nodes: Vec<(NodeId, Option<LinkId>)>,
 }
 

@@ -215,10 +215,12 @@ impl<R: Routes> NodeSets<R> {
         }
     }
 
-    /// Says who was on a link that died.
+    /// Says who was on a link that died, or had been until a moment ago: what was open there was theirs.
     fn report_lost(&mut self, source: Source, link: LinkId, out: &OutSet, set: &Set, plan: &Plan) {
         let nodes: Vec<(NodeId, Option<LinkId>)> = out
-            .assigned()
+            .told
+            .iter()
+            .copied()
             .filter(|node| set.wanted.binary_search(node).is_ok())
             .map(|node| (node, plan.links.get(&node).copied()))
             .collect();

@@ -491,6 +491,26 @@ fn a_dead_link_is_replaced() {
     assert_eq!(relay.drain(), NOTHING);
 }
 
+/// Issue 6, "Failover": what is open on a link that was left a moment ago goes on there, so its death is said too.
+#[test]
+fn a_link_that_was_left_dies() {
+    let mut relay = Relay::edge(&[(7, &[1]), (8, &[3])]);
+    relay.targets(5, &[7, 8]);
+    relay.drain();
+    relay.routes(&[(7, &[2]), (8, &[3])]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L2:1 [7]", "route track 5 -> L2:1 L3:1, L2 Moved, not L1"]
+    );
+    relay.sets.link_down(LinkId(1));
+    assert_eq!(relay.drain(), ["lost track 5 on L1: 7>L2"]);
+    relay.routes(&[(7, &[1]), (8, &[2])]);
+    relay.drain();
+    assert!(!relay.after(1000).iter().any(|line| line.starts_with("lost")));
+    relay.sets.link_down(LinkId(3));
+    assert_eq!(relay.drain(), NOTHING);
+}
+
 /// A laps relay drops data of sets that it does not know yet: nothing goes there before it has read them, and the link
 /// before goes on until then.
 #[test]
