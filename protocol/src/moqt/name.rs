@@ -69,6 +69,11 @@ impl TrackNamespace {
     pub fn is_prefix_of(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)
     }
+
+    /// Every namespace that [is a prefix](Self::is_prefix_of) of this one, the shortest first and this one last.
+    pub fn prefixes(&self) -> impl Iterator<Item = Self> + '_ {
+        (1..=self.0.len()).filter_map(|len| self.0.get(..len).map(|fields| Self(fields.into())))
+    }
 }
 
 /// The name of one track within the whole system: namespace and track name. Cheap to clone.
@@ -153,5 +158,24 @@ impl fmt::Display for FullTrackName {
 impl fmt::Debug for FullTrackName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FullTrackName({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_those_that_match_and_no_others() {
+        let namespace = |text: &[&'static str]| {
+            TrackNamespace::new(text.iter().map(|field| Bytes::from_static(field.as_bytes()))).unwrap()
+        };
+        let long = namespace(&["a", "bc", "d"]);
+        let prefixes: Vec<_> = long.prefixes().collect();
+        assert_eq!(
+            prefixes,
+            [namespace(&["a"]), namespace(&["a", "bc"]), long.clone()]
+        );
+        assert!(prefixes.iter().all(|prefix| prefix.is_prefix_of(&long)));
     }
 }

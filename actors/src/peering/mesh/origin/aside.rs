@@ -112,8 +112,7 @@ impl OriginActor {
         self.next_request += 1;
         self.counters.asides += 1;
         let (mut spec, heads) = spec(request, (&track.name, hash), &route, &wish, false, &self.stubs);
-        // As for those who are first: see `OriginActor::begin`.
-        spec.rewinds = track.has_told(&route.nodes) || self.elsewhere.has(&track.name);
+        spec.rewinds = track.rewinds(&route.nodes, &self.elsewhere);
         let plan = Plan {
             request,
             spec,

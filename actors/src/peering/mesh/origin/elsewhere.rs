@@ -1,12 +1,12 @@
 //! What other nodes publish: a track of this relay that others have too is read of all of them.
 
-use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::peering::message::Published;
 use laps_protocol::peering::node::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What other nodes publish. Who asks several nodes for a track was told of each before it asked, and passed that on before
-/// what it asks: so each of them knows of the others by then.
+/// what it asks: so each of them knows of the others by then. It is as large as the information bases let it be.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
     by: BTreeMap<Published, BTreeSet<NodeId>>,
@@ -37,11 +37,8 @@ impl Elsewhere {
 
     /// Somebody else publishes the track, or a namespace that it is in.
     pub(super) fn has(&self, track: &FullTrackName) -> bool {
-        let fields = track.namespace().fields();
-        let prefix = |len| TrackNamespace::new(fields.iter().take(len).cloned());
+        let mut prefixes = track.namespace().prefixes();
         self.by.contains_key(&Published::Track(track.clone()))
-            || (1..=fields.len())
-                .filter_map(|len| prefix(len).ok())
-                .any(|prefix| self.by.contains_key(&Published::Namespace(prefix)))
+            || prefixes.any(|prefix| self.by.contains_key(&Published::Namespace(prefix)))
     }
 }

@@ -1,7 +1,7 @@
 //! What this relay publishes, and what of it the information bases were told.
 
 use crate::supervise::mailbox::AskError;
-use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
+use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::peering::info_base::{Command, CommandError};
 use laps_protocol::peering::message::Published;
 use std::collections::BTreeSet;
@@ -181,9 +181,7 @@ impl Ledger {
 
     /// Whether somebody here publishes this track, or a namespace that it is in.
     pub(super) fn covers(&self, track: &FullTrackName) -> bool {
-        let fields = track.namespace().fields();
-        let prefix = |fields_of_it| TrackNamespace::new(fields.iter().take(fields_of_it).cloned());
-        let mut prefixes = (1..=fields.len()).filter_map(|count| prefix(count).ok());
+        let mut prefixes = track.namespace().prefixes();
         self.published.contains(&Published::Track(track.clone()))
             || prefixes.any(|prefix| self.published.contains(&Published::Namespace(prefix)))
     }
@@ -202,6 +200,7 @@ impl Ledger {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use laps_protocol::moqt::name::TrackNamespace;
 
     fn name(text: &str) -> Published {
         Published::Namespace(TrackNamespace::new([Bytes::from(text.to_owned())]).unwrap())

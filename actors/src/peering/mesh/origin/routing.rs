@@ -197,13 +197,7 @@ impl OriginActor {
         // What is open goes on at the link that had it before, if that lives.
         let lacking = track.lacking(&route.nodes);
         spec.continues = route.cause != JoinCause::Moved || !lacking.is_empty();
-        // Where several nodes bring a track, each joins in at another object, and what begins in the middle with one is whole
-        // with nobody: its readers would get it in parts, each of which ends in a reset. So all give what is open from its
-        // start. And what a link that died had of it did not all arrive, also when it took a moment to find this one in its
-        // place. What comes twice is taken once. Others lack nothing: they get what comes next, without what may be a minute
-        // of it before.
-        let torn = track.has_told(&route.nodes) || self.elsewhere.has(&track.name);
-        spec.rewinds = spec.continues && !route.laps && torn;
+        spec.rewinds = spec.continues && !route.laps && track.rewinds(&route.nodes, &self.elsewhere);
         let plan = Plan {
             request,
             spec,

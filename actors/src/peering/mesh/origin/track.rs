@@ -2,6 +2,7 @@
 
 use super::aside::Aside;
 use super::cuts::Cuts;
+use super::elsewhere::Elsewhere;
 use super::slot::Slot;
 use super::wish::Wish;
 use laps_protocol::moqt::message::RequestId;
@@ -104,10 +105,16 @@ impl Track {
             .collect()
     }
 
-    /// Whether any of them was told that it has the track.
-    pub(super) fn has_told(&self, nodes: &[NodeId]) -> bool {
+    /// Whether what is open is given to these nodes from its start.
+    ///
+    /// Where several nodes bring a track, each joins in at another object, and what begins in the middle with one is whole
+    /// with nobody: its readers would get it in parts, each of which ends in a reset. So all give what is open from its start.
+    /// And of what a link that died had of it not all arrived at nodes that were told that they have the track, also when it
+    /// took a moment to find another link. What comes twice is taken once. Others lack nothing: they get what comes next,
+    /// without what may be a minute of it before.
+    pub(super) fn rewinds(&self, nodes: &[NodeId], elsewhere: &Elsewhere) -> bool {
         let mut nodes = nodes.iter().filter_map(|node| self.nodes.get(node));
-        nodes.any(|node| node.told == Told::Ok)
+        nodes.any(|node| node.told == Told::Ok) || elsewhere.has(&self.name)
     }
 
     /// Whether any of them is still to get it.

@@ -68,12 +68,8 @@ impl Offers {
 
     /// It publishes the track or a namespace that the track is in.
     pub(super) fn covers(&self, track: &FullTrackName) -> bool {
-        let fields = track.namespace().fields();
-        let prefix = |len| TrackNamespace::new(fields.iter().take(len).cloned());
-        self.tracks.contains_key(track)
-            || (1..=fields.len())
-                .filter_map(|len| prefix(len).ok())
-                .any(|prefix| self.namespaces.contains_key(&prefix))
+        let mut prefixes = track.namespace().prefixes();
+        self.tracks.contains_key(track) || prefixes.any(|prefix| self.namespaces.contains_key(&prefix))
     }
 
     /// The published track that a home knows by this number.
