@@ -10,8 +10,8 @@ use super::spec::StartError;
 use crate::census::Census;
 use crate::supervise::ChildId;
 
-/// Ends the relay: the children are asked to stop, those of the kind started last first and side by side, then the
-/// system stops.
+/// Ends the relay: the children are asked to stop, those of the kind started last first and side by side. What else lives in
+/// the process goes on.
 ///
 /// A second one ends the relay at once, whoever is still stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]

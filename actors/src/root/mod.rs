@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Recipient, SpawnHandle, System,
-    fut::wrap_future,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Recipient, SpawnHandle, fut::wrap_future,
 };
 use futures::FutureExt;
 use slog::{error, info, warn};
@@ -36,12 +35,13 @@ pub use thread::{OwnArbiter, OwnThread};
 
 /// The root of the tree.
 ///
-/// - Parent: none. Arbiter: the system's. Restart: never; its end is the end of the process.
+/// - Parent: none. Arbiter: the system's, which it leaves as it is: other relays of the process live there too. Restart:
+///   never; whoever waits for its [`Outcome`] ends the process with its code.
 /// - In: [`ChildDown`] from the guards of its children, [`Remaining`] from those who serve, [`Drain`], [`Retire`],
 ///   [`Health`].
 /// - Out: [`StopChild`] and [`SendAway`] to each child, once in a life.
-/// - Lost on death: everything. Its drop stops the system with exit code 70, so that no relay runs on without
-///   supervision.
+/// - Lost on death: everything. Its drop asks each child to stop and ends the threads of those that have one, so that no
+///   relay runs on without supervision.
 pub struct RootActor {
     /// Given to the guards; also keeps the root alive while nobody else holds its address.
     me: Recipient<ChildDown>,
@@ -348,20 +348,12 @@ impl RootActor {
         }
     }
 
-    /// Says how it ended and stops the system.
+    /// Says how it ended.
     fn finish(&mut self, ctx: &mut Context<Self>) {
         if let Phase::Draining { outcome, .. } = std::mem::replace(&mut self.phase, Phase::Ended) {
             info!(self.options.log, "ended"; "why" => %outcome, "code" => outcome.code());
-            self.end(outcome);
+            self.status.send_replace(RootStatus::Ended(outcome));
             ctx.stop();
-        }
-    }
-
-    fn end(&self, outcome: Outcome) {
-        let code = outcome.code();
-        self.status.send_replace(RootStatus::Ended(outcome));
-        if let Some(system) = System::try_current() {
-            system.stop_with_code(code);
         }
     }
 }
@@ -386,9 +378,17 @@ impl Actor for RootActor {
 
 impl Drop for RootActor {
     fn drop(&mut self) {
-        if !matches!(self.phase, Phase::Ended) {
-            self.end(Outcome::RootLost);
+        if matches!(self.phase, Phase::Ended) {
+            return;
         }
+        let deadline = Duration::ZERO;
+        for child in self.children.drain(..) {
+            if let Life::Up { running, .. } = child.life {
+                // One whose mailbox is closed is gone already. Its thread goes with `running`.
+                let _asked: bool = running.stop.send(StopChild { deadline });
+            }
+        }
+        self.status.send_replace(RootStatus::Ended(Outcome::RootLost));
     }
 }
 

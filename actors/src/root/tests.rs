@@ -436,10 +436,12 @@ async fn a_child_that_dies_while_it_starts_is_started_again() {
 }
 
 #[actix_rt::test]
-async fn a_root_that_is_lost_says_so() {
+async fn a_root_that_is_lost_says_so_and_takes_its_children_along() {
     tokio::time::pause();
+    let story = Story::default();
     let (addr, status) = {
-        let root = tree(vec![]);
+        let mut root = tree(vec![probe(&story, "a", Stops::AtOnce)]);
+        root.running().await.unwrap();
         (root.addr.clone(), root.status.clone())
     };
     /// Ends the root in a way nothing here does.
@@ -457,10 +459,11 @@ async fn a_root_that_is_lost_says_so() {
     let outcome = RootHandle { addr, status }.ended().await;
     assert!(matches!(outcome, Outcome::RootLost), "{outcome}");
     assert_eq!(outcome.code(), 70);
+    settle().await;
+    assert_eq!(story.lines(), ["+a0", "stop a", "-a"]);
 }
 
-/// A child on a thread of its own: its panic ends the thread with all that is on it, and the exit code of the
-/// system is the relay's.
+/// A child on a thread of its own: its panic ends the thread with all that is on it.
 #[test]
 fn a_panic_on_an_own_arbiter_replaces_the_arbiter() {
     struct Shard(ChildGuard);
@@ -480,8 +483,7 @@ fn a_panic_on_an_own_arbiter_replaces_the_arbiter() {
         }
     }
 
-    let system = System::new();
-    system.block_on(async {
+    System::new().block_on(async {
         let (up, mut lives) = tokio::sync::mpsc::unbounded_channel();
         let thread = OwnThread::default();
         // Set while a thread of the child runs, or while what it holds is being dropped.
@@ -510,9 +512,10 @@ fn a_panic_on_an_own_arbiter_replaces_the_arbiter() {
             assert_eq!(epoch, life);
             offer(&addr, Fail).unwrap();
         }
-        assert!(matches!(root.ended().await, Outcome::Escalated { .. }));
+        let outcome = root.ended().await;
+        assert!(matches!(outcome, Outcome::Escalated { .. }), "{outcome}");
+        assert_eq!(outcome.code(), 70);
     });
-    assert_eq!(system.run_with_code().unwrap(), 70);
 }
 
 /// What takes its time to go, as some ten thousand connections do.
@@ -533,8 +536,7 @@ fn a_thread_that_does_not_end_ends_the_relay() {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = RefCell::new(Some(held));
     let story = Story::default();
-    let system = System::new();
-    system.block_on({
+    System::new().block_on({
         let story = story.clone();
         async move {
             let (thread, began) = (OwnThread::default(), story.clone());
@@ -571,7 +573,6 @@ fn a_thread_that_does_not_end_ends_the_relay() {
             assert_eq!(story.lines(), ["+stuck0", "+a0", "-stuck", "stop a", "-a"]);
         }
     });
-    assert_eq!(system.run_with_code().unwrap(), 70);
     drop(release);
 }
 
