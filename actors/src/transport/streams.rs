@@ -130,7 +130,16 @@ impl SendGuard {
     /// # Errors
     /// As [`poll_ready`](Self::poll_ready).
     pub async fn flush(&mut self) -> Result<(), StreamError> {
-        self.stream.flush().await.map_err(StreamError::sending)
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// [`flush`](Self::flush) for who polls.
+    ///
+    /// # Errors
+    /// As [`poll_ready`](Self::poll_ready).
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        self.still_open()?;
+        self.stream.poll_flush(cx).map_err(StreamError::sending)
     }
 
     /// Ends the stream after everything handed over; the stack delivers the rest on its own, the guard may be dropped.

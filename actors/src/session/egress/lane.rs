@@ -1,6 +1,5 @@
 //! One downstream stream: reads one subgroup of the log and writes it, when it is its turn.
 
-use super::gate::Gate;
 use super::openers::Opener;
 use super::pieces;
 use super::rank::Rank;
@@ -16,12 +15,10 @@ use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::object::SubgroupIdMode;
 use laps_protocol::relay::expiry::Handed;
 use laps_protocol::relay::lane::{Ahead, LaneReader, Taken};
-use laps_protocol::relay::scheduler::{EntryId, SendOrder};
+use laps_protocol::relay::scheduler::SendOrder;
 use laps_protocol::relay::track_log::StreamEnd;
-use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -49,7 +46,7 @@ enum State {
     Waiting,
     /// The stream is open.
     Open,
-    /// FIN was sent; waits until the peer has everything.
+    /// FIN was sent, or a reset is to follow; waits until the peer has everything.
     Closing,
 }
 
@@ -99,14 +96,6 @@ pub(super) struct Lane {
     over: bool,
 }
 
-/// A lane as the writer's task runs it: it looks when it is woken, and queues up when it has something to send. It ends
-/// when the stream is closed.
-pub(super) struct Running {
-    pub(super) lane: Rc<RefCell<Lane>>,
-    gate: Rc<Gate>,
-    id: EntryId,
-}
-
 impl Lane {
     pub(super) fn new(
         spec: LaneSpec,
@@ -146,15 +135,6 @@ impl Lane {
         }
     }
 
-    /// Runs it at this gate.
-    pub(super) fn at(self, gate: &Rc<Gate>) -> Running {
-        Running {
-            lane: Rc::new(RefCell::new(self)),
-            gate: Rc::clone(gate),
-            id: gate.fresh_id(),
-        }
-    }
-
     /// Takes the next pieces from the log; the value is also how many bytes of payload they are.
     fn fill(&mut self) -> (Taken, usize) {
         let LaneSpec {
@@ -191,7 +171,7 @@ impl Lane {
 
     /// Where it stands among all that could be sent. MOQT-14 §7.1 [D14-PRIO-5]: one priority for a subgroup, the
     /// publisher's.
-    fn order(&self) -> SendOrder {
+    pub(super) fn order(&self) -> SendOrder {
         let header = self.spec.reader.header();
         let subgroup = match header.subgroup {
             SubgroupIdMode::Explicit(id) => id,
@@ -201,7 +181,7 @@ impl Lane {
     }
 
     /// Does what needs no turn since it sends no object; the value is what is left. Woken, the lane does this first.
-    fn look(&mut self, cx: &mut Context<'_>) -> Turned {
+    pub(super) fn look(&mut self, cx: &mut Context<'_>) -> Turned {
         self.control.looks();
         self.control.waker.keep(cx.waker());
         if self.over {
@@ -419,10 +399,16 @@ impl Lane {
                 self.state = State::Closing;
                 return GO_ON;
             }
-            // MOQT-14 §10.4.3 [D14-CLOSE-5]: a reset upstream is a reset downstream, never a FIN.
-            Some(StreamEnd::Reset(code)) => {
-                self.reset(code);
+            // What is too old is not waited for. MOQT-14 §9.2.1.2 [D14-TO-2]
+            Some(StreamEnd::Reset(ResetCode::DeliveryTimeout)) => {
+                self.reset(ResetCode::DeliveryTimeout);
                 return OVER;
+            }
+            // A reset throws away what the peer does not have yet, objects that were whole upstream among it.
+            Some(StreamEnd::Reset(_)) => {
+                self.streams.closes(&self.control);
+                self.state = State::Closing;
+                return GO_ON;
             }
             None => {}
         }
@@ -453,6 +439,17 @@ impl Lane {
     }
 
     fn close(&mut self, cx: &mut Context<'_>) -> Then {
+        if let Some(StreamEnd::Reset(code)) = self.end {
+            return match self.stream.as_mut().map(|stream| stream.poll_flush(cx)) {
+                Some(Poll::Pending) => PARKED,
+                Some(Poll::Ready(Ok(()))) => {
+                    // MOQT-14 §10.4.3 [D14-CLOSE-5]: a reset upstream is a reset downstream, never a FIN.
+                    self.reset(code);
+                    OVER
+                }
+                Some(Poll::Ready(Err(_))) | None => self.let_go(),
+            };
+        }
         // MOQT-14 §9.12 [D14-SUB-19]: PUBLISH_DONE must not overtake the objects it ends.
         match self.stream.as_mut().map(|stream| stream.poll_delivered(cx)) {
             Some(Poll::Pending) => PARKED,
@@ -464,29 +461,6 @@ impl Lane {
     fn let_go(&mut self) -> Then {
         self.stream = None;
         OVER
-    }
-}
-
-impl Future for Running {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let (turned, order) = {
-            let mut lane = self.lane.borrow_mut();
-            (lane.look(cx), lane.order())
-        };
-        match turned {
-            Turned::More => self.gate.queue_lane(self.id, order, &self.lane),
-            Turned::Parked => self.gate.forget(self.id),
-            Turned::Over => return Poll::Ready(()),
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.gate.forget(self.id);
     }
 }
 
