@@ -124,10 +124,12 @@ cross_build() {
             ;;
     esac
     say "building laps $(workspace_version Cargo.toml) for $1, glibc $glibc_floor and later"
-    # zig is a Python package, for which cargo-zigbuild asks Python. The symbols would be nine tenths of the program.
-    env PATH="$tools/zig/bin:$PATH" PYTHONPATH="$tools/zig${PYTHONPATH:+:$PYTHONPATH}" \
-        JEMALLOC_SYS_WITH_LG_PAGE="$(page_bits "$1")" CARGO_PROFILE_RELEASE_STRIP=symbols \
-        cargo zigbuild --release --locked --bin laps "${with[@]}" --target "$target.$glibc_floor" </dev/null >&2 ||
+    # zig is a Python package, for which cargo-zigbuild asks Python. The symbols would be nine tenths of the program. From a
+    # folder above its own zig names its headers by where they are from there, and a build script is elsewhere: `scripts` is
+    # above nothing that is built.
+    (cd "$LAPS_ROOT/scripts" && env PATH="$tools/zig/bin:$PATH" PYTHONPATH="$tools/zig${PYTHONPATH:+:$PYTHONPATH}" \
+        CARGO_TARGET_DIR="${tools%/*}" JEMALLOC_SYS_WITH_LG_PAGE="$(page_bits "$1")" CARGO_PROFILE_RELEASE_STRIP=symbols \
+        cargo zigbuild --release --locked --bin laps "${with[@]}" --target "$target.$glibc_floor" </dev/null >&2) ||
         die "laps could not be built for $1"
     program=$(target_dir)/$target/release/laps
     version_at_least "$glibc_floor" "$(glibc_of "$program")" || die "$program needs glibc $(glibc_of "$program"), not $glibc_floor"
