@@ -70,6 +70,16 @@ pub(crate) fn judge(record: &Record, made: &BTreeSet<u64>, last: u64, begun: u64
     losses
 }
 
+/// What never came up to object `last`, as group/object, for whoever looks for the cause.
+pub(crate) fn missing(record: &Record, made: &BTreeSet<u64>, last: u64, gop: u64) -> String {
+    let wanted = made.range(record.oldest().unwrap_or(0)..=last);
+    let lacks = wanted.filter(|sequence| !record.came.contains_key(sequence));
+    let lacks: Vec<_> = lacks
+        .map(|sequence| format!("{}/{}", sequence / gop, sequence % gop))
+        .collect();
+    lacks.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::faults::{Fault, Met, Struck};
 use crate::judge::Losses;
+use crate::record;
 use crate::scene::{Scene, Tools};
 use crate::seed::Chance;
 use std::io::Write;
@@ -94,7 +95,12 @@ fn played(tools: &Tools, fault: &Fault, seed: u64, number: usize) -> Result<Cost
     if !scene.is_alive()? {
         return Err("a relay has ended".into());
     }
-    verdict(fault, &struck, &scene.losses(last, struck.begun, struck.over)?)
+    let losses = scene.losses(last, struck.begun, struck.over)?;
+    verdict(fault, &struck, &losses).map_err(|error| {
+        let (begun, missing) = (record::due(struck.begun), scene.missing(last));
+        let at = format!("{}/{}", begun / record::GOP, begun % record::GOP);
+        format!("{error}; it happened at {at}, and {missing}").into()
+    })
 }
 
 /// What it cost, when that is no more than it may.

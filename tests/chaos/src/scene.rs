@@ -3,7 +3,7 @@
 
 use crate::Failure;
 use crate::hook::Hook;
-use crate::judge::{Losses, judge};
+use crate::judge::{Losses, judge, missing};
 use crate::member;
 use crate::net::{Net, Node};
 use crate::process::{Process, Start};
@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long clients may take to be there at the beginning: four scenes start at once on a machine of two cores.
@@ -393,26 +394,33 @@ impl Scene {
         }
     }
 
-    /// What each subscriber lost, and the bystander last.
-    pub(crate) fn losses(&self, last: u64, begun: u64, over: u64) -> Result<Vec<Losses>, Failure> {
-        let made = |publishers: &[Client]| -> BTreeSet<u64> {
+    /// Who is judged, with what was made for him: each subscriber, and the bystander last.
+    fn judged(&self) -> Vec<(&Client, Rc<BTreeSet<u64>>)> {
+        let made = |publishers: &[Client]| -> Rc<BTreeSet<u64>> {
             let logs = publishers.iter().map(|publisher| &publisher.log);
             let texts = logs.map(|log| std::fs::read(log).unwrap_or_default());
-            texts
-                .flat_map(|text| record::made(&String::from_utf8_lossy(&text), Pace::default()))
-                .collect()
+            let made = texts.flat_map(|text| record::made(&String::from_utf8_lossy(&text), Pace::default()));
+            Rc::new(made.collect())
         };
         let video = made(&self.publishers);
-        self.until_repaired(&video, last);
         let aside = made(self.bystanders.get(..1).unwrap_or_default());
         let bystander = self
             .bystanders
             .iter()
             .skip(1)
-            .map(|client| (&client.tape, &aside));
-        let subscribers = self.subscribers.iter().map(|client| (&client.tape, &video));
-        let judged = subscribers.chain(bystander).map(|(tape, made)| {
-            let record = tape.read();
+            .map(|client| (client, Rc::clone(&aside)));
+        let subscribers = self.subscribers.iter().map(|client| (client, Rc::clone(&video)));
+        subscribers.chain(bystander).collect()
+    }
+
+    /// What each subscriber lost, and the bystander last.
+    pub(crate) fn losses(&self, last: u64, begun: u64, over: u64) -> Result<Vec<Losses>, Failure> {
+        let all = self.judged();
+        if let Some((_, video)) = all.first() {
+            self.until_repaired(video, last);
+        }
+        let judged = all.iter().map(|(client, made)| {
+            let record = client.tape.read();
             // Without the logs of the publishers nothing would ever be missed.
             let untold = record
                 .came
@@ -425,6 +433,15 @@ impl Scene {
             Ok(judge(&record, made, last, begun, over))
         });
         judged.collect()
+    }
+
+    /// What each of those lacks up to that object.
+    pub(crate) fn missing(&self, last: u64) -> String {
+        let all = self.judged().into_iter().map(|(client, made)| {
+            let who = client.log.file_stem().unwrap_or_default().to_string_lossy();
+            format!("{who} lacks [{}]", missing(&client.tape.read(), &made, last, GOP))
+        });
+        all.collect::<Vec<_>>().join(", ")
     }
 
     /// The ends of all logs, for a run that failed.

@@ -1,8 +1,9 @@
 //! What is promised of a mesh, one case each.
 
 use super::far;
+use super::node::{Node, edge, via};
 use super::roles;
-use super::world::{Node, World, edge, via};
+use super::world::World;
 use crate::Failure;
 use crate::record::{self, GOP, RATE};
 use crate::scene::Tools;

@@ -1,6 +1,7 @@
 //! What a relay of a mesh tells of itself.
 
-use super::world::{RELAYS, Relay, START};
+use super::relay::Relay;
+use super::world::{RELAYS, START};
 use crate::Failure;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -10,6 +11,11 @@ use std::time::{Duration, Instant};
 
 /// A page of metrics may be a second old, and is never older than this.
 const FRESH: Duration = Duration::from_millis(1_050);
+
+/// The label of what comes over a link.
+const INWARDS: &str = "direction=\"in\"";
+/// How often it is looked whether something is so.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How full the tables of a relay are.
 #[derive(Debug, Deserialize)]
@@ -44,6 +50,25 @@ impl Relay {
 
     /// Streams of objects that came so far on the links that stand, as its metrics tell now.
     pub(crate) fn streams_in(&mut self) -> Result<Streams, Failure> {
+        let page = self.metrics()?;
+        let mut streams = Streams::default();
+        for (link, count) in of(&page, "laps_link_streams_total").filter(|(link, _)| link.contains(INWARDS)) {
+            streams.links.push(link.to_owned());
+            streams.count += count.parse::<u64>()?;
+        }
+        Ok(streams)
+    }
+
+    /// The round trip of each link that was measured, as its metrics tell now.
+    pub(crate) fn round_trips(&mut self) -> Result<Vec<Duration>, Failure> {
+        let page = self.metrics()?;
+        let seconds = of(&page, "laps_link_rtt_seconds").map(|(_, seconds)| seconds.parse());
+        let seconds: Vec<f64> = seconds.collect::<Result<_, _>>()?;
+        Ok(seconds.into_iter().map(Duration::from_secs_f64).collect())
+    }
+
+    /// Its page of metrics, as it is now.
+    fn metrics(&mut self) -> Result<String, Failure> {
         // Who reads it sooner reads the same again.
         if let Some(read) = self.read {
             sleep(FRESH.saturating_sub(read.elapsed()));
@@ -52,16 +77,7 @@ impl Relay {
             "exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3";
         let page = self.run(&["bash", "-c", ask])?;
         self.read = Some(Instant::now());
-        let lines = page
-            .lines()
-            .filter(|line| line.starts_with("laps_link_streams_total{") && line.contains("direction=\"in\""));
-        let mut streams = Streams::default();
-        for line in lines {
-            let (link, count) = line.rsplit_once(' ').ok_or("no count of streams")?;
-            streams.links.push(link.to_owned());
-            streams.count += count.parse::<u64>()?;
-        }
-        Ok(streams)
+        Ok(page)
     }
 
     /// Whether anything listens on the port for relays.
@@ -83,4 +99,28 @@ impl Relay {
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+/// What a page says of this metric: the labels of each line, and its value.
+fn of<'a>(page: &'a str, metric: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let lines = page.lines().filter_map(move |line| line.strip_prefix(metric));
+    lines
+        .filter(|line| line.starts_with('{'))
+        .filter_map(|line| line.rsplit_once(' '))
+}
+
+/// Waits until it is so.
+pub(super) fn until(
+    what: &str,
+    patience: Duration,
+    mut so: impl FnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let end = Instant::now() + patience;
+    while !so()? {
+        if Instant::now() > end {
+            return Err(format!("{what}: not within {} s", patience.as_secs()).into());
+        }
+        sleep(LOOK);
+    }
+    Ok(())
 }

@@ -1,14 +1,19 @@
 //! Meshes of relays: what reaches whom, over which links, and what a failing relay costs.
 //!
-//! [`roads`] is the network, [`path`] a link with delay and loss, [`world`] the relays and their users, [`look`] what a relay
-//! tells of itself, [`cases`], [`roles`] and [`far`] what is promised.
+//! [`roads`] is the network, [`path`] a link with delay and loss, [`node`] what a mesh is made of, [`world`] the relays and
+//! their users, [`relay`] one of those and [`look`] what it tells of itself, [`holder`] a crowd that is only counted,
+//! [`verdict`] what everybody got, [`cases`], [`roles`] and [`far`] what is promised.
 
 mod cases;
 mod far;
+mod holder;
 mod look;
+mod node;
 mod path;
+mod relay;
 mod roads;
 mod roles;
+mod verdict;
 mod world;
 
 use crate::Failure;

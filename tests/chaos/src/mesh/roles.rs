@@ -1,13 +1,13 @@
 //! What is promised of a Via and of a Stub, beside that everybody receives everything once.
 
-use super::look::Streams;
-use super::world::{Node, World, edge, stub, via};
+use super::look::{Streams, until};
+use super::node::{Node, edge, stub, via};
+use super::world::World;
 use crate::Failure;
 use crate::record::{self, Pace, RATE};
 use crate::scene::Tools;
 use std::collections::BTreeSet;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Objects for which the bytes of copies are counted, and their size.
 const COUNTED: u64 = 4 * RATE;
@@ -16,30 +16,12 @@ const SIZE: u64 = 4_000;
 const TRIES: usize = 5;
 /// How long something may take to be so.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Tracks that all edges subscribe to: at first, and in the end.
 const FEW: usize = 2;
 const MANY: usize = 10 * FEW;
 /// Beyond the longest time for which a Via remembers what it handed on: `info_base::Settings::convergence_window`.
 const FORGOTTEN: Duration = Duration::from_secs(90);
-
-/// Waits until it is so.
-fn until(
-    what: &str,
-    patience: Duration,
-    mut so: impl FnMut() -> Result<bool, Failure>,
-) -> Result<(), Failure> {
-    let end = Instant::now() + patience;
-    while !so()? {
-        if Instant::now() > end {
-            return Err(format!("{what}: not within {} s", patience.as_secs()).into());
-        }
-        sleep(LOOK);
-    }
-    Ok(())
-}
 
 /// A via, an edge that is the origin, and four others.
 const STAR: [Node; 6] = [

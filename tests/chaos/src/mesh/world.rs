@@ -1,121 +1,35 @@
 //! A mesh of relays, and publishers and subscribers beside them.
 
+use super::holder::Holder;
+use super::node::{Node, Role};
 use super::path::{Path, Plan};
-use super::roads::{Place, Roads};
+use super::relay::Relay;
+use super::roads::Roads;
 use crate::Failure;
-use crate::judge::{Losses, judge};
 use crate::process::{Process, Start};
-use crate::record::{self, Pace, Tape};
+use crate::record::{Pace, Tape};
 use crate::scene::Tools;
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::ops::Range;
 use std::path::PathBuf;
-use std::process::{ChildStdout, Command};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 /// Where clients and relays find a relay; nothing else is in its namespace.
-const CLIENTS: u16 = 33_435;
+pub(super) const CLIENTS: u16 = 33_435;
 pub(super) const RELAYS: u16 = 33_434;
 /// How long clients may take to be there at the beginning, on a busy machine of two cores.
 pub(super) const START: Duration = Duration::from_secs(30);
 /// How long everybody has to go on after something happened.
-const GO_ON: Duration = Duration::from_secs(20);
+pub(super) const GO_ON: Duration = Duration::from_secs(20);
 
 /// Seconds that those who are asked to leave a relay have for it.
 const GRACE: &str = "3";
-/// How often a log is looked at.
-pub(super) const LOOK: Duration = Duration::from_millis(10);
 
 /// The track of every mesh.
 pub(crate) const NAMESPACE: &str = "mesh";
 const NAME: &str = "video";
 /// What further tracks are called, each with its number.
 const MORE: &str = "more";
-
-/// What a relay does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Edge,
-    Via,
-    Stub,
-}
-
-impl Role {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Edge => "edge",
-            Self::Via => "via",
-            Self::Stub => "stub",
-        }
-    }
-}
-
-/// One relay: what it does, and whom it dials, by their number. Who is dialled comes first.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Node {
-    pub(crate) role: Role,
-    pub(crate) dials: &'static [usize],
-    /// Those of them to whom no road leads at first.
-    pub(crate) cut_from: &'static [usize],
-    /// What its links are like: the delay of a packet, and how many of a hundred are lost.
-    pub(crate) over: Option<(Duration, u64)>,
-}
-
-impl Node {
-    const fn new(role: Role, dials: &'static [usize]) -> Self {
-        Self {
-            role,
-            dials,
-            cut_from: &[],
-            over: None,
-        }
-    }
-
-    /// The same, without a road to these at first.
-    pub(crate) const fn cut_from(self, cut_from: &'static [usize]) -> Self {
-        Self { cut_from, ..self }
-    }
-
-    /// The same, with links on which a packet takes so many milliseconds, and so many of a hundred are lost.
-    pub(crate) const fn over(self, delay_ms: u64, loss_percent: u64) -> Self {
-        Self {
-            over: Some((Duration::from_millis(delay_ms), loss_percent)),
-            ..self
-        }
-    }
-}
-
-/// An edge that dials these.
-pub(crate) const fn edge(dials: &'static [usize]) -> Node {
-    Node::new(Role::Edge, dials)
-}
-
-/// A via that dials these.
-pub(crate) const fn via(dials: &'static [usize]) -> Node {
-    Node::new(Role::Via, dials)
-}
-
-/// A stub of these, behind a NAT.
-pub(crate) const fn stub(dials: &'static [usize]) -> Node {
-    Node::new(Role::Stub, dials)
-}
-
-/// One relay of a world.
-#[derive(Debug)]
-pub(crate) struct Relay {
-    pub(crate) place: Place,
-    pub(crate) process: Option<Process>,
-    env: Vec<(String, String)>,
-    /// Its log, in JSON.
-    pub(crate) log: PathBuf,
-    /// What it says at each SIGUSR2.
-    pub(super) told: Option<Receiver<String>>,
-    /// When its metrics were read last.
-    pub(super) read: Option<Instant>,
-}
 
 /// A publisher, or a subscriber.
 #[derive(Debug)]
@@ -124,37 +38,8 @@ pub(crate) struct User {
     _process: Process,
     /// What it received, if it is one that receives.
     pub(crate) tape: Tape,
-    log: PathBuf,
-    name: String,
-}
-
-/// Sessions that hold subscriptions, and count streams.
-#[derive(Debug)]
-pub(crate) struct Holder {
-    process: Process,
-    said: Lines<BufReader<ChildStdout>>,
-}
-
-impl Holder {
-    fn of(mut process: Process) -> Result<Self, Failure> {
-        let said = BufReader::new(process.output()?).lines();
-        Ok(Self { process, said })
-    }
-
-    fn line(&mut self) -> Result<String, Failure> {
-        match self.said.next() {
-            Some(line) => Ok(line?.trim().to_owned()),
-            None => Err(std::fs::read_to_string(self.process.log())?.into()),
-        }
-    }
-
-    /// Streams of objects that have come since the last time, to the session with the fewest and to that with the most.
-    pub(crate) fn streams(&mut self) -> Result<[u64; 2], Failure> {
-        writeln!(self.process.input()?)?;
-        let line = self.line()?;
-        let (least, most) = line.split_once(' ').ok_or("no counts")?;
-        Ok([least.parse()?, most.parse()?])
-    }
+    pub(super) log: PathBuf,
+    pub(super) name: String,
 }
 
 /// Everything that happens in the network of one mesh.
@@ -254,17 +139,9 @@ impl World {
         if !dialled.is_empty() {
             env.push(("LAPS_PEERING__PEERS", dialled.join(",")));
         }
-        let mut relay = Relay {
-            place,
-            process: None,
-            env: env
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-            log: self.dir.join(format!("relay-{number}.log")),
-            told: None,
-            read: None,
-        };
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let log = self.dir.join(format!("relay-{number}.log"));
+        let mut relay = Relay::at(place, env.collect(), log);
         relay.start(&self.tools)?;
         self.relays.push(relay);
         Ok(())
@@ -388,39 +265,6 @@ impl World {
         Ok(())
     }
 
-    /// Waits until everybody receives again, and a little longer; gives the last object to judge by.
-    pub(crate) fn settle(&self) -> Result<u64, Failure> {
-        let everybody = |newest: u64, what: &str| -> Result<(), Failure> {
-            for user in &self.subscribers {
-                let what = format!("{} {what}", user.name);
-                user.tape
-                    .wait(GO_ON, &what, |record| record.newest() >= Some(newest))?;
-            }
-            Ok(())
-        };
-        everybody(self.pace.due(record::now()) + self.pace.gop, "receives again")?;
-        // What is late is let come, and only what is whole is judged.
-        let last = self.pace.due(record::now());
-        everybody(last + 2 * self.pace.gop, "goes on")?;
-        Ok(last)
-    }
-
-    /// All that publishers made.
-    pub(super) fn made(&self) -> BTreeSet<u64> {
-        let logs = self.publishers.iter().map(|user| text(&user.log));
-        logs.flat_map(|log| record::made(&log, self.pace)).collect()
-    }
-
-    /// What each subscriber lost up to that object.
-    pub(crate) fn losses(&self, last: u64, begun: u64, over: u64) -> Vec<Losses> {
-        let made = self.made();
-        let judged = self
-            .subscribers
-            .iter()
-            .map(|user| judge(&user.tape.read(), &made, last, begun, over));
-        judged.collect()
-    }
-
     /// Ends all relays, and counts what they said on their links for publications, subscriptions and their data.
     pub(crate) fn messages_said(&mut self) -> Result<usize, Failure> {
         /// Of links and nodes, at a pace of their own.
@@ -459,119 +303,4 @@ impl World {
         }
         Ok(sum)
     }
-
-    /// What each subscriber lacks up to that object, as group/object, for whoever looks for the cause.
-    pub(crate) fn missing(&self, last: u64) -> String {
-        let made = self.made();
-        let missing = |user: &User| {
-            let record = user.tape.read();
-            let wanted = made.range(record.oldest().unwrap_or(0)..=last);
-            let lacks = wanted.filter(|sequence| !record.came.contains_key(sequence));
-            let lacks: Vec<_> = lacks
-                .map(|sequence| format!("{}/{}", sequence / self.pace.gop, sequence % self.pace.gop))
-                .collect();
-            format!("{} lacks [{}]", user.name, lacks.join(" "))
-        };
-        let all: Vec<_> = self.subscribers.iter().map(missing).collect();
-        all.join(", ")
-    }
-
-    /// The same, once what is fetched after a failure has had its time.
-    pub(crate) fn repaired(&self, last: u64, begun: u64, over: u64) -> Vec<Losses> {
-        let until = Instant::now() + GO_ON;
-        loop {
-            let losses = self.losses(last, begun, over);
-            if losses.iter().all(|losses| losses.lost == 0) || Instant::now() > until {
-                return losses;
-            }
-            std::thread::sleep(10 * LOOK);
-        }
-    }
-
-    /// Every subscriber has every one of these objects, once.
-    pub(crate) fn whole_once(&self, objects: Range<u64>) -> Result<(), Failure> {
-        let made = self.made();
-        let made: Vec<_> = made.range(objects).collect();
-        for user in &self.subscribers {
-            let what = format!("{} has all of {} objects once", user.name, made.len());
-            user.tape.wait(GO_ON, &what, |record| {
-                let times = |sequence: &u64| record.came.get(sequence).map_or(0, Vec::len);
-                record.wrong.is_empty() && made.iter().all(|sequence| times(sequence) == 1)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Every subscriber has every object from its first one on, once.
-    pub(crate) fn everything_once(&self) -> Result<(), Failure> {
-        let last = self.settle()?;
-        let now = record::now();
-        for (user, losses) in self.subscribers.iter().zip(self.repaired(last, now, now)) {
-            if (losses.lost, losses.duplicated, losses.wrong) != (0, 0, 0) {
-                let missing = self.missing(last);
-                return Err(format!("{}: {losses:?}; {missing}", user.name).into());
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Relay {
-    /// Starts it; returns when its port is open.
-    fn start(&mut self, tools: &Tools) -> Result<(), Failure> {
-        let port = CLIENTS.to_string();
-        let words = ["--port", &port, "--log-format", "json", "--log-level", "trace"];
-        let mut process = Process::start(Start {
-            space: &self.place.space,
-            program: tools.laps.as_os_str(),
-            words: words.iter().map(ToString::to_string).collect(),
-            env: self.env.clone(),
-            log: &self.log,
-        })?;
-        let output = process.output()?;
-        self.process = Some(process);
-        let mut output = BufReader::new(output).lines().map_while(Result::ok);
-        if !output.any(|line| line.contains("listening on")) {
-            return Err(format!("a relay did not start: {}", text(&self.log)).into());
-        }
-        // What it says later is read, so that it never waits to say it.
-        let (tell, told) = channel();
-        self.told = Some(told);
-        std::thread::spawn(move || {
-            for line in output {
-                if let Some(census) = line.strip_prefix("census ") {
-                    // Nobody wants to know any more.
-                    drop(tell.send(census.to_owned()));
-                }
-            }
-        });
-        Ok(())
-    }
-
-    /// All that it logged.
-    pub(crate) fn text(&self) -> String {
-        text(&self.log)
-    }
-
-    /// Waits until it has logged a line with all of these words.
-    pub(crate) fn logs(&self, words: &[&str]) -> Result<(), Failure> {
-        let until = Instant::now() + GO_ON;
-        let has_all = |line: &str| words.iter().all(|word| line.contains(word));
-        while !text(&self.log).lines().any(has_all) {
-            if Instant::now() > until {
-                return Err(format!("no line with {words:?} in {}", self.log.display()).into());
-            }
-            std::thread::sleep(LOOK);
-        }
-        Ok(())
-    }
-
-    /// Its process.
-    pub(crate) fn process(&mut self) -> Result<&mut Process, Failure> {
-        Ok(self.process.as_mut().ok_or("it does not run")?)
-    }
-}
-
-fn text(path: &std::path::Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
