@@ -114,6 +114,8 @@ mod tests {
         let made = (0..100).filter(|n| *n != 25).collect();
         let losses = judge(&record(&came), &made, 49, 400_000_000, 500_000_000);
         assert_eq!((losses.lost, losses.gap, losses.duplicated), (11, 9, 1));
+        let lacks = missing(&record(&came), &made, 49, 10);
+        assert_eq!(lacks, "2/0 2/1 2/2 2/3 2/4 2/6 2/7 2/8 2/9 4/8 4/9");
         assert_eq!((losses.pause_ms, losses.recovered_ms), (320, 200));
     }
 
