@@ -23,14 +23,17 @@ enum Side {
     Either,
 }
 
-/// A link is dialled again after half a second to a second, and what went by meanwhile is fetched, as a rule all of it: where
-/// the part fails that knows what other relays want, the publisher may be stopped for a moment.
-const AGAIN_MS: u64 = 6_000;
-const LOST: u64 = 6 * GOP;
+/// A link is dialled again after half a second to a second, and then its sides have to find each other's tracks.
+const AGAIN_MS: u64 = 3_000;
+/// What went by meanwhile is fetched; no more may be missing than what was on its way just then, which is nothing as a rule.
+const ALONE: u64 = GOP;
+/// With the part that knows what other relays want goes what was not sent yet, and the publisher may be stopped for a moment.
+const MOMENT: u64 = 2 * GOP;
 
 const fn fault(
     name: &'static str,
     what: &'static str,
+    lost: u64,
     strike: fn(&mut Scene, &mut Chance) -> Result<Struck, Failure>,
 ) -> Fault {
     Fault {
@@ -38,7 +41,7 @@ const fn fault(
         what,
         wants: MESH,
         strike,
-        lost: LOST,
+        lost,
         recovers_ms: AGAIN_MS,
     }
 }
@@ -47,36 +50,43 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "panic-peer-link",
         "of two relays of a mesh, on one the actor of their link panics",
+        ALONE,
         |scene, chance| panics(scene, chance, Side::Either, "peer_link"),
     ),
     fault(
         "panic-info-base",
         "on one of two relays the information bases of the mesh panic",
+        ALONE,
         |scene, chance| panics(scene, chance, Side::Either, "info_base"),
     ),
     fault(
         "panic-peering",
         "on one of two relays the supervisor of all links panics",
+        MOMENT,
         |scene, chance| panics(scene, chance, Side::Either, "peering"),
     ),
     fault(
         "panic-plane",
         "on one of two relays what leads data from link to link panics",
+        MOMENT,
         |scene, chance| panics(scene, chance, Side::Either, "plane"),
     ),
     fault(
         "panic-plane-link",
         "on the subscribers' relay the task that takes what comes over the link panics",
+        ALONE,
         |scene, chance| panics(scene, chance, Side::Far, "plane_link"),
     ),
     fault(
         "panic-plane-stream",
         "on the subscribers' relay the task of a stream of the link panics",
+        ALONE,
         |scene, chance| panics(scene, chance, Side::Far, "plane_stream"),
     ),
     fault(
         "panic-link-egress",
         "on the publisher's relay the task that writes the streams of the link panics",
+        ALONE,
         |scene, chance| {
             let far = scene.far.as_ref().ok_or("there is no other relay")?;
             let name = far.node.address.clone();
@@ -86,26 +96,31 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "panic-mesh",
         "on one of two relays the actor that knows who publishes in the mesh panics",
+        MOMENT,
         |scene, chance| panics(scene, chance, Side::Either, "mesh"),
     ),
     fault(
         "panic-node",
         "on the subscribers' relay the actor of the publisher's relay panics",
+        ALONE,
         |scene, chance| panics(scene, chance, Side::Far, "node"),
     ),
     fault(
         "panic-origin",
         "on the publisher's relay the actor that serves other relays panics",
+        MOMENT,
         |scene, chance| panics(scene, chance, Side::Near, "origin"),
     ),
     fault(
         "panic-publications",
         "on the publisher's relay the actor that tells the mesh of publications panics",
+        ALONE,
         |scene, chance| panics(scene, chance, Side::Near, "publications"),
     ),
     fault(
         "panic-link-subscription",
         "on the publisher's relay the subscription of the link panics",
+        ALONE,
         |scene, chance| named(scene, chance, Side::Near, "subscription", TRACK),
     ),
 ];
