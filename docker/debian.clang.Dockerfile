@@ -10,7 +10,7 @@ FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS rust
 FROM debian:${DEBIAN}-slim AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates clang libc6-dev lld llvm make \
+    && apt-get install -y --no-install-recommends ca-certificates clang libavahi-client-dev libc6-dev libclang-dev lld llvm make \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=rust /usr/local/rustup /usr/local/rustup
 COPY --from=rust /usr/local/cargo /usr/local/cargo
@@ -26,9 +26,10 @@ ARG TARGETARCH
 RUN --mount=type=cache,id=laps-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=laps-clang-${TARGETARCH},target=/build/target,sharing=locked \
     if [ "${TARGETARCH}" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
-    && cargo build --release --locked --bin laps \
+    && cargo build --release --locked --bin laps --features mdns-zeroconf \
     && install -D -m 755 target/release/laps /out/usr/local/bin/laps \
-    && install -m 755 docker/laps-entrypoint docker/laps-keys /out/usr/local/bin/
+    && install -m 755 docker/laps-entrypoint docker/laps-keys /out/usr/local/bin/ \
+    && docker/licences /out
 RUN docker/no-gcc /out/usr/local/bin/laps
 
 FROM debian:${DEBIAN}-slim AS relay
@@ -37,6 +38,11 @@ LABEL org.opencontainers.image.title="laps" \
       org.opencontainers.image.description="Media over QUIC Transport relay, built with clang" \
       org.opencontainers.image.licenses="BSD-2-Clause" \
       org.opencontainers.image.version="${LAPS_VERSION}"
+# What the program loads at its start.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libavahi-client3 \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/ /
 USER 65532:65532
 EXPOSE 33435/udp

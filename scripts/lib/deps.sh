@@ -22,6 +22,7 @@ has_ip() { have ip; }
 has_iptables() { have iptables; }
 has_readelf() { have readelf; }
 has_emulator() { have qemu-aarch64-static && [ -e /usr/aarch64-linux-gnu/lib/libc.so.6 ] && [ -e /usr/aarch64-linux-gnu/lib/libgcc_s.so.1 ]; }
+has_qemu() { have qemu-aarch64-static; }
 has_debootstrap() { have debootstrap; }
 has_lintian() { have lintian; }
 has_pip() { python3 -m pip --version >/dev/null 2>&1; }
@@ -179,6 +180,13 @@ ensure_zeroconf_deps() {
 ensure_avahi_deps() {
     ensure has_dbus_daemon "dbus-daemon" "dbus-daemon, for a private bus of the discovery test"
     ensure has_avahi_daemon "avahi-daemon" "avahi-daemon, the other way of discovery"
+}
+# For the image, beside buildah and crun, which change nothing of this machine by being there, and are installed by nobody here.
+ensure_image_deps() {
+    ensure has_ip "iproute2" "iproute2, makes the containers a network"
+    ensure has_debootstrap "debootstrap" "debootstrap, makes the Debian that the image begins with"
+    ensure has_qemu "qemu-user-static" "qemu-user, runs the image for another processor"
+    ensure_avahi_deps
 }
 ensure_packaging_deps() {
     ensure has_readelf "binutils" "readelf, tells what a program needs"
