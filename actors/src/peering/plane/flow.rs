@@ -6,7 +6,7 @@ use super::local::Local;
 use super::now;
 use crate::transport::{RecvGuard, StreamError};
 use bytes::Bytes;
-use laps_protocol::peering::forward::pipeline::Step;
+use laps_protocol::peering::forward::pipeline::{ResetCause, Step};
 use laps_protocol::peering::forward::{InStream, LinkId, Target};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,6 +30,8 @@ pub(super) struct Flow {
     pieces: VecDeque<Bytes>,
     /// Nothing follows those.
     fin: bool,
+    /// Nothing follows those, and the source was reset with this code.
+    broken: Option<u64>,
     lanes: Vec<Lane>,
     local: Option<Local>,
 }
@@ -43,6 +45,7 @@ impl Flow {
             source: Some(source),
             pieces: VecDeque::new(),
             fin: false,
+            broken: None,
             lanes: Vec::new(),
             local: None,
         }
@@ -83,7 +86,7 @@ impl Flow {
                     StreamError::Reset { code } => code,
                     StreamError::Stopped { .. } | StreamError::Ended | StreamError::Connection(_) => 0,
                 };
-                link.reset(id, code);
+                self.broken = Some(code);
                 self.source = None;
             }
         }
@@ -94,8 +97,13 @@ impl Flow {
         {
             link.bytes(id, piece, now);
         }
-        if self.pieces.is_empty() && std::mem::take(&mut self.fin) {
-            link.fin(id);
+        if self.pieces.is_empty() {
+            if let Some(code) = self.broken.take() {
+                link.reset(id, code);
+            }
+            if std::mem::take(&mut self.fin) {
+                link.fin(id);
+            }
         }
         link.drain(Some(id));
         true
@@ -105,6 +113,7 @@ impl Flow {
     fn let_go(&mut self) -> Option<RecvGuard> {
         self.pieces.clear();
         self.fin = false;
+        self.broken = None;
         self.source.take()
     }
 
@@ -171,7 +180,12 @@ impl Flow {
                     lane.finish();
                 }
             }
-            Step::Reset(cause) => {
+            Step::Reset(ResetCause::Source(code)) => {
+                if let Some(lane) = at.and_then(|at| self.lanes.get_mut(at)) {
+                    lane.cut(code);
+                }
+            }
+            Step::Reset(cause @ (ResetCause::Overrun | ResetCause::Expired)) => {
                 if let Some(at) = at {
                     self.lanes.swap_remove(at).reset(cause.code());
                 }

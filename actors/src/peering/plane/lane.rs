@@ -35,6 +35,8 @@ pub(super) struct Lane {
     /// Bytes at the front of `out` that are not to be parted.
     whole: usize,
     fin: bool,
+    /// With this code it is reset once its peer has all of it.
+    cut: Option<u64>,
 }
 
 /// How far it is.
@@ -76,6 +78,7 @@ impl Lane {
             out: vec![head, first],
             backlog: VecDeque::new(),
             fin: false,
+            cut: None,
         }
     }
 
@@ -89,6 +92,11 @@ impl Lane {
     /// Nothing follows.
     pub(super) const fn finish(&mut self) {
         self.fin = true;
+    }
+
+    /// Nothing follows, and it is not whole: a reset throws away what is still on its way, so it comes behind that.
+    pub(super) const fn cut(&mut self, code: u64) {
+        self.cut = Some(code);
     }
 
     /// Breaks it off.
@@ -133,6 +141,16 @@ impl Lane {
                 Poll::Ready(Err(_)) => return Driven::Refused,
                 Poll::Pending => return Driven::Waits,
             }
+        }
+        if let Some(code) = self.cut {
+            return match stream.poll_flush(cx) {
+                Poll::Pending => Driven::Waits,
+                Poll::Ready(Ok(())) => {
+                    stream.reset(code);
+                    Driven::Done
+                }
+                Poll::Ready(Err(_)) => Driven::Refused,
+            };
         }
         if self.fin {
             return match stream.finish() {

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use tokio::sync::mpsc;
 
 mod chain;
+mod cut;
 mod local;
 
 const ME: NodeId = NodeId(100);
