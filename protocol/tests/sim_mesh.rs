@@ -14,7 +14,7 @@ mod mesh;
 #[cfg(test)]
 mod mesh_tests {
     use crate::common::seeds;
-    use crate::mesh::{Wiring, World, ms, namespace, track, verdict};
+    use crate::mesh::{Wiring, World, knowledge, ms, namespace, spoken, track, verdict};
     use laps_protocol::peering::message::Published;
     use laps_protocol::peering::node::NodeType::{self, Edge, Stub, Via};
     use laps_protocol::sim::Rng;
@@ -282,6 +282,98 @@ mod mesh_tests {
             world.run(SETTLED);
             verdict(&world);
             everybody_leaves(&mut world);
+        });
+    }
+
+    /// Two relays with a laps relay between them, and a longer way of ours: data goes the shorter way, and what they say to
+    /// each other the other one.
+    #[test]
+    fn messages_arrive_beside_a_laps_relay() {
+        for longer in 1..6 {
+            let laps = longer + 2;
+            let around: Wiring = (0..=longer).map(|relay| (relay, relay + 1, 5)).collect();
+            let across = vec![(0, laps, 5), (laps, longer + 1, 5)];
+            let wiring = [around, across].concat();
+            let wires = [wiring.len() - 2, wiring.len() - 1];
+            let mut world = World::with_laps(1, &vec![Edge; longer + 3], &wiring, &wires);
+            world.run(SETTLED);
+            verdict(&world);
+            spoken(&world);
+        }
+    }
+
+    /// An address that leads to several relays: links for data end at one that the dialler has no control link to.
+    #[test]
+    fn messages_arrive_at_a_neighbour_for_data_alone() {
+        for between in 0..4 {
+            // The last one is dialled for data by the first.
+            let last = between + 1;
+            let mut world = World::new(1, &vec![Edge; last + 2], &chain(last + 2));
+            world.add_data(0, last + 1, 3);
+            world.publish(last + 1, Published::Namespace(namespace("a")));
+            world.subscribe(0, &track("a", 1), 1);
+            world.run(SETTLED);
+            knowledge(&world);
+            spoken(&world);
+        }
+    }
+
+    /// Links for data alone and laps relays give shorter ways for data; relays of ours speak to each other all the same,
+    /// and know what they are to know.
+    #[test]
+    fn messages_take_a_way_of_their_own() {
+        seeds(200, |seed| {
+            let mut rng = Rng::new(seed ^ 0xc0de);
+            let (mut roles, mut wiring) = random_mesh(&mut rng);
+            let stubs = roles.iter().filter(|role| **role == Stub).count();
+            roles.truncate(roles.len() - stubs);
+            wiring.retain(|(_, to, _)| *to < roles.len());
+            let ours = roles.len();
+            let below = |rng: &mut Rng, n: usize| usize::try_from(rng.below(n as u64)).unwrap();
+            let edges: Vec<_> = (0..ours).filter(|relay| roles[*relay] == Edge).collect();
+            let mut laps = Vec::new();
+            if rng.one_in(2) && edges.len() > 1 {
+                let at = below(&mut rng, edges.len() - 1);
+                for edge in [edges[at], edges[at + 1]] {
+                    laps.push(wiring.len());
+                    wiring.push((edge, ours, 2));
+                }
+                roles.push(Edge);
+            }
+            let mut world = World::with_laps(seed, &roles, &wiring, &laps);
+            for _ in 0..rng.below(4) {
+                let (a, b) = (below(&mut rng, ours), below(&mut rng, ours));
+                if a != b {
+                    world.add_data(a, b, 1 + rng.below(50));
+                }
+            }
+            for relay in &edges {
+                world.publish(*relay, Published::Track(track("of", *relay as u64)));
+            }
+            for _ in 0..2 {
+                for _ in 0..rng.below(30) {
+                    let wire = below(&mut rng, world.wires.len());
+                    match rng.below(4) {
+                        0 => world.cut(wire),
+                        1 if rng.one_in(3) => world.restart(below(&mut rng, ours)),
+                        _ => world.join(wire),
+                    }
+                    let pause = if rng.one_in(4) {
+                        rng.below(12_000)
+                    } else {
+                        rng.below(100)
+                    };
+                    world.run(ms(pause));
+                }
+                world.run(SETTLED);
+                spoken(&world);
+            }
+            for wire in 0..world.wires.len() {
+                world.join(wire);
+            }
+            world.run(SETTLED);
+            spoken(&world);
+            knowledge(&world);
         });
     }
 

@@ -156,14 +156,20 @@ impl Mesh {
         }
     }
 
-    /// Links have the numbers of the relays that they lead to.
+    /// Links have the numbers of the relays that they lead to, those for data alone are 100 above.
     async fn join(&self, a: usize, b: usize) {
+        self.join_for(a, b, PeerMode::Both).await;
+    }
+
+    async fn join_for(&self, a: usize, b: usize, mode: PeerMode) {
+        let above = if mode == PeerMode::Data { 100 } else { 0 };
+        let number = |relay: usize| LinkId(u32::try_from(relay).unwrap() + above);
         let mut wires = Vec::new();
         for (from, to) in [(a, b), (b, a)] {
             let gauge = Gauge::default();
             let wire = Wire {
                 to: self.relays[to].bases.clone(),
-                link: LinkId(u32::try_from(from).unwrap()),
+                link: number(from),
                 gauge: gauge.clone(),
                 said: Arc::clone(&self.said),
                 early: Some(Vec::new()),
@@ -172,12 +178,12 @@ impl Mesh {
             wires.push(wire.clone());
             let up = LinkUp {
                 node: NodeInfo::new(id(to), NodeType::Edge, bytes::Bytes::new()),
-                mode: PeerMode::Both,
+                mode,
                 kin: Kin::Ours(7),
                 srtt_us: 1_000,
             };
             let stands = LinkStands {
-                link: LinkId(u32::try_from(to).unwrap()),
+                link: number(to),
                 up,
                 mouth: Mouth::new(wire.clone().recipient(), wire.recipient(), gauge),
             };
@@ -359,6 +365,46 @@ fn a_node_is_spoken_to_through_others() {
             (view.counters.undeliverable, view.counters.malformed),
             (1, 1),
             "{view:?}"
+        );
+    });
+}
+
+/// A link for data stands first, and stays when the one for everything dies: what was said meanwhile is told as soon as there
+/// is one again, and nodes are told whether they can be spoken to.
+#[test]
+fn a_control_link_that_comes_late_or_again_catches_up() {
+    run(async {
+        let mut mesh = Mesh::new(2);
+        let publish = |name: &'static [u8]| {
+            let name = bytes::Bytes::from_static(name);
+            Published::Track(FullTrackName::new(track().namespace().clone(), name).unwrap())
+        };
+        let start = Instant::now();
+        mesh.join_for(0, 1, PeerMode::Data).await;
+        mesh.reaches(1, 0, Some(0)).await;
+        for name in [b"one", b"two"] {
+            let what = publish(name);
+            let want = Want(Command::Publish(what.clone()));
+            ask(&mesh.relays[0].bases, want, DEADLINE).await.unwrap().unwrap();
+            let spoken_to = |wanted| {
+                move |heard| match heard {
+                    Heard::News(News::NodeReachable { ours, .. }) => (ours == wanted).then_some(()),
+                    _ => None,
+                }
+            };
+            mesh.hears(1, spoken_to(false)).await;
+            mesh.join(0, 1).await;
+            mesh.hears(1, spoken_to(true)).await;
+            let published = mesh.hears(1, |heard| match heard {
+                Heard::News(News::Publish { source, what }) => Some((source, what)),
+                _ => None,
+            });
+            assert_eq!(published.await, (id(0), what));
+            mesh.cut(0, 1);
+        }
+        assert!(
+            start.elapsed() < Settings::default().pull_retry,
+            "it did not wait to be asked again"
         );
     });
 }

@@ -196,25 +196,20 @@ impl InfoBase {
 
     /// What follows from another way to a node, or none.
     pub(super) fn reachability(&mut self, now: Instant, node: NodeId, old: Option<&super::nodes::Best>) {
-        let new = self
-            .nodes
-            .best(node)
-            .map(|best| (best.way.info.node_type, best.way.epoch));
-        match (old, new) {
-            (None, Some((node_type, epoch))) => {
+        match (old, self.nodes.best(node).is_some()) {
+            (None, true) => {
                 if let Some(at) = self.departed.remove(&node) {
                     self.departures.remove(&(at, node));
                 }
                 self.bound.remove(&node);
-                self.reachable(node, node_type, epoch);
-                self.appeared(now, node, node_type, epoch);
+                self.lives(now, node);
             }
-            (Some(old), None) => {
+            (Some(old), false) => {
                 self.out.push_back(Output::NodeUnreachable { node });
                 self.sync.node_gone(node);
                 // A relay of ours is asked again when it comes back; a laps relay tells all of it again, and what it
                 // withdrew in between it does not tell.
-                let of_ours = old.way.epoch != 0;
+                let of_ours = old.way.epoch != 0 || old.control.is_some();
                 let hold = if of_ours {
                     self.settings.unreachable_hold
                 } else {
@@ -222,15 +217,28 @@ impl InfoBase {
                 };
                 self.depart(now, node, hold);
             }
-            (Some(old), Some((node_type, epoch))) => {
-                if (epoch == 0) != (old.way.epoch == 0) {
-                    self.reachable(node, node_type, epoch);
-                }
-                if epoch > old.way.epoch {
-                    self.appeared(now, node, node_type, epoch);
-                }
-            }
-            (None, None) => {}
+            (Some(_), true) => self.lives(now, node),
+            (None, false) => {}
+        }
+    }
+
+    /// The life of a node that can be spoken to; 0 where nothing that is said to it arrives.
+    pub(super) fn life(&self, node: NodeId) -> u64 {
+        let way = self.nodes.best(node).and_then(|best| best.control);
+        let heard = || self.heard_by(node).map(|(_, epoch)| epoch);
+        way.map(|way| way.epoch).or_else(heard).unwrap_or(0)
+    }
+
+    /// What follows from another life of a node that can be reached, and from whether it can be spoken to.
+    pub(super) fn lives(&mut self, now: Instant, node: NodeId) {
+        let Some(best) = self.nodes.best(node) else { return };
+        let (node_type, life) = (best.way.info.node_type, self.life(node));
+        let before = self.nodes.set_life(node, life);
+        if before.is_none_or(|before| (before == 0) != (life == 0)) {
+            self.reachable(node, node_type, life);
+        }
+        if before.is_none_or(|before| life > before) {
+            self.appeared(now, node, node_type, life);
         }
     }
 

@@ -201,6 +201,12 @@ impl Links {
         links.next().map(|(id, _)| id)
     }
 
+    /// Whether a neighbour is a relay of ours with a control link, on which it takes messages to nodes.
+    pub(super) fn speaks_to(&self, peer: NodeId) -> bool {
+        self.to(peer)
+            .any(|(_, link)| link.mode.has_control() && link.kin.is_ours())
+    }
+
     /// Links on which information bases are exchanged, but for those to stubs, which have their own rules.
     pub(super) fn for_infos(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         let links = self.links.iter().map(|(id, link)| (*id, link));

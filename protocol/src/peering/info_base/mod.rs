@@ -162,6 +162,7 @@ impl InfoBase {
             stub: (up.node.node_type == NodeType::Stub && up.mode.has_control()).then(Box::default),
         };
         let before = self.links.takes_data(peer);
+        let life = self.nodes.known_life(peer);
         self.links.insert(id, link);
         self.insert_peer(id, &up.node, up.kin.epoch());
         self.neighbour_changed(peer, before);
@@ -172,6 +173,12 @@ impl InfoBase {
         self.say_leaving(id);
         if up.mode.has_control() {
             self.greet(now, id);
+        }
+        // Data reached the peer, or another way led to it: what was flooded on the control link before this one, and did
+        // not arrive, is asked for.
+        let known = life.filter(|life| *life != 0 && *life == self.life(peer));
+        if let Some(life) = known.filter(|_| up.mode.has_control()) {
+            self.appeared(now, peer, up.node.node_type, life);
         }
     }
 
@@ -231,6 +238,7 @@ impl InfoBase {
         self.forget_ways(id, gone.heard);
         self.neighbour_changed(peer, before);
         self.settle_nodes(now);
+        self.unheard(now, id);
         if let Some(stub) = gone.stub {
             self.stub_gone(now, id, peer, *stub);
         }
@@ -358,12 +366,15 @@ impl InfoBase {
         None
     }
 
-    /// The link on which a message for `node` goes on its way, as those of [`Output::ToNode`] do; none when a laps relay is
-    /// on the way, which hands none on.
+    /// The link on which a message for `node` goes on its way, as those of [`Output::ToNode`] do; none when there is no way
+    /// of relays of ours with control links, as others hand none on. It need not be the way of the data.
     #[must_use]
     pub fn control_link(&self, node: NodeId) -> Option<LinkId> {
-        let best = self.nodes.best(node).filter(|best| best.way.epoch != 0)?;
-        self.links.control(best.rank.peer)
+        let best = self.nodes.best(node)?;
+        match best.control {
+            Some(control) => self.links.control(control.peer),
+            None => self.heard_by(node).map(|(link, _)| link),
+        }
     }
 
     /// Where data is sent, as last told.

@@ -20,8 +20,30 @@ pub(super) struct Way {
 /// The way that is taken.
 #[derive(Clone, Debug)]
 pub(super) struct Best {
+    /// For data.
     pub(super) rank: Rank,
     pub(super) way: Way,
+    /// For messages to the node.
+    pub(super) control: Option<Control>,
+}
+
+/// The way that messages to a node take: relays of ours alone, with control links all the way. Data may take another one,
+/// by links that carry nothing else or through a laps relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Control {
+    /// The next node, which has a control link.
+    pub(super) peer: NodeId,
+    /// The life of the node at the end. Never 0.
+    pub(super) epoch: u64,
+}
+
+impl Best {
+    /// The life of the node, as a neighbour is told of it: 0 where messages to the node do not go where its data goes. So
+    /// each relay that tells of a life is on a way on which they arrive, and such ways have no loops, as those of data.
+    pub(super) fn told_epoch(&self) -> u64 {
+        let control = self.control.filter(|control| control.peer == self.rank.peer);
+        control.map_or(0, |control| control.epoch)
+    }
 }
 
 #[derive(Debug)]
@@ -32,6 +54,8 @@ struct Entry {
     /// stays, so ways to something else do not count while there is one to this.
     identity: Arc<NodeInfo>,
     reported: bool,
+    /// The life of it that was acted on last: see [`InfoBase::life`].
+    life: Option<u64>,
     /// Neighbours hear of no other change before this.
     quiet_until: Option<Instant>,
 }
@@ -65,6 +89,16 @@ impl Nodes {
         self.nodes.get(&node).map(|entry| &*entry.identity)
     }
 
+    /// The life of a node that was acted on last.
+    pub(super) fn known_life(&self, node: NodeId) -> Option<u64> {
+        self.nodes.get(&node)?.life
+    }
+
+    /// Enters it; gives the one before.
+    pub(super) fn set_life(&mut self, node: NodeId, life: u64) -> Option<u64> {
+        self.nodes.get_mut(&node)?.life.replace(life)
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -84,6 +118,7 @@ impl Nodes {
             best: None,
             identity: Arc::clone(&way.info),
             reported: false,
+            life: None,
             quiet_until: None,
         });
         if entry.ways.get(&link) == Some(&way) {
@@ -127,8 +162,17 @@ impl Nodes {
         let conflict = ways < entry.ways.len() && ways > 0 && !entry.reported;
         entry.reported |= conflict;
         let eligible = |(_, way): &(&LinkId, &Way)| ways == 0 || same_node(&way.info, &entry.identity);
+        let carries = |(link, way): &(&LinkId, &Way)| {
+            let peer = links.get(**link).map(|link| link.peer);
+            way.epoch != 0 && peer.is_some_and(|peer| links.speaks_to(peer))
+        };
+        let control = entry.ways.iter().filter(eligible).filter(carries);
+        let control = selection::best(control.filter_map(rank)).map(|(rank, way)| Control {
+            peer: rank.peer,
+            epoch: way.epoch,
+        });
         let best = selection::best(entry.ways.iter().filter(eligible).filter_map(rank));
-        entry.best = best.map(|(rank, way)| Best { rank, way });
+        entry.best = best.map(|(rank, way)| Best { rank, way, control });
         match &entry.best {
             Some(best) => {
                 entry.identity = Arc::clone(&best.way.info);
@@ -314,7 +358,7 @@ impl InfoBase {
             let told = link.told.get(&node);
             let message = match (wanted, told) {
                 (None, None) => continue,
-                (Some((best, info)), Some(told)) if told.info == *info && told.epoch == best.way.epoch => {
+                (Some((best, info)), Some(told)) if told.info == *info && told.epoch == best.told_epoch() => {
                     continue;
                 }
                 (Some(_), Some(_)) if quiet => {
@@ -323,7 +367,7 @@ impl InfoBase {
                     continue;
                 }
                 (Some((best, info)), _) => {
-                    let epoch = best.way.epoch;
+                    let epoch = best.told_epoch();
                     let told = super::links::Told {
                         info: Arc::clone(info),
                         epoch,

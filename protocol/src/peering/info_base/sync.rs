@@ -9,12 +9,19 @@ use crate::peering::node::{NodeId, NodeType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+/// After so many times without a word of a node nothing arrives that is sent to where its last one came from.
+const SILENT: u32 = 3;
+
 /// What a node said last of its infos as a whole.
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     epoch: u64,
     serial: u32,
     digest: Digest,
+    /// The link on which it came first.
+    via: LinkId,
+    /// How often it could have said it again since.
+    silent: u32,
     /// Answers in a row after which we were still not in step: something of it is refused here.
     fails: u32,
 }
@@ -120,8 +127,8 @@ impl InfoBase {
         } else {
             // What a laps relay has is known to the relay of ours beside it: the first one on the path.
             let ours = |node| {
-                let way = self.nodes.best(node).map(|best| &best.way);
-                way.is_some_and(|way| way.epoch != 0 && way.info.node_type == NodeType::Edge)
+                let kind = self.nodes.best(node).map(|best| best.way.info.node_type);
+                kind == Some(NodeType::Edge) && self.life(node) != 0
             };
             let best = self.nodes.best(node);
             let path = best.into_iter().flat_map(|best| &best.way.info.path);
@@ -148,6 +155,40 @@ impl InfoBase {
                     ..Pull::at(at, false)
                 },
             );
+        }
+    }
+
+    /// The link on which a node was heard of as a whole, and its life.
+    ///
+    /// Whoever told of it first is nearer to it in the flood, or heard of it later still: so a message to the node that goes
+    /// from one to the other gets there, where no relay between hands its way on. That is so where all of them send data
+    /// another way.
+    pub(super) fn heard_by(&self, node: NodeId) -> Option<(LinkId, u64)> {
+        let heard = self.sync.heard.get(&node)?;
+        let link = self.links.get(heard.via)?;
+        (link.mode.has_control() && heard.silent < SILENT).then_some((heard.via, heard.epoch))
+    }
+
+    /// The time has passed in which each node tells of itself once.
+    fn count_silent(&mut self, now: Instant) {
+        let mut lost = Vec::new();
+        for (node, heard) in &mut self.sync.heard {
+            heard.silent = heard.silent.saturating_add(1);
+            if heard.silent == SILENT {
+                lost.push(*node);
+            }
+        }
+        for node in lost {
+            self.lives(now, node);
+        }
+    }
+
+    /// A link is down: what came by it cannot be answered by it.
+    pub(super) fn unheard(&mut self, now: Instant, link: LinkId) {
+        let heard = self.sync.heard.iter().filter(|(_, heard)| heard.via == link);
+        let nodes: Vec<_> = heard.map(|(node, _)| *node).collect();
+        for node in nodes {
+            self.lives(now, node);
         }
     }
 
@@ -223,9 +264,12 @@ impl InfoBase {
             epoch,
             serial,
             digest,
+            via: from,
+            silent: 0,
             fails,
         };
         self.sync.heard.insert(source, heard);
+        self.lives(now, source);
         self.flood_own(source, Some(from), &message);
         // Where something is refused, asking again seldom helps.
         let patience = serial.trailing_zeros() >= fails.min(6);
@@ -260,6 +304,7 @@ impl InfoBase {
     pub(super) fn sync_due(&mut self, now: Instant) {
         if self.sync.summary_at.is_some_and(|at| at <= now) {
             self.sync.summary_at = after(now, self.settings.summary_interval.max(Duration::from_millis(1)));
+            self.count_silent(now);
             if self.role == NodeType::Edge {
                 self.sync.serial += 1;
                 let summary = OwnMessage::Summary {
@@ -308,7 +353,7 @@ impl InfoBase {
                 }
             }
             NodeMessage::Info { from, message, stamp } => {
-                let Some(link) = self.nodes.best(from).map(|best| best.rank.link) else {
+                let Some(link) = self.control_link(from) else {
                     return;
                 };
                 if let Some(pull) = self.sync.pulls.get_mut(&from) {

@@ -1,5 +1,7 @@
 //! One relay and what it is told.
 
+mod ways;
+
 use super::ledger::{How, Said, Verdict, judge};
 use super::*;
 use crate::moqt::message::RequestId;
@@ -320,7 +322,8 @@ fn one_control_link_and_any_number_for_data() {
     desk.base.link_down(desk.now, LinkId(1));
     let out = desk.drain();
     assert!(
-        matches!(&out[..], [Output::Fib(fib)] if fib.links(id(2)) == [LinkId(3)]),
+        matches!(&out[..], [Output::Fib(fib), Output::NodeReachable { ours: false, .. }]
+            if fib.links(id(2)) == [LinkId(3)]),
         "{out:?}"
     );
     // The link for data takes over the control messages.

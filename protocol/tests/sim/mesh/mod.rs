@@ -3,5 +3,5 @@
 mod verdict;
 mod world;
 
-pub(crate) use verdict::{hops, verdict};
+pub(crate) use verdict::{hops, knowledge, spoken, verdict};
 pub(crate) use world::{Wiring, World, ms, namespace, track};

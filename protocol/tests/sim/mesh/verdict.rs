@@ -168,6 +168,14 @@ fn expected(world: &World, index: usize) -> Expected {
 
 /// Complains about the first thing that is not as it has to be.
 pub(crate) fn verdict(world: &World) {
+    knowledge(world);
+    for index in 0..world.relays.len() {
+        forwarding(world, index);
+    }
+}
+
+/// The same, but for where data goes.
+pub(crate) fn knowledge(world: &World) {
     for (index, relay) in world.relays.iter().enumerate() {
         let expected = expected(world, index);
         let view = &relay.view;
@@ -194,8 +202,53 @@ pub(crate) fn verdict(world: &World) {
             // laps peering, "Via": not burdened by the global state of subscriptions.
             assert_eq!((sizes.publishes, sizes.subscribes, sizes.own), (0, 0, 0));
         }
-        forwarding(world, index);
     }
+}
+
+/// What an edge says to another one arrives wherever control links of ours lead there, and both know whether it does.
+pub(crate) fn spoken(world: &World) {
+    let edge = |relay: &usize| world.relays[*relay].role == NodeType::Edge;
+    for from in (0..world.relays.len()).filter(edge) {
+        let near = by_control(world, from);
+        for to in (0..world.relays.len()).filter(edge).filter(|to| *to != from) {
+            let id = world.relays[to].id;
+            let known = world.relays[from].view.reachable.get(&id);
+            if let Some((_, arrives)) = known {
+                assert_eq!(
+                    *arrives,
+                    near.contains(&to),
+                    "what relay {from} says to relay {to}"
+                );
+            }
+            let (mut here, mut way) = (from, vec![from]);
+            while near.contains(&to) && here != to {
+                let link = world.relays[here].base.control_link(id);
+                let wire = world
+                    .wires
+                    .iter()
+                    .find(|wire| wire.link.is_some() && wire.link == link);
+                let wire = wire.unwrap_or_else(|| panic!("no way to relay {to} after {way:?}: {link:?}"));
+                here = wire.ends[usize::from(wire.ends[0] == here)];
+                way.push(here);
+                assert!(way.len() <= world.relays.len(), "to relay {to} by {way:?}");
+            }
+        }
+    }
+}
+
+fn by_control(world: &World, from: usize) -> BTreeSet<usize> {
+    let (mut found, mut next) = (BTreeSet::from([from]), vec![from]);
+    while let Some(at) = next.pop() {
+        let wires = world.wires.iter().filter(|wire| {
+            wire.link.is_some() && wire.ends.contains(&at) && !wire.laps && wire.mode.has_control()
+        });
+        for to in wires.flat_map(|wire| wire.ends) {
+            if found.insert(to) {
+                next.push(to);
+            }
+        }
+    }
+    found
 }
 
 /// Data takes a shortest way, and arrives.

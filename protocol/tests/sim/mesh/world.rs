@@ -20,7 +20,8 @@ pub(crate) type Wiring = Vec<(usize, usize, u64)>;
 /// What the local users of a relay were told.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    pub(crate) reachable: BTreeMap<NodeId, NodeType>,
+    /// What the node is, and whether what is said to it arrives.
+    pub(crate) reachable: BTreeMap<NodeId, (NodeType, bool)>,
     pub(crate) publishes: BTreeSet<(NodeId, Published)>,
     pub(crate) subscribes: BTreeMap<(NodeId, FullNameHash), Bytes>,
     pub(crate) fib: Fib,
@@ -45,6 +46,7 @@ pub(crate) struct Wire {
     notices: [Option<LinkId>; 2],
     in_order: [Instant; 2],
     pub(crate) laps: bool,
+    pub(crate) mode: PeerMode,
 }
 
 #[derive(Clone)]
@@ -155,12 +157,28 @@ impl World {
                 notices: [None; 2],
                 in_order: [now; 2],
                 laps: laps.contains(&wire),
+                mode: PeerMode::Both,
             });
         }
         for wire in 0..world.wires.len() {
             world.join(wire);
         }
         world
+    }
+
+    /// A wire more, for data alone.
+    pub(crate) fn add_data(&mut self, a: usize, b: usize, delay: u64) -> usize {
+        self.wires.push(Wire {
+            ends: [a, b],
+            delay: ms(delay),
+            link: None,
+            notices: [None; 2],
+            in_order: [self.now; 2],
+            laps: false,
+            mode: PeerMode::Data,
+        });
+        self.join(self.wires.len() - 1);
+        self.wires.len() - 1
     }
 
     fn file(&mut self, at: Instant, event: Event) {
@@ -192,7 +210,7 @@ impl World {
             };
             let up = LinkUp {
                 node,
-                mode: PeerMode::Both,
+                mode: self.wires[wire].mode,
                 kin,
                 srtt_us,
             };
@@ -418,8 +436,14 @@ impl World {
                     assert!(fib != view.fib, "a table that did not change is not given out");
                     view.fib = fib;
                 }
-                Output::NodeReachable { node, node_type, .. } => {
-                    assert_eq!(view.reachable.insert(node, node_type), None);
+                Output::NodeReachable {
+                    node,
+                    node_type,
+                    ours,
+                } => {
+                    // Said again only where it says something else.
+                    let before = view.reachable.insert(node, (node_type, ours));
+                    assert!(before.is_none_or(|before| before == (node_type, !ours)));
                 }
                 Output::NodeUnreachable { node } => assert!(view.reachable.remove(&node).is_some()),
                 Output::RemotePublish { source, what } => assert!(view.publishes.insert((source, what))),

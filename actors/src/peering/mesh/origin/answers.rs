@@ -162,6 +162,7 @@ impl OriginActor {
                 }),
                 Told::Over => continue,
             };
+            node.farewell = Some(Box::new(answer.clone()));
             answers.push((*id, node.request, answer));
         }
         track

@@ -20,11 +20,12 @@
 //! | `routing` | which links need one, and what it is to be |
 //! | `aside` | what nodes get that join in the middle |
 //! | `cuts` | what nodes get whose links die |
-//! | `answers` | what nodes are told |
+//! | `answers`, `again` | what nodes are told, and told again |
 //! | `asked`, `statuses` | what nodes fetch, and ask of tracks |
 //! | `parting` | nodes that leave, and tracks that are withdrawn |
 //! | `outlets` | what the plane is asked |
 
+mod again;
 mod answers;
 mod aside;
 mod asked;

@@ -88,6 +88,7 @@ impl OriginActor {
                     request,
                     wish,
                     told: Told::Nothing,
+                    farewell: None,
                     whole: None,
                     unconfirmed: false,
                     parting: false,
@@ -128,7 +129,9 @@ impl Handler<MeshNews> for OriginActor {
                         self.stubs.insert(node);
                     }
                     if ours {
-                        self.strangers.remove(&node);
+                        if self.strangers.remove(&node) {
+                            self.say_again(node);
+                        }
                     } else {
                         self.strangers.insert(node);
                     }

@@ -8,6 +8,7 @@ use super::wish::Wish;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::peering::forward::LinkId;
+use laps_protocol::peering::message::Answer;
 use laps_protocol::peering::node::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,8 @@ pub(super) struct Node {
     pub(super) request: RequestId,
     pub(super) wish: Wish,
     pub(super) told: Told,
+    /// How its subscription ended, as it was told.
+    pub(super) farewell: Option<Box<Answer>>,
     /// The link that carries all of its streams, from the first one on: so those of the subscription there are its own.
     pub(super) whole: Option<LinkId>,
     /// Earlier bases told of it, and these have not yet.

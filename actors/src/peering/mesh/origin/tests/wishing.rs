@@ -165,6 +165,47 @@ async fn who_understands_no_answer_gets_none() {
     assert_eq!(scene.counters().await.answers, 1);
 }
 
+/// Where the control link to a node dies and data goes on, what is said to it is lost. It hears all of it when it can be
+/// spoken to again: that it has a track, as it is by then, and that a track has ended.
+#[actix::test]
+async fn who_can_be_spoken_to_again_hears_what_was_said() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    let reachable = |ours| News::NodeReachable {
+        node: NODES[0],
+        node_type: NodeType::Edge,
+        ours,
+    };
+    scene.news(reachable(true)).await;
+    scene.news(reachable(false)).await;
+    scene.subscribe(NODES[0], 41, |_| {}).await;
+    publisher.begin(3, b"object").await;
+    let mut stream = scene.stream(A).await;
+    stream.header().await;
+    stream.object().await;
+    assert!(scene.heard.answers.try_recv().is_err());
+    scene.news(reachable(true)).await;
+    let (node, id, answer) = scene.heard.answer().await;
+    assert_eq!((node, id), (NODES[0], 41));
+    assert!(matches!(answer, Answer::Ok(ok) if ok.largest == Some(Location::new(3, 0))));
+    // It may be that the way is found to be dead only after something was said.
+    scene.news(reachable(false)).await;
+    scene.news(reachable(true)).await;
+    assert!(matches!(scene.heard.answer().await.2, Answer::Ok(_)));
+    scene.news(reachable(false)).await;
+    publisher.end(3).await;
+    publisher.done().await;
+    assert_eq!(stream.item().await.unwrap(), None);
+    scene.until("mesh_subscriptions", 0).await;
+    assert!(scene.heard.answers.try_recv().is_err());
+    scene.news(reachable(true)).await;
+    let (node, id, answer) = scene.heard.answer().await;
+    assert!(
+        (node, id) == (NODES[0], 41) && matches!(answer, Answer::Done(_)),
+        "{answer:?}"
+    );
+}
+
 /// No way leads anywhere.
 pub(super) struct Nowhere;
 

@@ -1,0 +1,40 @@
+//! Nodes that hear answers again, or for the first time: for a while nothing that was said to them arrived, as where the
+//! control link to a neighbour dies and its links for data do not.
+
+use super::OriginActor;
+use super::track::Told;
+use laps_protocol::moqt::message::SubscribeOk;
+use laps_protocol::peering::message::Answer;
+use laps_protocol::peering::node::NodeId;
+
+impl OriginActor {
+    /// Says how things are with each track that a node subscribes to. Some of it may have arrived: then it says nothing new.
+    pub(super) fn say_again(&mut self, to: NodeId) {
+        let mut answers = Vec::new();
+        for (hash, track) in &self.tracks {
+            // Who is given something aside is told with that.
+            let Some(node) = track.nodes.get(&to).filter(|_| !track.aside.is_awaited_by(to)) else {
+                continue;
+            };
+            let answer = match node.told {
+                Told::Nothing => None,
+                Told::Ok => {
+                    let mut slots = track.slots.values().filter(|slot| slot.nodes.contains(&to));
+                    slots.find_map(|slot| {
+                        let ok = slot.accepted.as_ref()?;
+                        let largest = slot.spec.largest().or(ok.largest);
+                        Some(Answer::Ok(SubscribeOk {
+                            largest,
+                            ..ok.clone()
+                        }))
+                    })
+                }
+                Told::Over => node.farewell.as_deref().cloned(),
+            };
+            answers.extend(answer.map(|answer| (*hash, node.request, answer)));
+        }
+        for (hash, request, answer) in answers {
+            self.answer(to, hash, request, answer);
+        }
+    }
+}
