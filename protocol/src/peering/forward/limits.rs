@@ -32,14 +32,12 @@ pub struct Limits {
     pub max_parked_bytes: usize,
     /// Streams and datagrams that wait for their set.
     pub max_parked_items: usize,
-    /// How long something waits for its set.
+    /// How long something waits for its set, and the head of a stream towards a laps relay for the header of its payload.
     pub park_for: Duration,
     /// Bytes of a stream that wait for one target; with more, the stream to that target is reset.
     pub max_waiting_bytes: u64,
     /// Bytes of a stream that wait for the fastest of its targets when no more is read of it.
     pub pause_at_bytes: u64,
-    /// How long the head of a stream towards a laps relay waits for payload to go with it.
-    pub start_wait: Duration,
     /// How long a datagram may wait to be sent.
     pub datagram_ttl: Duration,
     /// Bytes of a datagram, header and all, towards a link of which nothing better is known.
@@ -60,13 +58,12 @@ impl Default for Limits {
             end_grace: Duration::from_secs(10),
             ready_wait: Duration::from_secs(1),
             // As many as the transport lets a peer open.
-            max_streams: 10_000,
+            max_streams: 100_000,
             max_parked_bytes: 4 << 20,
             max_parked_items: 1024,
             park_for: Duration::from_secs(2),
             max_waiting_bytes: 1 << 20,
             pause_at_bytes: 512 << 10,
-            start_wait: Duration::from_millis(5),
             datagram_ttl: Duration::from_millis(500),
             // QUIC's least packet without what encloses the datagram. RFC 9000 §14, RFC 9221 §4.
             datagram_bytes: 1150,

@@ -17,7 +17,7 @@ pub(super) struct Lane {
 /// How far the stream to a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Not begun: a laps relay gets no head without payload.
+    /// Not begun: a laps relay gets no head without the header of the payload.
     Held,
     /// Begun. It may have its FIN already, and payload before that which was not taken yet.
     Open,

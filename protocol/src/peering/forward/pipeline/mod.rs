@@ -8,6 +8,7 @@
 
 mod age;
 mod lane;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::peering::data_header::StreamHeader;
 use age::Age;
 use bytes::{Bytes, BytesMut};
 use lane::{Lane, State};
+use start::Start;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -30,7 +32,7 @@ pub enum Step {
         /// and lifetime to whoever puts streams in order.
         header: StreamHeader,
         /// The payload that is there already. It is written together with the head: a laps relay needs that, and gets
-        /// no begin without it. Not copied, unless its first bytes came in several pieces.
+        /// no begin before the header of the payload is whole. Not copied, unless that came in several pieces.
         first: Bytes,
     },
     /// More payload, shared by all targets.
@@ -96,17 +98,6 @@ pub struct Pipeline {
     outputs: VecDeque<Output>,
 }
 
-/// Payload that waits for more of it, and until when.
-#[derive(Debug)]
-struct Start {
-    bytes: BytesMut,
-    until: Instant,
-}
-
-/// The most that the header of a subgroup takes, which a laps relay wants in one piece with the head: a type below 64,
-/// a priority, and three integers of eight bytes.
-const START_BYTES: usize = 26;
-
 impl Pipeline {
     /// A stream with this head begins, with some payload or none. A route that leads nowhere gives one that is over.
     #[must_use]
@@ -135,10 +126,10 @@ impl Pipeline {
             outputs: VecDeque::with_capacity(lanes.len()),
             lanes,
         };
-        if pipeline.lanes.iter().any(|lane| lane.state == State::Held) && first.len() < START_BYTES {
+        if pipeline.lanes.iter().any(|lane| lane.state == State::Held) && !start::is_whole(&first) {
             pipeline.start = Some(Start {
                 bytes: BytesMut::from(first.as_ref()),
-                until: now.checked_add(limits.start_wait).unwrap_or(now),
+                until: now.checked_add(limits.park_for).unwrap_or(now),
             });
         }
         pipeline.total = len(&first);
@@ -230,7 +221,12 @@ impl Pipeline {
     /// Does what is due.
     pub fn on_time(&mut self, now: Instant, counters: &mut Counters) {
         if self.start.as_ref().is_some_and(|start| start.until <= now) {
-            self.begin_held(counters);
+            // With a part of the header a laps relay would lose the stream all the same.
+            let held = self.lanes.iter_mut().filter(|lane| lane.state == State::Held);
+            for lane in held {
+                lane.state = State::Over;
+                counters.lanes_expired += 1;
+            }
         }
         // laps peering, "Start of New Stream Data": the lifetime counts from when something was received.
         if let Some(old) = self.age.too_old(now) {
@@ -283,12 +279,10 @@ impl Pipeline {
         live.map(|lane| lane.target)
     }
 
-    /// Keeps the first payload for laps relays until there is enough of it.
+    /// Keeps the first payload for laps relays until its header is whole.
     fn fill_start(&mut self, mut piece: Bytes, counters: &mut Counters) {
         let Some(start) = &mut self.start else { return };
-        let part = piece.split_to(piece.len().min(START_BYTES - start.bytes.len()));
-        start.bytes.extend_from_slice(&part);
-        if start.bytes.len() < START_BYTES {
+        if !start.fill(&mut piece) {
             return;
         }
         for lane in self.begin_held(counters) {
