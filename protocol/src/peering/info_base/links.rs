@@ -126,8 +126,6 @@ impl Link {
 pub(super) struct Links {
     links: BTreeMap<LinkId, Link>,
     peers: BTreeMap<NodeId, BTreeSet<LinkId>>,
-    /// Links to stubs.
-    stubs: BTreeSet<LinkId>,
 }
 
 impl Links {
@@ -149,9 +147,6 @@ impl Links {
 
     pub(super) fn insert(&mut self, id: LinkId, link: Link) {
         self.peers.entry(link.peer).or_default().insert(id);
-        if link.is_stub() {
-            self.stubs.insert(id);
-        }
         let peer = link.peer;
         self.links.insert(id, link);
         self.refresh(peer);
@@ -169,7 +164,6 @@ impl Links {
 
     pub(super) fn remove(&mut self, id: LinkId) -> Option<Link> {
         let link = self.links.remove(&id)?;
-        self.stubs.remove(&id);
         if let Some(links) = self.peers.get_mut(&link.peer) {
             links.remove(&id);
             if links.is_empty() {
@@ -216,11 +210,6 @@ impl Links {
     pub(super) fn for_infos_mut(&mut self) -> impl Iterator<Item = (LinkId, &mut Link)> {
         let links = self.links.iter_mut().map(|(id, link)| (*id, link));
         links.filter(|(_, link)| link.mode.has_control() && !link.is_stub())
-    }
-
-    /// Links to stubs.
-    pub(super) fn stubs(&self) -> Vec<LinkId> {
-        self.stubs.iter().copied().collect()
     }
 }
 

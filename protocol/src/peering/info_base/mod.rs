@@ -11,7 +11,7 @@
 //! | `names` | the names behind the hashes |
 //! | `infos`, `publishes`, `subscribes` | infos of other nodes: what is kept, told to local users and handed on |
 //! | `own` | publications and subscriptions of this relay and its stubs |
-//! | `stubs` | what an edge tells its stubs |
+//! | `stubs`, `stub_index` | what an edge tells its stubs, and which of them a change concerns |
 //! | `leaving` | ways around a relay that is about to end |
 //! | `sync`, `answers` | how relays find out that they missed something, and what they are told then |
 //!
@@ -38,6 +38,7 @@ mod nodes;
 mod own;
 mod publishes;
 mod settings;
+mod stub_index;
 mod stubs;
 mod subscribes;
 mod sync;
@@ -83,6 +84,7 @@ pub struct InfoBase {
     /// What a Via handed on.
     seen: ledger::Ledger<u64>,
     own: Own,
+    stubs: stub_index::StubIndex,
     /// Nodes that cannot be reached, and when their infos go.
     departed: BTreeMap<NodeId, Instant>,
     departures: BTreeSet<(Instant, NodeId)>,
@@ -125,6 +127,7 @@ impl InfoBase {
             subscribes: Subscribes::default(),
             seen: ledger::Ledger::default(),
             own: Own::default(),
+            stubs: stub_index::StubIndex::default(),
             departed: BTreeMap::new(),
             departures: BTreeSet::new(),
             bound: BTreeMap::new(),

@@ -123,22 +123,34 @@ impl InfoBase {
             self.report(from, ReportKind::TooManyInfos);
             return;
         }
-        let namespaces: Vec<_> = name
-            .prefixes()
-            .filter_map(|name| self.publishes.namespaces.hash_of(name))
-            .collect();
+        let namespaces = self.published_above(&name);
         let Some(stub) = self.stub(from) else { return };
-        stub.subscribed.insert(track.full, name.clone());
-        stub.subscribed_names.insert(name);
+        let before = stub.subscribed.insert(track.full, name.clone());
+        if let Some(before) = &before {
+            stub.subscribed_names.remove(before);
+        }
+        stub.subscribed_names.insert(name.clone());
+        if let Some(before) = before {
+            self.stubs.forget(&before, from);
+        }
+        self.stubs.care(&name, from);
         self.out.push_back(Output::RemoteSubscribe {
             source: info.source,
             track,
             data,
         });
-        self.stubs_want_publish(InfoKey::track(track.full));
+        self.tell_stub_of_publish(from, InfoKey::track(track.full));
         for namespace in namespaces {
-            self.stubs_want_publish(InfoKey::namespace(namespace));
+            self.tell_stub_of_publish(from, namespace);
         }
+    }
+
+    /// The namespaces that a name is in, as far as somebody publishes them.
+    fn published_above(&self, name: &Name) -> Vec<InfoKey> {
+        let hashes = name
+            .prefixes()
+            .filter_map(|name| self.publishes.namespaces.hash_of(name));
+        hashes.map(InfoKey::namespace).collect()
     }
 
     fn stub_unsubscribes(&mut self, now: Instant, from: LinkId, track: FullNameHash) {
@@ -147,13 +159,15 @@ impl InfoBase {
             return;
         };
         stub.subscribed_names.remove(&name);
-        let told: Vec<_> = stub.told_publishes.keys().copied().collect();
+        self.stubs.forget(&name, from);
+        let namespaces = self.published_above(&name);
         self.unwant(now, InfoKey::subscription(track), Owner::Stub(from));
         if let Some(source) = self.links.get(from).map(|link| link.peer) {
             self.out.push_back(Output::RemoteSubscribeGone { source, track });
         }
-        for key in told {
-            self.stubs_want_publish(key);
+        self.tell_stub_of_publish(from, InfoKey::track(track));
+        for namespace in namespaces {
+            self.tell_stub_of_publish(from, namespace);
         }
     }
 
@@ -176,18 +190,26 @@ impl InfoBase {
         }
         let Some(stub) = self.stub(from) else { return };
         stub.published.insert(key, info.what.clone());
-        let mut tracks = vec![key.hash()];
         if let Published::Namespace(namespace) = &info.what {
-            let name = Name::of_namespace(namespace);
-            stub.namespaces.insert(name.clone());
-            tracks = self.subscribes.tracks.below(&name).collect();
+            stub.namespaces.insert(Name::of_namespace(namespace));
         }
+        let name = name_of(&info.what);
+        self.stubs.care(&name, from);
+        let tracks = self.tracks_of(&info.what, &name);
         self.out.push_back(Output::RemotePublish {
             source: info.source,
             what: info.what,
         });
         for track in tracks {
-            self.stubs_want_track(track);
+            self.tell_stub_of_track(from, track);
+        }
+    }
+
+    /// The tracks that something published may have.
+    fn tracks_of(&self, what: &Published, name: &Name) -> Vec<FullNameHash> {
+        match what {
+            Published::Track(_) => vec![what.hash().full],
+            Published::Namespace(_) => self.subscribes.tracks.below(name).collect(),
         }
     }
 
@@ -199,18 +221,30 @@ impl InfoBase {
         if let Published::Namespace(namespace) = &what {
             stub.namespaces.remove(&Name::of_namespace(namespace));
         }
-        let told: Vec<_> = stub.told_tracks.keys().copied().collect();
+        let name = name_of(&what);
+        self.stubs.forget(&name, from);
+        let tracks = self.tracks_of(&what, &name);
         self.unwant(now, key, Owner::Stub(from));
         if let Some(source) = self.links.get(from).map(|link| link.peer) {
             self.out.push_back(Output::RemotePublishGone { source, what });
         }
-        for track in told {
-            self.stubs_want_track(track);
+        for track in tracks {
+            self.tell_stub_of_track(from, track);
         }
     }
 
     /// The link to a stub is down: it wants nothing any more.
     pub(super) fn stub_gone(&mut self, now: Instant, from: LinkId, source: NodeId, stub: Stub) {
+        self.stubs.laps(from, false);
+        let names = stub.published.values().map(name_of);
+        let names = names.chain(stub.subscribed.values().cloned()).chain(stub.watched);
+        for name in names {
+            self.stubs.forget(&name, from);
+        }
+        let tracks = stub.told_tracks.into_keys().map(InfoKey::subscription);
+        for key in tracks.chain(stub.told_publishes.into_keys()) {
+            self.stubs.told(key, from, false);
+        }
         for (key, what) in stub.published {
             self.unwant(now, key, Owner::Stub(from));
             self.out.push_back(Output::RemotePublishGone { source, what });
@@ -223,12 +257,17 @@ impl InfoBase {
 
     /// Tells stubs of the subscriptions of others to a track of theirs, as far as that has changed.
     pub(super) fn stubs_want_track(&mut self, track: FullNameHash) {
-        for link in self.links.stubs() {
+        let name = self.subscribes.tracks.name(track);
+        for link in self.stubs.of_track(InfoKey::subscription(track), name) {
             self.tell_stub_of_track(link, track);
         }
     }
 
     fn tell_stub_of_track(&mut self, link: LinkId, track: FullNameHash) {
+        #[cfg(test)]
+        {
+            self.stubs.looks += 1;
+        }
         let name = self.subscribes.tracks.name(track);
         let here = self.own.get(InfoKey::subscription(track));
         let here = here.and_then(|entry| entry.wanted_beside(Owner::Stub(link)));
@@ -266,17 +305,28 @@ impl InfoBase {
             }
         };
         stub.sequence = sequence;
+        let there = matches!(message, Message::SubscribeInfoAdvertise(_));
+        self.stubs.told(InfoKey::subscription(track), link, there);
         self.send_to_stub(link, message, sequence);
     }
 
     /// Tells stubs of what others publish and they need, as far as that has changed.
     pub(super) fn stubs_want_publish(&mut self, key: InfoKey) {
-        for link in self.links.stubs() {
+        let name = if key.is_namespace() {
+            self.publishes.namespaces.name(key.hash())
+        } else {
+            self.subscribes.tracks.name(key.hash())
+        };
+        for link in self.stubs.of_publish(key, name) {
             self.tell_stub_of_publish(link, key);
         }
     }
 
     fn tell_stub_of_publish(&mut self, id: LinkId, key: InfoKey) {
+        #[cfg(test)]
+        {
+            self.stubs.looks += 1;
+        }
         let here = self.own.get(key);
         let here = here.and_then(|entry| entry.wanted_beside(Owner::Stub(id)));
         let here = here.and_then(|wanted| match wanted {
@@ -306,6 +356,8 @@ impl InfoBase {
         };
         stub.sequence = stub.sequence.next();
         let sequence = stub.sequence;
+        let there = matches!(message, Message::PublishInfoAdvertise(_));
+        self.stubs.told(key, id, there);
         self.send_to_stub(id, message, sequence);
     }
 
@@ -335,35 +387,47 @@ impl InfoBase {
                     self.over_limit(from, ReportKind::TooManyInfos);
                     return;
                 }
-                stub.watched.insert(prefix.clone());
-                let tracks = self.subscribes.tracks.below(&prefix).map(InfoKey::track);
-                let namespaces = self.publishes.namespaces.below(&prefix).map(InfoKey::namespace);
-                let above = prefix
-                    .prefixes()
-                    .filter_map(|name| self.publishes.namespaces.hash_of(name))
-                    .map(InfoKey::namespace);
-                let concerned: Vec<_> = tracks.chain(namespaces).chain(above).collect();
-                for key in concerned {
-                    self.tell_stub_of_publish(from, key);
+                if stub.watched.insert(prefix.clone()) {
+                    self.stubs.care(&prefix, from);
                 }
+                self.tell_stub_around(from, &prefix);
             }
             OwnMessage::Unwatch(prefix) => {
-                stub.watched.remove(&Name::of_namespace(&prefix));
-                let told: Vec<_> = stub.told_publishes.keys().copied().collect();
-                for key in told {
-                    self.tell_stub_of_publish(from, key);
+                let prefix = Name::of_namespace(&prefix);
+                if stub.watched.remove(&prefix) {
+                    self.stubs.forget(&prefix, from);
                 }
+                self.tell_stub_around(from, &prefix);
             }
             OwnMessage::Summary { .. } | OwnMessage::Leaving => self.counters.out_of_place += 1,
         }
     }
 
+    /// What is published below a prefix and above it, as far as that has changed.
+    fn tell_stub_around(&mut self, link: LinkId, prefix: &Name) {
+        let tracks = self.subscribes.tracks.below(prefix).map(InfoKey::track);
+        let namespaces = self.publishes.namespaces.below(prefix).map(InfoKey::namespace);
+        let above = self.published_above(prefix);
+        let concerned: Vec<_> = tracks.chain(namespaces).chain(above).collect();
+        for key in concerned {
+            self.tell_stub_of_publish(link, key);
+        }
+    }
+
     /// All that is published, to a stub that cannot say what it needs.
     pub(super) fn tell_laps_stub(&mut self, link: LinkId) {
+        self.stubs.laps(link, true);
         let mut keys = self.publishes.keys();
         keys.extend(self.own.keys());
         for key in keys {
             self.tell_stub_of_publish(link, key);
         }
+    }
+}
+
+fn name_of(what: &Published) -> Name {
+    match what {
+        Published::Track(track) => Name::of(track),
+        Published::Namespace(namespace) => Name::of_namespace(namespace),
     }
 }

@@ -1,5 +1,6 @@
 //! One relay and what it is told.
 
+mod stubs;
 mod ways;
 
 use super::ledger::{How, Said, Verdict, judge};
