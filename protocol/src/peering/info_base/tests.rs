@@ -1,6 +1,6 @@
 //! One relay and what it is told.
 
-mod stubs;
+mod many_stubs;
 mod ways;
 
 use super::ledger::{How, Said, Verdict, judge};
