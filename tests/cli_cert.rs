@@ -2,7 +2,7 @@
 
 mod cli_common;
 
-use cli_common::{laps, scratch};
+use cli_common::{Relay, laps, scratch};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -61,6 +61,52 @@ fn cert_writes_a_pair_and_keeps_what_exists() {
         fs::metadata(dir.join("key.pem")).unwrap().permissions().mode() & 0o777,
         0o600
     );
+}
+
+/// The certificate of a server is another one every few days; what its clients trust stays.
+#[test]
+fn an_authority_is_made_once_and_signs_each_time() {
+    let dir = scratch("cert-signed");
+    let (servers, out) = (dir.join("servers"), dir.join("tls"));
+    let sign = |more: &[&str]| {
+        let words = [
+            "cert",
+            "--signed-by",
+            servers.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
+        ];
+        laps(&[], &[&words, more].concat())
+    };
+    let first = sign(&["--name", "relay.example"]);
+    assert_eq!((first.code, first.err.as_str()), (0, ""));
+    assert!(first.out.contains("servers/ca.pem"), "{}", first.out);
+    let ca = fs::read(servers.join("ca.pem")).unwrap();
+    let rights = fs::metadata(servers.join("ca-key.pem")).unwrap().permissions();
+    assert_eq!(rights.mode() & 0o777, 0o600);
+    // Nothing is touched when there is one already.
+    assert_eq!(sign(&[]).code, 1);
+    for _ in 0..2 {
+        let before = fs::read(out.join("cert.pem")).unwrap();
+        assert_eq!(sign(&["--force"]).code, 0);
+        assert_ne!(fs::read(out.join("cert.pem")).unwrap(), before);
+        assert_eq!(fs::read(servers.join("ca.pem")).unwrap(), ca);
+        // Whoever trusts the authority is let in by who shows the certificate.
+        let (cert, key) = (out.join("cert.pem"), out.join("key.pem"));
+        let relay = Relay::start(
+            &[],
+            &["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()],
+        );
+        let authority = servers.join("ca.pem");
+        let health = ["health", "--url", &relay.url, "--ca", authority.to_str().unwrap()];
+        let well = laps(&[], &health);
+        assert_eq!(well.code, 0, "{}", well.err);
+    }
+    fs::remove_file(servers.join("ca-key.pem")).unwrap();
+    let half = sign(&["--force"]);
+    assert_eq!(half.code, 1, "{}", half.out);
+    assert!(half.err.contains("ca-key.pem: missing"), "{}", half.err);
+    assert_eq!(fs::read(servers.join("ca.pem")).unwrap(), ca);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `laps cert`: writes a certificate and its private key, and says how a client can trust just this one.
 
+use super::cert_signed::Authority;
 use super::{cert_ca, print};
 use crate::cli::{CertCommand, CertOptions};
 use crate::exit::Failure;
@@ -12,14 +13,25 @@ use std::path::Path;
 /// Runs `laps cert`.
 ///
 /// # Errors
-/// When a file exists already and `--force` was not given, when one cannot be written, or when a name cannot stand in
-/// a certificate. Nothing is left half done unless the disk fails in between.
+/// When a file exists already and `--force` was not given, when one cannot be written, when a name cannot stand in a
+/// certificate, or when the CA that is to sign it cannot be used. Nothing is left half done unless the disk fails in between.
 pub fn run(options: &CertOptions) -> Result<(), Failure> {
     if let Some(CertCommand::Ca(options)) = &options.command {
         return cert_ca::run(options);
     }
-    let made = generate(&options.name)
-        .map_err(|error| Failure::usage("--name", error.to_string(), "give host names or IP addresses"))?;
+    let authority = options.signed_by.as_deref().map(Authority::of).transpose()?;
+    let made = match &authority {
+        Some(authority) => authority.certify(&options.name).map(|made| {
+            let sha256 = made.fingerprint();
+            (made.cert_pem, made.key_pem, sha256)
+        }),
+        None => generate(&options.name).map(|made| {
+            let sha256 = made.fingerprint();
+            (made.cert_pem, made.key_pem, sha256)
+        }),
+    };
+    let (cert_pem, key_pem, sha256) =
+        made.map_err(|error| Failure::usage("--name", error.to_string(), "give host names or IP addresses"))?;
     fs::create_dir_all(&options.out).map_err(|e| unwritable(&options.out, &e))?;
     let cert = options.out.join("cert.pem");
     let key = options.out.join("key.pem");
@@ -30,15 +42,21 @@ pub fn run(options: &CertOptions) -> Result<(), Failure> {
     // Both are claimed before either is written, so that a certificate never ends up beside a key of another.
     let mut key_file = create(&key, 0o600)?;
     let mut cert_file = create(&cert, 0o644).inspect_err(|_| drop(fs::remove_file(&key)))?;
+    let ca = authority.as_ref().map(Authority::keep).transpose();
+    let ca = ca.inspect_err(|_| {
+        [&cert, &key]
+            .into_iter()
+            .for_each(|file| drop(fs::remove_file(file)))
+    })?;
     key_file
-        .write_all(made.key_pem.as_bytes())
+        .write_all(key_pem.as_bytes())
         .map_err(|e| unwritable(&key, &e))?;
     cert_file
-        .write_all(made.cert_pem.as_bytes())
+        .write_all(cert_pem.as_bytes())
         .map_err(|e| unwritable(&cert, &e))?;
-    let (cert, key, sha256) = (cert.display(), key.display(), made.fingerprint());
+    let (cert, key, ca) = (cert.display(), key.display(), ca.unwrap_or_default());
     print(&format!(
-        "certificate  {cert}\nprivate key  {key}\nSHA-256      {sha256}"
+        "{ca}certificate  {cert}\nprivate key  {key}\nSHA-256      {sha256}"
     ))
 }
 

@@ -23,7 +23,7 @@ const CA_KEY: &str = "ca-key.pem";
 pub fn run(options: &CaOptions) -> Result<(), Failure> {
     let nodes = nodes(&options.node)?;
     let (cert, key) = (options.out.join(CA), options.out.join(CA_KEY));
-    let ca = existing(&cert, &key)?;
+    let ca = existing(&cert, &key, PeerCa::load)?;
     if ca.is_some() && nodes.is_empty() {
         return Err(Failure::usage(
             "--node",
@@ -74,20 +74,24 @@ fn nodes(texts: &[String]) -> Result<Vec<NodeId>, Failure> {
 }
 
 /// The CA that is there, if any is.
-fn existing(cert: &Path, key: &Path) -> Result<Option<PeerCa>, Failure> {
+pub(super) fn existing<Ca>(
+    cert: &Path,
+    key: &Path,
+    load: impl FnOnce(&Pem, &Pem) -> Result<Ca, TlsError>,
+) -> Result<Option<Ca>, Failure> {
     let missing = match (cert.exists(), key.exists()) {
         (false, false) => return Ok(None),
         (true, true) => {
             let pair = (Pem::File(cert.to_owned()), Pem::File(key.to_owned()));
-            let remedy = "choose another --out for a CA of its own";
-            return PeerCa::load(&pair.0, &pair.1)
+            let remedy = "choose another directory for a CA of its own";
+            return load(&pair.0, &pair.1)
                 .map(Some)
                 .map_err(|error| Failure::run(cert.display().to_string(), error.to_string(), remedy));
         }
         (true, false) => key,
         (false, true) => cert,
     };
-    let remedy = "bring it here to add nodes, or choose another --out for another CA";
+    let remedy = "bring it here to sign more, or choose another directory for another CA";
     let reason = "missing, and the other half of the CA is there";
     Err(Failure::run(missing.display().to_string(), reason, remedy))
 }
@@ -110,7 +114,13 @@ fn refuse_existing(path: &Path) -> Result<(), Failure> {
 }
 
 /// Both are claimed before either is written, so that a certificate never ends up beside a key of another.
-fn write_pair(cert: &Path, cert_pem: &str, key: &Path, key_pem: &str, replace: bool) -> Result<(), Failure> {
+pub(super) fn write_pair(
+    cert: &Path,
+    cert_pem: &str,
+    key: &Path,
+    key_pem: &str,
+    replace: bool,
+) -> Result<(), Failure> {
     if replace {
         remove(cert)?;
         remove(key)?;

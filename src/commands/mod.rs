@@ -3,6 +3,7 @@
 mod census;
 pub mod cert;
 pub mod cert_ca;
+mod cert_signed;
 mod client;
 pub mod config;
 pub mod demo;

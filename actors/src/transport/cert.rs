@@ -49,6 +49,9 @@ pub(super) const BACKDATED: Duration = Duration::from_secs(DAY / 2);
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
 
+/// How long an authority of ours is valid. Everybody who trusts it holds it, so changing it is work for each of them.
+pub(super) const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * DAY);
+
 /// Makes an ECDSA P-256 certificate for `localhost`, the loopback addresses, this machine's name and `names` (host
 /// names or IP addresses), valid for 13 days.
 ///
@@ -67,6 +70,29 @@ pub fn make<S: AsRef<str>>(
     key_pem: Option<&str>,
     now: SystemTime,
 ) -> Result<SelfSigned, TlsError> {
+    let (params, listed) = server_params(names, now)?;
+    let failed = |error: rcgen::Error| TlsError::Generate {
+        names: listed.clone(),
+        detail: error.to_string(),
+    };
+    let key = match key_pem {
+        Some(pem) => KeyPair::from_pem(pem),
+        None => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+    };
+    let key = key.map_err(failed)?;
+    let cert = params.self_signed(&key).map_err(failed)?;
+    Ok(SelfSigned {
+        sha256: sha256(cert.der()),
+        cert_pem: cert.pem(),
+        key_pem: key.serialize_pem(),
+    })
+}
+
+/// What a server's certificate says of it that is made at `now`; and the names that it is for, as one text.
+pub(super) fn server_params<S: AsRef<str>>(
+    names: &[S],
+    now: SystemTime,
+) -> Result<(CertificateParams, String), TlsError> {
     let mut all: Vec<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
     all.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     // A host name that cannot be read or is not UTF-8 is merely left out: the certificate works without it.
@@ -95,19 +121,7 @@ pub fn make<S: AsRef<str>>(
     params.not_after = (now + VALIDITY).into();
     params.distinguished_name.push(DnType::CommonName, "laps");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = match key_pem {
-        Some(pem) => KeyPair::from_pem(pem),
-        None => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
-    };
-    let key = key.map_err(|error| failed(error.to_string()))?;
-    let cert = params
-        .self_signed(&key)
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(SelfSigned {
-        sha256: sha256(cert.der()),
-        cert_pem: cert.pem(),
-        key_pem: key.serialize_pem(),
-    })
+    Ok((params, listed))
 }
 
 /// When a certificate that was made here ends, the first of this PEM text; none when the text holds none such.

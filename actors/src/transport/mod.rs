@@ -17,12 +17,14 @@
 
 mod acceptors;
 pub mod cert;
+mod client_ca;
 mod close;
 mod conn;
 mod datagrams;
 mod endpoint;
 mod error;
 mod events;
+mod lifetime;
 mod limits;
 mod link;
 mod membership;
@@ -48,12 +50,14 @@ mod tests;
 pub use self::{
     acceptors::{BidiAcceptor, UniAcceptor},
     cert::SelfSigned,
+    client_ca::{ClientCa, Signed},
     close::{MAX_REASON, PeerClose},
     conn::{Conn, ConnHandle, ConnParts, DatagramReceiver, RawConn},
     datagrams::{DatagramCounts, DatagramError},
     endpoint::{ClientEndpoint, ServerEndpoint},
     error::{BindError, ConnError, ConnectError, StartError, StreamError, TlsError},
     events::ConnStats,
+    lifetime::{Lifetime, Stage},
     limits::{Congestion, Door, TransportConfig},
     link::LinkTimes,
     membership::{Refusal, Refusals},

@@ -15,7 +15,7 @@ use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 use super::{
-    cert::{self, BACKDATED, DAY},
+    cert::{self, BACKDATED, CA_VALIDITY, DAY},
     error::TlsError,
     peer_tls::Members,
     tls::Pem,
@@ -24,15 +24,12 @@ use super::{
 /// What stands before the node id in the name of a certificate.
 const NODE_NAME: &str = "laps:node:";
 
-/// How long the CA is valid. Every node of the mesh holds it, so changing it is work on each of them; its key is needed
-/// only to add and renew nodes, and can be kept away from them all.
-const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * DAY);
-
 /// How long a node's certificate is valid. Nothing here revokes one, so this is how long a stolen key lets its thief in;
 /// somebody has to renew it by hand, so less than a year would be more outages than thefts.
 const NODE_VALIDITY: Duration = Duration::from_secs(365 * DAY);
 
-/// A certificate authority of one mesh: it signs certificates of nodes and nothing else.
+/// A certificate authority of one mesh: it signs certificates of nodes and nothing else. Its key is needed only to add and
+/// renew nodes, and can be kept away from them all.
 pub struct PeerCa {
     cert_pem: String,
     key: KeyPair,

@@ -10,12 +10,14 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 
-use super::cert;
+use super::{cert, lifetime::Lifetime, validity::validity};
 
 /// One certificate with its key.
 struct Leaf {
     certified: Arc<CertifiedKey>,
     known_by: Fingerprints,
+    /// None when its times cannot be read.
+    lifetime: Option<Lifetime>,
 }
 
 impl Leaf {
@@ -30,9 +32,11 @@ impl Leaf {
             certificate: cert::sha256(own),
             key: cert::key_sha256(own).unwrap_or_default(),
         };
+        let lifetime = validity(own);
         Ok(Self {
             certified: Arc::new(certified),
             known_by,
+            lifetime,
         })
     }
 }
@@ -65,6 +69,11 @@ impl Shown {
     /// What it is known by.
     pub(super) fn known_by(&self) -> Fingerprints {
         self.0.borrow().known_by
+    }
+
+    /// When it is valid.
+    pub(super) fn lifetime(&self) -> Option<Lifetime> {
+        self.0.borrow().lifetime
     }
 
     /// For who wants to know of the next one.

@@ -20,6 +20,7 @@ use rustls_pki_types::{
 use super::{
     cert,
     error::TlsError,
+    lifetime::Lifetime,
     shown::{Fingerprints, Renewals, Shown},
     steering::ResetKey,
 };
@@ -154,6 +155,12 @@ impl ServerTls {
     #[must_use]
     pub fn known_by(&self) -> Fingerprints {
         self.shown.known_by()
+    }
+
+    /// When the certificate that is shown now is valid; none when its times cannot be read.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Lifetime> {
+        self.shown.lifetime()
     }
 }
 

@@ -1,6 +1,7 @@
 //! When a certificate is valid, and for which names: for whoever tells a person, not for who decides whom to trust.
 
 use super::error::TlsError;
+use super::lifetime::Lifetime;
 use super::tls::{Pem, certificates};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use webpki::EndEntityCert;
@@ -8,10 +9,8 @@ use webpki::EndEntityCert;
 /// What a certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertFacts {
-    /// From when on it is valid.
-    pub from: SystemTime,
-    /// Until when.
-    pub until: SystemTime,
+    /// When it is valid.
+    pub lifetime: Lifetime,
     /// The host names that it is for; addresses are not among them.
     pub names: Vec<String>,
 }
@@ -28,11 +27,10 @@ impl CertFacts {
             detail: detail.to_owned(),
         };
         let leaf = chain.first().ok_or_else(|| unusable("there is no certificate"))?;
-        let (from, until) = validity(leaf).ok_or_else(|| unusable("its times cannot be read"))?;
+        let lifetime = validity(leaf).ok_or_else(|| unusable("its times cannot be read"))?;
         let parsed = EndEntityCert::try_from(leaf).map_err(|error| unusable(&error.to_string()))?;
         Ok(Self {
-            from,
-            until,
+            lifetime,
             names: parsed.valid_dns_names().map(str::to_owned).collect(),
         })
     }
@@ -74,7 +72,7 @@ fn sequence<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// RFC 5280 §4.1: the validity is the fourth field of what is signed, behind a version that may be left out.
-fn validity(mut cert: &[u8]) -> Option<(SystemTime, SystemTime)> {
+pub(super) fn validity(mut cert: &[u8]) -> Option<Lifetime> {
     let mut signed = sequence(&mut sequence(&mut cert)?)?;
     let first = take(&mut signed)?;
     if first.tag == VERSION {
@@ -82,7 +80,10 @@ fn validity(mut cert: &[u8]) -> Option<(SystemTime, SystemTime)> {
     }
     let (_algorithm, _issuer) = (take(&mut signed)?, take(&mut signed)?);
     let mut times = sequence(&mut signed)?;
-    Some((time(&take(&mut times)?)?, time(&take(&mut times)?)?))
+    Some(Lifetime {
+        from: time(&take(&mut times)?)?,
+        until: time(&take(&mut times)?)?,
+    })
 }
 
 /// RFC 5280 §4.1.2.5: `YYMMDDHHMMSSZ` up to 2049, `YYYYMMDDHHMMSSZ` from then on.
@@ -165,7 +166,7 @@ mod tests {
         );
         let now = SystemTime::now();
         assert!(
-            facts.from < now && facts.until > now + Duration::from_secs(86_400 * 10),
+            facts.lifetime.from < now && facts.lifetime.until > now + Duration::from_secs(86_400 * 10),
             "{facts:?}"
         );
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
@@ -173,7 +174,8 @@ mod tests {
         params.not_after = date_time_ymd(2077, 2, 28);
         let cert = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let facts = CertFacts::of(&Pem::Text(cert.pem())).unwrap();
-        assert_eq!((facts.from, facts.until), (at(951_868_800), at(3_381_696_000)));
+        let Lifetime { from, until } = facts.lifetime;
+        assert_eq!((from, until), (at(951_868_800), at(3_381_696_000)));
         assert!(facts.names.is_empty());
     }
 

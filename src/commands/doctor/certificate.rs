@@ -2,51 +2,84 @@
 
 use super::Finding;
 use crate::config::Config;
-use laps_actors::transport::{CertFacts, ServerTls, moqt_alpn};
+use laps_actors::transport::{CertFacts, Pem, ServerTls, Stage, moqt_alpn};
 use std::time::{Duration, SystemTime};
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// How long before its end a certificate is told of.
-const SOON: Duration = Duration::from_secs(14 * 86_400);
 /// A clock may be so far off before anything depends on it.
 const SLACK: Duration = Duration::from_secs(3_600);
 
 /// `now` is what the system's clock says.
 pub(super) fn checks(config: &Config, now: SystemTime) -> Vec<Finding> {
     let certificate = "certificate";
-    let Some((cert, key)) = config.tls.pair() else {
-        let found = "none configured: the relay makes one and renews it; the SHA-256 of its key, which it prints, stays";
-        return vec![Finding::ok(certificate, found), clock(now, None)];
-    };
     let remedy = "check tls.cert and tls.key; `laps cert` makes a pair";
-    let read = ServerTls::load(&cert, &key, &moqt_alpn()).and_then(|_| CertFacts::of(&cert));
-    match read {
-        Ok(facts) => vec![judge(&facts, now), clock(now, Some(facts.from))],
-        Err(error) => vec![
-            Finding::fail(certificate, error.to_string(), remedy),
-            clock(now, None),
-        ],
+    let (found, from) = match config.tls.pair() {
+        None => {
+            let found = "none configured: the relay makes one and renews it; the SHA-256 of its key, which it prints, stays";
+            (Finding::ok(certificate, found), None)
+        }
+        Some((cert, key)) => {
+            match ServerTls::load(&cert, &key, &moqt_alpn()).and_then(|_| CertFacts::of(&cert)) {
+                Ok(facts) => (judge(&facts, now), Some(facts.lifetime.from)),
+                Err(error) => (Finding::fail(certificate, error.to_string(), remedy), None),
+            }
+        }
+    };
+    let found = std::iter::once(found).chain(of_mesh(config, now));
+    found.chain([clock(now, from)]).collect()
+}
+
+/// That with which the relay proves to other relays which node it is; none where it does not.
+fn of_mesh(config: &Config, now: SystemTime) -> Option<Finding> {
+    let (peering, check) = (&config.peering, "peering certificate");
+    if peering.ca.is_empty() || peering.insecure {
+        return None;
     }
+    let read = CertFacts::of(&Pem::File(peering.cert.as_str().into()));
+    let ended = |facts: &CertFacts| facts.lifetime.stage(now) == Stage::Over;
+    // What has expired is also refused as one of no member, in words that do not say when it did.
+    let member = match &read {
+        Ok(facts) if ended(facts) => Ok(()),
+        _ => config
+            .relay
+            .node_id()
+            .map_err(|error| error.to_string())
+            .and_then(|node| peering.tls(node).map(drop).map_err(|failure| failure.to_string())),
+    };
+    let remedy = "`laps cert ca` makes one for each node of a mesh, of one CA";
+    Some(match (member, read) {
+        (Err(why), _) => Finding::fail(check, why, remedy),
+        (_, Err(error)) => Finding::fail(check, error.to_string(), remedy),
+        (Ok(()), Ok(facts)) => timely(check, &facts, now, "start the relay again").unwrap_or_else(|| {
+            let left = days_left(&facts, now);
+            Finding::ok(check, format!("lets the relay into its mesh for {left} days"))
+        }),
+    })
+}
+
+/// What is wrong with the time of a certificate; `then` is what is to be done once there is another one.
+fn timely(check: &'static str, facts: &CertFacts, now: SystemTime, then: &str) -> Option<Finding> {
+    let advice = format!("put another one in its place, and {then}");
+    let words = facts.lifetime.words(now)?;
+    Some(match facts.lifetime.stage(now) {
+        Stage::Over => Finding::fail(check, words, advice),
+        // The clock may be what is wrong, and there is a check of its own for that.
+        Stage::Early => Finding::warn(check, words, "see the clock"),
+        Stage::Soon | Stage::Good => Finding::warn(check, words, advice),
+    })
+}
+
+fn days_left(facts: &CertFacts, now: SystemTime) -> i64 {
+    facts.lifetime.left(now) / 86_400
 }
 
 fn judge(facts: &CertFacts, now: SystemTime) -> Finding {
     let certificate = "certificate";
-    let Ok(left) = facts.until.duration_since(now) else {
-        let ago = days(now, facts.until);
-        return Finding::fail(
-            certificate,
-            format!("expired {ago} day(s) ago"),
-            "put a new one in its place, and start the relay again",
-        );
-    };
-    let left_days = left.as_secs() / DAY.as_secs();
-    if left < SOON {
-        return Finding::warn(
-            certificate,
-            format!("expires in {left_days} day(s)"),
-            "put a new one in its place before, and start the relay again",
-        );
+    let then = "newcomers get it within 5 s";
+    if let Some(finding) = timely(certificate, facts, now, then) {
+        return finding;
     }
+    let left_days = days_left(facts, now);
     if facts.names.is_empty() {
         return Finding::warn(
             certificate,
@@ -95,12 +128,16 @@ fn days(later: SystemTime, earlier: SystemTime) -> u64 {
 mod tests {
     use super::super::State;
     use super::*;
+    use laps_actors::transport::Lifetime;
+    use laps_actors::transport::cert::VALIDITY;
     use std::time::UNIX_EPOCH;
 
     fn facts(names: &[&str]) -> CertFacts {
         CertFacts {
-            from: UNIX_EPOCH + 1000 * DAY,
-            until: UNIX_EPOCH + 1100 * DAY,
+            lifetime: Lifetime {
+                from: UNIX_EPOCH + 1000 * DAY,
+                until: UNIX_EPOCH + 1100 * DAY,
+            },
             names: names.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
@@ -116,6 +153,28 @@ mod tests {
         assert_eq!(at(1050, &[]).0, State::Warn);
         assert_eq!(at(1090, &["a"]), (State::Warn, "expires in 10 day(s)".to_owned()));
         assert_eq!(at(1101, &["a"]), (State::Fail, "expired 1 day(s) ago".to_owned()));
+        assert_eq!(at(999, &["a"]).0, State::Warn);
+    }
+
+    /// What `laps cert` has just made is no reason to do anything, and what is to be done later is no restart.
+    #[test]
+    fn a_certificate_of_ours_is_well_until_its_last_days() {
+        let life = |made: SystemTime| Lifetime {
+            from: made,
+            until: made + VALIDITY,
+        };
+        let facts = CertFacts {
+            lifetime: life(UNIX_EPOCH + 1000 * DAY),
+            ..facts(&["localhost"])
+        };
+        let fresh = judge(&facts, UNIX_EPOCH + 1001 * DAY);
+        assert_eq!(fresh.state, State::Ok, "{fresh:?}");
+        let late = judge(&facts, UNIX_EPOCH + 1011 * DAY);
+        assert_eq!(late.state, State::Warn, "{late:?}");
+        assert!(
+            !late.advice.contains("start") && late.advice.contains("5 s"),
+            "{late:?}"
+        );
     }
 
     #[test]
