@@ -1,6 +1,9 @@
 //! The composition of a relay: which actors there are, on which threads, with which settings.
 
+mod mesh;
 mod place;
+
+pub use mesh::Peering;
 
 use actix::{AsyncContext, Context};
 use laps_actors::admin::{AdminActor, Listen as AdminListen, Port, PortError};
@@ -19,8 +22,8 @@ use laps_actors::transport::{
 };
 use laps_actors::watchdog::Board;
 use laps_actors::{session, track};
-use laps_protocol::peering::node::NodeType;
 use laps_protocol::relay::load::Terms;
+use mesh::certificates;
 use place::Place;
 use slog::{Logger, info, o, warn};
 use std::cell::OnceCell;
@@ -93,29 +96,6 @@ pub struct Settings {
     pub log: Logger,
     /// Injected faults, in tests.
     pub faults: Faults,
-}
-
-/// How a relay is part of a mesh.
-#[derive(Clone, Debug)]
-pub struct Peering {
-    /// What it is made of.
-    pub setup: peering::Setup,
-    /// Where relays of ours dial; none where they do not.
-    pub listen: Option<(Listen, u16)>,
-    /// Where laps relays dial; none where they do not.
-    pub laps_listen: Option<(Listen, u16)>,
-}
-
-impl Peering {
-    /// It takes no clients.
-    fn is_via(&self) -> bool {
-        self.setup.own.node_type == NodeType::Via
-    }
-
-    /// It hears of publishers only from its edge, and only when it asks.
-    fn is_stub(&self) -> bool {
-        self.setup.own.node_type == NodeType::Stub
-    }
 }
 
 /// A relay that runs.
@@ -314,7 +294,7 @@ fn admin_spec(
         budget: Arc::clone(&settings.track.budget),
         board: common.board.clone(),
         started: SystemTime::now(),
-        more: vec![Arc::new(common.links.clone())],
+        more: vec![Arc::new(common.links.clone()), Arc::new(certificates(settings))],
     };
     ChildSpec::new("admin", "admin", move |birth: Birth| {
         let (port, thread) = (Rc::clone(&port), thread.clone());

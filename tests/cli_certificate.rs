@@ -3,14 +3,21 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "a test fails by panicking"
 )]
 
 mod cli_common;
 
 use cli_common::{Relay, laps, scratch};
+use laps_actors::transport::cert;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// What the relay prints of its key.
 fn key_hash(relay: &mut Relay) -> String {
@@ -104,6 +111,97 @@ fn files_that_change_are_loaded_again() {
     assert!(said.contains(&second), "{said}");
     assert!(!meets(&relay, &second).contains("fingerprint"));
     assert!(meets(&relay, &first).contains("fingerprint"));
+}
+
+/// Puts a pair in place that was made so many days ago, and is valid for 13 from then on.
+fn aged(dir: &Path, days: u32) {
+    let made = cert::make::<&str>(&[], None, SystemTime::now() - days * DAY).unwrap();
+    fs::write(dir.join("cert.pem"), made.cert_pem).unwrap();
+    fs::write(dir.join("key.pem"), made.key_pem).unwrap();
+}
+
+/// What the admin port of a relay says of its certificates.
+fn told_in_metrics(relay: &mut Relay) -> Vec<String> {
+    let line = relay.process.out_line("admin port http://");
+    let addr = line.split("http://").nth(1).unwrap().split(' ').next().unwrap();
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let lines = page
+        .lines()
+        .filter(|line| line.starts_with("laps_certificate_left_seconds{"));
+    lines.map(str::to_owned).collect()
+}
+
+/// Seconds that the one series of this certificate tells.
+fn left(told: &[String], of: &str) -> i64 {
+    let start = format!("laps_certificate_left_seconds{{certificate=\"{of}\"}} ");
+    let mut values = told.iter().filter_map(|line| line.strip_prefix(start.as_str()));
+    let value = values.next().unwrap_or_else(|| panic!("{of}: {told:?}"));
+    value.parse().unwrap()
+}
+
+/// A certificate that nobody renews is told of before it ends, wherever somebody may look: the log, the metrics, health and
+/// doctor.
+#[test]
+fn a_certificate_that_ends_is_told() {
+    let dir = scratch("certificate-aged");
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    let words = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let admin = ("LAPS_ADMIN__PORT", "0");
+    aged(&dir, 11);
+    let mut relay = Relay::start(&[admin], &words);
+    let said = relay
+        .process
+        .err_line("the certificate of tls.cert expires in 1 day(s)");
+    assert!(said.contains("WARN") && said.contains("within 5 s"), "{said}");
+    let soon = left(&told_in_metrics(&mut relay), "tls");
+    assert!((86_400..=2 * 86_400).contains(&soon), "{soon}");
+    let port = relay.url.rsplit(':').next().unwrap().to_owned();
+    let env = [
+        ("LAPS_RELAY__BIND", "127.0.0.1"),
+        ("LAPS_RELAY__PORT", port.as_str()),
+        ("LAPS_TLS__CERT", cert.to_str().unwrap()),
+        ("LAPS_TLS__KEY", key.to_str().unwrap()),
+    ];
+    let well = laps(&env, &["health"]);
+    assert_eq!(well.code, 0, "{}", well.err);
+    assert!(well.out.contains("tls.cert expires in 1 day(s)"), "{}", well.out);
+    // It ends while the relay runs, as far as that can tell: its files say so from now on.
+    aged(&dir, 16);
+    relay
+        .process
+        .err_line("the certificate of tls.cert expired 3 day(s) ago");
+    let well = laps(&env, &["health"]);
+    assert_eq!(well.code, 0, "to start it again would mend nothing: {}", well.err);
+    assert!(well.out.contains("tls.cert expired 3 day(s) ago"), "{}", well.out);
+    let ran = laps(&env, &["doctor"]);
+    assert!(ran.out.contains("expired 3 day(s) ago"), "{}", ran.out);
+    drop(relay);
+    let mut relay = Relay::start(&[admin], &words);
+    relay
+        .process
+        .err_line("the certificate of tls.cert expired 3 day(s) ago");
+    let over = left(&told_in_metrics(&mut relay), "tls");
+    assert!((-4 * 86_400..-2 * 86_400).contains(&over), "{over}");
+}
+
+/// One that is well is not mentioned, and neither is one that the relay renews itself.
+#[test]
+fn a_certificate_that_is_well_is_not_told() {
+    let dir = scratch("certificate-well");
+    aged(&dir, 6);
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    let words = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    for words in [&words[..], &[]] {
+        let relay = Relay::start(&[], words);
+        relay.process.signal("INT");
+        let (ran, _) = relay.process.finish();
+        assert!(!ran.err.contains("certificate of"), "{}", ran.err);
+    }
 }
 
 #[test]

@@ -99,6 +99,59 @@ fn a_file_that_is_not_what_it_should_be_is_named() {
     }
 }
 
+/// A node's certificate that has gone most of its way is told of at the start, to the doctor and in what is measured.
+#[test]
+fn a_certificate_that_ends_is_told() {
+    let dir = made("mesh-aged");
+    let pem = |name: &str| Pem::File(dir.join(name));
+    let ca = PeerCa::load(&pem("ca.pem"), &pem("ca-key.pem")).unwrap();
+    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    let node = "1:1".parse().unwrap();
+    let aged = ca.certify_for(node, now - 345 * day, now + 20 * day).unwrap();
+    std::fs::write(dir.join("node-1-1.pem"), aged.cert_pem).unwrap();
+    std::fs::write(dir.join("node-1-1-key.pem"), aged.key_pem).unwrap();
+    let env = member(&dir, 1);
+    let mut relay = Relay::start(&lent(&env), &[]);
+    let said = relay
+        .process
+        .err_line("the certificate of peering.cert expires in 19 day(s)");
+    assert!(
+        said.contains("WARN") && said.contains("start the relay again"),
+        "{said}"
+    );
+    let mut off = env;
+    off.push(("LAPS_RELAY__BIND", "127.0.0.1".to_owned()));
+    let doctor = laps(&lent(&off), &["doctor"]);
+    let row = doctor
+        .out
+        .lines()
+        .find(|line| line.contains("peering certificate"));
+    let row = row.unwrap_or_default();
+    assert!(
+        row.starts_with("warn") && row.contains("19 day(s)"),
+        "{}",
+        doctor.out
+    );
+    // That of the other node has just been made.
+    let mut env = member(&dir, 2);
+    env.push(("LAPS_RELAY__BIND", "127.0.0.1".to_owned()));
+    let doctor = laps(&lent(&env), &["doctor"]);
+    let row = doctor
+        .out
+        .lines()
+        .find(|line| line.contains("peering certificate"));
+    let row = row.unwrap_or_default();
+    assert!(
+        row.starts_with("ok") && row.contains("364 days"),
+        "{}",
+        doctor.out
+    );
+    let relay = Relay::start(&lent(&env), &[]);
+    relay.process.signal("INT");
+    let (ran, _) = relay.process.finish();
+    assert!(!ran.err.contains("certificate of"), "{}", ran.err);
+}
+
 /// Issue 6, "Bad input": a certificate that expires while its relay runs. It is dialled in vain, dials in vain itself, and
 /// each side says why.
 #[test]

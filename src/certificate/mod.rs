@@ -4,14 +4,16 @@
 //! the state folder and stays, the certificate lives 13 days and is renewed by the relay that runs. Decision 0036.
 
 mod kept;
+mod reminder;
 #[cfg(test)]
 mod tests;
 
 pub use kept::{FILE, state_folder};
+pub use reminder::Reminder;
 
 use crate::exit::Failure;
 use kept::Found;
-use laps_actors::transport::{Pem, SelfSigned, ServerTls, TlsError, cert, moqt_alpn};
+use laps_actors::transport::{Lifetime, Pem, SelfSigned, ServerTls, TlsError, cert, moqt_alpn};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -127,6 +129,14 @@ impl Certificate {
     #[must_use]
     pub fn lasting(&self) -> Option<[u8; 32]> {
         matches!(&self.source, Source::Made { file: Some(_), .. }).then(|| self.tls.known_by().key)
+    }
+
+    /// When it is valid, where it is for the operator to renew it.
+    #[must_use]
+    pub fn to_be_renewed(&self) -> Option<Lifetime> {
+        matches!(&self.source, Source::Given { .. })
+            .then(|| self.tls.lifetime())
+            .flatten()
     }
 
     /// Looks whether it is time to renew it, or its files are others now, and does what is to be done about that.

@@ -10,10 +10,10 @@ use crate::url::{Host, MoqtUrl};
 use laps_actors::client::{Moving, Options, Subscriber, reach};
 use laps_actors::session::{self, HEALTH_CHECK};
 use laps_actors::track;
-use laps_actors::transport::Verify;
+use laps_actors::transport::{CertFacts, Pem, Verify};
 use slog::{Discard, Logger, o};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long all of it may take.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -33,7 +33,11 @@ pub fn run(options: &HealthOptions) -> Result<(), Failure> {
             if health_via::is_via(&config) {
                 let asking = health_via::ask(&config, DEADLINE);
                 let (at, took) = actix::System::new().block_on(asking)?;
-                return print(&format!("ok: {at} takes links, after {} ms", took.as_millis()));
+                let also = also(&config, SystemTime::now());
+                return print(&format!(
+                    "ok: {at} takes links, after {} ms{also}",
+                    took.as_millis()
+                ));
             }
             (local(&config)?, config)
         }
@@ -44,7 +48,29 @@ pub fn run(options: &HealthOptions) -> Result<(), Failure> {
         options.trust.verify()?
     };
     let took = actix::System::new().block_on(ask(&url, &config, verify))?;
-    print(&format!("ok: {url} lets us in, after {} ms", took.as_millis()))
+    let also = also(&config, SystemTime::now());
+    print(&format!(
+        "ok: {url} lets us in, after {} ms{also}",
+        took.as_millis()
+    ))
+}
+
+/// What is the matter with configured certificates. A relay with one that has expired is well all the same: to start it
+/// again mends nothing, and would end the sessions that it still has.
+fn also(config: &Config, now: SystemTime) -> String {
+    let given = [
+        ("tls.cert", &config.tls.cert),
+        ("peering.cert", &config.peering.cert),
+    ];
+    let told = given.into_iter().filter(|(_, path)| !path.is_empty());
+    told.filter_map(|(key, path)| {
+        let facts = CertFacts::of(&Pem::File(path.into())).ok()?;
+        Some(format!(
+            "; the certificate of {key} {}",
+            facts.lifetime.words(now)?
+        ))
+    })
+    .collect()
 }
 
 /// Whether the relay that the configuration describes lets somebody in.

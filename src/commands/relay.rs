@@ -1,7 +1,7 @@
 //! `laps` and `laps relay`: runs the relay until a signal ends it.
 
 use super::census;
-use crate::certificate::{Certificate, Look, state_folder};
+use crate::certificate::{Certificate, Look, Reminder, state_folder};
 use crate::cli::RelayOptions;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
@@ -66,6 +66,7 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
         warn!(logging.logger, "no peers are looked for on the local network";
             "why" => "relay.bind is loopback, or this program was built without multicast DNS");
     }
+    let peering = settings.peering.as_ref().and_then(Peering::tls).cloned();
     let relay = Relay::start(settings).await.map_err(refused)?;
     greet(config, &relay, &certificate);
     let mut systemd = Systemd::new(logging.logger.clone());
@@ -85,7 +86,11 @@ async fn serve(config: &Config, logging: &Logging) -> Result<(), Failure> {
     .map_err(|error| Failure::run("watchdog", error.to_string(), ""))?;
     let handle = relay.handle().clone();
     // Both run for the life of the arbiter; nothing waits for them.
-    drop(actix_rt::spawn(look_after(certificate, logging.logger.clone())));
+    drop(actix_rt::spawn(look_after(
+        certificate,
+        peering,
+        logging.logger.clone(),
+    )));
     drop(actix_rt::spawn(census::answer(
         census,
         handle.clone(),
@@ -225,8 +230,9 @@ fn faults() -> Result<Faults, Failure> {
     Ok(Faults::default())
 }
 
-/// Looks after the certificate for as long as the relay runs.
-async fn look_after(mut certificate: Certificate, log: Logger) {
+/// Looks after the certificate for as long as the relay runs, and tells when it, or that of the mesh, is about to end.
+async fn look_after(mut certificate: Certificate, peering: Option<ServerTls>, log: Logger) {
+    let mut reminders = [Reminder::default(); 2];
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -245,6 +251,33 @@ async fn look_after(mut certificate: Certificate, log: Logger) {
             Look::Trouble(why) => {
                 warn!(log, "the certificate stays as it was: the new one cannot be used"; "why" => why);
             }
+        }
+        remind(&mut reminders, &certificate, peering.as_ref(), &log);
+    }
+}
+
+/// Warns of what its operator has to renew.
+fn remind(
+    reminders: &mut [Reminder; 2],
+    certificate: &Certificate,
+    peering: Option<&ServerTls>,
+    log: &Logger,
+) {
+    let now = SystemTime::now();
+    let lives = [certificate.to_be_renewed(), peering.and_then(ServerTls::lifetime)];
+    let what = [
+        (
+            "tls.cert",
+            "put another one in its place, it is loaded within 5 s",
+        ),
+        (
+            "peering.cert",
+            "put another one in its place, and start the relay again",
+        ),
+    ];
+    for ((reminder, life), (key, remedy)) in reminders.iter_mut().zip(lives).zip(what) {
+        if let Some(words) = life.and_then(|life| reminder.due(life, now)) {
+            warn!(log, "the certificate of {key} {words}"; "do" => remedy);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! Nothing that carries objects is shared between shards, waits, or allocates for the sake of a number.
 
 mod catalog;
+mod certificates;
 pub mod page;
 pub mod restarts;
 mod sources;
@@ -17,6 +18,7 @@ pub mod tally;
 #[cfg(test)]
 mod tests;
 
+pub use certificates::Certificates;
 pub use prometheus_client::collector::Collector;
 pub use sources::Sources;
 pub use tally::{Count, Tallies, Tally};
