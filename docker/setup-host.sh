@@ -11,6 +11,8 @@ set -euo pipefail
 . "$(dirname "$0")/../scripts/lib/common.sh"
 # shellcheck source=scripts/lib/healthy.sh
 . "$LAPS_ROOT/scripts/lib/healthy.sh"
+# shellcheck source=scripts/lib/compose.sh
+. "$LAPS_ROOT/scripts/lib/compose.sh"
 
 # A folder that stands for the system, in docker/test.
 root=${LAPS_SETUP_ROOT:-}
@@ -25,7 +27,7 @@ case ${1:-} in
         raise_buffers "$file" | while IFS='=' read -r key before; do
             say "$key was $before"
         done
-        say "relays that run get it with docker compose -f docker/compose.yml restart"
+        say "relays that run get it with docker compose -f docker/compose.yml ${all_profiles[*]} restart"
         ;;
     --undo)
         rm -f "$file"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The services of docker/compose.yml, in containers or without. Sourced after common.sh and spaces.sh.
 #
-# Both back ends give: up SERVICE..., down SERVICE..., healthy SERVICE, killed SERVICE (kill -9; it comes back),
+# Both back ends give: up SERVICE..., down SERVICE..., healthy SERVICE, killed SERVICE (kill -9; it comes back), other_user UID:GID,
 # stopped SERVICE (SIGTERM; whether it ended with 0), started SERVICE, and visit WORD..., a `laps` beside them that has
 # what is in the volume `clients`, and the folder $data as /data, and client WORD..., one that trusts them; said SERVICE, what it wrote; inside SERVICE WORD...
 # a program beside it, with what it has.
@@ -16,6 +16,10 @@ compose() {
         docker-compose -f "$LAPS_ROOT/docker/compose.yml" "$@"
     fi
 }
+
+# With these Compose means every service of our file; without them it leaves those of a profile alone, when it ends or restarts
+# what runs too.
+all_profiles=(--profile demo --profile five --profile playground)
 
 # resolved [--profile NAME]...: the file with all that it refers to put in its place. What docker/.env says is left out: it is
 # about one machine.
@@ -54,14 +58,22 @@ backend_engine() {
     healthy() { [ "$(docker inspect --format '{{ .State.Health.Status }}' "$(container "$1")")" = healthy ]; }
     # In there, laps is not the first process, which nobody may kill.
     killed() {
+        local before
+        before=$(life "$1")
         # shellcheck disable=SC2016
         compose exec -T "$1" sh -c 'for p in /proc/[0-9]*; do if [ "$(cat "$p/comm")" = laps ]; then kill -9 "${p#/proc/}"; fi; done' </dev/null || true
+        soon another_life "$1" "$before"
     }
+    # When it was started: what is said of its health is about that life.
+    life() { docker inspect --format '{{ .State.StartedAt }}' "$(container "$1")"; }
+    another_life() { [ "$(life "$1")" != "$2" ]; }
     stopped() {
         compose stop "$1" >&2
         [ "$(docker inspect --format '{{ .State.ExitCode }}' "$(compose ps -aq "$1")")" = 0 ]
     }
     started() { compose start "$1" >&2; }
+    # Whose the relays are from now on.
+    other_user() { export LAPS_USER=$1; }
     said() { compose logs --no-color "$1"; }
     inside() {
         # What ran once is there no more.
@@ -69,14 +81,14 @@ backend_engine() {
     }
     visit() {
         # Its files belong to whoever runs this; tokens belong to those as whom the relays run.
-        local run=(docker run --rm -i --network "${COMPOSE_PROJECT_NAME}_clients" -v "${COMPOSE_PROJECT_NAME}_clients:/clients:ro"
+        local run=(docker run --rm -i --user "${LAPS_USER:-65532:65532}" --network "${COMPOSE_PROJECT_NAME}_clients" -v "${COMPOSE_PROJECT_NAME}_clients:/clients:ro"
             -v "$LAPS_SCRATCH/data:/data" "$LAPS_IMAGE" "$@")
         # In the background this is a process already, and becomes the other one.
         if [ "$BASHPID" != "$$" ]; then exec "${run[@]}"; fi
         "${run[@]}"
     }
 }
-engine_down() { compose --profile demo --profile five --profile playground down -v --remove-orphans >&2 || true; }
+engine_down() { compose "${all_profiles[@]}" down -v --remove-orphans >&2 || true; }
 
 # --- as processes in network namespaces ---------------------------------------------------------------------------
 
@@ -93,7 +105,8 @@ backend_spaces() {
     mkdir "$LAPS_SCRATCH/services/visitor"
     printf 'clients\0' >"$LAPS_SCRATCH/services/visitor/networks"
     printf 'clients:/clients:ro\0' >"$LAPS_SCRATCH/services/visitor/volumes"
-    printf '65532:65532\0' >"$LAPS_SCRATCH/services/visitor/user"
+    # The tokens belong to those as whom the relays run.
+    cp "$LAPS_SCRATCH/services/edge-1/user" "$LAPS_SCRATCH/services/visitor/user"
     : >"$LAPS_SCRATCH/services/visitor/capabilities"
     : >"$LAPS_SCRATCH/services/visitor/environment"
     : >"$LAPS_SCRATCH/services/visitor/read_only"
@@ -107,7 +120,7 @@ backend_spaces() {
         local service
         if [ -z "${keys_made:-}" ]; then
             spaces_root keys
-            spaces_run keys >"$LAPS_SCRATCH/keys.log" 2>&1 || die "keys: $(cat "$LAPS_SCRATCH/keys.log")"
+            spaces_run keys >>"$LAPS_SCRATCH/keys.log" 2>&1 || die "keys: $(cat "$LAPS_SCRATCH/keys.log")"
             keys_made=yes
         fi
         for service in "$@"; do
@@ -118,6 +131,14 @@ backend_spaces() {
     started() {
         spaces_run "$1" >>"$LAPS_SCRATCH/$1.log" 2>&1 </dev/null &
         process[$1]=$!
+    }
+    other_user() {
+        local service
+        for service in "$LAPS_SCRATCH"/services/*; do
+            if [ -s "$service/user" ] && [ "$(tr -d '\0' <"$service/user")" != 0:0 ]; then printf '%s\0' "$1" >"$service/user"; fi
+        done
+        sed -z -i "s/^KEYS_USER=.*/KEYS_USER=$1/" "$LAPS_SCRATCH"/services/{keys,renewal}/environment
+        keys_made=""
     }
     said() { cat "$LAPS_SCRATCH/$1.log"; }
     inside() { spaces_run "$@" </dev/null; }
