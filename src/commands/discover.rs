@@ -28,6 +28,11 @@ pub fn run(options: &DiscoverOptions) -> Result<(), Failure> {
     let show = if options.json { json } else { line };
     let lines: Vec<String> = relays.values().map(show).collect();
     if lines.is_empty() {
+        // An empty list is an answer; that it is one is told beside it.
+        say(&format!(
+            "no relay answered within {} s",
+            options.seconds.0.as_secs_f32()
+        ));
         Ok(())
     } else {
         print(&lines.join("\n"))
@@ -193,7 +198,7 @@ fn line(relay: &Neighbour<Address>) -> String {
         .collect();
     let some = |list: String| if list.is_empty() { "-".to_owned() } else { list };
     format!(
-        "{}  {}  version {}  {}  {}  node {}  peers {}  sha256 {}",
+        "{}  {}  version {}  {}  {}  node {}  peers {}  sha256 {}  key {}",
         line.name,
         addresses.join(" "),
         said(line.version),
@@ -202,6 +207,8 @@ fn line(relay: &Neighbour<Address>) -> String {
         said(line.node.map(ToOwned::to_owned)),
         said(line.peer_port.map(|port| port.to_string())),
         said(line.sha256),
+        // This one stays when the certificate is renewed.
+        said(line.key_sha256),
     )
 }
 
@@ -270,11 +277,12 @@ mod tests {
         let silent = line(&relay(Offer::default()));
         assert_eq!(
             silent,
-            "pi \u{fffd}[2J  10.0.0.1:33435 [fe80::1%2]:33435  version -  -  -  node -  peers -  sha256 -"
+            "pi \u{fffd}[2J  10.0.0.1:33435 [fe80::1%2]:33435  version -  -  -  node -  peers -  sha256 -  key -"
         );
         let offer = Offer {
             id: Some(NodeId(1)),
             certificate: Some([0xab; 32]),
+            key: Some(Box::new([0xcd; 32])),
             ..Offer::of_this_program("0.1")
         };
         let said = line(&relay(offer.clone()));
@@ -282,6 +290,7 @@ mod tests {
             said.contains("version 0.1  draft-14  quic  node -  peers -  sha256 abab"),
             "{said}"
         );
+        assert!(said.ends_with(&format!("  key {}", "cd".repeat(32))), "{said}");
         let value: serde_json::Value = serde_json::from_str(&json(&relay(offer))).unwrap();
         assert_eq!(
             (

@@ -134,6 +134,8 @@ impl Config {
         let id = self.relay.node_id().ok();
         let offer = Offer {
             id,
+            // Whether it peers is told by the port for that.
+            node_type: Some(self.peering.node_type.0),
             ..Offer::of_this_program(env!("CARGO_PKG_VERSION"))
         };
         let reach = match bind {
@@ -211,7 +213,8 @@ mod tests {
         );
         assert_eq!(renewed.id, advert.offer.id);
         assert_eq!(advert.offer.drafts, [14]);
-        assert_eq!((advert.offer.node_type, advert.offer.peer_port), (None, None));
+        let edge = Some(laps_protocol::peering::node::NodeType::Edge);
+        assert_eq!((advert.offer.node_type, advert.offer.peer_port), (edge, None));
     }
 
     #[test]

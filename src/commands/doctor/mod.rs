@@ -4,6 +4,7 @@
 //! person.
 
 mod certificate;
+mod discovery;
 mod machine;
 mod peers;
 mod ports;
@@ -131,6 +132,7 @@ fn examine(options: &DoctorOptions) -> Result<Vec<Finding>, Failure> {
     findings.extend(certificate::checks(&config, SystemTime::now()));
     findings.extend(state::checks(&config, |name| std::env::var_os(name)));
     findings.extend(ports::checks(&config, runs));
+    findings.push(discovery::check(&config));
     findings.extend(peers::checks(&config));
     findings.extend(machine::checks(&config));
     Ok(findings)
