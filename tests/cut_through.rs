@@ -12,6 +12,7 @@
 mod common;
 
 use bytes::Bytes;
+use common::counted::{counted, telling};
 use common::raw::{News, Raw};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
@@ -24,7 +25,7 @@ const LEN: u64 = 1_000_000;
 const PART: usize = 3000;
 
 struct Scene {
-    _relay: Relay,
+    relay: Relay,
     publisher: Raw,
     upstream: RequestId,
     subscriber: Raw,
@@ -37,7 +38,7 @@ async fn scene(shards: usize) -> Scene {
     let mut settings = settings(shards);
     let placement = Placement::default();
     placement.watch(&mut settings);
-    let relay = relay(settings).await;
+    let relay = relay(telling(settings)).await;
     let name = track("cut", "video");
     let mut publisher = placement.raw_on(&relay, 0).await;
     publisher.announce(name.namespace()).await;
@@ -46,7 +47,7 @@ async fn scene(shards: usize) -> Scene {
     let upstream = publisher.serve(&name, ALIAS).await;
     let alias = subscriber.answer(id).await.unwrap().alias;
     Scene {
-        _relay: relay,
+        relay,
         publisher,
         upstream,
         subscriber,
@@ -110,6 +111,13 @@ async fn a_reset_stays_a_reset(shards: usize) {
     stream.reset(2);
     // MOQT-14 §10.4.3 [D14-CLOSE-8]: DELIVERY_TIMEOUT, as it came.
     assert_eq!(scene.subscriber.ended(0).await, Some(2));
+    for direction in ["direction=\"in\"", "direction=\"out\""] {
+        let why = [direction, "reason=\"delivery_timeout\""];
+        assert_eq!(
+            counted(&scene.relay, "laps_stream_resets_total", &why, 1).await,
+            1
+        );
+    }
     // The subscription goes on.
     scene.publisher.group(ALIAS, 1, 1).await;
     scene.subscriber.until_object(scene.alias, (1, 0)).await;

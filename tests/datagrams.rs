@@ -11,6 +11,7 @@
 
 mod common;
 
+use common::counted::{counted, telling};
 use common::raw::{Raw, Reading, raw};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
@@ -105,7 +106,7 @@ fn one_that_does_not_fit_is_dropped_and_counted() {
         let mut settings = settings(1);
         let placement = Placement::default();
         placement.watch(&mut settings);
-        let relay = relay(settings).await;
+        let relay = relay(telling(settings)).await;
         let name = track("oversized", "audio");
         let mut publisher = raw(&relay).await;
         publisher.announce(name.namespace()).await;
@@ -150,6 +151,7 @@ fn one_that_does_not_fit_is_dropped_and_counted() {
             .until(&mut narrow, "subscription ends", "datagrams_lost", 1)
             .await;
         assert_ne!(lost[0], "0");
+        counted(&relay, "laps_drops_total", &["reason=\"datagram_unsent\""], 1).await;
     });
 }
 

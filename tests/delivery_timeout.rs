@@ -11,6 +11,7 @@
 mod common;
 
 use bytes::Bytes;
+use common::counted::{counted, telling};
 use common::raw::{News, Raw, Reading, raw, subscribe};
 use common::shards::Placement;
 use common::{relay, run, settings, track};
@@ -216,7 +217,7 @@ fn a_stream_that_is_stuck_is_reset_in_time() {
     run(async || {
         let mut settings = settings(1);
         settings.session.max_open_streams = 1;
-        let relay = relay(settings).await;
+        let relay = relay(telling(settings)).await;
         let name = track("late", "stuck");
         let mut publisher = raw(&relay).await;
         publisher.announce(name.namespace()).await;
@@ -246,6 +247,9 @@ fn a_stream_that_is_stuck_is_reset_in_time() {
             )
         };
         assert!(!client.log.iter().any(over));
+        counted(&relay, "laps_drops_total", &["reason=\"expired\""], 1).await;
+        let late = ["direction=\"out\"", "reason=\"delivery_timeout\""];
+        counted(&relay, "laps_stream_resets_total", &late, 1).await;
     });
 }
 

@@ -11,6 +11,7 @@
 mod common;
 
 use bytes::Bytes;
+use common::counted::{counted, telling};
 use common::race::{Race, small};
 use common::raw::{Raw, Reading, publish, raw, subscribe};
 use common::shards::Placement;
@@ -88,7 +89,7 @@ fn newcomers_are_refused_first_then_requests_and_the_served_lose_nothing() {
         let (knobs, placement) = (Knobs::default(), Placement::default());
         knobs.turn(&mut settings);
         placement.watch(&mut settings);
-        let relay = relay(settings).await;
+        let relay = relay(telling(settings)).await;
         let addr = relay.local_addr();
         let (live, late) = (track("live", "video"), track("live", "late"));
         let mut publisher = raw(&relay).await;
@@ -187,15 +188,20 @@ fn newcomers_are_refused_first_then_requests_and_the_served_lose_nothing() {
             .flat_map(|group| (0..5).map(|id| (*group, id)))
             .collect();
         assert_eq!(Raw::places(&viewer.log, alias), all);
-        let counted = placement.until(
+        let told_of = placement.until(
             &mut viewer,
             "newcomers are refused, the relay is overloaded",
             "refused",
             1,
         );
-        assert!(!counted.await.is_empty());
+        assert!(!told_of.await.is_empty());
         let told = placement.values("a request is refused, the relay is overloaded", "refused");
         assert_eq!(told[0], "1", "one a second is told, and all are counted");
+        // Six requests at each of two levels, and a newcomer at each of three.
+        let requests = counted(&relay, "laps_overload_total", &["what=\"request\""], 12).await;
+        assert_eq!(requests, 12);
+        let why = ["reason=\"overload\""];
+        assert_eq!(counted(&relay, "laps_newcomers_refused_total", &why, 3).await, 3);
     });
 }
 
@@ -210,7 +216,7 @@ fn the_farthest_behind_is_let_go_first() {
         let (knobs, placement) = (Knobs::default(), Placement::default());
         knobs.turn(&mut settings);
         placement.watch(&mut settings);
-        let mut race = Race::new(settings).await;
+        let mut race = Race::new(telling(settings)).await;
         for _ in 0..20 {
             race.send(100_000).await;
         }
@@ -229,6 +235,8 @@ fn the_farthest_behind_is_let_go_first() {
         assert_eq!(done.status, PublishDoneStatus::TooFarBehind);
         let why = "the relay is short of memory, and the subscriber does not keep up";
         assert_eq!(done.phrase, Bytes::from_static(why.as_bytes()));
+        let what = ["what=\"subscription\""];
+        assert_eq!(counted(&race.relay, "laps_overload_total", &what, 1).await, 1);
         // Its session goes on, and nobody else has lost anything.
         race.slow.fence().await;
         nearer.fence().await;

@@ -10,6 +10,7 @@
 mod common;
 
 use bytes::Bytes;
+use common::counted::{counted, telling};
 use common::raw::{Raw, Reading, payload, raw};
 use common::{relay, run, settings, track};
 use laps::relay::Settings;
@@ -140,7 +141,7 @@ fn an_idle_stream_that_is_stopped_makes_room_for_the_next() {
     run(|| async {
         let mut settings = settings(1);
         settings.session.max_open_streams = 1;
-        let relay = relay(settings).await;
+        let relay = relay(telling(settings)).await;
         let video = track("idle", "video");
         let mut publisher = raw(&relay).await;
         publisher.announce(video.namespace()).await;
@@ -153,6 +154,8 @@ fn an_idle_stream_that_is_stopped_makes_room_for_the_next() {
         publisher.group(7, 1, 2).await;
         let places = subscriber.until_objects(ok.alias, 2).await;
         assert_eq!(places, [(1, 0), (1, 1)]);
+        let why = ["direction=\"out\"", "reason=\"stopped\""];
+        assert_eq!(counted(&relay, "laps_stream_resets_total", &why, 1).await, 1);
         idle.write(Bytes::new()).await;
     });
 }

@@ -11,6 +11,7 @@
 
 mod common;
 
+use common::counted::{counted, telling};
 use common::race::{Race, small};
 use common::raw::{News, Raw, Reading, end, raw};
 use common::{relay, run, settings, track};
@@ -71,7 +72,7 @@ fn one_that_never_reads_ends_too_far_behind_and_slows_nobody() {
         settings.track.limits.max_bytes = LOG;
         settings.session.max_behind = BEHIND as u64;
         settings.transport.send_buffer = 16 << 10;
-        let mut race = Race::new(settings).await;
+        let mut race = Race::new(telling(settings)).await;
         // Less than the bound waits for it: everything is kept.
         for _ in 0..BEHIND / BYTES - 2 {
             race.send(BYTES).await;
@@ -82,6 +83,8 @@ fn one_that_never_reads_ends_too_far_behind_and_slows_nobody() {
             race.send(BYTES).await;
         }
         too_far_behind(&mut race).await;
+        let reason = ["reason=\"too_far_behind\""];
+        assert_eq!(counted(&race.relay, "laps_drops_total", &reason, 1).await, 1);
         // Its session lives, and may ask again.
         let name = track("slow", "video");
         let (_, ok) = race.slow.subscribed(&name, NEWEST).await;
@@ -99,11 +102,12 @@ fn one_that_falls_out_of_the_log_is_told() {
         settings.track.limits.max_bytes = 1 << 20;
         settings.session.max_behind = 1 << 30;
         settings.transport.send_buffer = 16 << 10;
-        let mut race = Race::new(settings).await;
+        let mut race = Race::new(telling(settings)).await;
         for _ in 0..40 {
             race.send(100_000).await;
         }
         too_far_behind(&mut race).await;
+        counted(&race.relay, "laps_drops_total", &["reason=\"evicted\""], 1).await;
     });
 }
 
@@ -156,7 +160,8 @@ fn one_that_loses_the_rest_of_a_track_that_has_ended_is_told() {
 }
 
 async fn goes_on_with_the_newest(settings: Settings, timeout_ms: Option<u64>) {
-    let mut race = Race::new(settings).await;
+    let by_the_namespace = !settings.session.skips.below.is_empty();
+    let mut race = Race::new(telling(settings)).await;
     if timeout_ms.is_some() {
         let id = race.slow.id();
         let update = SubscribeUpdate {
@@ -196,6 +201,17 @@ async fn goes_on_with_the_newest(settings: Settings, timeout_ms: Option<u64>) {
         assert_eq!(end, (!whole.contains(&number)).then_some(LATE), "{number}");
     }
     assert!(whole.len() <= last, "nothing was given up");
+    let late = ["direction=\"out\"", "reason=\"delivery_timeout\""];
+    counted(&race.relay, "laps_stream_resets_total", &late, 1).await;
+    if by_the_namespace {
+        counted(
+            &race.relay,
+            "laps_drops_total",
+            &["reason=\"skipped_to_newest\""],
+            1,
+        )
+        .await;
+    }
 }
 
 fn skipping() -> Settings {

@@ -12,6 +12,7 @@
 
 pub mod apart;
 pub mod bystander;
+pub mod counted;
 pub mod feeding;
 pub mod fetching;
 pub mod laps_peer;
