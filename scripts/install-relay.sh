@@ -163,7 +163,7 @@ check_binary() {
         case $wanted in amd64 | arm64 | armhf) break ;; esac
     done
     found=$(elf_machine "$binary")
-    case $wanted in amd64 | arm64 | armhf) ;; *) die "this system is $wanted; there is laps for amd64, arm64 and armhf" ;; esac
+    case $wanted in amd64 | arm64 | armhf) ;; *) die "this system is $wanted; there is laps for amd64 and arm64, and on armhf what you build there yourself" ;; esac
     [ "$found" = "$wanted" ] || die "$binary is $found, this system is $wanted; nothing was changed"
     # A copy, since what was named may be the previous program, which is about to be another one. Not in /tmp, which may be
     # mounted noexec and make a good program look broken.
