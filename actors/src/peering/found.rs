@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use tokio::sync::watch;
 
 /// Relays that are dialled because they were found: a local network has few, and whoever is on it can advertise many.
-pub(super) const MAX_FOUND: usize = 64;
+pub const MAX_FOUND: usize = 64;
 
 /// How a relay was found that is dialled.
 #[derive(Debug)]

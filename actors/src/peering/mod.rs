@@ -30,6 +30,7 @@ mod users;
 
 pub use dial::{AddressFault, BACKOFF, DialError, Dialer, tries};
 pub use dialers::Dialers;
+pub use found::MAX_FOUND;
 pub use options::{
     Counters, EndPeering, Inbound, LeavePeering, LinksFree, MeshMaker, Options, Reach, TakeCounters,
 };

@@ -4,7 +4,7 @@ use super::Peering;
 use crate::exit::Failure;
 use crate::relay;
 use bytes::Bytes;
-use laps_actors::peering::{HostPort, PeerKind, Setup, local_users, plane};
+use laps_actors::peering::{HostPort, MAX_FOUND, PeerKind, Setup, local_users, plane};
 use laps_actors::transport::{Listen, PeerTls};
 use laps_protocol::peering::damping;
 use laps_protocol::peering::info_base::{Limits, Settings};
@@ -46,10 +46,10 @@ impl Peering {
             backoff: self.backoff(),
             damping: damping::Settings::default(),
             settings: self.times_of_bases(),
-            limits: Limits::default(),
+            limits: self.limits_of_bases(),
             found: None,
             max_inbound: super::count(self.max_links),
-            plane: plane::Config::default(),
+            plane: self.plane(),
             // Issue 6, "Roles": a Via takes no client.
             mesh: (self.node_type.0 != NodeType::Via).then_some(local_users as fn(_) -> _),
         })
@@ -60,6 +60,27 @@ impl Peering {
         settings.node_advert_interval = Duration::from_millis(self.node_advert_interval_ms);
         settings.unsubscribe_hold = Duration::from_millis(self.unsubscribe_hold_ms);
         settings
+    }
+
+    /// Of links there may be those that peers dial, and all that are dialled from here.
+    fn limits_of_bases(&self) -> Limits {
+        let dialled = self
+            .targets()
+            .into_iter()
+            .map(|(_, links)| super::count(links.into()));
+        let mut limits = Limits::default();
+        limits.max_links = dialled
+            .chain([MAX_FOUND])
+            .fold(super::count(self.max_links), usize::saturating_add);
+        limits
+    }
+
+    /// As many streams of a link are handed on, and read here, as the transport lets its peer open.
+    fn plane(&self) -> plane::Config {
+        let mut config = plane::Config::default();
+        config.forward.max_streams = super::count(self.max_uni_streams);
+        config.per_link.streams = self.max_uni_streams;
+        config
     }
 
     fn own(&self, node: NodeId, name: &str) -> NodeInfo {

@@ -1,6 +1,8 @@
 //! The section as it is read, checked and turned into settings.
 
 use super::*;
+use laps_actors::peering::MAX_FOUND;
+use laps_protocol::peering::forward;
 use std::collections::BTreeSet;
 
 fn read(text: &str) -> Peering {
@@ -115,6 +117,30 @@ fn what_cannot_be_read_says_why() {
         let error = toml::from_str::<Peering>(text).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
+}
+
+/// What the transport lets peers open is neither refused behind it, nor are links that may be dialled.
+#[test]
+fn bounds_follow_what_is_configured() {
+    let setup = |text: &str| read(text).setup(NodeId(1), "relay", None).unwrap();
+    for (text, links, streams) in [
+        ("peers = 'laps+h'", 1_024 + 1 + MAX_FOUND, 100_000),
+        ("max_links = 65536\nmax_uni_streams = 1", 65_536 + MAX_FOUND, 1),
+        (
+            "peers = 'a,b,laps+c'\ndata_links = 16\nmax_uni_streams = 1000000",
+            1_024 + 17 + 17 + 1 + MAX_FOUND,
+            1_000_000,
+        ),
+    ] {
+        let setup = setup(text);
+        assert_eq!(setup.limits.max_links, links, "{text}");
+        let plane = &setup.plane;
+        assert_eq!(setup.transport.max_uni_streams, streams, "{text}");
+        assert_eq!(plane.per_link.streams, streams, "{text}");
+        assert_eq!(plane.forward.max_streams as u64, streams, "{text}");
+    }
+    // Who takes no word from the configuration agrees with the transport's.
+    assert_eq!(forward::Limits::default().max_streams, 100_000);
 }
 
 /// laps relays need no certificate of ours, nor do they make the strict port less strict.
