@@ -14,7 +14,7 @@ use laps_protocol::peering::message::*;
 use laps_protocol::peering::node::{Degrees, NodeId, NodeInfo, NodeType, PathItem};
 use laps_protocol::peering::reader::{ControlReader, Incoming};
 use laps_protocol::peering::session::{
-    Action, Command, CommandError, Config, ControlStream, DataFlow, Event, Input, Output, PeerSession, Role,
+    Action, Command, CommandError, Config, ControlStream, Event, Input, Output, PeerSession, Role,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -350,7 +350,6 @@ fn config(feed: &mut Feed<'_>) -> Config {
     config.max_control_moves = 2;
     config.mode = PeerMode::ALL[usize::from(choice >> 4) % 3];
     if choice & 0xc0 == 0xc0 {
-        config.data_flow = DataFlow::Unidirectional;
         config.accepted_modes = vec![PeerMode::Both];
     }
     config
@@ -435,8 +434,8 @@ pub(crate) fn link(data: &[u8]) {
         assert!(!before || session.is_closed());
         assert!(watch.established || !session.is_established());
         assert!(session.queued().0 <= 6 + 3 && session.received().total() < 10_000);
-        let may = session.may_send_data() || session.may_receive_data();
-        assert!(!may || session.is_established() && session.mode().has_data());
+        let data = session.carries_data();
+        assert!(!data || session.is_established() && session.mode().has_data());
         assert!(!session.carries_control() || session.mode().has_control());
         assert!(!session.is_established() || session.peer().is_some());
     }

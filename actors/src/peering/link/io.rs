@@ -31,6 +31,10 @@ pub trait LinkConn: Clone + Send + Unpin + 'static {
     /// Opens a bidirectional stream; none when the connection is over.
     fn open(&self) -> LocalBoxFuture<'static, Option<Pipe>>;
 
+    /// Waits until the peer opens a stream or sends a datagram, neither of which is looked at; false when the connection is
+    /// over before that.
+    fn first_arrival(arrivals: Self::Arrivals) -> LocalBoxFuture<'static, bool>;
+
     /// Ends the connection.
     fn close(&self, code: u64, reason: &'static str);
 
@@ -106,6 +110,16 @@ impl LinkConn for ConnHandle {
     fn open(&self) -> LocalBoxFuture<'static, Option<Pipe>> {
         let mut conn = self.clone();
         async move { conn.open_bidi().await.ok().map(boxed) }.boxed_local()
+    }
+
+    fn first_arrival(mut arrivals: Arrivals) -> LocalBoxFuture<'static, bool> {
+        async move {
+            tokio::select! {
+                stream = arrivals.uni.accept() => matches!(stream, Ok(Some(_))),
+                datagram = arrivals.datagrams.recv() => datagram.is_ok(),
+            }
+        }
+        .boxed_local()
     }
 
     fn close(&self, code: u64, reason: &'static str) {

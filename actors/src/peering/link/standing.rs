@@ -16,7 +16,7 @@ use laps_protocol::peering::liveness::{Liveness, Verdict};
 use laps_protocol::peering::message::{self, Dialect, ResponseCode, SnsId};
 use laps_protocol::peering::node::NodeInfo;
 use laps_protocol::peering::reader::{ControlReader, Incoming};
-use laps_protocol::peering::session::{Command, Role};
+use laps_protocol::peering::session::{Command, Input, Role};
 use slog::{debug, info, warn};
 use std::time::Duration;
 
@@ -97,18 +97,26 @@ impl<C: LinkConn> PeerLinkActor<C> {
             self.entered = Some(self.tally.enter(self.link, Figures { node, mode, stats }));
         }
         self.liveness = Some(Liveness::new(now(), self.keep_alive, self.conn.heard()));
-        // Data may be there already, and belongs to sets that the peer says next.
-        if let (Some(plane), Some(arrivals)) = (&self.plane, self.arrivals.take())
-            && self.session.mode().has_data()
-        {
-            plane.link_up(DataLink {
+        match (self.arrivals.take(), &self.plane) {
+            (Some(arrivals), _) if !self.session.carries_data() => {
+                // laps peering, "(1) Control Peering": what nobody reads would take the place of what is read.
+                let came = C::first_arrival(arrivals).into_actor(self);
+                ctx.spawn(came.map(|came, link, ctx| {
+                    if came {
+                        link.input(Input::DataArrived, ctx);
+                    }
+                }));
+            }
+            // Data may be there already, and belongs to sets that the peer says next.
+            (Some(arrivals), Some(plane)) => plane.link_up(DataLink {
                 link: self.link,
                 peer: node.id,
                 dialect: self.session.dialect(),
                 conn: self.conn.clone(),
                 arrivals,
                 tell: ctx.address().recipient(),
-            });
+            }),
+            (Some(_) | None, _) => {}
         }
         self.tell_bases(node, ctx);
         self.look_later(ctx);

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// How a connection ended: code and reason.
 pub(super) type End = Option<(u64, &'static str)>;
@@ -30,6 +30,8 @@ pub(super) type End = Option<(u64, &'static str)>;
 pub(super) struct Wire {
     /// What arrived at each side.
     heard: [AtomicU64; 2],
+    /// A side has sent data.
+    pub(super) data: [Arc<Notify>; 2],
     doors: [mpsc::UnboundedSender<Pipe>; 2],
     pub(super) over: watch::Sender<End>,
     /// What is sent vanishes, and nobody is told.
@@ -56,6 +58,7 @@ pub(super) fn connection(named: [Option<NodeId>; 2]) -> ([Reached<FakeConn>; 2],
     let (writes, written) = mpsc::unbounded_channel();
     let wire = Arc::new(Wire {
         heard: Default::default(),
+        data: Default::default(),
         doors: [first, second],
         over: watch::Sender::new(None),
         mute: AtomicBool::new(false),
@@ -71,7 +74,7 @@ pub(super) fn connection(named: [Option<NodeId>; 2]) -> ([Reached<FakeConn>; 2],
             streams: door,
             over: wire.over.subscribe(),
         }) as Box<dyn Door + Send>,
-        arrivals: (),
+        arrivals: Arc::clone(&wire.data[1 - side]),
     };
     ([end(0, at_first), end(1, at_second)], written)
 }
@@ -98,12 +101,20 @@ impl FakeConn {
 }
 
 impl LinkConn for FakeConn {
-    type Arrivals = ();
+    type Arrivals = Arc<Notify>;
 
     fn open(&self) -> LocalBoxFuture<'static, Option<Pipe>> {
         let (ours, theirs) = self.pipe();
         let opened = self.wire.doors[1 - self.side].send(theirs).is_ok();
         async move { opened.then_some(ours) }.boxed_local()
+    }
+
+    fn first_arrival(data: Arc<Notify>) -> LocalBoxFuture<'static, bool> {
+        async move {
+            data.notified().await;
+            true
+        }
+        .boxed_local()
     }
 
     fn close(&self, code: u64, reason: &'static str) {

@@ -38,8 +38,11 @@ impl Line {
     }
 
     async fn connect(&mut self) {
+        self.connect_for(PeerMode::Both).await;
+    }
+
+    async fn connect_for(&mut self, mode: PeerMode) {
         let node = NodeInfo::new(id(7), NodeType::Edge, Bytes::new());
-        let mode = PeerMode::Both;
         self.say(Message::Connect(Connect { mode, node })).await;
     }
 
@@ -116,4 +119,32 @@ fn connect_comes_first() {
         let over = over.wait_for(Option::is_some).await.unwrap();
         assert_eq!(over.unwrap().0, ErrorCode::ConnectMissing.number());
     });
+}
+
+/// laps peering, "Peering Modes": data on a link for control messages alone ends it; on any other it is read.
+#[test]
+fn a_control_link_takes_no_data() {
+    for (mode, ends) in [
+        (PeerMode::Control, true),
+        (PeerMode::Both, false),
+        (PeerMode::Data, false),
+    ] {
+        run(async {
+            let net = Rc::new(Net::default());
+            let peer = dial(&net);
+            let mut line = Line::open(&peer).await;
+            line.connect_for(mode).await;
+            assert_eq!(line.hear().await, Some(MessageKind::ConnectResponse));
+            line.hear_until(MessageKind::Ping).await;
+            peer.conn.wire.data[0].notify_one();
+            if ends {
+                while line.hear().await.is_some() {}
+                let over = *peer.conn.wire.over.borrow();
+                assert_eq!(over.unwrap().0, ErrorCode::InvalidStartOfStream.number());
+            } else {
+                line.hear_until(MessageKind::Ping).await;
+                assert!(peer.conn.wire.over.borrow().is_none());
+            }
+        });
+    }
 }

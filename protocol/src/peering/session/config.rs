@@ -5,18 +5,6 @@ use crate::peering::message::PeerMode;
 use crate::peering::node::{NodeId, NodeInfo};
 use std::time::Duration;
 
-/// Which way data goes on a link that carries data. laps peering, "(2) Data Peering".
-///
-/// Nothing on the wire says it: both sides are configured alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum DataFlow {
-    /// Both ways, the only one that laps relays have.
-    #[default]
-    Bidirectional,
-    /// From the dialler to the acceptor only.
-    Unidirectional,
-}
-
 /// Settings of one link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -29,8 +17,6 @@ pub struct Config {
     pub mode: PeerMode,
     /// What an acceptor grants.
     pub accepted_modes: Vec<PeerMode>,
-    /// Which way data goes.
-    pub data_flow: DataFlow,
     /// The one node that may be at the other end, where it is known beforehand: by the peer's certificate, or by what is
     /// dialled.
     pub expected: Option<NodeId>,
@@ -50,8 +36,6 @@ pub struct Config {
     pub max_queued_bytes: usize,
     /// How often the control stream may be replaced.
     pub max_control_moves: u32,
-    /// Data streams and datagrams that may come before the answer to CONNECT.
-    pub max_early_data: u32,
     /// Gives each control message, in and out, as an [`super::Output::Trace`].
     pub trace: bool,
 }
@@ -66,7 +50,6 @@ impl Config {
             // What laps relays ask for.
             mode: PeerMode::Both,
             accepted_modes: PeerMode::ALL.to_vec(),
-            data_flow: DataFlow::default(),
             expected: None,
             limits: Limits::default(),
             // As for SETUP of a MOQT session.
@@ -81,8 +64,6 @@ impl Config {
             max_queued_bytes: 16 * 1024 * 1024,
             // Each makes both sides say everything again.
             max_control_moves: 16,
-            // As many data streams as a connection usually allows at a time.
-            max_early_data: 100,
             trace: false,
         }
     }

@@ -35,7 +35,8 @@ pub enum Input {
     /// What the last [`Action::Write`] on this stream had to say has left, so that what is written now cannot share a
     /// frame with it.
     Flushed(ControlStream),
-    /// The peer opened a data stream, or sent a datagram. Its bytes are to wait until [`Event::Established`].
+    /// The peer opened a data stream, or sent a datagram. Nobody needs to look before [`Event::Established`], nor say so of
+    /// a link that carries data.
     DataArrived,
     /// A time given by `poll_timeout` has come.
     Timeout,

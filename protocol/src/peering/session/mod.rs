@@ -24,7 +24,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, DataFlow};
+pub use config::Config;
 pub use counts::Counts;
 pub use handshake::OWN_ID;
 pub use io::{Action, Command, CommandError, ControlStream, Event, Input, Output, Role, Traced};
@@ -60,7 +60,6 @@ pub struct PeerSession {
     peer_epoch: u64,
     mode: PeerMode,
     refusal: Option<(ErrorCode, Cow<'static, str>)>,
-    early_data: u32,
     sent: Counts,
     received: Counts,
     outputs: VecDeque<Output>,
@@ -82,7 +81,6 @@ impl PeerSession {
             peer_epoch: 0,
             mode: config.mode,
             refusal: None,
-            early_data: 0,
             sent: Counts::default(),
             received: Counts::default(),
             outputs: VecDeque::new(),

@@ -2,8 +2,6 @@
 
 use super::PeerSession;
 use super::breach::PeerMisbehaved;
-use super::config::DataFlow;
-use super::handshake::Phase;
 use super::io::{CommandError, Event, Role};
 use crate::peering::error::ErrorCode;
 use crate::peering::message::{Message, MessageKind};
@@ -43,24 +41,11 @@ impl PeerSession {
         self.is_established() && self.mode.has_control()
     }
 
-    /// Whether we may send data on this link, and node sets for it. laps peering, "(2) Data Peering".
+    /// Whether data goes over this link, and node sets for it, once it stands: both ways, as with laps relays. laps peering,
+    /// "(2) Data Peering".
     #[must_use]
-    pub fn may_send_data(&self) -> bool {
-        self.is_established() && self.data_goes_from(self.role)
-    }
-
-    /// Whether the peer may. laps peering, "(2) Data Peering".
-    #[must_use]
-    pub fn may_receive_data(&self) -> bool {
-        self.is_established() && self.data_goes_from(self.role.other())
-    }
-
-    fn data_goes_from(&self, side: Role) -> bool {
-        let flows = match self.config.data_flow {
-            DataFlow::Bidirectional => true,
-            DataFlow::Unidirectional => side == Role::Dialler,
-        };
-        flows && self.mode.has_data()
+    pub fn carries_data(&self) -> bool {
+        self.is_established() && self.mode.has_data()
     }
 
     /// Whether we may say this.
@@ -71,7 +56,7 @@ impl PeerSession {
             Family::InformationBase if !self.mode.has_control() => {
                 Err(CommandError::NotAllowed("this link is for data alone"))
             }
-            Family::NodeSet if !self.data_goes_from(self.role) => {
+            Family::NodeSet if !self.mode.has_data() => {
                 Err(CommandError::NotAllowed("no data of ours goes over this link"))
             }
             Family::InformationBase | Family::NodeSet => Ok(()),
@@ -92,7 +77,7 @@ impl PeerSession {
                 "laps peering, \"(2) Data Peering\"",
             )),
             // laps peering, "Subscribe Node Set Advertisement Message": where the data goes, nowhere else.
-            Family::NodeSet if !self.data_goes_from(self.role.other()) => Err(PeerMisbehaved::message(
+            Family::NodeSet if !self.mode.has_data() => Err(PeerMisbehaved::message(
                 format!("{kind} on a link that takes no data of this peer"),
                 "laps peering, \"Subscribe Node Set Advertisement Message\"",
             )),
@@ -128,36 +113,18 @@ impl PeerSession {
         Ok(())
     }
 
-    /// A data stream or datagram of the peer.
+    /// A data stream or datagram of the peer. Where the link does not stand yet, it may do so in a moment: the streams of a
+    /// connection are independent, so a lost packet is enough for data to overtake CONNECT's answer. laps peering, "Connect
+    /// Message" DEVIATION: the document closes the link then.
     pub(super) fn on_data(&mut self) -> Result<(), PeerMisbehaved> {
-        match (self.phase, self.role) {
-            (Phase::Established, _) if self.may_receive_data() => Ok(()),
-            (Phase::Established, _) => Err(PeerMisbehaved::new(
+        if self.is_established() && !self.carries_data() {
+            return Err(PeerMisbehaved::new(
                 ErrorCode::InvalidStartOfStream,
-                "data on a link that takes none of this peer",
+                "data on a link that takes none",
                 "laps peering, \"Peering Modes\"",
-            )),
-            // laps peering, "Connect Response Message" DEVIATION: data that overtakes the answer is not a breach. The
-            // streams of a connection are independent, so a lost packet is enough for it; the document would close here.
-            (Phase::Start | Phase::Asked, Role::Dialler) => {
-                self.early_data = self.early_data.saturating_add(1);
-                if self.early_data <= self.config.max_early_data {
-                    return Ok(());
-                }
-                Err(PeerMisbehaved::new(
-                    ErrorCode::ConnectResponseMissing,
-                    "data instead of an answer to CONNECT",
-                    "laps peering, \"Connect Response Message\"",
-                ))
-            }
-            // The peer cannot have an answer yet, so it did not wait for one.
-            (Phase::Start | Phase::Judging | Phase::Asked, _) => Err(PeerMisbehaved::new(
-                ErrorCode::ConnectMissing,
-                "data before the link stands",
-                "laps peering, \"Connect Message\"",
-            )),
-            (Phase::Refusing | Phase::Closed, _) => Ok(()),
+            ));
         }
+        Ok(())
     }
 }
 
