@@ -119,11 +119,13 @@ fn message() -> BoxedStrategy<Message> {
         (
             sns(),
             any::<u8>(),
-            vec(node_id(), 0..40),
+            vec((node_id(), prop_oneof![3 => Just(128), 1 => any::<u8>()]), 0..40),
             prop::option::of(node_id())
         )
             .prop_map(|(id, priority, nodes, origin)| {
-                Message::NodeSetAdvertise(NodeSet::new(id, priority, nodes).from_origin(origin))
+                let mut set = NodeSet::urgent(id, nodes).from_origin(origin);
+                set.priority = priority;
+                Message::NodeSetAdvertise(set)
             }),
         sns().prop_map(Message::NodeSetWithdraw),
     ]
@@ -142,7 +144,8 @@ fn said(dialect: Dialect, message: Message) -> Message {
             sequence: Sequence(u16::MAX),
         })
     } else if let Message::NodeSetAdvertise(set) = message {
-        Message::NodeSetAdvertise(set.from_origin(None))
+        let plain = NodeSet::new(set.id, set.priority, set.nodes().iter().copied());
+        Message::NodeSetAdvertise(plain)
     } else {
         message
     }

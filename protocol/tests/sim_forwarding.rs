@@ -46,7 +46,15 @@ mod forwarding_tests {
         // Runs in which nothing happens would prove nothing.
         let alone = std::env::var_os("LAPS_SEED").is_some() || std::env::var_os("LAPS_SEEDS").is_some();
         for what in [
-            "once", "moved", "died", "parked", "joined", "left", "paused", "laps",
+            "once",
+            "moved",
+            "died",
+            "parked",
+            "joined",
+            "left",
+            "paused",
+            "laps",
+            "priorities",
         ] {
             assert!(
                 alone || total.get(what).copied().unwrap_or_default() > 50,

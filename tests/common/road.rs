@@ -48,6 +48,8 @@ struct State {
     terms: Terms,
     /// When each side says something again, the dialler first.
     still_until: (Option<Instant>, Option<Instant>),
+    /// What one side says waits until it is let go.
+    held: Option<(Side, Vec<Waiting>)>,
     waiting: BinaryHeap<Waiting>,
     /// Of all packets so far.
     number: u64,
@@ -103,6 +105,19 @@ impl Road {
     /// One side stands still for so long: what it says comes after that, all at once.
     pub fn stall(&self, side: Side, time: Duration) {
         *self.shared.state().still_until(side) = Some(Instant::now() + time);
+    }
+
+    /// What one side says waits until [`Self::release`].
+    pub fn hold(&self, side: Side) {
+        self.shared.state().held.get_or_insert((side, Vec::new()));
+    }
+
+    /// What was held goes on, all at once, and what comes from now on.
+    pub fn release(&self) {
+        let mut state = self.shared.state();
+        let held = state.held.take().into_iter().flat_map(|(_, held)| held);
+        state.waiting.extend(held);
+        self.shared.more.notify_one();
     }
 
     /// Packets that were carried, and that were lost.
@@ -190,7 +205,10 @@ impl Shared {
             to,
             bytes: bytes.to_vec(),
         };
-        state.waiting.push(waiting);
+        match &mut state.held {
+            Some((held, packets)) if *held == side => packets.push(waiting),
+            Some(_) | None => state.waiting.push(waiting),
+        }
         self.more.notify_one();
     }
 

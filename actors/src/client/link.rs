@@ -10,7 +10,7 @@ use crate::shard::Env;
 use crate::supervise::mailbox::{self, AskError, Credit, Wake};
 use crate::track::{
     self, Attach, Attached, Detach, Gather, ReaderId, Source, SourceId, TrackActor, TrackAdvanced, TrackGone,
-    TrackMeta, UpstreamTerms, WantNewGroup,
+    TrackMeta, UpstreamTerms, Urgency, WantNewGroup, Wants,
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
@@ -268,7 +268,7 @@ impl Link {
             reader,
             wake: Wake::sharing(self.actor.clone().recipient(), &self.credit),
             gone: self.actor.clone().recipient(),
-            forward: true,
+            wants: Wants::Objects(Urgency::default()),
             own: true,
         };
         let deadline = env.track.answer_deadline();

@@ -4,7 +4,9 @@ use crate::client::connect::Node;
 use crate::client::tether::Tether;
 use crate::session;
 use crate::supervise::mailbox::Wake;
-use crate::track::{self, Attach, Gather, ReaderId, Source, TrackAdvanced, TrackGone, UpstreamTerms};
+use crate::track::{
+    self, Attach, Gather, ReaderId, Source, TrackAdvanced, TrackGone, UpstreamTerms, Urgency, Wants,
+};
 use crate::transport::{TransportConfig, Verify};
 use actix::{Actor, Context, Handler};
 use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
@@ -68,7 +70,7 @@ async fn writer() -> (TrackWriter, LogId) {
         reader,
         wake: Wake::new(actor.clone().recipient()).0,
         gone: actor.recipient(),
-        forward: true,
+        wants: Wants::Objects(Urgency::default()),
     };
     mailbox::ask(&home, attach, ANSWER_DEADLINE)
         .await

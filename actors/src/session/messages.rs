@@ -72,6 +72,8 @@ pub struct AcceptPublish {
     pub request: RequestId,
     /// Somebody wants objects.
     pub forward: bool,
+    /// Subscriber priority, 0 the most urgent. A session says its own.
+    pub priority: u8,
     /// A new group is wanted, with this value for the parameter.
     pub new_group: Option<u64>,
     /// The track.
@@ -80,7 +82,7 @@ pub struct AcceptPublish {
     pub source: SourceId,
 }
 
-/// A track starts or stops wanting objects, or wants a new group.
+/// A track starts or stops wanting objects, or wants them more or less urgently, or wants a new group.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct UpdateUpstream {
@@ -88,7 +90,7 @@ pub struct UpdateUpstream {
     pub request: RequestId,
     /// Somebody wants objects.
     pub forward: bool,
-    /// Subscriber priority, as it was.
+    /// Subscriber priority, 0 the most urgent; for a session as it was.
     pub priority: u8,
     /// A new group is wanted, with this value for the parameter.
     pub new_group: Option<u64>,

@@ -18,7 +18,7 @@ use crate::root::StopChild;
 use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox;
 use crate::supervise::{ChildDown, ChildGuard, ChildId, Exit};
-use crate::track::{self, ReplicaActor, ShardFailed, TrackActor, TrackRef};
+use crate::track::{self, ReplicaActor, ShardFailed, TrackActor, TrackRef, Wants};
 use crate::transport::{Conn, Door, EndpointStats, ServerEndpoint};
 use crate::watchdog::{BEAT, Figures, Pulse};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WeakAddr};
@@ -51,6 +51,8 @@ pub struct OpenReplica {
     pub track: TrackRef,
     /// Who is to read it belongs to this relay; see [`crate::track::Attach::own`].
     pub own: bool,
+    /// What that reader wants.
+    pub wants: Wants,
 }
 
 /// What a child of a shard is.
@@ -361,7 +363,7 @@ impl Handler<OpenReplica> for ShardActor {
     type Result = actix::MessageResult<OpenReplica>;
 
     fn handle(&mut self, msg: OpenReplica, ctx: &mut Self::Context) -> Self::Result {
-        let OpenReplica { track, own } = msg;
+        let OpenReplica { track, own, wants } = msg;
         let key = (track.name.clone(), track.epoch);
         // One that is over only lives for those who read the rest; whether the track is over its home knows.
         if let Some((replica, ended)) = self.replicas.get(&key)
@@ -377,7 +379,7 @@ impl Handler<OpenReplica> for ShardActor {
         };
         self.children.insert(id, child);
         let (config, faults) = (Arc::clone(&self.env.track), self.env.faults.clone());
-        let replica = ReplicaActor::new((track, own), config, self.log.clone(), faults, Some(guard));
+        let replica = ReplicaActor::new((track, own, wants), config, self.log.clone(), faults, Some(guard));
         let ended = replica.ended();
         let replica = replica.start();
         self.replicas.insert(key, (replica.clone(), ended));

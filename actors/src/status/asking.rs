@@ -6,7 +6,7 @@ use crate::subscription::locate::{Missed, Search, attach_at_home, find, keeps_fa
 use crate::supervise::mailbox::{self, AskError, Wake};
 use crate::track::{
     Attach, Description, Gathered, Knows, ReaderId, TrackActor, TrackAdvanced, TrackGone, TrackRef,
-    Unavailable, Upstream, WhoKnows,
+    Unavailable, Upstream, Wants, WhoKnows,
 };
 use actix::{Addr, Recipient};
 use futures::StreamExt;
@@ -135,7 +135,7 @@ impl Asker {
             reader,
             wake: self.wake.clone(),
             gone: self.gone.clone(),
-            forward: false,
+            wants: Wants::Nothing,
             own,
         };
         let (_attachment, attached) = attach_at_home(&self.env, track, attach).await?;

@@ -6,8 +6,8 @@ use crate::registry::ResolveTrack;
 use crate::shard::{Env, OpenReplica};
 use crate::supervise::mailbox::{self, AskError};
 use crate::track::{
-    Attach, Attached, Detach, ReaderId, ReplicaActor, SetForward, TrackActor, TrackRef, Unavailable,
-    Upstream, WantNewGroup, Wish,
+    Attach, Attached, Detach, ReaderId, ReplicaActor, SetWants, TrackActor, TrackRef, Unavailable, Upstream,
+    WantNewGroup, Wants, Wish,
 };
 use actix::Addr;
 use laps_protocol::moqt::message::RequestErrorReason;
@@ -53,11 +53,11 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    pub(super) fn set_forward(&self, forward: bool) {
-        if !self.wish.set(forward) {
+    pub(super) fn set_wants(&self, wants: Wants) {
+        if !self.wish.set(wants) {
             return;
         }
-        let msg = SetForward {
+        let msg = SetWants {
             reader: self.reader,
             wish: Arc::clone(&self.wish),
         };
@@ -156,13 +156,17 @@ pub(crate) async fn locate(
         let (attach, new_group) = attach();
         (attach.reader, (attach, new_group))
     };
-    let take =
-        async |track: &TrackRef, (attach, new_group): (Attach, bool)| match open(&env, track, attach.own)
-            .await
-        {
-            Some(local) => take_place(&env, track, local, attach, new_group).await,
-            None => Err(keeps_failing(track)),
-        };
+    let take = async |track: &TrackRef, (attach, new_group): (Attach, bool)| match open(
+        &env,
+        track,
+        attach.own,
+        attach.wants,
+    )
+    .await
+    {
+        Some(local) => take_place(&env, track, local, attach, new_group).await,
+        None => Err(keeps_failing(track)),
+    };
     find(search, begin, take).await
 }
 
@@ -364,13 +368,14 @@ fn ending() -> Unavailable {
 }
 
 /// The copy of the track on this shard; none when the track has died.
-async fn open(env: &Env, track: &TrackRef, own: bool) -> Option<Local> {
+async fn open(env: &Env, track: &TrackRef, own: bool, wants: Wants) -> Option<Local> {
     if track.shard == env.shard.index {
         return Some(Local::Home(track.home.clone()));
     }
     let replicas = env.replicas.as_ref()?;
     let track = track.clone();
-    let opened = mailbox::ask(replicas, OpenReplica { track, own }, Duration::from_secs(5)).await;
+    let open = OpenReplica { track, own, wants };
+    let opened = mailbox::ask(replicas, open, Duration::from_secs(5)).await;
     opened.ok().map(Local::Replica)
 }
 
@@ -383,7 +388,7 @@ mod tests {
     use crate::shard::ShardActor;
     use crate::supervise::Faults;
     use crate::supervise::mailbox::Wake;
-    use crate::track::{TrackAdvanced, TrackGone};
+    use crate::track::{TrackAdvanced, TrackGone, Urgency};
     use actix::{Actor, AsyncContext, Context, Handler};
     use bytes::Bytes;
     use laps_protocol::moqt::name::TrackNamespace;
@@ -452,7 +457,7 @@ mod tests {
                 reader: ReaderId::next(),
                 wake: Wake::new(reader.clone().recipient()).0,
                 gone: reader.clone().recipient(),
-                forward: true,
+                wants: Wants::Objects(Urgency::default()),
                 own: true,
             };
             (attach, false)

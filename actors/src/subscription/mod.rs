@@ -126,15 +126,15 @@ impl SubscriptionActor {
         let wake = Wake::sharing(ctx.address().recipient(), &self.credit);
         let gone = ctx.address().recipient();
         let (reader, spec) = (self.reader, self.birth.spec.clone());
-        let asked = Rc::new(Cell::new((spec.forward(), spec.new_groups())));
+        let asked = Rc::new(Cell::new((spec.wants(), spec.new_groups())));
         let said = Rc::clone(&asked);
         let attach = move || {
-            said.set((spec.forward(), spec.new_groups()));
+            said.set((spec.wants(), spec.new_groups()));
             let attach = Attach {
                 reader,
                 wake: wake.clone(),
                 gone: gone.clone(),
-                forward: spec.forward(),
+                wants: spec.wants(),
                 own: spec.own,
             };
             (attach, spec.new_groups() > 0)
@@ -163,9 +163,9 @@ impl SubscriptionActor {
             };
             {
                 // MOQT-14 §9.10 [D14-SUB-2]: an update may have come while the track was looked for.
-                let (forward, new_groups) = (actor.birth.spec.forward(), actor.birth.spec.new_groups());
-                if forward != asked.get().0 {
-                    attachment.set_forward(forward);
+                let (wants, new_groups) = (actor.birth.spec.wants(), actor.birth.spec.new_groups());
+                if wants != asked.get().0 {
+                    attachment.set_wants(wants);
                 }
                 if new_groups != asked.get().1 {
                     attachment.want_new_group();

@@ -1,6 +1,7 @@
 //! What its owner remembers of a downstream subscription, so that its actor can be started again.
 
 use crate::session::egress::{Heads, Rank};
+use crate::track::Wants;
 use crate::track::handle::{self, LogId};
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
@@ -133,6 +134,12 @@ impl Spec {
     #[must_use]
     pub fn forward(&self) -> bool {
         self.state.forward.get()
+    }
+
+    /// What its track is told of that: objects, and how urgently. MOQT-14 §7.1 [D14-PRIO-4]
+    #[must_use]
+    pub fn wants(&self) -> Wants {
+        Wants::of(self.forward(), self.rank.priority())
     }
 
     /// The subscriber's DELIVERY_TIMEOUT in milliseconds. MOQT-14 §9.2.1.2 [D14-PARAM-3]

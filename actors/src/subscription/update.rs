@@ -24,7 +24,7 @@ impl Handler<Update> for SubscriptionActor {
             self.birth.streams.rests();
         }
         if let Some(place) = &self.place {
-            place.attachment.set_forward(forward);
+            place.attachment.set_wants(self.birth.spec.wants());
             if msg.0.params.new_group_request.is_some() {
                 place.attachment.want_new_group();
             }

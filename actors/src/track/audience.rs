@@ -1,28 +1,29 @@
 //! Who reads a copy of a track: this relay's own, and links to other relays of the mesh.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use super::wants::Wants;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The readers of one copy together, or of all copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Audience {
-    /// Sessions of this relay, and its stubs: whether one of them wants objects, if there are any.
-    pub own: Option<bool>,
+    /// Sessions of this relay, and its stubs: the most that one of them wants, if there are any.
+    pub own: Option<Wants>,
     /// The same of links to other relays.
-    pub links: Option<bool>,
+    pub links: Option<Wants>,
 }
 
 impl Audience {
     /// One reader.
     #[must_use]
-    pub const fn of(own: bool, forward: bool) -> Self {
+    pub const fn of(own: bool, wants: Wants) -> Self {
         match own {
             true => Self {
-                own: Some(forward),
+                own: Some(wants),
                 links: None,
             },
             false => Self {
                 own: None,
-                links: Some(forward),
+                links: Some(wants),
             },
         }
     }
@@ -30,17 +31,17 @@ impl Audience {
     /// These and others.
     #[must_use]
     pub fn and(self, others: Self) -> Self {
-        // None is less than any wish, and no wish for objects is less than one.
+        // Nobody is less than whoever wants nothing just now.
         Self {
             own: self.own.max(others.own),
             links: self.links.max(others.links),
         }
     }
 
-    /// Somebody wants objects.
+    /// What both kinds want together.
     #[must_use]
-    pub fn wants_objects(self) -> bool {
-        self.own.max(self.links) == Some(true)
+    pub fn wants(self) -> Wants {
+        self.own.max(self.links).unwrap_or_default()
     }
 }
 
@@ -48,7 +49,7 @@ impl Audience {
 /// [D14-LIM-2]
 #[derive(Debug, Default)]
 pub struct AudienceNow {
-    readers: AtomicU8,
+    readers: AtomicU32,
     told: AtomicBool,
 }
 
@@ -56,12 +57,9 @@ impl AudienceNow {
     /// They are these. True when the home is to be told.
     #[must_use]
     pub fn set(&self, audience: Audience) -> bool {
-        let [own, links] = [audience.own, audience.links].map(|wish| match wish {
-            None => 0,
-            Some(false) => 1,
-            Some(true) => 2,
-        });
-        self.readers.store(own << 2 | links, Ordering::SeqCst);
+        let wish = |wants: Option<Wants>| wants.map_or(0, Wants::to_bits);
+        let readers = u32::from(wish(audience.own)) << 16 | u32::from(wish(audience.links));
+        self.readers.store(readers, Ordering::SeqCst);
         !self.told.swap(true, Ordering::SeqCst)
     }
 
@@ -70,14 +68,10 @@ impl AudienceNow {
     pub fn read(&self) -> Audience {
         // What changes after this is told anew.
         self.told.store(false, Ordering::SeqCst);
-        let readers = self.readers.load(Ordering::SeqCst);
-        let wish = |bits| match bits & 3 {
-            0 => None,
-            forward => Some(forward == 2),
-        };
+        let [a, b, c, d] = self.readers.load(Ordering::SeqCst).to_be_bytes();
         Audience {
-            own: wish(readers >> 2),
-            links: wish(readers),
+            own: Wants::from_bits(u16::from_be_bytes([a, b])),
+            links: Wants::from_bits(u16::from_be_bytes([c, d])),
         }
     }
 }
@@ -90,7 +84,7 @@ mod tests {
     #[test]
     fn a_flood_of_changes_is_one_message() {
         let now = AudienceNow::default();
-        let wishes = [None, Some(false), Some(true)];
+        let wishes = [None, Some(Wants::Nothing), Some(Wants::of(true, 255))];
         let all = wishes.map(|own| wishes.map(|links| Audience { own, links }));
         let all = all.as_flattened();
         let told = all.iter().filter(|audience| now.set(**audience)).count();
@@ -104,11 +98,13 @@ mod tests {
 
     #[test]
     fn readers_together_want_what_any_of_them_wants() {
-        let own = Audience::of(true, false);
-        let link = Audience::of(false, true);
+        let urgent = Wants::of(true, 3);
+        let own = Audience::of(true, Wants::Nothing);
+        let link = Audience::of(false, urgent).and(Audience::of(false, Wants::of(true, 4)));
         let both = own.and(link);
-        assert_eq!((both.own, both.links), (Some(false), Some(true)));
-        assert!(both.wants_objects() && !own.wants_objects());
+        assert_eq!((both.own, both.links), (Some(Wants::Nothing), Some(urgent)));
+        assert_eq!((both.wants(), own.wants()), (urgent, Wants::Nothing));
+        assert_eq!(Audience::default().wants(), Wants::Nothing);
         assert_eq!(own.and(Audience::default()), own);
     }
 }

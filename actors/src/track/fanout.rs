@@ -4,6 +4,7 @@ use super::audience::Audience;
 use super::budget::Budget;
 use super::handle::{LogId, LogOwner, Share};
 use super::messages::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, TrackMeta, Unavailable};
+use super::wants::{Tally, Wants};
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::mailbox::{self, Wake};
 use actix::Recipient;
@@ -23,7 +24,7 @@ const MAX_READERS: usize = 100_000;
 struct Reader {
     wake: Wake<TrackAdvanced>,
     gone: Recipient<TrackGone>,
-    forward: bool,
+    wants: Wants,
     own: bool,
 }
 
@@ -38,6 +39,9 @@ pub(super) struct Fanout {
     links: BTreeSet<ReaderId>,
     /// Links that were told of an end, and read what is left.
     parting: BTreeSet<ReaderId>,
+    /// What those of this relay want, and links that are not leaving.
+    own_want: Tally,
+    links_want: Tally,
     waiting: Vec<(ReaderId, ReplyTo<Result<Attached, Unavailable>>)>,
     /// What the publisher said, and when.
     live: Option<(TrackMeta, Instant)>,
@@ -53,6 +57,8 @@ impl Fanout {
             readers: BTreeMap::new(),
             links: BTreeSet::new(),
             parting: BTreeSet::new(),
+            own_want: Tally::default(),
+            links_want: Tally::default(),
             waiting: Vec::new(),
             live: None,
             awaited: false,
@@ -114,35 +120,58 @@ impl Fanout {
             reader,
             wake,
             gone,
-            forward,
+            wants,
             own,
         } = attach;
+        self.drop_reader(reader);
         let entry = Reader {
             wake,
             gone,
-            forward,
+            wants,
             own,
         };
         self.readers.insert(reader, entry);
-        if !own {
+        if own {
+            self.own_want.add(wants);
+        } else {
             self.links.insert(reader);
+            self.links_want.add(wants);
         }
-        let waits = forward && self.awaited;
+        let waits = wants.objects() && self.awaited;
         self.attached().filter(|_| !waits).map(Ok)
     }
 
+    fn drop_reader(&mut self, id: ReaderId) {
+        let Some(reader) = self.readers.remove(&id) else {
+            return;
+        };
+        if reader.own {
+            self.own_want.remove(reader.wants);
+        } else if self.links.remove(&id) {
+            self.links_want.remove(reader.wants);
+        } else {
+            self.parting.remove(&id);
+        }
+    }
+
     pub(super) fn detach(&mut self, reader: ReaderId) {
-        self.readers.remove(&reader);
-        self.links.remove(&reader);
-        self.parting.remove(&reader);
+        self.drop_reader(reader);
         self.waiting.retain(|(id, _)| *id != reader);
     }
 
-    pub(super) fn set_forward(&mut self, reader: ReaderId, forward: bool) {
-        if let Some(reader) = self.readers.get_mut(&reader) {
-            reader.forward = forward;
+    pub(super) fn set_wants(&mut self, id: ReaderId, wants: Wants) {
+        if let Some(reader) = self.readers.get_mut(&id) {
+            let before = std::mem::replace(&mut reader.wants, wants);
+            let tally = match reader.own {
+                true => Some(&mut self.own_want),
+                false => self.links.contains(&id).then_some(&mut self.links_want),
+            };
+            if let Some(tally) = tally {
+                tally.remove(before);
+                tally.add(wants);
+            }
         }
-        if !forward {
+        if !wants.objects() {
             // It waits for no word that objects come.
             self.answer_waiting();
         }
@@ -164,7 +193,10 @@ impl Fanout {
         if !self.is_live() || self.waiting.is_empty() {
             return;
         }
-        let wants = |reader: &ReaderId| self.readers.get(reader).is_some_and(|reader| reader.forward);
+        let wants = |reader: &ReaderId| {
+            let reader = self.readers.get(reader);
+            reader.is_some_and(|reader| reader.wants.objects())
+        };
         let (waiting, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(|(reader, _)| self.awaited && wants(reader));
@@ -190,11 +222,9 @@ impl Fanout {
 
     /// Who reads, but for links that are leaving.
     pub(super) fn audience(&self) -> Audience {
-        let forwards = |id| self.readers.get(id).is_some_and(|reader| reader.forward);
-        let any_own = self.readers.len() > self.links.len() + self.parting.len();
         Audience {
-            own: any_own.then(|| self.readers.values().any(|reader| reader.own && reader.forward)),
-            links: (!self.links.is_empty()).then(|| self.links.iter().any(forwards)),
+            own: self.own_want.most(),
+            links: self.links_want.most(),
         }
     }
 
@@ -203,6 +233,7 @@ impl Fanout {
         for id in std::mem::take(&mut self.links) {
             if let Some(reader) = self.readers.get(&id) {
                 mailbox::signal(&reader.gone, gone.clone());
+                self.links_want.remove(reader.wants);
                 self.parting.insert(id);
             }
         }
@@ -330,7 +361,7 @@ impl Fanout {
 
     pub(super) fn wake_all(&self) {
         for reader in self.readers.values() {
-            if reader.forward {
+            if reader.wants.objects() {
                 // [D14-LIM-7]: one credit for each. Who takes long to come finds more then, and nobody waits for it.
                 reader.wake.wake(TrackAdvanced);
             }
@@ -353,8 +384,7 @@ impl Fanout {
             return;
         }
         for (reader, reply) in std::mem::take(&mut self.waiting) {
-            self.readers.remove(&reader);
-            self.links.remove(&reader);
+            self.drop_reader(reader);
             reply.send(Err(unavailable.clone()));
         }
         for (id, reader) in &self.readers {

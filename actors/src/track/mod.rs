@@ -17,6 +17,7 @@ mod pace;
 mod replica;
 mod replication;
 mod upstream;
+mod wants;
 mod wish;
 
 pub use audience::{Audience, AudienceNow};
@@ -32,7 +33,8 @@ pub use messages::{
 pub use pace::{Behind, Taker};
 pub use replica::ReplicaActor;
 pub use upstream::Upstream;
-pub use wish::{SetForward, WantNewGroup, Wish};
+pub use wants::{Urgency, Wants};
+pub use wish::{SetWants, WantNewGroup, Wish};
 
 use laps_protocol::moqt::message::{GroupOrderRequest, SubscribeFilter};
 use laps_protocol::relay::fetch::FetchLimits;
@@ -85,8 +87,8 @@ pub struct Config {
     pub silent_after: Duration,
     /// How long the streams that PUBLISH_DONE announced are awaited.
     pub done_wait: Duration,
-    /// The least time between two messages that tell a publisher whether objects are wanted, and for how long nobody
-    /// has wanted any when it is told so.
+    /// The least time between two messages that tell a publisher whether objects are wanted, and how urgently, and for how
+    /// long nobody has wanted any, or none so urgently, when it is told so.
     pub dampen: Duration,
     /// Publishers that may feed one track at once. [D14-PUB-2]
     pub max_publishers: usize,

@@ -8,7 +8,8 @@ use super::messages::{
     Attach, AttachReplica, Attached, Detach, Gathered, JoinLink, ReaderId, ReplicaState, Replicate,
     TrackGone, TrackRef, Unavailable, Word,
 };
-use super::wish::{SetForward, WantNewGroup};
+use super::wants::Wants;
+use super::wish::{SetWants, WantNewGroup};
 use crate::reply::{Reply, ReplyTo};
 use crate::supervise::guard::{ChildGuard, has_runtime};
 use crate::supervise::inject::Faults;
@@ -30,7 +31,7 @@ const MAILBOX: usize = 4096;
 /// The same track on another shard: its log is fed by the home copy, payload allocations are shared.
 ///
 /// Parent: the shard's actor. Arbiter: that shard. Restart: temporary; when it dies its readers are told
-/// `TrackGone` and ask again. In: `Attach`, `Detach`, `SetForward`, `WantNewGroup`,
+/// `TrackGone` and ask again. In: `Attach`, `Detach`, `SetWants`, `WantNewGroup`,
 /// `Replicate`. Out: `AttachReplica`, `JoinLink`,
 /// `ReplicaState`, `Gathered` to the home, `TrackAdvanced` and `TrackGone` to readers. Lost on death: its log.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct ReplicaActor {
     early: Vec<(Replicate, ReplyTo<()>)>,
     /// Who reads it; before anybody came, for whom it was made.
     audience: Audience,
+    /// What it is known to want by whom it was made for.
+    first: Wants,
     /// What the home is told of that.
     told: Arc<AudienceNow>,
     /// Nobody has come yet.
@@ -68,10 +71,10 @@ struct Joining {
 
 impl ReplicaActor {
     /// A replica that asks the home for its copy when it starts, for a reader that belongs to this relay if it is an `own`
-    /// one.
+    /// one, and wants this.
     #[must_use]
     pub fn new(
-        (track, own): (TrackRef, bool),
+        (track, own, wants): (TrackRef, bool, Wants),
         config: Arc<Config>,
         log: Logger,
         faults: Faults,
@@ -86,7 +89,8 @@ impl ReplicaActor {
             faults,
             fanout,
             early: Vec::new(),
-            audience: Audience::of(own, false),
+            audience: Audience::of(own, Wants::Nothing),
+            first: wants,
             told: Arc::default(),
             fresh: true,
             joining: BTreeMap::new(),
@@ -187,7 +191,7 @@ impl ReplicaActor {
 
     /// A link comes, which the home has to know of: it takes part when a publisher of this relay feeds the track.
     fn join(&mut self, ctx: &mut Context<Self>, attach: Attach) -> Reply<Result<Attached, Unavailable>> {
-        let reader = attach.reader;
+        let (reader, wants) = (attach.reader, attach.wants);
         let (answer, reply) = Reply::later();
         let place = self.fanout.attached();
         let joining = Joining { attach, reply, place };
@@ -195,7 +199,7 @@ impl ReplicaActor {
         self.readers_changed(ctx);
         let asked = mailbox::ask(
             &self.track.home,
-            JoinLink { reader },
+            JoinLink { reader, wants },
             self.config.answer_deadline(),
         );
         ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
@@ -243,6 +247,7 @@ impl Actor for ReplicaActor {
             id: self.id,
             replica: ctx.address().recipient(),
             own: self.audience.own.is_some(),
+            wants: self.first,
         };
         // The home answers when its upstream does.
         let deadline = self.config.answer_deadline();
@@ -324,10 +329,10 @@ impl Handler<Detach> for ReplicaActor {
     }
 }
 
-impl Handler<SetForward> for ReplicaActor {
+impl Handler<SetWants> for ReplicaActor {
     type Result = ();
-    fn handle(&mut self, msg: SetForward, ctx: &mut Self::Context) {
-        self.fanout.set_forward(msg.reader, msg.wish.read());
+    fn handle(&mut self, msg: SetWants, ctx: &mut Self::Context) {
+        self.fanout.set_wants(msg.reader, msg.wish.read());
         self.readers_changed(ctx);
     }
 }

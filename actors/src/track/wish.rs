@@ -4,14 +4,15 @@
 //! So a reader has at most one message of each kind on its way, and the track reads what holds when it has come to it.
 
 use super::ReaderId;
+use super::wants::Wants;
 use actix::Message;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
-/// A reader starts or stops wanting objects.
+/// A reader starts or stops wanting objects, or they become more or less urgent to it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct SetForward {
+pub struct SetWants {
     /// Who.
     pub reader: ReaderId,
     /// What it wants when this is read.
@@ -31,28 +32,28 @@ pub struct WantNewGroup {
     pub own: bool,
 }
 
-/// Whether a reader wants objects, as of now; one message at a time says that this has changed, however often its peer
+/// What a reader wants, as of now; one message at a time says that this has changed, however often its peer
 /// changes it. [D14-LIM-2]
 #[derive(Debug, Default)]
 pub struct Wish {
-    forward: AtomicBool,
+    wants: AtomicU16,
     told: AtomicBool,
 }
 
 impl Wish {
-    /// It wants objects, or does not. True when its track is to be told.
+    /// It wants this. True when its track is to be told.
     #[must_use]
-    pub fn set(&self, forward: bool) -> bool {
-        self.forward.store(forward, Ordering::SeqCst);
+    pub fn set(&self, wants: Wants) -> bool {
+        self.wants.store(wants.to_bits(), Ordering::SeqCst);
         !self.told.swap(true, Ordering::SeqCst)
     }
 
     /// What it wants, for a track that was told so.
     #[must_use]
-    pub fn read(&self) -> bool {
+    pub fn read(&self) -> Wants {
         // What changes after this is told anew.
         self.told.store(false, Ordering::SeqCst);
-        self.forward.load(Ordering::SeqCst)
+        Wants::from_bits(self.wants.load(Ordering::SeqCst)).unwrap_or_default()
     }
 }
 
@@ -85,11 +86,13 @@ mod tests {
     #[test]
     fn a_flood_of_changes_is_one_message() {
         let wish = Wish::default();
-        let told = (0..1000).filter(|n| wish.set(n % 2 == 0)).count();
+        let change = |n: u16| Wants::of(n.is_multiple_of(2), n.to_le_bytes()[0]);
+        let told = (0..1000).filter(|n| wish.set(change(*n))).count();
         assert_eq!(told, 1);
-        assert!(!wish.read(), "the last of them");
-        assert!(wish.set(true), "a change that comes later is told");
-        assert!(!wish.set(true) && wish.read());
+        assert_eq!(wish.read(), Wants::Nothing, "the last of them");
+        let urgent = Wants::of(true, 7);
+        assert!(wish.set(urgent), "a change that comes later is told");
+        assert!(!wish.set(urgent) && wish.read() == urgent);
     }
 
     /// D14-LIM-2

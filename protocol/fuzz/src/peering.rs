@@ -270,9 +270,12 @@ fn message(feed: &mut Feed<'_>, dialect: Dialect) -> Message {
         9 => Message::PublishInfoWithdraw(publish(feed)),
         10 => {
             let id = sns(feed);
-            let nodes = (0..feed.below(5)).map(|node| NodeId(node as u64));
-            let set = NodeSet::new(id, NodeSet::PRIORITY, nodes);
-            let origin = (dialect == Dialect::Own && feed.flag()).then(|| NodeId(feed.number()));
+            let own = dialect == Dialect::Own;
+            let nodes: Vec<_> = (0..feed.below(5))
+                .map(|node| (NodeId(node as u64), if own { feed.u8() } else { 128 }))
+                .collect();
+            let set = NodeSet::urgent(id, nodes);
+            let origin = (own && feed.flag()).then(|| NodeId(feed.number()));
             Message::NodeSetAdvertise(set.from_origin(origin))
         }
         11 => Message::NodeSetWithdraw(sns(feed)),

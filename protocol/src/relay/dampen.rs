@@ -1,68 +1,70 @@
-//! Telling a publisher whether its objects are wanted, when that changes faster than it should hear of it.
+//! Telling a publisher what is wanted of it, when that changes faster than it should hear of it.
 
 use std::time::{Duration, Instant};
 
-/// What a publisher was told of whether its objects are wanted, what it is to be told, and when it may next be told
-/// anything.
+/// What a publisher was told is wanted, what it is to be told, and when it may next be told anything.
 ///
-/// That objects are wanted goes out at once, unless a message went out within `window` before. That they are not goes
-/// out only when nobody has wanted any for a whole `window`: what a publisher does not send while its readers are away
-/// for a moment, as those are whose session failed, is missing for good. The publisher hears at most one message a
-/// window, and the final state always.
+/// The greater of two values is more: that objects are wanted, say, is more than that they are not. More goes out at
+/// once, unless a message went out within `window` before. Less goes out only when nobody has wanted more than what is said
+/// for a whole `window`: what a publisher does not send while its readers are away for a moment, as those are whose
+/// session failed, is missing for good. The publisher hears at most one message a window, and the final state always.
 ///
 /// After [`Self::want`] and after the time of [`Self::due`], say what [`Self::poll`] gives.
 #[derive(Clone, Copy, Debug)]
-pub struct Dampener {
+pub struct Dampener<T> {
     window: Duration,
-    told: bool,
-    wanted: bool,
-    /// Since when objects are not wanted; none while they are.
-    idle: Option<Instant>,
+    told: T,
+    wanted: T,
+    /// Since when less is wanted than was told, and the most that was wanted since.
+    less: Option<(Instant, T)>,
     /// When the last message went out; none when that no longer matters, or never did.
     last: Option<Instant>,
 }
 
-impl Dampener {
+impl<T: Copy + Ord> Dampener<T> {
     /// A publisher that knows `told`, and has heard nothing for long. A `window` of zero dampens nothing.
-    pub const fn new(window: Duration, told: bool) -> Self {
+    pub const fn new(window: Duration, told: T) -> Self {
         Self {
             window,
             told,
             wanted: told,
-            idle: None,
+            less: None,
             last: None,
         }
     }
 
     /// A publisher that has been told `told` by another message just now, which counts as the first of a window.
-    pub const fn told_at(window: Duration, told: bool, now: Instant) -> Self {
+    pub const fn told_at(window: Duration, told: T, now: Instant) -> Self {
         Self {
             window,
             told,
             wanted: told,
-            idle: None,
+            less: None,
             last: Some(now),
         }
     }
 
     /// What the publisher was told last.
     #[must_use]
-    pub const fn told(&self) -> bool {
+    pub const fn told(&self) -> T {
         self.told
     }
 
-    /// Objects are wanted from now on, or not.
-    pub fn want(&mut self, wanted: bool, now: Instant) {
+    /// This is wanted from now on.
+    pub fn want(&mut self, wanted: T, now: Instant) {
         self.wanted = wanted;
-        self.idle = (!wanted).then(|| self.idle.unwrap_or(now));
+        let (since, most) = self.less.unwrap_or((now, wanted));
+        self.less = (wanted < self.told).then(|| (since, most.max(wanted)));
     }
 
     /// What is to be said now, if anything; it counts as said.
-    pub fn poll(&mut self, now: Instant) -> Option<bool> {
+    pub fn poll(&mut self, now: Instant) -> Option<T> {
         if self.wanted == self.told || self.due().is_some_and(|due| now < due) {
             return None;
         }
-        self.told = self.wanted;
+        self.told = self.less.map_or(self.wanted, |(_, most)| most);
+        // What is less than even that is said when it has been so for a window, too.
+        self.less = (self.wanted < self.told).then_some((now, self.wanted));
         self.last = Some(now);
         Some(self.told)
     }
@@ -73,7 +75,8 @@ impl Dampener {
         if self.wanted == self.told {
             return None;
         }
-        self.idle.max(self.last)?.checked_add(self.window)
+        let less = self.less.map(|(since, _)| since);
+        less.max(self.last)?.checked_add(self.window)
     }
 }
 
@@ -215,6 +218,48 @@ mod tests {
             prop_assert_eq!(dampener.due(), None);
             prop_assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= WINDOW));
             prop_assert!(told.windows(2).all(|pair| pair[1].1 != pair[0].1));
+        }
+
+        /// Issue 6: of several degrees of a wish, none is given up that was wanted within a window, and the last one arrives:
+        /// within a window when it is more, within two when it is less.
+        #[test]
+        fn degrees_of_a_wish(
+            changes in prop::collection::vec((0_u64..700, 0_u8..5), 1..60),
+        ) {
+            let start = t0();
+            let mut dampener = Dampener::new(WINDOW, 0);
+            let (mut now, mut told): (u64, Vec<(u64, u8)>) = (0, vec![]);
+            let mut wanted = vec![(0, 0)];
+            let mut changes = changes.into_iter().peekable();
+            let mut next = changes.next();
+            while next.is_some() || dampener.due().is_some() {
+                let due = dampener.due().map(|due| u64::try_from((due - start).as_millis()).unwrap());
+                let change = next.map(|(pause, state)| (wanted.last().unwrap().0 + pause, state));
+                match (change, due) {
+                    (Some((at, state)), due) if due.is_none_or(|due| at < due) => {
+                        now = at;
+                        wanted.push((at, state));
+                        dampener.want(state, start + ms(at));
+                        next = changes.next();
+                    }
+                    (_, due) => now = due.unwrap(),
+                }
+                let Some(said) = dampener.poll(start + ms(now)) else { continue };
+                let before = told.last().map_or(0, |(_, said)| *said);
+                prop_assert_ne!(said, before);
+                let wished = wanted.iter().enumerate().filter(|(at, _)| {
+                    let until = wanted.get(at + 1).map_or(now + 1, |(until, _)| *until);
+                    until > now.saturating_sub(500)
+                });
+                let most = wished.map(|(_, (_, state))| *state).max().unwrap();
+                let least = if said < before { most } else { wanted.last().unwrap().1 };
+                prop_assert!(said == least || (said < before && said > least));
+                told.push((now, said));
+            }
+            let (last, state) = *wanted.last().unwrap();
+            prop_assert_eq!(dampener.told(), state);
+            prop_assert!(now <= last + 1000, "{} after {}", now, last);
+            prop_assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 500));
         }
     }
 }

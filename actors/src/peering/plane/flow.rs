@@ -160,7 +160,8 @@ impl Flow {
         match step {
             Step::Open { header, first } => {
                 if let Some(other) = self.link.other(to) {
-                    self.lanes.push(Lane::new(&other.out, header, first, self.id));
+                    let task = (self.id, &self.slot);
+                    self.lanes.push(Lane::new(&other.out, header, first, task));
                 } else {
                     self.link.target_stopped(self.id, Target::Link(to));
                     self.link.drain(Some(self.id));

@@ -1,14 +1,17 @@
 //! The part of a stream that goes on by one link.
 
+use super::link::Slot;
 use super::out::{LinkOut, Waiting};
+use super::urgency::Urgency;
 use crate::session::egress::{Opener, Ticket};
 use crate::transport::SendGuard;
 use bytes::Bytes;
 use laps_protocol::moqt::message::{GroupOrder, RequestId};
 use laps_protocol::peering::data_header::StreamHeader;
 use laps_protocol::peering::forward::{InStream, LinkId};
-use laps_protocol::relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder};
+use laps_protocol::relay::scheduler::{Place, SendOrder};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// Pieces handed to the transport in one call.
@@ -22,7 +25,9 @@ pub(super) struct Lane {
     pub(super) link: LinkId,
     opener: Opener,
     ticket: Ticket,
+    /// As it was when it began; how urgent it is to who subscribes changes.
     order: SendOrder,
+    urgency: Urgency,
     /// None while the peer grants none.
     stream: Option<SendGuard>,
     out: Vec<Bytes>,
@@ -51,12 +56,19 @@ pub(super) enum Driven {
 }
 
 impl Lane {
-    /// A stream behind this head, which begins with `first`.
-    pub(super) fn new(to: &LinkOut, header: StreamHeader, first: Bytes, from: InStream) -> Self {
-        // laps peering, "Data Forwarding": who is in between knows no more than the priority. Streams of one set keep the
-        // order in which they began, those of several take turns.
+    /// A stream behind this head, which begins with `first`, and its task.
+    pub(super) fn new(
+        to: &LinkOut,
+        header: StreamHeader,
+        first: Bytes,
+        (from, slot): (InStream, &Rc<Slot>),
+    ) -> Self {
+        // laps peering, "Data Forwarding": who is in between knows no more than the priorities. MOQT-14 §7.2 [D14-PRIO-1]: that
+        // of who subscribes, which its set says, then the publisher's. Streams of one set keep the order in which they began,
+        // those of several take turns.
+        let urgency = to.urgencies.follow(header.sns, from, slot);
         let order = SendOrder {
-            subscriber: DEFAULT_PRIORITY,
+            subscriber: urgency.priority(),
             publisher: header.priority,
             request: RequestId(u64::from(header.sns.get())),
             place: Place::new(GroupOrder::Ascending, from.0, 0),
@@ -71,6 +83,7 @@ impl Lane {
             opener: to.egress.opener(),
             ticket: to.egress.ticket(),
             order,
+            urgency,
             stream: None,
             head: head.len() as u64,
             // laps peering, "Data Header Messages": a laps relay loses a stream whose first write lacks a part of that.
@@ -118,6 +131,7 @@ impl Lane {
         let Some(stream) = &mut self.stream else {
             return Driven::Waits;
         };
+        self.order.subscriber = self.urgency.priority();
         loop {
             let room = BATCH.saturating_sub(self.out.len());
             self.out

@@ -302,9 +302,9 @@ impl LinkIn {
                 let mut datagram = BytesMut::with_capacity(DatagramHeader::LEN + payload.len());
                 datagram.put_slice(&header.encode());
                 datagram.put(payload);
-                // Its priority is MOQT's, which nobody in between reads.
+                // Its publisher's priority is MOQT's, which nobody in between reads.
                 let order = SendOrder {
-                    subscriber: DEFAULT_PRIORITY,
+                    subscriber: other.out.urgencies.of(header.sns),
                     publisher: DEFAULT_PRIORITY,
                     request: RequestId(u64::from(header.sns.get())),
                     place: Place::new(GroupOrder::Ascending, 0, 0),

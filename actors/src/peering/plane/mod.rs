@@ -32,6 +32,7 @@ mod out;
 mod sets;
 #[cfg(test)]
 mod tests;
+mod urgency;
 
 pub use bindings::Bindings;
 pub use bindings::Counts as BindingCounts;
@@ -62,11 +63,12 @@ use out::Backlog;
 use sets::Core;
 use slog::{Logger, o};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
+use urgency::Urgencies;
 
 /// How data is handed on.
 #[derive(Clone, Debug)]
@@ -281,6 +283,7 @@ impl Plane {
             codec: inner.codec,
             conn: conn.clone(),
             backlog: Backlog::new(config.max_link_backlog),
+            urgencies: Urgencies::default(),
         };
         let once = Once::new(inner.log.new(o!("link" => link.0, "node" => peer.to_string())));
         let (links, shared) = (Rc::clone(&inner.links), inner.shared.clone());
@@ -344,8 +347,8 @@ impl Plane {
         }
     }
 
-    /// The nodes that are to get a track of which this relay has the data. None ends it.
-    pub fn set_targets(&self, track: FullNameHash, nodes: BTreeSet<NodeId>) {
+    /// The nodes that are to get a track of which this relay has the data, each with its subscriber priority. None ends it.
+    pub fn set_targets(&self, track: FullNameHash, nodes: BTreeMap<NodeId, u8>) {
         self.0.with(|core| core.sets.set_targets(track, nodes));
     }
 

@@ -1,5 +1,6 @@
 //! The way out by a link.
 
+use super::urgency::Urgencies;
 use crate::limits::Account;
 use crate::session::egress::Egress;
 use crate::transport::ConnHandle;
@@ -31,6 +32,8 @@ pub struct LinkOut {
     pub codec: Codec,
     /// What streams of other links wait for it.
     pub(super) backlog: Backlog,
+    /// How urgent those are, and datagrams of other links.
+    pub(super) urgencies: Urgencies,
 }
 
 /// Bytes of forwarded streams that wait for one link, all together. Clones are the same count.

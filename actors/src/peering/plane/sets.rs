@@ -100,7 +100,18 @@ impl Core {
                     }
                     self.will_tell(link, set);
                 }
+                // This relay's own subscriptions know it themselves.
+                Output::Prioritise { link, sns, priority } => {
+                    if let Some(Source::Ingress(..)) = self.sets.source_of(link, sns)
+                        && let Some(state) = self.links.borrow().get(&link)
+                    {
+                        state.out.urgencies.set(sns, priority);
+                    }
+                }
                 Output::Withdraw { link, sns } => {
+                    if let Some(state) = self.links.borrow().get(&link) {
+                        state.out.urgencies.forget(sns);
+                    }
                     self.will_withdraw(link, sns);
                 }
                 Output::Route(rerouted) => changed.extend(self.reroute(rerouted)),

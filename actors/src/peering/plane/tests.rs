@@ -35,6 +35,11 @@ fn track(n: u64) -> FullNameHash {
     FullNameHash::new(n).unwrap()
 }
 
+/// These nodes, each as urgent as any.
+fn urgent(nodes: &[NodeId]) -> BTreeMap<NodeId, u8> {
+    nodes.iter().map(|node| (*node, 128)).collect()
+}
+
 fn head(id: u32, of: u64) -> StreamHeader {
     StreamHeader {
         sns: sns(id),
@@ -231,16 +236,14 @@ async fn changes_of_one_turn_are_told_as_one() {
     let mut scene = scene(NodeType::Edge, Config::default(), Faults::default()).await;
     for count in 1..=50 {
         let nodes = [NodeId(2), NodeId(3)];
-        scene
-            .plane
-            .set_targets(track(9), nodes.into_iter().take(1 + count % 2).collect());
+        scene.plane.set_targets(track(9), urgent(&nodes[..=count % 2]));
         assert_eq!(scene.plane.route(track(9)).len(), 1 + count % 2, "known at once");
     }
-    scene.plane.set_targets(track(8), [NodeId(1)].into());
-    scene.plane.set_targets(track(8), BTreeSet::new());
+    scene.plane.set_targets(track(8), urgent(&[NodeId(1)]));
+    scene.plane.set_targets(track(8), BTreeMap::new());
     let set = scene.end(B).told().await;
     assert_eq!((set.id, set.nodes()), (sns(1), &[NodeId(2)][..]));
-    scene.plane.set_targets(track(9), BTreeSet::new());
+    scene.plane.set_targets(track(9), BTreeMap::new());
     assert_eq!(
         scene.end(B).told.recv().await,
         Some(Message::NodeSetWithdraw(sns(1)))
@@ -256,7 +259,7 @@ async fn parallel_links_share_the_tracks() {
     scene.fib.send_replace(there(&[A, B, C]));
     let tracks: Vec<_> = (1..=300).map(track).collect();
     for track in &tracks {
-        scene.plane.set_targets(*track, [NodeId(2)].into());
+        scene.plane.set_targets(*track, urgent(&[NodeId(2)]));
     }
     let taken = |plane: &Plane| -> Vec<Vec<LinkId>> {
         let links = |track| {
@@ -742,15 +745,13 @@ async fn the_origin_is_told_of_its_routes() {
     }
     let mut scene = scene(NodeType::Edge, Config::default(), Faults::default()).await;
     let (tell, mut told) = mpsc::unbounded_channel();
-    scene.plane.set_targets(track(9), BTreeSet::from([NodeId(2)]));
+    scene.plane.set_targets(track(9), urgent(&[NodeId(2)]));
     scene.plane.tell_origin(Origin(tell).start().recipient());
     // What was there before is told too, once.
     assert_eq!(told.recv().await, Some(track(9)));
     let set = scene.end(B).told().await;
     assert_eq!((set.nodes(), set.origin), (&[NodeId(2)][..], Some(ME)));
-    scene
-        .plane
-        .set_targets(track(9), BTreeSet::from([NodeId(2), NodeId(3)]));
+    scene.plane.set_targets(track(9), urgent(&[NodeId(2), NodeId(3)]));
     let route = scene.plane.route(track(9));
     let links: Vec<_> = route.iter().map(|out| (out.link, out.sns, &*out.nodes)).collect();
     assert_eq!(

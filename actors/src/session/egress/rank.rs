@@ -31,6 +31,12 @@ impl Rank {
         self.priority.set(priority);
     }
 
+    /// Its subscriber priority by now.
+    #[must_use]
+    pub const fn priority(&self) -> u8 {
+        self.priority.get()
+    }
+
     /// The order of groups was settled with the peer. MOQT-14 §7.1 [D14-PRIO-6]: once, by the message that accepts the
     /// request; SUBSCRIBE_UPDATE has no field for it.
     pub fn settle_order(&self, order: GroupOrder) {

@@ -1,5 +1,5 @@
-//! What the publishers that feed the track are told of its readers: whether objects are wanted, and whether a new group
-//! is.
+//! What the publishers that feed the track are told of its readers: whether objects are wanted, how urgently, and whether a
+//! new group is.
 
 use super::fetching::now;
 use super::publisher::Publisher;
@@ -8,6 +8,7 @@ use crate::session::UpdateUpstream;
 use crate::track::WantNewGroup;
 use crate::track::audience::Audience;
 use crate::track::messages::Source;
+use crate::track::wants::Wants;
 use actix::{AsyncContext, Context, Handler};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::relay::dampen::Dampener;
@@ -17,7 +18,9 @@ use std::time::{Duration, Instant};
 /// What one publisher knows of the readers' wishes.
 #[derive(Debug)]
 pub(super) struct Demand {
-    forward: Dampener,
+    objects: Dampener<Wants>,
+    /// What our SUBSCRIBE says.
+    asked: Wants,
     new_group: NewGroup,
 }
 
@@ -26,13 +29,15 @@ pub(super) struct Demand {
 struct Wishes {
     audience: Audience,
     largest: Option<Location>,
+    /// What sessions are told, whoever reads.
     priority: u8,
 }
 
 impl Demand {
     pub(super) fn new(window: Duration) -> Self {
         Self {
-            forward: Dampener::new(window, false),
+            objects: Dampener::new(window, Wants::Nothing),
+            asked: Wants::default(),
             new_group: NewGroup::default(),
         }
     }
@@ -43,25 +48,27 @@ impl Demand {
     }
 
     /// The value for our SUBSCRIBE, which says Forward 1 in any case. MOQT-14 §9.7 [D14-SUB-12]
-    pub(super) fn subscribe(&mut self, largest: Option<Location>) -> Option<u64> {
+    /// Objects are asked for as urgently as `wants` has it.
+    pub(super) fn subscribe(&mut self, wants: Wants, largest: Option<Location>) -> Option<u64> {
+        self.asked = Wants::of(true, wants.priority());
         self.new_group.take_to_subscribe(largest)
     }
 
     /// The publisher has accepted our SUBSCRIBE. It has just heard that objects are wanted.
     pub(super) fn subscribed(&mut self, window: Duration, largest: Option<Location>) {
-        self.forward = Dampener::told_at(window, true, now());
+        self.objects = Dampener::told_at(window, self.asked, now());
         self.new_group.subscribed(largest);
     }
 
-    /// The value for a PUBLISH_OK with this Forward, after which the publisher is told of the next change at once.
+    /// The value for a PUBLISH_OK that says this, after which the publisher is told of the next change at once.
     pub(super) fn accept(
         &mut self,
         window: Duration,
-        forward: bool,
+        wants: Wants,
         largest: Option<Location>,
     ) -> Option<u64> {
-        self.forward = Dampener::new(window, forward);
-        if forward {
+        self.objects = Dampener::new(window, wants);
+        if wants.objects() {
             self.new_group.take(largest)
         } else {
             None
@@ -69,8 +76,8 @@ impl Demand {
     }
 
     /// The publisher was told to send objects.
-    pub(super) const fn is_forwarded(&self) -> bool {
-        self.forward.told()
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.objects.told().objects()
     }
 
     /// A request for a new group is open.
@@ -82,10 +89,29 @@ impl Demand {
 impl Publisher {
     /// Its objects are wanted by one of these. What is for links is asked of publishers of this relay only.
     pub(super) fn is_wanted_by(&self, audience: Audience) -> bool {
+        self.wanted_by(audience).objects()
+    }
+
+    fn wanted_by(&self, audience: Audience) -> Wants {
         if self.is_here() {
-            audience.wants_objects()
+            audience.wants()
         } else {
-            audience.own == Some(true)
+            audience.own.unwrap_or_default()
+        }
+    }
+
+    /// What it is to be told that these want. A session hears a priority of the relay's own, since those of its readers are
+    /// not to be used upstream: MOQT-14 §7.3 [D14-SUB-13]. But nodes and this relay are as one relay: what waits there to come
+    /// here goes by the most urgent of those whom it is for. MOQT-14 §7.2 [D14-PRIO-1]
+    pub(super) fn told_of(&self, audience: Audience, priority: u8) -> Wants {
+        let wanted = self.wanted_by(audience);
+        match &self.source {
+            Source::Announced { upstream } | Source::Published { upstream, .. } if !upstream.is_local() => {
+                wanted
+            }
+            Source::Announced { .. } | Source::Published { .. } | Source::Local { .. } => {
+                Wants::of(wanted.objects(), priority)
+            }
         }
     }
 
@@ -96,7 +122,8 @@ impl Publisher {
             largest,
             priority,
         } = wishes;
-        let objects = self.is_wanted_by(audience);
+        let wants = self.told_of(audience, priority);
+        let objects = wants.objects();
         let demand = &mut self.demand;
         let (upstream, request) = match (&self.source, self.request) {
             (Source::Local { wanted, new_group }, _) => {
@@ -114,10 +141,12 @@ impl Publisher {
         };
         let at = now();
         // MOQT-14 §8.4 [D14-SUB-11]: 0 when nobody wants objects, which those do who are back in a moment.
-        demand.forward.want(objects, at);
-        let changed = demand.forward.poll(at).is_some();
-        let forward = demand.forward.told();
-        if changed {
+        let before = demand.is_forwarded();
+        demand.objects.want(wants, at);
+        let changed = demand.objects.poll(at).is_some();
+        let told = demand.objects.told();
+        let forward = told.objects();
+        if forward != before {
             self.word.told(forward);
             self.heard = at;
             if forward {
@@ -139,12 +168,12 @@ impl Publisher {
             let update = UpdateUpstream {
                 request,
                 forward,
-                priority,
+                priority: if forward { told.priority() } else { priority },
                 new_group,
             };
             upstream.signal(update);
         }
-        demand.forward.due()
+        demand.objects.due()
     }
 }
 

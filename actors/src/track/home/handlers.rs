@@ -11,7 +11,8 @@ use crate::track::messages::{
     ReplicaAttached, ReplicaState, ShardFailed, Source, SourceCut, SourceGone, TrackGone, Unavailable,
     UpstreamAgain, UpstreamDone, UpstreamOk, UpstreamRejected, UpstreamRequest, WithdrawAnnouncer,
 };
-use crate::track::wish::SetForward;
+use crate::track::wants::Wants;
+use crate::track::wish::SetWants;
 use actix::{AsyncContext, Context, Handler, MessageResult};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestId};
 use laps_protocol::relay::track_log::Append;
@@ -61,10 +62,10 @@ impl Handler<Detach> for TrackActor {
     }
 }
 
-impl Handler<SetForward> for TrackActor {
+impl Handler<SetWants> for TrackActor {
     type Result = ();
-    fn handle(&mut self, msg: SetForward, ctx: &mut Self::Context) {
-        self.fanout.set_forward(msg.reader, msg.wish.read());
+    fn handle(&mut self, msg: SetWants, ctx: &mut Self::Context) {
+        self.fanout.set_wants(msg.reader, msg.wish.read());
         self.readers_changed(ctx);
     }
 }
@@ -76,7 +77,7 @@ impl Handler<AttachReplica> for TrackActor {
             Phase::Live => {
                 // MOQT-14 §8.4 [D14-SUB-26]: a publisher hears that its objects are wanted when somebody does. The replica
                 // says so as soon as a reader has come.
-                let audience = Audience::of(msg.own, false);
+                let audience = Audience::of(msg.own, Wants::Nothing);
                 let answer = self.attach_replica(msg, audience);
                 self.wake_up(ctx);
                 self.readers_changed(ctx);
@@ -111,6 +112,7 @@ impl Handler<ReplicaState> for TrackActor {
             .find(|(attach, _)| attach.id == msg.id);
         if let Some((attach, _)) = waiting {
             attach.own |= audience.own.is_some();
+            attach.wants = attach.wants.max(audience.wants());
         }
         if audience.own.is_some() {
             // Nodes are asked for readers of this relay.

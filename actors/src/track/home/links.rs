@@ -9,6 +9,7 @@ use super::{Phase, TrackActor};
 use crate::reply::{Reply, ReplyTo};
 use crate::track::audience::Audience;
 use crate::track::messages::{Attach, Attached, JoinLink, ReaderId, TrackGone, Unavailable};
+use crate::track::wants::Wants;
 use actix::{AsyncContext, Context, Handler, SpawnHandle};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use std::time::{Duration, Instant};
@@ -17,8 +18,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Links {
     waiting: Vec<Waiting>,
-    /// Those that read want objects.
-    want: bool,
+    /// What those that read want.
+    want: Wants,
     /// The last of those is gone, and until when it is taken to be there still.
     until: Option<Instant>,
     /// Until other nodes are let go of.
@@ -43,11 +44,11 @@ impl Waiting {
     }
 
     const fn audience(&self) -> Audience {
-        let forward = match self {
-            Self::Here(attach, _) => attach.forward,
-            Self::Replica(..) => true,
+        let wants = match self {
+            Self::Here(attach, _) => attach.wants,
+            Self::Replica(join, _) => join.wants,
         };
-        Audience::of(false, forward)
+        Audience::of(false, wants)
     }
 
     fn is_abandoned(&self) -> bool {
@@ -88,12 +89,15 @@ impl Links {
             (self.want, self.until) = (want, None);
             return (audience, None);
         }
-        if std::mem::take(&mut self.want) {
+        if self.want.objects() && self.until.is_none() {
             self.until = now.checked_add(hold);
         }
         self.until = self.until.filter(|until| *until > now);
+        if self.until.is_none() {
+            self.want = Wants::Nothing;
+        }
         match self.until {
-            Some(_) => (audience.and(Audience::of(false, true)), self.until),
+            Some(_) => (audience.and(Audience::of(false, self.want)), self.until),
             None => (audience, None),
         }
     }
@@ -219,8 +223,8 @@ mod tests {
         const HOLD: Duration = Duration::from_secs(2);
         let (begun, mut links) = (Instant::now(), Links::default());
         let at = |ms| begun + Duration::from_millis(ms);
-        let (nobody, reads) = (Audience::default(), Audience::of(false, true));
-        let own = Audience::of(true, false);
+        let (nobody, reads) = (Audience::default(), Audience::of(false, Wants::of(true, 9)));
+        let own = Audience::of(true, Wants::Nothing);
         assert_eq!(links.held(nobody, at(0), HOLD), (nobody, None));
         assert_eq!(links.held(reads, at(0), HOLD), (reads, None));
         for ms in [100, 500, 2099] {
@@ -233,7 +237,7 @@ mod tests {
         assert_eq!(links.held(reads, at(3000), HOLD), (reads, None));
         assert_eq!(links.held(nobody, at(3100), HOLD), (reads, Some(at(5100))));
         assert_eq!(links.held(reads, at(3200), HOLD), (reads, None));
-        let paused = Audience::of(false, false);
+        let paused = Audience::of(false, Wants::Nothing);
         assert_eq!(links.held(paused, at(3300), HOLD), (paused, None));
         assert_eq!(links.held(nobody, at(3400), HOLD), (nobody, None));
     }

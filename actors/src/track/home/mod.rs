@@ -214,9 +214,9 @@ impl TrackActor {
     /// Who reads the track, here and by replicas.
     fn audience(&self) -> Audience {
         let replicas = self.replicas.iter().map(|replica| replica.audience);
-        // A replica that waits has a reader behind it, who wants objects as far as anybody knows.
+        // A replica that waits has a reader behind it.
         let waiting = self.replica_waiting.iter();
-        let waiting = waiting.map(|(attach, _)| Audience::of(attach.own, true));
+        let waiting = waiting.map(|(attach, _)| Audience::of(attach.own, attach.wants));
         let here = self.fanout.audience().and(self.links.audience());
         replicas.chain(waiting).fold(here, Audience::and)
     }
@@ -257,8 +257,8 @@ impl TrackActor {
         self.fanout.go_live(now, meta, self.sources.largest(), Vec::new());
         self.open_waiting(ctx);
         for (attach, reply) in std::mem::take(&mut self.replica_waiting) {
-            // It waited, so that somebody waits behind it, for objects as far as anybody knows.
-            let audience = Audience::of(attach.own, true);
+            // It waited, so that somebody waits behind it.
+            let audience = Audience::of(attach.own, attach.wants);
             let answer = self.attach_replica(attach, audience);
             reply.send(answer);
         }

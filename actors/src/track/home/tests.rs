@@ -9,7 +9,7 @@ use crate::supervise::mailbox;
 use crate::track::replication::MAX_PENDING_BYTES;
 use crate::track::{
     AddSource, AttachReplica, Audience, AudienceNow, Config, Gather, Ingest, Joined, ReaderId, ReplicaState,
-    Replicate, Source, SourceId, Superseded, TrackGone, UpstreamTerms, WantNewGroup,
+    Replicate, Source, SourceId, Superseded, TrackGone, UpstreamTerms, WantNewGroup, Wants,
 };
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -103,6 +103,7 @@ async fn track() -> (
     .start();
     let attach = AttachReplica {
         own: true,
+        wants: Wants::of(true, 128),
         id: ReaderId::next(),
         replica: replica.clone().recipient(),
     };
@@ -182,13 +183,14 @@ fn a_replica_wants_objects_when_a_reader_does() {
         };
         let attach = AttachReplica {
             own: true,
+            wants: Wants::of(true, 128),
             id,
             replica: replica.start().recipient(),
         };
         mailbox::ask(&home, attach, LONG).await.unwrap().unwrap();
         assert!(!*told.borrow());
         let readers = Arc::new(AudienceNow::default());
-        assert!(readers.set(Audience::of(true, true)));
+        assert!(readers.set(Audience::of(true, Wants::of(true, 128))));
         let closed = false;
         mailbox::ask(&home, ReplicaState { id, readers, closed }, LONG)
             .await
@@ -357,6 +359,7 @@ fn a_publisher_that_is_no_longer_there_is_no_refusal() {
         };
         let attach = AttachReplica {
             own: true,
+            wants: Wants::of(true, 128),
             id: ReaderId::next(),
             replica: replica.start().recipient(),
         };

@@ -5,8 +5,9 @@ use super::{Phase, TrackActor};
 use crate::registry::PublisherLost;
 use crate::session::{AcceptPublish, NotAsked, ReleaseUpstream, SubscribeUpstream};
 use crate::supervise::mailbox::AskError;
-use crate::track::Upstream;
 use crate::track::messages::{Source, SourceId, TrackGone, TrackMeta, Unavailable};
+use crate::track::wants::Wants;
+use crate::track::{Upstream, UpstreamTerms};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use laps_protocol::moqt::message::{PublishDoneStatus, RequestErrorReason};
 use laps_protocol::moqt::session::CommandError;
@@ -75,22 +76,24 @@ impl TrackActor {
     fn ask_publisher(&mut self, ctx: &mut Context<Self>, id: SourceId) {
         let (audience, here) = (self.audience(), self.fanout.largest());
         let (window, wish) = (self.config.dampen, (self.group_wanted, self.group_wanted_here));
+        let priority = self.terms.priority;
         let Some(publisher) = self.sources.get_mut(id) else {
             return;
         };
-        let wanted = publisher.is_wanted_by(audience);
+        let wants = publisher.told_of(audience, priority);
+        let wanted = wants.objects();
         if wish.1 || (wish.0 && publisher.is_here()) {
             publisher.demand.want_group();
         }
         match publisher.source.clone() {
-            Source::Announced { upstream } => self.subscribe(ctx, id, upstream),
+            Source::Announced { upstream } => self.subscribe(ctx, id, upstream, wants),
             Source::Published {
                 upstream,
                 request,
                 largest,
                 meta,
             } => {
-                let new_group = publisher.demand.accept(window, wanted, here.max(largest));
+                let new_group = publisher.demand.accept(window, wants, here.max(largest));
                 publisher.serves(Instant::now(), meta, largest);
                 publisher.word.told(wanted);
                 let accept = AcceptPublish {
@@ -98,6 +101,7 @@ impl TrackActor {
                     // MOQT-14 §8.4 [D14-SUB-26]: Forward is 1 as soon as one subscriber wants objects. §9.13
                     // [D14-SUB-25]: taken, and with Forward 0 while nobody does.
                     forward: wanted,
+                    priority: wants.priority(),
                     new_group,
                     track: ctx.address(),
                     source: id,
@@ -116,7 +120,7 @@ impl TrackActor {
         info!(self.log, "a publisher feeds the track"; "track" => %self.name, "publishers" => self.sources.count());
     }
 
-    fn subscribe(&mut self, ctx: &mut Context<Self>, id: SourceId, upstream: Upstream) {
+    fn subscribe(&mut self, ctx: &mut Context<Self>, id: SourceId, upstream: Upstream, wants: Wants) {
         self.attempts += 1;
         let (attempt, largest) = (self.attempts, self.fanout.largest());
         let Some(publisher) = self.sources.get_mut(id) else {
@@ -124,11 +128,18 @@ impl TrackActor {
         };
         (publisher.standing, publisher.attempt) = (Standing::Asked, attempt);
         let ask = SubscribeUpstream {
-            new_group: publisher.demand.subscribe(largest),
+            new_group: publisher.demand.subscribe(wants, largest),
             source: id,
             track: ctx.address(),
             name: self.name.clone(),
-            terms: self.terms.clone(),
+            terms: UpstreamTerms {
+                priority: if wants.objects() {
+                    wants.priority()
+                } else {
+                    self.terms.priority
+                },
+                ..self.terms.clone()
+            },
             unless_read: !publisher.insisted,
         };
         let deadline = self.config.upstream_timeout;

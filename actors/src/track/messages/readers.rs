@@ -4,6 +4,7 @@ use super::{ReaderId, TrackMeta};
 use crate::supervise::mailbox::Wake;
 use crate::track::Upstream;
 use crate::track::handle::LogId;
+use crate::track::wants::Wants;
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use laps_protocol::moqt::location::Location;
@@ -20,8 +21,8 @@ pub struct Attach {
     pub wake: Wake<TrackAdvanced>,
     /// Told once when the track ends.
     pub gone: Recipient<TrackGone>,
-    /// The reader wants objects now.
-    pub forward: bool,
+    /// What the reader wants now.
+    pub wants: Wants,
     /// It belongs to this relay: a session, or a stub behind it, which the mesh does not know. A link to another relay does
     /// not: for it nobody in the mesh is asked, since it asks them itself (decision 0029).
     pub own: bool,

@@ -2,6 +2,7 @@
 
 use super::{ReaderId, TrackGone, TrackMeta, Unavailable};
 use crate::track::audience::AudienceNow;
+use crate::track::wants::Wants;
 use actix::{Message, Recipient};
 use laps_protocol::moqt::location::Location;
 use laps_protocol::relay::track_log::Append;
@@ -17,6 +18,8 @@ pub struct AttachReplica {
     pub replica: Recipient<Replicate>,
     /// The reader for whom it is made belongs to this relay; see [`super::Attach::own`].
     pub own: bool,
+    /// What that reader wants.
+    pub wants: Wants,
 }
 
 /// Everything a fresh replica needs to continue from exactly here.
@@ -41,7 +44,7 @@ pub enum Word {
     Given(Option<Location>),
 }
 
-/// The readers of a shard are others, or changed their wish for objects, or left altogether.
+/// The readers of a shard are others, or changed what they want, or left altogether.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct ReplicaState {
@@ -73,4 +76,6 @@ pub struct Replicate {
 pub struct JoinLink {
     /// Who.
     pub reader: ReaderId,
+    /// What the link wants.
+    pub wants: Wants,
 }

@@ -53,6 +53,8 @@ struct Stream {
 #[derive(Debug)]
 struct Link {
     peer: NodeId,
+    /// A laps relay is at the other end, which hears of no priorities.
+    laps: bool,
     ingress: Ingress,
     routes: BTreeMap<SnsId, Arc<Route>>,
     streams: BTreeMap<InStream, Stream>,
@@ -62,6 +64,8 @@ struct Link {
     room: usize,
     /// What the peer was told.
     told: BTreeMap<SnsId, NodeSet>,
+    /// How urgent what leaves is.
+    priorities: BTreeMap<SnsId, u8>,
     /// From whose publishers the data of each set that it told comes, as it said last.
     origins: BTreeMap<SnsId, Option<NodeId>>,
     last_id: u32,
@@ -103,6 +107,14 @@ fn name(feed: &mut Feed<'_>) -> FullNameHash {
     FullNameHash::new(1 + u64::from(feed.u8() % 3)).unwrap()
 }
 
+/// The same, each as urgent as it happens to be.
+fn urgent_nodes(feed: &mut Feed<'_>) -> Vec<(NodeId, u8)> {
+    let nodes = nodes(feed);
+    let priorities = if feed.flag() { feed.u8() } else { 128 };
+    let at = |(at, node): (usize, NodeId)| (node, priorities.wrapping_add(if at == 1 { 3 } else { 0 }));
+    nodes.into_iter().enumerate().map(at).collect()
+}
+
 fn nodes(feed: &mut Feed<'_>) -> Vec<NodeId> {
     let bits = feed.u8();
     let all = (0..8)
@@ -129,6 +141,7 @@ impl World {
         }
         let link = Link {
             peer: peer(place),
+            laps: place == PLACES - 1,
             ingress,
             routes: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -136,6 +149,7 @@ impl World {
             datagrams: Vec::new(),
             room: self.limits.datagram_bytes,
             told: BTreeMap::new(),
+            priorities: BTreeMap::new(),
             origins: BTreeMap::new(),
             last_id: 0,
         };
@@ -208,9 +222,15 @@ impl World {
                 assert_ne!(known.as_ref(), link.told.get(&id), "told twice");
                 assert!(link.told.len() <= self.limits.max_sets_per_link);
             }
+            SetOutput::Prioritise { link, sns, priority } => {
+                let link = self.links.get_mut(&link).expect("of a link that is down");
+                let known = link.priorities.insert(sns, priority);
+                assert_ne!(known.unwrap_or(128), priority, "said twice");
+            }
             SetOutput::Withdraw { link, sns } => {
                 let link_is = self.links.get_mut(&link).expect("told to a link that is down");
                 assert!(link_is.told.remove(&sns).is_some(), "nothing to withdraw");
+                link_is.priorities.remove(&sns);
                 let all = self.links.values().flat_map(|link| link.routes.values());
                 let goes_there = |route: &Arc<Route>| route.to(link).is_some_and(|to| to.sns == sns);
                 assert!(
@@ -294,6 +314,8 @@ impl World {
                 assert_ne!(Some(link.peer), from, "back to where it came from");
                 let told = &link.told[id];
                 assert_eq!((told.nodes(), told.origin), (*nodes, view.origin));
+                let most = link.priorities.get(id).copied().unwrap_or(128);
+                assert!(link.laps || told.most_urgent() == most);
                 count += nodes.len() - leaving;
                 reached.extend(*nodes);
             }

@@ -20,11 +20,11 @@ pub(super) fn step(world: &mut World, feed: &mut Feed<'_>) {
             }
             world.sets.set_routes(table);
         }
-        2 => world.sets.set_targets(name(feed), nodes(feed)),
+        2 => world.sets.set_targets(name(feed), urgent_nodes(feed)),
         3..=5 => {
             // Nobody, as a laps relay says it, or one of two: the same set may come from another than before.
             let origin = [None, Some(NodeId(20)), Some(NodeId(21))][action - 3];
-            let set = NodeSet::new(sns(feed), NodeSet::PRIORITY, nodes(feed)).from_origin(origin);
+            let set = NodeSet::urgent(sns(feed), urgent_nodes(feed)).from_origin(origin);
             let taken = world.sets.counters().sets_taken;
             world.sets.advertised(id, &set);
             if world.sets.counters().sets_taken > taken

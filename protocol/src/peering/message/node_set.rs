@@ -4,6 +4,7 @@ use super::Dialect;
 use super::fields::FieldReader;
 use crate::peering::error::{DecodeError, EncodeError};
 use crate::peering::node::NodeId;
+use crate::relay::scheduler::DEFAULT_PRIORITY;
 use bytes::{BufMut, BytesMut};
 use std::fmt;
 use std::num::NonZeroU32;
@@ -65,23 +66,74 @@ pub struct NodeSet {
     /// The relay whose publishers the data comes from, which every relay in between copies. Laps relays do not say it.
     pub origin: Option<NodeId>,
     nodes: Vec<NodeId>,
+    priorities: Priorities,
+}
+
+/// The subscriber priorities of the nodes of a list, in its order: 0 is the most urgent. Nothing is kept while all are
+/// [`DEFAULT_PRIORITY`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Priorities(Vec<u8>);
+
+impl Priorities {
+    /// That of the node at this place of the list.
+    #[must_use]
+    pub fn at(&self, place: usize) -> u8 {
+        self.0.get(place).copied().unwrap_or(DEFAULT_PRIORITY)
+    }
+
+    /// That of one of the nodes whose priorities these are; they are in the order of their ids.
+    #[must_use]
+    pub fn of(&self, nodes: &[NodeId], node: NodeId) -> u8 {
+        nodes
+            .binary_search(&node)
+            .map_or(DEFAULT_PRIORITY, |place| self.at(place))
+    }
+}
+
+impl FromIterator<u8> for Priorities {
+    fn from_iter<T: IntoIterator<Item = u8>>(priorities: T) -> Self {
+        let mut all = Vec::new();
+        let mut default = 0;
+        for priority in priorities {
+            if priority == DEFAULT_PRIORITY && all.is_empty() {
+                default += 1;
+                continue;
+            }
+            if all.is_empty() {
+                all.resize(default, DEFAULT_PRIORITY);
+            }
+            all.push(priority);
+        }
+        Self(all)
+    }
 }
 
 impl NodeSet {
     /// The priority that laps sends.
     pub const PRIORITY: u8 = 2;
 
-    /// The set of these nodes, each once, whatever their order. Nobody is named as its origin.
+    /// The set of these nodes, each once, whatever their order. Nobody is named as its origin, and of no node is said how
+    /// urgent it is.
     #[must_use]
     pub fn new(id: SnsId, priority: u8, nodes: impl IntoIterator<Item = NodeId>) -> Self {
-        let mut nodes: Vec<NodeId> = nodes.into_iter().collect();
-        nodes.sort_unstable();
-        nodes.dedup();
+        let nodes = nodes.into_iter().map(|node| (node, DEFAULT_PRIORITY));
+        Self {
+            priority,
+            ..Self::urgent(id, nodes)
+        }
+    }
+
+    /// The set of these nodes with their subscriber priorities; of a node with two the more urgent holds. Laps relays do not
+    /// hear of the priorities.
+    #[must_use]
+    pub fn urgent(id: SnsId, nodes: impl IntoIterator<Item = (NodeId, u8)>) -> Self {
+        let (nodes, priorities) = sorted(nodes);
         Self {
             id,
-            priority,
+            priority: Self::PRIORITY,
             origin: None,
             nodes,
+            priorities,
         }
     }
 
@@ -97,11 +149,39 @@ impl NodeSet {
         &self.nodes
     }
 
+    /// The subscriber priority of each, in the same order.
+    #[must_use]
+    pub const fn priorities(&self) -> &Priorities {
+        &self.priorities
+    }
+
+    /// The nodes with their subscriber priorities, in the order of their ids.
+    pub fn with_priorities(&self) -> impl Iterator<Item = (NodeId, u8)> + '_ {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.map(|(at, node)| (*node, self.priorities.at(at)))
+    }
+
+    /// That of the most urgent node: a stream goes to all of them. MOQT-14 §7.2 [D14-PRIO-1]
+    #[must_use]
+    pub fn most_urgent(&self) -> u8 {
+        let all = self.with_priorities().map(|(_, priority)| priority);
+        all.min().unwrap_or(DEFAULT_PRIORITY)
+    }
+
     /// Whether `node` is to get the data.
     #[must_use]
     pub fn contains(&self, node: NodeId) -> bool {
         self.nodes.binary_search(&node).is_ok()
     }
+}
+
+/// Nodes in the order of their ids, each once, and their priorities; of a node with two the more urgent holds.
+pub(in crate::peering) fn sorted(nodes: impl IntoIterator<Item = (NodeId, u8)>) -> (Vec<NodeId>, Priorities) {
+    let mut nodes: Vec<(NodeId, u8)> = nodes.into_iter().collect();
+    nodes.sort_unstable();
+    nodes.dedup_by_key(|(node, _)| *node);
+    let priorities = nodes.iter().map(|(_, priority)| *priority).collect();
+    (nodes.into_iter().map(|(node, _)| node).collect(), priorities)
 }
 
 // Without the hash of the track, which the document has here, and with priority and count, as laps does.
@@ -124,7 +204,15 @@ pub(super) fn read(r: &mut FieldReader<'_>, dialect: Dialect) -> Result<NodeSet,
     for _ in 0..count {
         nodes.push(r.node_id()?);
     }
-    Ok(NodeSet::new(id, priority, nodes).from_origin(origin))
+    let mut priorities = vec![DEFAULT_PRIORITY; nodes.len()];
+    // Decision 0038: one for each node, or none where all are the default.
+    if dialect == Dialect::Own && r.remaining() > 0 {
+        for priority in &mut priorities {
+            *priority = r.u8()?;
+        }
+    }
+    let set = NodeSet::urgent(id, nodes.into_iter().zip(priorities));
+    Ok(NodeSet { priority, ..set }.from_origin(origin))
 }
 
 pub(super) fn put(set: &NodeSet, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
@@ -142,6 +230,9 @@ pub(super) fn put(set: &NodeSet, dialect: Dialect, out: &mut BytesMut) -> Result
     })?);
     // Ascending, as laps does.
     set.nodes.iter().for_each(|node| out.put_u64(node.0));
+    if dialect == Dialect::Own {
+        out.put_slice(&set.priorities.0);
+    }
     Ok(())
 }
 
@@ -162,6 +253,27 @@ mod tests {
         let set = NodeSet::new(SnsId::FIRST, 2, [3, 1, 3, 2].map(NodeId));
         assert_eq!(set.nodes(), [1, 2, 3].map(NodeId));
         assert!(set.contains(NodeId(2)) && !set.contains(NodeId(4)));
+    }
+
+    #[test]
+    fn a_node_is_as_urgent_as_it_was_said_to_be() {
+        let of = |nodes: &[(u64, u8)]| {
+            let nodes = nodes.iter().map(|(node, priority)| (NodeId(*node), *priority));
+            NodeSet::urgent(SnsId::FIRST, nodes)
+        };
+        let set = of(&[(3, 128), (1, 128), (2, 9), (3, 200)]);
+        let all: Vec<_> = set
+            .with_priorities()
+            .map(|(node, priority)| (node.0, priority))
+            .collect();
+        assert_eq!(all, [(1, 128), (2, 9), (3, 128)]);
+        assert_eq!(set.most_urgent(), 9);
+        assert_eq!(of(&[(1, 255)]).most_urgent(), 255);
+        // Nothing is kept of what is as it is anyway.
+        let plain = NodeSet::new(SnsId::FIRST, 2, [1, 2].map(NodeId));
+        assert_eq!(of(&[(2, 128), (1, 128)]), plain);
+        assert_eq!(plain.priorities, Priorities::default());
+        assert_eq!(plain.most_urgent(), 128);
     }
 
     #[test]

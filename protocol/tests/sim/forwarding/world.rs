@@ -75,6 +75,10 @@ pub(crate) struct World {
     drained: BTreeSet<usize>,
     /// Subscribers of each relay and track.
     wants: BTreeMap<(usize, usize), u32>,
+    /// How urgent a track is to the nodes that a relay which has it was told of.
+    urgent: BTreeMap<(usize, usize), BTreeMap<NodeId, u8>>,
+    /// How urgent what leaves a relay is, as it says.
+    priorities: HashMap<(usize, LinkId, SnsId), u8>,
     /// When the last thing arrives of a stream (or of the control messages) of a link, in one direction.
     last: HashMap<(usize, usize, Option<u64>), u64>,
     /// What came while it was not wanted.
@@ -130,6 +134,8 @@ impl World {
             dead: BTreeSet::new(),
             drained: BTreeSet::new(),
             wants: BTreeMap::new(),
+            urgent: BTreeMap::new(),
+            priorities: HashMap::new(),
             last: HashMap::new(),
             held: HashMap::new(),
             truth: Truth::default(),
@@ -186,6 +192,7 @@ impl World {
     fn end(mut self) -> Result<Verdict, String> {
         let mut counts = std::mem::take(&mut self.verdict.counts);
         self.truth.judge(&self.plan, &mut counts)?;
+        *counts.entry("priorities").or_default() += self.judge_priorities()?;
         for name in 0..self.plan.tracks {
             for relay in 0..self.relays.len() {
                 self.relays[relay].sets.set_targets(track(name), []);
@@ -225,6 +232,48 @@ impl World {
         counts.insert("published bytes", published.sum());
         self.verdict.counts = counts;
         Ok(self.verdict)
+    }
+
+    /// All is quiet: what leaves each relay is as urgent as it is to the most urgent of those behind the link, however far
+    /// away those are. The value is how much of it is not of the default priority.
+    fn judge_priorities(&self) -> Result<u64, String> {
+        let mut urgent = 0;
+        for (at, relay) in self.relays.iter().enumerate() {
+            for source in relay.sets.sources() {
+                for (link, sns, nodes) in relay.sets.assigned(source) {
+                    let truth = self.truth_of(at, source);
+                    let of = |node| truth.and_then(|truth| truth.get(node).copied()).unwrap_or(128);
+                    let most = nodes.iter().map(of).min().unwrap_or(128);
+                    let said = self.priorities.get(&(at, link, sns)).copied().unwrap_or(128);
+                    if said != most {
+                        return Err(format!(
+                            "relay {at} sends at {said}, not at {most}, {:?}",
+                            self.plan
+                        ));
+                    }
+                    urgent += u64::from(most != 128);
+                }
+            }
+        }
+        Ok(urgent)
+    }
+
+    /// How urgent the data of a source is, as the relay that has the track was told; none behind a laps relay.
+    fn truth_of(&self, relay: usize, source: Source) -> Option<&BTreeMap<NodeId, u8>> {
+        match source {
+            Source::Track(name) => {
+                let name = (0..self.plan.tracks).find(|at| track(*at) == name)?;
+                self.urgent.get(&(relay, name))
+            }
+            Source::Ingress(link, sns) => {
+                let from = self.other(link.0 as usize, relay);
+                if self.plan.laps == Some(from) || self.plan.laps == Some(relay) {
+                    return None;
+                }
+                let source = self.relays[from].sets.source_of(link, sns)?;
+                self.truth_of(from, source)
+            }
+        }
     }
 
     fn at(&mut self, at: u64, event: Event) {
@@ -364,6 +413,7 @@ impl World {
                 for end in [a, b] {
                     self.relays[end].link_down(id(link));
                 }
+                self.priorities.retain(|(_, at, _), _| *at != id(link));
                 self.learn();
                 for end in [a, b] {
                     self.turn(end)?;
@@ -379,24 +429,31 @@ impl World {
 
     /// Tells the origin, and edges with stubs, who wants a track.
     fn targets(&mut self, name: usize) -> Vec<usize> {
-        let mut by_edge = BTreeMap::<usize, Vec<NodeId>>::new();
+        let mut by_edge = BTreeMap::<usize, BTreeMap<NodeId, u8>>::new();
         for (&(relay, of), count) in &self.wants {
             if of != name || *count == 0 {
                 continue;
             }
+            // Any, and another one whenever others subscribe.
+            let priority = (relay as u32 * 37 + name as u32 * 71 + count * 53).to_le_bytes()[0];
             let mut named = relay;
             if self.relays[relay].kind == NodeType::Stub {
                 let link = self.plan.links.iter().position(|(_, to)| *to == relay).unwrap();
                 named = self.plan.links[link].0;
-                by_edge.entry(named).or_default().push(node(relay));
+                by_edge.entry(named).or_default().insert(node(relay), priority);
             }
-            by_edge.entry(0).or_default().push(node(named));
+            let known = by_edge.entry(0).or_default().entry(node(named));
+            known
+                .and_modify(|known| *known = priority.min(*known))
+                .or_insert(priority);
         }
         by_edge.entry(0).or_default();
         for (edge, nodes) in &by_edge {
-            self.relays[*edge]
-                .sets
-                .set_targets(track(name), nodes.iter().copied());
+            self.relays[*edge].sets.set_targets(
+                track(name),
+                nodes.iter().map(|(node, priority)| (*node, *priority)),
+            );
+            self.urgent.insert((*edge, name), nodes.clone());
         }
         // What else is told at this moment is one turn with this.
         let more =
@@ -549,9 +606,20 @@ impl World {
             Output::Advertise { link, set } => {
                 self.verdict.told[relay] += 1;
                 let to = self.other(link.0 as usize, relay);
+                let laps = self.plan.laps == Some(to);
+                let plain = || NodeSet::new(set.id, set.priority, set.nodes().iter().copied());
+                let set = if laps {
+                    plain().from_origin(set.origin)
+                } else {
+                    set
+                };
                 self.arrive(link.0 as usize, to, None, What::Advertise(set));
             }
+            Output::Prioritise { link, sns, priority } => {
+                self.priorities.insert((relay, link, sns), priority);
+            }
             Output::Withdraw { link, sns } => {
+                self.priorities.remove(&(relay, link, sns));
                 let to = self.other(link.0 as usize, relay);
                 self.arrive(link.0 as usize, to, None, What::Withdraw(sns));
             }

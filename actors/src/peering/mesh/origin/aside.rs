@@ -7,6 +7,7 @@
 use super::OriginActor;
 use super::routing::spec;
 use super::slot::{Plan, Slot};
+use super::track::{Track, together};
 use crate::limits::Kind;
 use crate::peering::plane::{LinkOut, OutRoute, aside};
 use actix::{AsyncContext, Context};
@@ -43,6 +44,12 @@ struct Group {
 }
 
 impl Aside {
+    /// For tests: all of them.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> + '_ {
+        self.groups.values().map(|group| &group.slot)
+    }
+
     /// Whether what is open is to come to the node by a subscription aside that has not been accepted, so that its answer
     /// waits for that.
     pub(super) fn is_awaited_by(&self, node: NodeId) -> bool {
@@ -77,7 +84,9 @@ impl OriginActor {
         }
         // A set is named by what its data goes to; this one is named by chance.
         let set = aside(hash, self.next_request);
-        self.outlets.set_targets(set, nodes);
+        let urgent = track.urgent();
+        let targets = urgent.into_iter().filter(|(node, _)| nodes.contains(node));
+        self.outlets.set_targets(set, targets.collect());
         for route in self.outlets.route(set) {
             if let Some(link) = self.outlets.link(route.link) {
                 self.begin_aside(ctx, (hash, set), link, route);
@@ -86,7 +95,7 @@ impl OriginActor {
         let begun = self.tracks.get(&hash).into_iter();
         let mut begun = begun.flat_map(|track| track.aside.groups.values());
         if !begun.any(|group| group.set == set) {
-            self.outlets.set_targets(set, BTreeSet::new());
+            self.outlets.set_targets(set, BTreeMap::new());
         }
         // Whom nothing leads to, or for whom there is no room, gets what begins from here on.
         self.welcome(hash, None);
@@ -177,16 +186,33 @@ impl OriginActor {
         track.aside.waiting.remove(&node);
         let mut empty = Vec::new();
         for (request, group) in &mut track.aside.groups {
-            if group.nodes.remove(&node) {
-                if group.nodes.is_empty() {
-                    empty.push(*request);
-                } else {
-                    self.outlets.set_targets(group.set, group.nodes.clone());
-                }
+            if group.nodes.remove(&node) && group.nodes.is_empty() {
+                empty.push(*request);
             }
         }
         for request in empty {
             self.drop_aside(hash, request);
+        }
+        self.prioritise_asides(hash);
+    }
+
+    /// Each subscription aside is as urgent as it is by now to the most urgent of those whom it is for, and so is its set.
+    pub(super) fn prioritise_asides(&mut self, hash: FullNameHash) {
+        let Some(Track { nodes, aside, .. }) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        // Those who joined over several links have one set.
+        let mut sets = BTreeMap::<FullNameHash, BTreeMap<NodeId, u8>>::new();
+        for group in aside.groups.values_mut() {
+            if let Some(wish) = together(nodes, &group.nodes) {
+                group.slot.prioritise(wish.priority());
+            }
+            let named = group.nodes.iter();
+            let named = named.filter_map(|id| Some((*id, nodes.get(id)?.wish.urgency())));
+            sets.entry(group.set).or_default().extend(named);
+        }
+        for (set, nodes) in sets {
+            self.outlets.set_targets(set, nodes);
         }
     }
 
@@ -217,7 +243,7 @@ impl OriginActor {
         self.asides_by_child.remove(&group.slot.child);
         // Those who joined over several links have one set.
         if !track.aside.groups.values().any(|other| other.set == group.set) {
-            self.outlets.set_targets(group.set, BTreeSet::new());
+            self.outlets.set_targets(group.set, BTreeMap::new());
         }
     }
 

@@ -21,7 +21,7 @@ use laps_protocol::peering::message::{FetchMessage, FetchStep, PlainFetch};
 use laps_protocol::peering::node::NodeId;
 use laps_protocol::relay::scheduler::DEFAULT_PRIORITY;
 use slog::{debug, warn};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -143,7 +143,10 @@ impl OriginActor {
             return;
         }
         let hash = unicast(node);
-        self.outlets.set_targets(hash, BTreeSet::from([node]));
+        // MOQT-14 §7.1 [D14-PRIO-4]: FETCH is on one scale with SUBSCRIBE. Those of one node take one way, and are all of the
+        // priority that relays of ours give what they ask for themselves.
+        self.outlets
+            .set_targets(hash, BTreeMap::from([(node, plain.priority)]));
         let route = self.outlets.route(hash).into_iter().next();
         let link = route.and_then(|route| Some((self.outlets.link(route.link)?, route.sns)));
         let Some((link, sns)) = link else {
@@ -222,7 +225,7 @@ impl OriginActor {
     fn release(&mut self, _: &Context<Self>, node: NodeId) {
         if self.asked.of_node.get(&node).is_none_or(|open| *open == 0) {
             self.asked.of_node.remove(&node);
-            self.outlets.set_targets(unicast(node), BTreeSet::new());
+            self.outlets.set_targets(unicast(node), BTreeMap::new());
         }
     }
 

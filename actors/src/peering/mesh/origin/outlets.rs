@@ -4,14 +4,14 @@ use crate::peering::plane::{LinkOut, OutRoute, Plane};
 use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::node::NodeId;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Who knows the links, and which of them lead to whom. On the arbiter of whoever asks.
 ///
 /// Whatever it says of a track may change; it tells [`TrackRerouted`](crate::peering::plane::TrackRerouted) then.
 pub trait Outlets {
-    /// These nodes are to get the track; none ends it.
-    fn set_targets(&self, track: FullNameHash, nodes: BTreeSet<NodeId>);
+    /// These nodes are to get the track, each with its subscriber priority; none ends it.
+    fn set_targets(&self, track: FullNameHash, nodes: BTreeMap<NodeId, u8>);
 
     /// The links that new streams of the track take, at most one entry for each.
     fn route(&self, track: FullNameHash) -> Vec<OutRoute>;
@@ -21,7 +21,7 @@ pub trait Outlets {
 }
 
 impl Outlets for Plane {
-    fn set_targets(&self, track: FullNameHash, nodes: BTreeSet<NodeId>) {
+    fn set_targets(&self, track: FullNameHash, nodes: BTreeMap<NodeId, u8>) {
         Self::set_targets(self, track, nodes);
     }
 

@@ -2,6 +2,7 @@
 
 use super::OriginActor;
 use super::slot::{Plan, Slot};
+use super::track::{Track, together};
 use super::wish::Wish;
 use crate::limits::Kind;
 use crate::metrics::restarts;
@@ -49,8 +50,22 @@ impl OriginActor {
             self.serve(ctx, hash, route, asks);
         }
         self.leave_others(hash);
+        self.prioritise_rest(hash);
         self.welcome(hash, None);
         self.aim(hash);
+    }
+
+    /// What is still open on links that others have taken over from, and aside, is as urgent as it is by now to those whom
+    /// it is for. MOQT-14 §7.1 [D14-PRIO-4]
+    fn prioritise_rest(&mut self, hash: FullNameHash) {
+        if let Some(Track { nodes, slots, .. }) = self.tracks.get_mut(&hash) {
+            for slot in slots.values_mut().filter(|slot| slot.leaving) {
+                if let Some(wish) = together(nodes, &slot.nodes) {
+                    slot.prioritise(wish.priority());
+                }
+            }
+        }
+        self.prioritise_asides(hash);
     }
 
     /// Tells the plane who is to get a track.
@@ -58,7 +73,7 @@ impl OriginActor {
         let Some(track) = self.tracks.get_mut(&hash) else {
             return;
         };
-        let live = track.live();
+        let live = track.urgent();
         if live != track.targets {
             track.targets.clone_from(&live);
             self.outlets.set_targets(hash, live);

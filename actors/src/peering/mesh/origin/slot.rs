@@ -115,6 +115,11 @@ impl Slot {
         mailbox::signal(&self.addr, subscription::Update(update));
     }
 
+    /// What it sends is this urgent by now to those behind it, what is open and waits too. MOQT-14 §7.1 [D14-PRIO-4]
+    pub(super) fn prioritise(&mut self, priority: u8) {
+        self.change(self.wish.at(priority), false);
+    }
+
     /// The link is in the route, or not any more.
     pub(super) fn leave(&mut self, leaving: bool) {
         self.left |= leaving;

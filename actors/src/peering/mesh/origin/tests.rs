@@ -2,6 +2,7 @@
 
 mod fetching;
 mod moving;
+mod priority;
 mod publishing;
 mod serving;
 mod wishing;

@@ -50,7 +50,7 @@ pub(super) struct Track {
     /// Those whose links died.
     pub(super) cuts: Cuts,
     /// To whom the plane was told to lead it.
-    pub(super) targets: BTreeSet<NodeId>,
+    pub(super) targets: BTreeMap<NodeId, u8>,
 }
 
 impl Track {
@@ -61,7 +61,7 @@ impl Track {
             slots: BTreeMap::new(),
             aside: Aside::default(),
             cuts: Cuts::default(),
-            targets: BTreeSet::new(),
+            targets: BTreeMap::new(),
         }
     }
 
@@ -82,14 +82,15 @@ impl Track {
         live.map(|(id, _)| *id).collect()
     }
 
+    /// The same, each with its subscriber priority.
+    pub(super) fn urgent(&self) -> BTreeMap<NodeId, u8> {
+        let live = self.nodes.iter().filter(|(_, node)| node.told != Told::Over);
+        live.map(|(id, node)| (*id, node.wish.urgency())).collect()
+    }
+
     /// What these nodes want together; none when none of them is to get it.
     pub(super) fn wish(&self, nodes: &[NodeId]) -> Option<Wish> {
-        let nodes = nodes.iter().filter_map(|node| self.nodes.get(node));
-        Wish::together(
-            nodes
-                .filter(|node| node.told != Told::Over)
-                .map(|node| &node.wish),
-        )
+        together(&self.nodes, nodes)
     }
 
     /// The nodes that came to the running subscription of a link, which had those of `before`, and that no other link sends
@@ -124,4 +125,14 @@ impl Track {
     pub(super) fn wants(&self, nodes: &[NodeId]) -> bool {
         self.wish(nodes).is_some()
     }
+}
+
+/// What those of `all` that are named want together; none when none of them is to get it.
+pub(super) fn together<'a>(
+    all: &BTreeMap<NodeId, Node>,
+    named: impl IntoIterator<Item = &'a NodeId>,
+) -> Option<Wish> {
+    let nodes = named.into_iter().filter_map(|node| all.get(node));
+    let live = nodes.filter(|node| node.told != Told::Over);
+    Wish::together(live.map(|node| &node.wish))
 }

@@ -31,7 +31,11 @@ impl Wish {
     /// What all of them want: one stream goes to all, so it is the most that any of them wants.
     pub(super) fn together<'a>(wishes: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
         wishes.into_iter().cloned().reduce(|one, other| Self {
-            priority: one.priority.min(other.priority),
+            priority: match (one.forward, other.forward) {
+                (true, false) => one.priority,
+                (false, true) => other.priority,
+                (true, true) | (false, false) => one.priority.min(other.priority),
+            },
             order: if one.order == other.order {
                 one.order
             } else {
@@ -47,9 +51,22 @@ impl Wish {
         })
     }
 
-    /// Most urgent of all that want it.
+    /// The subscriber priority of the most urgent of those who want objects. MOQT-14 §7.2 [D14-PRIO-1]
     pub(super) const fn priority(&self) -> u8 {
         self.priority
+    }
+
+    /// The same for who sees to the way: nobody waits for what is not wanted.
+    pub(super) const fn urgency(&self) -> u8 {
+        if self.forward { self.priority } else { u8::MAX }
+    }
+
+    /// The same, as urgent as this.
+    pub(super) fn at(&self, priority: u8) -> Self {
+        Self {
+            priority,
+            ..self.clone()
+        }
     }
 
     /// Objects are wanted.
@@ -153,7 +170,7 @@ mod tests {
     fn the_most_that_anybody_wants() {
         let wishes = [
             Wish {
-                priority: 9,
+                priority: 3,
                 forward: false,
                 timeout_ms: Some(100),
                 ..wish()

@@ -212,14 +212,16 @@ impl Asked {
     fn merged(&self) -> Option<Subscribe> {
         let wishes = || self.parts.values().map(|part| &part.wish);
         let first = wishes().next()?;
+        let forward = wishes().any(|wish| wish.forward);
+        // Who is asked for nothing just now was told no priority of anybody's. MOQT-14 §7.2 [D14-PRIO-1]: 0 is the most urgent.
+        let urgent = wishes().filter(|wish| wish.forward == forward);
         Some(Subscribe {
             track: self.track.clone(),
-            // 0 is the most urgent.
-            priority: wishes().map(|wish| wish.priority).min()?,
+            priority: urgent.map(|wish| wish.priority).min()?,
             // These are the same for all that this relay asks for: see `track::UpstreamTerms`.
             group_order: first.group_order,
             filter: first.filter,
-            forward: wishes().any(|wish| wish.forward),
+            forward,
             params: MessageParams {
                 new_group_request: self.new_group,
                 ..MessageParams::default()

@@ -306,6 +306,7 @@ impl Handler<AcceptPublish> for NodeActor {
         let AcceptPublish {
             request: id,
             forward,
+            priority,
             new_group,
             track: home,
             source,
@@ -316,11 +317,9 @@ impl Handler<AcceptPublish> for NodeActor {
             mailbox::signal(&home, SourceGone { source });
             return;
         };
-        // On the terms on which a PUBLISH of a session's peer is accepted, too.
+        // But for its priority on the terms on which a PUBLISH of a session's peer is accepted, too.
         let UpstreamTerms {
-            filter,
-            priority,
-            group_order,
+            filter, group_order, ..
         } = UpstreamTerms::default();
         let request = Request {
             hash: TrackHash::of(&track).full,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::registry::RegisterTrack;
-use crate::track::{Gather, JoinLink, Source, SourceGone, SourceId, TrackActor, UpstreamTerms};
+use crate::track::{Gather, JoinLink, Source, SourceGone, SourceId, TrackActor, UpstreamTerms, Wants};
 use laps_protocol::moqt::message::PublishDoneStatus;
 use tokio::sync::watch;
 
@@ -58,10 +58,10 @@ impl Here {
     async fn link(&self) -> Reading {
         let (link, attached) = Reading::begin_as(self.track.clone(), false);
         attached.await.unwrap();
-        let reader = ReaderId::next();
-        let joined = mailbox::ask(&self.track.home, JoinLink { reader }, LONG);
+        let (reader, wants) = (ReaderId::next(), Wants::of(true, 128));
+        let joined = mailbox::ask(&self.track.home, JoinLink { reader, wants }, LONG);
         joined.await.unwrap().unwrap();
-        link.readers(Audience::of(false, true));
+        link.readers(Audience::of(false, wants));
         link
     }
 }
@@ -165,8 +165,8 @@ fn for_links_a_track_ends_with_its_publishers_here() {
         scene.object(A, 1).await;
         assert_eq!(own.groups().await, [1]);
         // Another link finds nobody.
-        let reader = ReaderId::next();
-        let joined = mailbox::ask(&here.track.home, JoinLink { reader }, LONG).await;
+        let (reader, wants) = (ReaderId::next(), Wants::of(true, 128));
+        let joined = mailbox::ask(&here.track.home, JoinLink { reader, wants }, LONG).await;
         let why = joined.unwrap().unwrap_err();
         assert_eq!(
             (why.reason, why.for_now),
@@ -185,8 +185,8 @@ fn a_link_is_not_given_what_other_nodes_publish() {
     run(async |mut scene| {
         scene.announces(A, true).await;
         let track = scene.find().await.unwrap();
-        let reader = ReaderId::next();
-        let joined = mailbox::ask(&track.home, JoinLink { reader }, LONG);
+        let (reader, wants) = (ReaderId::next(), Wants::of(true, 128));
+        let joined = mailbox::ask(&track.home, JoinLink { reader, wants }, LONG);
         // Who waits is gathered for a moment.
         assert!(joined.await.unwrap().is_err());
         scene.wants_nothing(LONGER).await;

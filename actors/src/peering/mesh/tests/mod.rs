@@ -2,6 +2,7 @@
 
 mod fetching;
 mod links;
+mod priority;
 mod published;
 mod repairing;
 mod subscribing;
@@ -15,7 +16,7 @@ use crate::shard::ShardActor;
 use crate::supervise::{FaultPlan, Trigger};
 use crate::track::{
     self, AttachReplica, Audience, AudienceNow, Ingest, ReaderId, ReplicaAttached, ReplicaState, Replicate,
-    Unavailable,
+    Unavailable, Wants,
 };
 use crate::track::{TrackGone, TrackRef};
 use actix::System;
@@ -389,6 +390,15 @@ impl Reading {
         track: TrackRef,
         own: bool,
     ) -> (Self, impl Future<Output = Result<ReplicaAttached, Unavailable>>) {
+        Self::begin_wanting(track, own, Wants::of(true, 128))
+    }
+
+    /// The same, which wants this.
+    fn begin_wanting(
+        track: TrackRef,
+        own: bool,
+        wants: Wants,
+    ) -> (Self, impl Future<Output = Result<ReplicaAttached, Unavailable>>) {
         let (batches, received) = mpsc::unbounded_channel();
         let reader = Reader(batches).start();
         let id = ReaderId::next();
@@ -396,6 +406,7 @@ impl Reading {
             id,
             replica: reader.clone().recipient(),
             own,
+            wants,
         };
         let attached = mailbox::ask(&track.home, attach, LONG);
         let reading = Self {
@@ -410,7 +421,7 @@ impl Reading {
 
     /// Whether it wants objects.
     fn forward(&self, forward: bool) {
-        self.readers(Audience::of(true, forward));
+        self.readers(Audience::of(true, Wants::of(forward, 128)));
     }
 
     /// Who reads.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::supervise::Wake;
-use crate::track::{Attach, Attached, Audience, SetForward, TrackAdvanced, Wish, Word};
+use crate::track::{Attach, Attached, Audience, SetWants, TrackAdvanced, Wants, Wish, Word};
 use laps_protocol::moqt::location::Location;
 use std::pin::pin;
 
@@ -37,7 +37,7 @@ fn attach(
         reader,
         wake,
         gone: session.recipient(),
-        forward,
+        wants: Wants::of(forward, 128),
         own: true,
     };
     let attached = mailbox::ask(&track.home, attach, LONG);
@@ -141,8 +141,8 @@ fn a_subscriber_that_pauses_waits_for_nothing() {
         scene.subscribe().await;
         waits(&mut attached).await;
         let wish = Arc::new(Wish::default());
-        assert!(wish.set(false));
-        mailbox::signal(&track.home, SetForward { reader, wish });
+        assert!(wish.set(Wants::Nothing));
+        mailbox::signal(&track.home, SetWants { reader, wish });
         attached.await.unwrap();
     });
 }

@@ -129,7 +129,7 @@ async fn data_finds_its_way_through_a_relay_in_between() {
     let mut own = live().await;
     edge.bindings()
         .bind(track(9), Some(NODES[0]), own.binding.clone());
-    origin.set_targets(track(9), BTreeSet::from([NODES[2]]));
+    origin.set_targets(track(9), urgent(&[NODES[2]]));
     let route = origin.route(track(9));
     assert_eq!((route.len(), route[0].link), (1, LinkId(12)));
     assert_eq!(route[0].nodes, [NODES[2]]);
@@ -158,7 +158,7 @@ async fn data_finds_its_way_through_a_relay_in_between() {
         (3, 3, 1)
     );
     // Nobody wants it any more: the sets go, all along the way.
-    origin.set_targets(track(9), BTreeSet::new());
+    origin.set_targets(track(9), BTreeMap::new());
     until(|| via.counts().forward.withdrawn == 1).await;
     assert_eq!(origin.route(track(9)), []);
 }

@@ -7,7 +7,7 @@ use crate::peering::plane::bindings::Bindings;
 use crate::peering::plane::inlet::Whose;
 use crate::registry::RegistryActor;
 use crate::track::{
-    self, AttachReplica, Gather, ReaderId, Replicate, Source, SourceId, TrackActor, UpstreamTerms,
+    self, AttachReplica, Gather, ReaderId, Replicate, Source, SourceId, TrackActor, UpstreamTerms, Wants,
 };
 use bytes::BytesMut;
 use laps_protocol::moqt::location::Location;
@@ -71,6 +71,7 @@ pub(super) async fn live() -> Track {
     let (tell, seen) = mpsc::unbounded_channel();
     let attach = AttachReplica {
         own: true,
+        wants: Wants::of(true, 128),
         id: ReaderId::next(),
         replica: Seer(tell).start().recipient(),
     };

@@ -5,6 +5,9 @@
 //! Inputs are taken as they come and worked out when outputs are asked for, so several changes in a row are told as
 //! one.
 //!
+//! With each node goes how urgent the data is to it: its subscriber priority, which the origin hears from the node's relay
+//! and every relay in between copies. What leaves by a link is as urgent as it is to the most urgent node behind that link.
+//!
 //! A node never gets data back over the peer that it came from. A node to which no link leads is kept, and looked at
 //! again whenever routes or links change. A stub is nobody's business but its edge's: the edge hands data to it as the
 //! origin of what it has in its own log, and everybody else names the edge.
@@ -26,7 +29,7 @@ use super::counters::Counters;
 use super::limits::Limits;
 use super::route::{LinkId, Route, Routes, Source};
 use crate::peering::hash::FullNameHash;
-use crate::peering::message::{NodeSet, SnsId};
+use crate::peering::message::{NodeSet, Priorities, SnsId, sorted};
 use crate::peering::node::{NodeId, NodeType};
 use link::Link;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -61,6 +64,8 @@ pub struct NodeSets<R> {
 struct Set {
     /// Who is to get it, each once, ascending.
     wanted: Vec<NodeId>,
+    /// How urgent it is to each of them.
+    priorities: Priorities,
     /// Whose publishers it comes from, as far as the peers in between say.
     origin: Option<NodeId>,
     /// What the links were told.
@@ -81,7 +86,10 @@ struct OutSet {
     id: SnsId,
     /// What the peer was told last, ascending, and whose data it is.
     told: Vec<NodeId>,
+    priorities: Priorities,
     origin: Option<NodeId>,
+    /// How urgent what leaves under the id is, as it was said last.
+    priority: u8,
     /// Those of them that have another link now.
     leaving: BTreeMap<NodeId, Leaving>,
     /// Whether data may come. A laps relay must have read the set first.
@@ -108,7 +116,9 @@ impl OutSet {
 
     /// What the peer was told last.
     fn message(&self) -> NodeSet {
-        NodeSet::new(self.id, NodeSet::PRIORITY, self.told.iter().copied()).from_origin(self.origin)
+        let told = self.told.iter().enumerate();
+        let told = told.map(|(at, node)| (*node, self.priorities.at(at)));
+        NodeSet::urgent(self.id, told).from_origin(self.origin)
     }
 }
 
@@ -169,7 +179,9 @@ impl<R: Routes> NodeSets<R> {
         };
         // What was to be told there has no use any more.
         self.outputs.retain(|output| match output {
-            Output::Advertise { link: to, .. } | Output::Withdraw { link: to, .. } => *to != link,
+            Output::Advertise { link: to, .. }
+            | Output::Prioritise { link: to, .. }
+            | Output::Withdraw { link: to, .. } => *to != link,
             Output::Route(_) | Output::Ended(_) | Output::Lost(_) | Output::Refused { .. } => true,
         });
         self.dirty.extend(gone.out.into_values());
@@ -187,20 +199,20 @@ impl<R: Routes> NodeSets<R> {
         self.all_dirty();
     }
 
-    /// The relays, and stubs of this one, that are to get a track of which this relay has the data. None ends it. This
-    /// relay itself is left out: its own subscribers have the data already.
-    pub fn set_targets(&mut self, track: FullNameHash, nodes: impl IntoIterator<Item = NodeId>) {
-        let mut wanted: Vec<NodeId> = nodes.into_iter().filter(|node| *node != self.me).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+    /// The relays, and stubs of this one, that are to get a track of which this relay has the data, each with its subscriber
+    /// priority. None ends it. This relay itself is left out: its own subscribers have the data already.
+    pub fn set_targets(&mut self, track: FullNameHash, nodes: impl IntoIterator<Item = (NodeId, u8)>) {
+        let nodes = nodes.into_iter().filter(|(node, _)| *node != self.me);
+        let (wanted, priorities) = sorted(nodes);
         let source = Source::Track(track);
         match self.sets.get_mut(&source) {
-            Some(set) if set.wanted == wanted => return,
-            Some(set) => set.wanted = wanted,
+            Some(set) if (&set.wanted, &set.priorities) == (&wanted, &priorities) => return,
+            Some(set) => (set.wanted, set.priorities) = (wanted, priorities),
             None if wanted.is_empty() => return,
             None => {
                 let set = Set {
                     wanted,
+                    priorities,
                     origin: Some(self.me),
                     ..Set::default()
                 };
@@ -251,13 +263,18 @@ impl<R: Routes> NodeSets<R> {
             return;
         }
         self.counters.sets_taken += 1;
-        if before.is_some_and(|before| before.wanted == nodes && before.origin == set.origin) {
+        let same = |before: &Set| {
+            (before.wanted.as_slice(), before.origin) == (nodes, set.origin)
+                && before.priorities == *set.priorities()
+        };
+        if before.is_some_and(same) {
             return;
         }
         state.in_sets += usize::from(before.is_none());
         state.in_nodes = without + nodes.len();
         let kept = self.sets.entry(source).or_default();
         (kept.wanted, kept.origin) = (nodes.to_vec(), set.origin);
+        kept.priorities.clone_from(set.priorities());
         self.dirty.insert(source);
     }
 

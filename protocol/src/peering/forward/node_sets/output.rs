@@ -16,6 +16,16 @@ pub enum Output {
         /// The set.
         set: NodeSet,
     },
+    /// What leaves by a link under an id is this urgent from now on, what is open there already as well; until this comes
+    /// out it is [`DEFAULT_PRIORITY`](crate::relay::scheduler::DEFAULT_PRIORITY). MOQT-14 §7.2 [D14-PRIO-1]
+    Prioritise {
+        /// The link.
+        link: LinkId,
+        /// The id.
+        sns: SnsId,
+        /// The subscriber priority of the most urgent node behind the link.
+        priority: u8,
+    },
     /// Tell the peer that an id stands for nothing any more. laps peering, "SNS Withdrawal".
     Withdraw {
         /// To whom.

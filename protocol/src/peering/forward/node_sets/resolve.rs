@@ -3,8 +3,9 @@
 use super::{JoinCause, Joined, Leaving, Lost, NodeSets, OutSet, Output, Rerouted, Set};
 use crate::peering::fib;
 use crate::peering::forward::route::{Egress, LinkId, Route, Routes, Source};
-use crate::peering::message::NodeSet;
+use crate::peering::message::{NodeSet, Priorities};
 use crate::peering::node::{NodeId, NodeType};
+use crate::relay::scheduler::DEFAULT_PRIORITY;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -134,7 +135,7 @@ impl<R: Routes> NodeSets<R> {
     fn tell(
         &mut self,
         source: Source,
-        set: &mut Set,
+        wanted: &mut Set,
         link: LinkId,
         (plan, before, known): (&Plan, &BTreeMap<NodeId, LinkId>, &BTreeSet<LinkId>),
         now: Instant,
@@ -143,15 +144,20 @@ impl<R: Routes> NodeSets<R> {
         let Some(state) = self.links.get_mut(&link) else {
             return false;
         };
-        if !set.out.contains_key(&link) && assigned.is_empty() {
+        if !wanted.out.contains_key(&link) && assigned.is_empty() {
             return false;
         }
         let laps = state.laps;
-        let listed = set.route.as_ref().is_some_and(|route| route.to(link).is_some());
-        let out = set.out.entry(link).or_insert_with(|| OutSet {
+        let listed = wanted
+            .route
+            .as_ref()
+            .is_some_and(|route| route.to(link).is_some());
+        let out = wanted.out.entry(link).or_insert_with(|| OutSet {
             id: state.allocate(source),
             told: Vec::new(),
+            priorities: Priorities::default(),
             origin: None,
+            priority: DEFAULT_PRIORITY,
             leaving: BTreeMap::new(),
             ready: !laps,
             cause: JoinCause::Asked,
@@ -183,17 +189,21 @@ impl<R: Routes> NodeSets<R> {
         let due = due.filter(|at| *at > now).min();
         self.due.extend(due.map(|at| (at, source)));
         out.leaving = leaving;
-        let set = NodeSet::new(
-            out.id,
-            NodeSet::PRIORITY,
-            assigned.iter().chain(out.leaving.keys()).copied(),
-        )
-        .from_origin(set.origin);
+        let nodes = assigned.iter().chain(out.leaving.keys()).copied();
+        let nodes = nodes.map(|node| (node, wanted.priorities.of(&wanted.wanted, node)));
+        let set = NodeSet::urgent(out.id, nodes).from_origin(wanted.origin);
         if set.nodes().is_empty() {
             return true;
         }
-        // laps peering, "Source Routing": the same id gets a new set.
-        if out.told != set.nodes() || out.origin != set.origin {
+        let priority = set.most_urgent();
+        if std::mem::replace(&mut out.priority, priority) != priority {
+            let sns = out.id;
+            self.outputs.push_back(Output::Prioritise { link, sns, priority });
+        }
+        let same = out.priorities == *set.priorities();
+        out.priorities.clone_from(set.priorities());
+        // laps peering, "Source Routing": the same id gets a new set. Laps relays do not hear of priorities.
+        if out.told != set.nodes() || out.origin != set.origin || !(same || laps) {
             (out.told, out.origin) = (set.nodes().to_vec(), set.origin);
             self.counters.advertised += 1;
             self.outputs.push_back(Output::Advertise { link, set });

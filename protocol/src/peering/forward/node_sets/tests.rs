@@ -48,6 +48,7 @@ fn said(output: &Output) -> String {
             assert_eq!(set.priority, 2);
             format!("tell L{}:{} {}", link.0, set.id, list(set.nodes()))
         }
+        Output::Prioritise { link, sns, priority } => format!("L{}:{sns} at {priority}", link.0),
         Output::Withdraw { link, sns } => format!("withdraw L{}:{sns}", link.0),
         Output::Route(change) => {
             let mut text = format!("route {} ->", name(&change.source));
@@ -110,8 +111,13 @@ impl Relay {
     }
 
     fn targets(&mut self, name: u64, nodes: &[u64]) {
-        self.sets
-            .set_targets(track(name), nodes.iter().map(|node| NodeId(*node)));
+        let nodes: Vec<_> = nodes.iter().map(|node| (*node, 128)).collect();
+        self.urgent_targets(name, &nodes);
+    }
+
+    fn urgent_targets(&mut self, name: u64, nodes: &[(u64, u8)]) {
+        let nodes = nodes.iter().map(|(node, priority)| (NodeId(*node), *priority));
+        self.sets.set_targets(track(name), nodes);
     }
 
     fn told(&mut self, link: u32, id: u32, nodes: &[u64]) {
@@ -200,7 +206,8 @@ fn a_set_says_where_its_data_comes_from() {
         let outputs: Vec<Output> = std::iter::from_fn(|| relay.sets.poll_output(relay.now)).collect();
         let sets = outputs.into_iter().filter_map(|output| match output {
             Output::Advertise { link, set } => Some((link.0, set.id.get(), set.origin.map(|node| node.0))),
-            Output::Withdraw { .. }
+            Output::Prioritise { .. }
+            | Output::Withdraw { .. }
             | Output::Route(_)
             | Output::Ended(_)
             | Output::Lost(_)
@@ -230,6 +237,65 @@ fn a_set_says_where_its_data_comes_from() {
         [(LinkId(2), SnsId::FIRST, vec![NodeId(2)])]
     );
     assert_eq!(relay.sets.assigned(Source::Track(track(6))), []);
+}
+
+/// MOQT-14 §7.2 [D14-PRIO-1]: what leaves by a link is as urgent as to the most urgent node behind it, a peer is told how
+/// urgent to each, and a change keeps the id and the route. A relay in between does with that as the origin did.
+#[test]
+fn each_link_is_as_urgent_as_who_is_behind_it() {
+    let mut relay = Relay::edge(&[(1, &[1]), (2, &[2]), (7, &[2]), (6, &[2])]);
+    let told = |relay: &Relay, link| {
+        let sets: Vec<_> = relay.sets.told_on(LinkId(link)).collect();
+        let nodes = sets.iter().flat_map(NodeSet::with_priorities);
+        nodes
+            .map(|(node, priority)| (node.0, priority))
+            .collect::<Vec<_>>()
+    };
+    relay.urgent_targets(5, &[(7, 20), (2, 255), (1, 128), (6, 128), (6, 30), (ME, 0)]);
+    let first = [
+        "tell L1:1 [1]",
+        "L2:1 at 20",
+        "tell L2:1 [2 6 7]",
+        "route track 5 -> L1:1 L2:1, L1 Asked, L2 Asked",
+    ];
+    assert_eq!(relay.drain(), first);
+    assert_eq!(told(&relay, 1), [(1, 128)]);
+    assert_eq!(told(&relay, 2), [(2, 255), (6, 30), (7, 20)]);
+    // One that is not the most urgent changes nothing here, but further on.
+    relay.urgent_targets(5, &[(7, 20), (2, 100), (1, 128), (6, 30)]);
+    assert_eq!(relay.drain(), ["tell L2:1 [2 6 7]"]);
+    relay.urgent_targets(5, &[(7, 200), (2, 100), (1, 0), (6, 30)]);
+    let changed = ["L1:1 at 0", "tell L1:1 [1]", "L2:1 at 30", "tell L2:1 [2 6 7]"];
+    assert_eq!(relay.drain(), changed);
+    relay.urgent_targets(5, &[(7, 200), (2, 100), (1, 0), (6, 30)]);
+    assert_eq!(relay.drain(), NOTHING);
+    // The same as told by a peer, which is behind neither.
+    let mut relay = Relay::edge(&[(1, &[1]), (2, &[2]), (7, &[2])]);
+    for (priorities, said) in [
+        (
+            [9, 200, 20],
+            &["L1:1 at 9", "tell L1:1 [1]", "L2:1 at 20", "tell L2:1 [2 7]"][..],
+        ),
+        ([9, 128, 128], &["L2:1 at 128", "tell L2:1 [2 7]"]),
+        ([9, 128, 128], &[]),
+    ] {
+        let nodes = [1, 2, 7].map(NodeId).into_iter().zip(priorities);
+        relay.sets.advertised(LinkId(3), &NodeSet::urgent(sns(9), nodes));
+        let mut all = relay.drain();
+        all.retain(|said| !said.starts_with("route"));
+        assert_eq!(all, said);
+    }
+}
+
+/// A laps relay hears of no priorities, and nothing twice; what leaves for it is as urgent as it is to it all the same.
+#[test]
+fn laps_relays_are_not_told_of_priorities() {
+    let mut relay = Relay::new(NodeType::Edge, Limits::default(), &[(1, &[1])]);
+    relay.sets.link_up(LinkId(1), NodeId(1), true);
+    relay.urgent_targets(5, &[(1, 9)]);
+    assert_eq!(relay.drain()[..2], ["L1:1 at 9", "tell L1:1 [1]"]);
+    relay.urgent_targets(5, &[(1, 7)]);
+    assert_eq!(relay.drain(), ["L1:1 at 7"]);
 }
 
 /// Issue 6: several changes in one turn are one advertisement.
@@ -732,7 +798,7 @@ fn the_fib_says_which_links_lead_to_a_node() {
         Arc::new(fib.clone()),
     );
     sets.link_up(LinkId(2), NodeId(2), false);
-    sets.set_targets(track(5), [NodeId(8), NodeId(9)]);
+    sets.set_targets(track(5), [8, 9].map(|node| (NodeId(node), 128)));
     let now = t0();
     let drain = |sets: &mut NodeSets<_>| {
         std::iter::from_fn(|| sets.poll_output(now))

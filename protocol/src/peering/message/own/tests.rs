@@ -277,3 +277,32 @@ fn sets_carry_their_origin() {
     let why = "2 origins of a set, at most one is taken";
     assert_eq!(read(Dialect::Own, &broken), Err(why.to_owned()));
 }
+
+/// MOQT-14 §7.2 [D14-PRIO-1]: a set says how urgent each of its nodes is, where that is not the default; laps relays are not
+/// told. Whatever stands there is a priority, as many as there are nodes.
+#[test]
+fn sets_carry_the_priorities_of_their_nodes() {
+    let set = NodeSet::urgent(SnsId::FIRST, [(NodeId(8), 255), (NodeId(7), 128)]);
+    let nodes = [0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 8];
+    let begin = [0, 0, 0, 1, 2];
+    let message = Message::NodeSetAdvertise(set.clone());
+    both_ways(&message, &framed(10, &[&begin, &[0], &nodes, &[128, 255]]));
+    for dialect in [Dialect::Laps14, Dialect::Laps16] {
+        let mut out = BytesMut::new();
+        message.encode(dialect, &mut out).unwrap();
+        assert_eq!(out, framed(10, &[&begin, &nodes]));
+    }
+    // What is said of all though it is so anyway is no more than not saying it.
+    let plain = NodeSet::new(SnsId::FIRST, NodeSet::PRIORITY, [NodeId(8), NodeId(7)]);
+    assert_eq!(
+        read(Dialect::Own, &framed(10, &[&begin, &[0], &nodes, &[128, 128]])),
+        Ok(Some(Incoming::Message(Message::NodeSetAdvertise(plain))))
+    );
+    for (broken, why) in [
+        (&[9][..], "the message ends inside a field"),
+        (&[9, 9, 9], "1 bytes after the last field of the message"),
+    ] {
+        let broken = framed(10, &[&begin, &[0], &nodes, broken]);
+        assert_eq!(read(Dialect::Own, &broken), Err(why.to_owned()));
+    }
+}

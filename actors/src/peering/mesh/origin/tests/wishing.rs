@@ -210,7 +210,7 @@ async fn who_can_be_spoken_to_again_hears_what_was_said() {
 pub(super) struct Nowhere;
 
 impl Outlets for Nowhere {
-    fn set_targets(&self, _: FullNameHash, _: BTreeSet<NodeId>) {}
+    fn set_targets(&self, _: FullNameHash, _: BTreeMap<NodeId, u8>) {}
 
     fn route(&self, _: FullNameHash) -> Vec<plane::OutRoute> {
         Vec::new()

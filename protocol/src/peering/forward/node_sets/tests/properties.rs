@@ -8,8 +8,8 @@ enum Step {
     Up(u32),
     Down(u32),
     Routes(Vec<(u64, Vec<u32>)>),
-    Targets(u64, Vec<u64>),
-    Told(u32, u32, Vec<u64>),
+    Targets(u64, Vec<(u64, u8)>),
+    Told(u32, u32, Vec<(u64, u8)>),
     Withdrawn(u32, u32),
     Delivered(u32, u32),
     Wait(u64),
@@ -23,9 +23,10 @@ const fn peer(link: u32) -> NodeId {
     NodeId(((link - 1) % 3 + 1) as u64)
 }
 
-fn nodes() -> impl Strategy<Value = Vec<u64>> {
+fn nodes() -> impl Strategy<Value = Vec<(u64, u8)>> {
     let node = prop_oneof![5 => 1..10_u64, 1 => Just(ME)];
-    prop::collection::vec(node, 0..8)
+    let priority = prop_oneof![3 => Just(128), 1 => any::<u8>()];
+    prop::collection::vec((node, priority), 0..8)
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,7 +51,9 @@ struct World {
     /// Numbers of links are not given again.
     life: HashMap<u32, u32>,
     up: HashMap<LinkId, NodeId>,
-    peers: HashMap<(LinkId, SnsId), Vec<NodeId>>,
+    peers: HashMap<(LinkId, SnsId), NodeSet>,
+    /// How urgent what leaves is.
+    priorities: HashMap<(LinkId, SnsId), u8>,
     latest: HashMap<LinkId, u32>,
     routes: HashMap<Source, Arc<Route>>,
     versions: HashSet<u64>,
@@ -66,16 +69,28 @@ impl World {
             Output::Advertise { link, set } => {
                 assert!(self.up.contains_key(&link), "told to a dead link");
                 assert!(!set.nodes().is_empty());
-                let known = self.peers.insert((link, set.id), set.nodes().to_vec());
-                assert_ne!(known.as_deref(), Some(set.nodes()), "told twice");
+                let (id, laps) = (set.id.get(), link.0 % 10 == LINKS);
+                let nodes = set.nodes().to_vec();
+                let known = self.peers.insert((link, set.id), set.clone());
+                assert_ne!(known.as_ref(), Some(&set), "told twice");
+                if laps {
+                    let known = known.as_ref().map(|known| (known.nodes(), known.origin));
+                    assert_ne!(known, Some((nodes.as_slice(), set.origin)), "told for nothing");
+                }
                 if known.is_none() {
                     let latest = self.latest.entry(link).or_default();
-                    assert!(set.id.get() > *latest, "an id was given again");
-                    *latest = set.id.get();
+                    assert!(id > *latest, "an id was given again");
+                    *latest = id;
                 }
+            }
+            Output::Prioritise { link, sns, priority } => {
+                assert!(self.up.contains_key(&link), "of a dead link");
+                let known = self.priorities.insert((link, sns), priority);
+                assert_ne!(known.unwrap_or(128), priority, "said twice");
             }
             Output::Withdraw { link, sns } => {
                 assert!(self.peers.remove(&(link, sns)).is_some(), "nothing to withdraw");
+                self.priorities.remove(&(link, sns));
                 let used =
                     |route: &Arc<Route>| route.egress().iter().any(|to| (to.link, to.sns) == (link, sns));
                 assert!(!self.routes.values().any(used), "withdrawn while data goes there");
@@ -135,6 +150,15 @@ impl World {
                 );
                 assert!(told.insert((link, id), nodes.to_vec()).is_none());
                 let out = &set.out[&link];
+                // MOQT-14 §7.2: it is as urgent as to the most urgent of those it goes to, whoever else wants it.
+                let urgent = |node: &NodeId| set.priorities.of(&set.wanted, *node);
+                let most = nodes.iter().map(urgent).min();
+                let known = self.priorities.get(&(link, id)).copied();
+                assert_eq!(Some(known.unwrap_or(128)), most);
+                if link.0 % 10 != LINKS {
+                    let peer = self.peers[&(link, id)].with_priorities();
+                    assert!(peer.eq(nodes.iter().map(|node| (*node, urgent(node)))));
+                }
                 let listed = route.to(link).is_some();
                 // Each link that serves somebody is in the route, as soon as its peer can know.
                 assert!(waits || listed || !out.ready || leaving == nodes.len());
@@ -143,7 +167,8 @@ impl World {
                 assert!(!out.leaving.values().any(late));
             }
         }
-        assert_eq!(told, self.peers);
+        let heard = self.peers.iter().map(|(id, set)| (*id, set.nodes().to_vec()));
+        assert_eq!(told, heard.collect());
         assert_eq!(stranded, sets.stranded());
         assert_eq!(self.routes.len(), sources);
         for (link, state) in &sets.links {
@@ -156,7 +181,7 @@ impl World {
 }
 
 fn apply(world: &mut World, relay: &mut Relay, step: Step) {
-    let list = |nodes: Vec<u64>| nodes.into_iter().map(NodeId);
+    let list = |nodes: Vec<(u64, u8)>| nodes.into_iter().map(|(node, priority)| (NodeId(node), priority));
     match step {
         Step::Up(link) => {
             let id = world.link(link);
@@ -168,6 +193,7 @@ fn apply(world: &mut World, relay: &mut Relay, step: Step) {
             relay.sets.link_down(id);
             world.up.remove(&id);
             world.peers.retain(|(at, _), _| *at != id);
+            world.priorities.retain(|(at, _), _| *at != id);
             *world.life.entry(link).or_default() += 1;
         }
         Step::Routes(routes) => {
@@ -180,7 +206,7 @@ fn apply(world: &mut World, relay: &mut Relay, step: Step) {
             let link = world.link(link);
             relay
                 .sets
-                .advertised(link, &NodeSet::new(sns(id), 2, list(nodes)));
+                .advertised(link, &NodeSet::urgent(sns(id), list(nodes)));
         }
         Step::Withdrawn(link, id) => relay.sets.withdrawn(world.link(link), sns(id), relay.now),
         Step::Delivered(link, id) => relay.sets.set_delivered(world.link(link), sns(id)),
@@ -229,7 +255,7 @@ proptest! {
         while let Some(output) = relay.sets.poll_output(relay.now) {
             world.obey(output);
         }
-        prop_assert!(world.peers.is_empty() && world.routes.is_empty() && relay.sets.stranded() == 0);
+        prop_assert!(world.priorities.is_empty() && world.peers.is_empty() && world.routes.is_empty() && relay.sets.stranded() == 0);
         prop_assert!(relay.sets.due.is_empty() && relay.sets.crowded.is_empty() && relay.sets.sets.is_empty());
     }
 }
