@@ -62,10 +62,34 @@ fn refused_role(peering: &Peering) -> Option<Refused> {
         let remedy = "name its CA in peering.ca, or its peers in peering.peers: a via has no clients";
         return refuse("peering.node_type", reason, remedy);
     }
-    if peering.node_type.0 != NodeType::Stub {
+    match peering.node_type.0 {
+        NodeType::Edge => None,
+        NodeType::Via => refused_via(peering),
+        NodeType::Stub => refused_stub(peering),
+    }
+}
+
+/// Decision 0029: a via keeps no infos, and a laps relay asks nobody for them.
+fn refused_via(peering: &Peering) -> Option<Refused> {
+    let mut peers = peering.peers.0.iter();
+    if let Some(peer) = peers.find(|peer| peer.kind == PeerKind::Laps) {
+        let reason = format!("{peer} is a laps relay, and this relay is a via");
+        let remedy = "have an edge dial it, or set peering.node_type to edge";
+        return refuse("peering.peers", reason, remedy);
+    }
+    if peering.laps_listen.is_empty() {
         return None;
     }
-    if peers.is_empty() {
+    let remedy = "leave it out, have laps relays dial an edge, or set peering.node_type to edge";
+    refuse(
+        "peering.laps_listen",
+        "given, and a via takes no laps relays",
+        remedy,
+    )
+}
+
+fn refused_stub(peering: &Peering) -> Option<Refused> {
+    if peering.peers.0.is_empty() {
         let reason = "stub, and there is no peer";
         return refuse("peering.node_type", reason, "name its edge in peering.peers");
     }

@@ -80,6 +80,15 @@ fn what_makes_no_sense_is_refused_by_its_key() {
             "insecure = true\nnode_type = 'stub'\npeers = 'h'\nlaps_listen = 'h:1'\nlaps_from = '::1'",
             "peering.laps_listen",
         ),
+        ("node_type = 'via'\npeers = 'laps+h'", "peering.peers"),
+        (
+            "insecure = true\nnode_type = 'via'\npeers = 'h,laps+h'",
+            "peering.peers",
+        ),
+        (
+            "insecure = true\nnode_type = 'via'\nlaps_listen = 'h:1'\nlaps_from = '::1'",
+            "peering.laps_listen",
+        ),
         ("laps_listen = 'h:1'", "peering.laps_from"),
         ("laps_from = '::1'", "peering.laps_listen"),
         ("laps_listen = '::1'\nlaps_from = '::1'", "peering.laps_listen"),
