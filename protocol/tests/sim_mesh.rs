@@ -412,6 +412,152 @@ mod mesh_tests {
         });
     }
 
+    /// Issue 6, "Bad input": two relays with one id that say the same of themselves, wherever they are. The oldest stays, the
+    /// newcomer's links are ended and not taken again, it is reported, and all know in the end what the oldest one has. Once
+    /// that is gone the other one is let in.
+    #[test]
+    fn of_two_relays_with_one_id_the_oldest_stays() {
+        let wirings = [
+            (4, chain(4)),
+            (5, chain(5)),
+            (6, chain(6)),
+            // Beside the way from one to the other there are others.
+            (5, [chain(5), vec![(1, 3, 30)]].concat()),
+            (
+                6,
+                vec![(0, 1, 9), (1, 2, 9), (1, 3, 20), (2, 4, 9), (3, 4, 9), (4, 5, 5)],
+            ),
+        ];
+        seeds(100, |seed| {
+            let mut rng = Rng::new(seed ^ 0x7715);
+            let (relays, wiring) = &wirings[usize::try_from(rng.below(wirings.len() as u64)).unwrap()];
+            let mut wiring = wiring.clone();
+            for wire in &mut wiring {
+                wire.2 = 1 + rng.below(90);
+            }
+            let (elder, younger) = if rng.one_in(2) {
+                (0, relays - 1)
+            } else {
+                (relays - 1, 0)
+            };
+            let roles: Vec<_> = (0..*relays)
+                .map(|relay| {
+                    if relay != elder && relay != younger && rng.one_in(3) {
+                        Via
+                    } else {
+                        Edge
+                    }
+                })
+                .collect();
+            let mut world = World::new(seed, &roles, &wiring);
+            world.has_id_of(younger, elder);
+            let (theirs, ours) = (track("a", 1), track("a", 2));
+            world.publish(elder, Published::Track(ours.clone()));
+            world.publish(younger, Published::Track(theirs.clone()));
+            world.run(ms(rng.below(60_000)));
+            world.subscribe(elder, &theirs, 1);
+            world.run(ms(300_000));
+            let id = world.relays[elder].id;
+            assert!(
+                world.twins.iter().any(|(_, node)| *node == id),
+                "{:?}",
+                world.twins
+            );
+            let last = wiring
+                .iter()
+                .position(|(a, b, _)| *a == younger || *b == younger)
+                .unwrap();
+            assert!(world.wires[last].link.is_none(), "the newcomer has a link");
+            for relay in (0..*relays).filter(|relay| *relay != elder && *relay != younger) {
+                let view = &world.relays[relay].view;
+                assert!(view.reachable.contains_key(&id), "{relay}");
+                let of_it: Vec<_> = view.publishes.iter().filter(|(node, _)| *node == id).collect();
+                if roles[relay] == Edge {
+                    assert_eq!(of_it, [&(id, Published::Track(ours.clone()))], "{relay}");
+                }
+            }
+            assert!(world.knock(last, younger).is_err());
+            let first = wiring
+                .iter()
+                .position(|(a, b, _)| *a == elder || *b == elder)
+                .unwrap();
+            world.cut(first);
+            world.run(SETTLED);
+            assert_eq!(world.knock(last, younger), Ok(()));
+            world.run(SETTLED);
+            for relay in
+                (0..*relays).filter(|relay| *relay != elder && *relay != younger && roles[*relay] == Edge)
+            {
+                let view = &world.relays[relay].view;
+                assert!(
+                    view.publishes.contains(&(id, Published::Track(theirs.clone()))),
+                    "{relay}"
+                );
+            }
+        });
+    }
+
+    /// A laps relay beside a way of ours changes nothing, whichever of the two is faster.
+    #[test]
+    fn a_laps_relay_beside_strict_ways_changes_nothing() {
+        seeds(100, |seed| {
+            let mut rng = Rng::new(seed ^ 0x57a1);
+            let wiring: Wiring = [chain(4), vec![(0, 3, 20), (1, 3, 20)]].concat();
+            let wiring: Wiring = wiring
+                .iter()
+                .map(|(a, b, _)| (*a, *b, 1 + rng.below(90)))
+                .collect();
+            // The last wires, and one of them when all of ours are up.
+            let mut world = World::with_laps(seed, &[Edge; 4], &wiring, &[3, 4]);
+            world.run(SETTLED);
+            let users = users(&world);
+            for _ in 0..rng.below(60) {
+                match rng.below(8) {
+                    0 => world.cut(3),
+                    1 => world.join(3),
+                    _ => somebody_acts(&mut world, &mut rng, &users),
+                }
+                world.run(ms(rng.below(6000)));
+            }
+            world.join(3);
+            world.run(SETTLED);
+            for relay in &world.relays {
+                for to in world.relays.iter().filter(|to| to.id != relay.id) {
+                    assert!(relay.base.control_link(to.id).is_some(), "over a laps relay");
+                }
+            }
+            for relay in users {
+                for what in world.relays[relay].published.clone() {
+                    for other in &world.relays {
+                        let known = other
+                            .view
+                            .publishes
+                            .contains(&(world.relays[relay].id, what.clone()));
+                        assert!(known || other.id == world.relays[relay].id);
+                    }
+                }
+            }
+            everybody_leaves_quietly(&mut world);
+        });
+    }
+
+    fn everybody_leaves_quietly(world: &mut World) {
+        for relay in users(world) {
+            for what in world.relays[relay].published.clone() {
+                world.unpublish(relay, &what);
+            }
+            for track in world.relays[relay].subscribed.clone().into_keys() {
+                world.unsubscribe(relay, &track);
+            }
+        }
+        world.run(SETTLED);
+        for (index, relay) in world.relays.iter().enumerate() {
+            let sizes = relay.base.sizes();
+            let left = (sizes.publishes, sizes.subscribes, sizes.remembered, sizes.own);
+            assert_eq!(left, (0, 0, 0, 0), "relay {index}");
+        }
+    }
+
     fn happens(world: &mut World, rng: &mut Rng, users: &[usize]) {
         let wire = usize::try_from(rng.below(world.wires.len() as u64)).unwrap();
         match rng.below(12) {

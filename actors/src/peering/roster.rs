@@ -4,7 +4,12 @@
 //! each other at once there are two for a moment, and both sides see both of them: the one stays that the node with the
 //! lower id dialled. laps peering, "Connection Establishment". A link that has stood for a while is not given up for a
 //! newer one, whoever dialled: nothing is won by it, and the links of its tracks would change.
+//!
+//! All links to a node are to one life of it. Another life is another relay with the same id, or the same one after it was
+//! killed: it has no link, for control or for data, while one to the first stands. Who was killed is noticed to be dead
+//! before that is a long time.
 
+use super::link::MayStand;
 use laps_protocol::peering::info_base::LinkId;
 use laps_protocol::peering::message::PeerMode;
 use laps_protocol::peering::node::NodeId;
@@ -19,6 +24,8 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     node: NodeId,
+    /// The life of the node, 0 where it is not told.
+    epoch: u64,
     mode: PeerMode,
     role: Role,
     since: Instant,
@@ -33,6 +40,8 @@ pub(super) enum Ruling {
     Replaces(LinkId),
     /// It ends, because this one stays.
     YieldsTo(LinkId),
+    /// It ends, because this one is to another life of the node, and stays.
+    Stranger(LinkId),
 }
 
 /// All links whose peers are known.
@@ -54,20 +63,18 @@ impl Roster {
 
     /// The peer of a link has said who it is: in CONNECT, or in the answer to ours. What yields is not entered; what is
     /// replaced is taken out.
-    pub(super) fn enter(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        node: NodeId,
-        mode: PeerMode,
-        role: Role,
-    ) -> Ruling {
+    pub(super) fn enter(&mut self, now: Instant, peer: &MayStand) -> Ruling {
+        let link = peer.link;
         let new = Entry {
-            node,
-            mode,
-            role,
+            node: peer.node.id,
+            epoch: peer.epoch,
+            mode: peer.mode,
+            role: peer.role,
             since: now,
         };
+        if let Some(first) = self.stranger(link, &new) {
+            return Ruling::Stranger(first);
+        }
         let rival = self.rival(link, &new);
         if let Some((rival, old)) = rival {
             if !self.wins(&new, &old) {
@@ -89,6 +96,17 @@ impl Roster {
     pub(super) fn has_control(&self, node: NodeId) -> bool {
         let mut links = self.links.values();
         links.any(|entry| entry.node == node && entry.mode.has_control())
+    }
+
+    /// A link to another life of the same node. laps peering, "Node ID": of several nodes with one id the oldest stays.
+    fn stranger(&self, link: LinkId, new: &Entry) -> Option<LinkId> {
+        let mut links = self.links.iter();
+        links
+            .find(|(id, entry)| {
+                let lives = [entry.epoch, new.epoch];
+                **id != link && entry.node == new.node && lives[0] != lives[1] && !lives.contains(&0)
+            })
+            .map(|(id, _)| *id)
     }
 
     /// The other link for control messages to the same node.
@@ -119,11 +137,24 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use laps_protocol::peering::node::{NodeInfo, NodeType};
 
     const LOW: NodeId = NodeId(1);
     const HIGH: NodeId = NodeId(2);
     const FIRST: LinkId = LinkId(1);
     const SECOND: LinkId = LinkId(2);
+
+    /// A link of a node in its first life.
+    fn asks(link: LinkId, node: NodeId, mode: PeerMode, role: Role) -> MayStand {
+        MayStand {
+            link,
+            node: NodeInfo::new(node, NodeType::Edge, Bytes::new()),
+            epoch: 1,
+            mode,
+            role,
+        }
+    }
 
     /// Whatever order the two sides see them in, both keep the one that the lower id dialled.
     #[test]
@@ -132,16 +163,16 @@ mod tests {
         for (own, peer) in [(LOW, HIGH), (HIGH, LOW)] {
             let lower_dialled = if own == LOW { Role::Dialler } else { Role::Acceptor };
             let mut roster = Roster::new(own);
-            roster.enter(now, FIRST, peer, PeerMode::Both, lower_dialled);
-            let ruling = roster.enter(now, SECOND, peer, PeerMode::Both, lower_dialled.other());
+            roster.enter(now, &asks(FIRST, peer, PeerMode::Both, lower_dialled));
+            let ruling = roster.enter(now, &asks(SECOND, peer, PeerMode::Both, lower_dialled.other()));
             assert_eq!(
                 (ruling, roster.links.len()),
                 (Ruling::YieldsTo(FIRST), 1),
                 "{own}"
             );
             let mut roster = Roster::new(own);
-            roster.enter(now, FIRST, peer, PeerMode::Both, lower_dialled.other());
-            let ruling = roster.enter(now, SECOND, peer, PeerMode::Control, lower_dialled);
+            roster.enter(now, &asks(FIRST, peer, PeerMode::Both, lower_dialled.other()));
+            let ruling = roster.enter(now, &asks(SECOND, peer, PeerMode::Control, lower_dialled));
             assert_eq!(
                 (ruling, roster.links.len()),
                 (Ruling::Replaces(FIRST), 1),
@@ -155,12 +186,12 @@ mod tests {
     fn what_stands_stays() {
         let now = Instant::now();
         let mut roster = Roster::new(LOW);
-        roster.enter(now, FIRST, HIGH, PeerMode::Both, Role::Acceptor);
+        roster.enter(now, &asks(FIRST, HIGH, PeerMode::Both, Role::Acceptor));
         let later = now + AT_ONCE + Duration::from_millis(1);
-        let ruling = roster.enter(later, SECOND, HIGH, PeerMode::Both, Role::Dialler);
+        let ruling = roster.enter(later, &asks(SECOND, HIGH, PeerMode::Both, Role::Dialler));
         assert_eq!(ruling, Ruling::YieldsTo(FIRST));
         // One side that dials twice gains nothing by it, however soon.
-        let ruling = roster.enter(now, SECOND, HIGH, PeerMode::Both, Role::Acceptor);
+        let ruling = roster.enter(now, &asks(SECOND, HIGH, PeerMode::Both, Role::Acceptor));
         assert_eq!(ruling, Ruling::YieldsTo(FIRST));
     }
 
@@ -170,16 +201,42 @@ mod tests {
         let now = Instant::now();
         let mut roster = Roster::new(LOW);
         for link in [3, 4] {
-            let ruling = roster.enter(now, LinkId(link), HIGH, PeerMode::Data, Role::Dialler);
+            let ruling = roster.enter(now, &asks(LinkId(link), HIGH, PeerMode::Data, Role::Dialler));
             assert_eq!(ruling, Ruling::Stays);
         }
         assert!(!roster.has_control(HIGH) && roster.links.len() == 2);
         assert_eq!(
-            roster.enter(now, FIRST, HIGH, PeerMode::Both, Role::Dialler),
+            roster.enter(now, &asks(FIRST, HIGH, PeerMode::Both, Role::Dialler)),
             Ruling::Stays
         );
         assert!(roster.has_control(HIGH) && !roster.has_control(LOW));
         assert_eq!(roster.over(FIRST), Some(HIGH));
         assert!(!roster.has_control(HIGH) && !roster.links.is_empty());
+    }
+
+    /// laps peering, "Node ID": who comes second has no link of any kind while one to the first stands, not even where the two
+    /// dialled at once and its link would be the one that stays.
+    #[test]
+    fn another_life_waits_until_the_first_has_no_link() {
+        let now = Instant::now();
+        for mode in [PeerMode::Both, PeerMode::Control, PeerMode::Data] {
+            let mut roster = Roster::new(LOW);
+            roster.enter(now, &asks(FIRST, HIGH, PeerMode::Both, Role::Acceptor));
+            let second = MayStand {
+                epoch: 2,
+                ..asks(SECOND, HIGH, mode, Role::Dialler)
+            };
+            assert_eq!(roster.enter(now, &second), Ruling::Stranger(FIRST), "{mode}");
+            assert_eq!(roster.over(SECOND), None);
+            // Of the first, another one may stand beside it or in its place; what a laps relay is, nobody knows.
+            let data = asks(LinkId(5), HIGH, PeerMode::Data, Role::Dialler);
+            assert_eq!(roster.enter(now, &data), Ruling::Stays);
+            assert_eq!(roster.enter(now, &second), Ruling::Stranger(FIRST));
+            assert_eq!(
+                (roster.over(FIRST), roster.over(LinkId(5))),
+                (Some(HIGH), Some(HIGH))
+            );
+            assert_eq!(roster.enter(now, &second), Ruling::Stays, "{mode}");
+        }
     }
 }

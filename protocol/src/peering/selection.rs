@@ -8,13 +8,17 @@ use super::node::NodeId;
 /// does.)
 ///
 /// Where every relay chooses like this, each way is longer than the rest of it that begins at the next node. Choices
-/// therefore settle, whatever the mesh looks like, and the chosen ways have no loops.
+/// therefore settle, whatever the mesh looks like, and the chosen ways have no loops. That ways of ours come first does not
+/// change that: a way with a laps relay in its rest has one itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank {
     /// No data can be sent to the next node: only control messages are exchanged with it.
     pub no_data: bool,
     /// The next node is about to end, and is not the destination.
     pub leaving: bool,
+    /// A laps relay is on the way: it hands no answers on, asks nobody for anything, and is believed without proof. A longer way
+    /// over relays of ours alone is better.
+    pub laps: bool,
     /// Nodes between this one and the destination. laps peering, "Selection Algorithm", 1.
     pub hops: usize,
     /// Round trip times of all links on the way, that of the first one included, in microseconds. laps peering,
@@ -40,6 +44,7 @@ mod tests {
         Rank {
             no_data: false,
             leaving: false,
+            laps: false,
             hops,
             sum_srtt_us: ms * 1000,
             peer: NodeId(peer),
@@ -71,20 +76,25 @@ mod tests {
             take(&[rank(2, 60, 3, 2), rank(2, 60, 3, 1)]),
             Some(rank(2, 60, 3, 1))
         );
+        let laps = Rank {
+            laps: true,
+            ..rank(0, 1, 2, 1)
+        };
+        assert_eq!(take(&[laps, rank(3, 90, 3, 2)]), Some(rank(3, 90, 3, 2)));
         assert_eq!(take(&[]), None);
     }
 
     proptest! {
         #[test]
         fn the_choice_does_not_depend_on_the_order(
-            ways in prop::collection::vec((any::<(bool, bool)>(), 0_usize..3, 0_u64..3, 0_u64..3, 0_u32..9), 1..8),
+            ways in prop::collection::vec((any::<(bool, bool, bool)>(), 0_usize..3, 0_u64..3, 0_u64..3, 0_u32..9), 1..8),
             rotate in any::<prop::sample::Index>(),
         ) {
             let ways: Vec<_> = ways
                 .into_iter()
-                .map(|((no_data, leaving), hops, ms, peer, link)| {
+                .map(|((no_data, leaving, laps), hops, ms, peer, link)| {
                     let rank = rank(hops, ms, peer, link);
-                    (Rank { no_data, leaving, ..rank }, ())
+                    (Rank { no_data, leaving, laps, ..rank }, ())
                 })
                 .collect();
             let mut turned = ways.clone();

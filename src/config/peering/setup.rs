@@ -58,6 +58,9 @@ impl Peering {
     fn times_of_bases(&self) -> Settings {
         let mut settings = Settings::default();
         settings.node_advert_interval = Duration::from_millis(self.node_advert_interval_ms);
+        // A dead link is noticed after three keep-alives or so, here as elsewhere in the mesh.
+        let noticed = Duration::from_millis(self.keep_alive_ms.saturating_mul(8));
+        settings.twins_hold = settings.twins_hold.max(noticed);
         settings.unsubscribe_hold = Duration::from_millis(self.unsubscribe_hold_ms);
         settings
     }

@@ -242,6 +242,7 @@ impl InfoBaseActor {
                 self.fib.send_replace(fib);
             }
             Output::Refused { link, reason } => self.refused = Some((link, reason)),
+            Output::EndLink { link, reason } => self.end_link(link, reason.text()),
             Output::NodeReachable {
                 node,
                 node_type,
@@ -279,11 +280,13 @@ impl InfoBaseActor {
         }
         self.counters.overflowed += 1;
         warn!(self.log, "a peer does not take what it is told, its link ends"; "link" => link.0);
+        self.end_link(link, "too many control messages wait for the peer");
+    }
+
+    /// Gives a link up, and says why.
+    fn end_link(&mut self, link: LinkId, why: &'static str) {
         if let Some(mouth) = self.mouths.remove(&link) {
-            signal(
-                mouth.end(),
-                EndLink("too many control messages wait for the peer"),
-            );
+            signal(mouth.end(), EndLink(why));
         }
         self.base.link_down(now(), link);
     }

@@ -16,6 +16,8 @@ pub struct MayStand {
     pub link: LinkId,
     /// Who it is.
     pub node: NodeInfo,
+    /// In which life, 0 where it does not tell.
+    pub epoch: u64,
     /// What the link is for.
     pub mode: PeerMode,
     /// Which side of the link we are.

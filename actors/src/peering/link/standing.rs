@@ -33,6 +33,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
         let question = MayStand {
             link: self.link,
             node: node.clone(),
+            epoch: self.session.peer_epoch(),
             mode: self.session.mode(),
             role: self.session.role(),
         };

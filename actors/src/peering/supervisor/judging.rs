@@ -7,7 +7,7 @@ use crate::peering::link::{MayStand, PeerLeaves, Refusal};
 use crate::peering::roster::Ruling;
 use actix::{Context, Handler};
 use laps_protocol::peering::damping::Damping;
-use laps_protocol::peering::info_base::LinkId;
+use laps_protocol::peering::info_base::{LinkId, RefuseReason};
 use laps_protocol::peering::message::ResponseCode;
 use laps_protocol::peering::node::NodeId;
 
@@ -55,11 +55,13 @@ impl<R: Reach> PeeringActor<R> {
         {
             return Err(refusal("links of this node come and go too often"));
         }
-        match self.roster.enter(now(), msg.link, node, msg.mode, msg.role) {
+        match self.roster.enter(now(), msg) {
             Ruling::Stays => {}
             Ruling::Replaces(other) => {
                 self.end_link(other, "another link to this node was dialled at once and stays")
             }
+            // laps peering, "Node ID": only the first (oldest) will work.
+            Ruling::Stranger(_) => return Err(refusal(RefuseReason::OtherLife.text())),
             // laps peering, "Connection Establishment": one connection for control.
             Ruling::YieldsTo(_) => return Err(refusal("there is a control link to this node already")),
         }

@@ -339,6 +339,8 @@ pub(super) struct Plan {
     pub(super) max_inbound: usize,
     pub(super) faults: Faults,
     pub(super) contact: &'static str,
+    /// Relays that began later have a greater one.
+    pub(super) life: u64,
 }
 
 /// One relay of a test.
@@ -363,6 +365,7 @@ pub(super) fn plan(low: u64, targets: &[&str]) -> Plan {
         max_inbound: 100,
         faults: Faults::default(),
         contact: "",
+        life: 1000 * id(low).0,
     }
 }
 
@@ -389,7 +392,7 @@ pub(super) fn start(net: &Rc<Net>, name: &str, plan: Plan) -> Relay {
         faults: plan.faults,
         log: Logger::root(Discard, o!()),
     };
-    let peering = PeeringActor::new(reach, options, 1000 * plan.id.0, Arc::new(fib), None).start();
+    let peering = PeeringActor::new(reach, options, plan.life, Arc::new(fib), None).start();
     let entry = (plan.id, peering.clone());
     net.relays.borrow_mut().insert(name.to_owned(), entry);
     Relay { fib: seen, peering }

@@ -266,6 +266,34 @@ fn a_second_node_with_an_id_is_refused() {
     });
 }
 
+/// The same, where they say the same of themselves: no link of the newcomer stands beside those of the oldest, not even for
+/// data. It has them all when the oldest has ended, be it that it is the same relay which comes back.
+#[test]
+fn a_second_node_that_says_the_same_of_itself_is_refused() {
+    run(async {
+        let net = Rc::new(Net::default());
+        let mut hub = start(&net, "hub", plan(1, &[]));
+        let links = |life| Plan {
+            targets: vec![("hub".parse().unwrap(), 3)],
+            life,
+            ..plan(3, &[])
+        };
+        let first = start(&net, "first", links(1_000_000));
+        let three = |fib: &laps_protocol::peering::fib::Fib| fib.links(id(3)).len() == 3;
+        hub.fib.wait_for(three).await.unwrap();
+        let before = hub.fib.borrow().links(id(3)).to_vec();
+        let mut second = start(&net, "second", links(2_000_000));
+        sleep(secs(60)).await;
+        assert_eq!(hub.fib.borrow().links(id(3)), before);
+        assert!(second.fib.borrow().is_empty());
+        assert_eq!(net.up().len(), 3);
+        crate::supervise::mailbox::signal(&first.peering, super::EndPeering);
+        hub.reaches(3, None).await;
+        hub.fib.wait_for(three).await.unwrap();
+        second.reaches(1, Some(1)).await;
+    });
+}
+
 /// laps peering, "Stub": dials edges, and is dialled by nobody.
 #[test]
 fn a_stub_takes_no_peers() {

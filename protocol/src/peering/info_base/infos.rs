@@ -37,6 +37,12 @@ impl InfoBase {
             self.counters.out_of_place += 1;
             return;
         }
+        let itself = source_of(&message).filter(|source| {
+            how != How::Stamped && self.role == NodeType::Edge && self.nodes.is_strict(*source, &self.links)
+        });
+        if let Some(source) = itself {
+            return self.put_off(from, source, message, stamp);
+        }
         let stamp = said_by(&message, stamp, link.kin.is_ours());
         let said = Said {
             stamp,
@@ -53,6 +59,12 @@ impl InfoBase {
 
     /// A node, or a relay on its behalf, said something of one of its infos.
     pub(super) fn info_said(&mut self, now: Instant, message: Message, mut arrival: Arrival) {
+        let epoch = arrival.said.stamp.map_or(0, |stamp| stamp.epoch);
+        if source_of(&message).is_some_and(|source| self.nodes.is_younger_twin(source, epoch)) {
+            self.counters.old += 1;
+            return;
+        }
+        let put_off = self.put_off_of(&message);
         match message {
             Message::SubscribeInfoAdvertise(info) => self.subscribe_said(now, info, arrival),
             Message::SubscribeInfoWithdraw(info) => {
@@ -76,6 +88,9 @@ impl InfoBase {
             | Message::Own(_)
             | Message::Ping(_)
             | Message::Pong(_) => self.counters.out_of_place += 1,
+        }
+        if let Some(at) = put_off {
+            self.said_itself(at);
         }
     }
 
@@ -220,6 +235,7 @@ impl InfoBase {
             (Some(_), true) => self.lives(now, node),
             (None, false) => {}
         }
+        self.not_strict_any_more(now, node, self.nodes.best(node).is_some());
     }
 
     /// The life of a node that can be spoken to; 0 where nothing that is said to it arrives.
@@ -239,6 +255,8 @@ impl InfoBase {
         }
         if before.is_none_or(|before| life > before) {
             self.appeared(now, node, node_type, life);
+        } else if life != 0 && before.is_some_and(|before| life < before) {
+            self.ask_elder(now, node);
         }
     }
 

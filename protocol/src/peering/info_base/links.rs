@@ -58,6 +58,9 @@ pub enum RefuseReason {
     OurOwnId,
     /// Another node has the id, and was there first. laps peering, "Node ID".
     DuplicateNodeId,
+    /// The node has links in another life of it: another relay has its id, and was there first, or it was killed and nobody
+    /// has noticed yet. laps peering, "Node ID".
+    OtherLife,
     /// The peer has a link for control messages already. laps peering, "Connection Establishment".
     SecondControlLink,
     /// Stubs dial edges, and nobody else. laps peering, "Stub".
@@ -75,6 +78,9 @@ impl RefuseReason {
         match self {
             Self::OurOwnId => "the node id is that of the relay that was dialled",
             Self::DuplicateNodeId => "another node of the mesh has this node id already",
+            Self::OtherLife => {
+                "another relay with this node id has a link, or the same one from before it was restarted"
+            }
             Self::SecondControlLink => "there is a control link to this node already",
             Self::StubsNeedEdges => "a stub peers with edges only",
             Self::LapsNeedsAnEdge => "a via peers with relays of its own kind only",
@@ -199,6 +205,12 @@ impl Links {
     pub(super) fn speaks_to(&self, peer: NodeId) -> bool {
         self.to(peer)
             .any(|(_, link)| link.mode.has_control() && link.kin.is_ours())
+    }
+
+    /// Whether a link to a neighbour is to another life of it than this one.
+    pub(super) fn other_life(&self, peer: NodeId, kin: Kin) -> bool {
+        let other = |link: &Link| link.kin.is_ours() && link.kin != kin;
+        kin.is_ours() && self.to(peer).any(|(_, link)| other(link))
     }
 
     /// Links on which information bases are exchanged, but for those to stubs, which have their own rules.

@@ -271,6 +271,13 @@ pub enum Output {
         /// The track.
         track: FullNameHash,
     },
+    /// A link that stood is to be ended, and its peer told why. The caller says that it is down.
+    EndLink {
+        /// The link.
+        link: LinkId,
+        /// Why.
+        reason: RefuseReason,
+    },
     /// Something for the log.
     Report(Report),
 }
@@ -290,6 +297,15 @@ pub enum Report {
     DuplicateNode {
         /// The id.
         node: NodeId,
+    },
+    /// The same, and all that tells them apart is when they began; the older one stays.
+    Twins {
+        /// The id.
+        node: NodeId,
+        /// The life of the one that stays.
+        elder: u64,
+        /// That of the other one, or of the youngest of the others.
+        younger: u64,
     },
     /// Two names have one hash; the one that was known first stays.
     NameCollision {
@@ -324,6 +340,12 @@ impl fmt::Display for Report {
                 write!(
                     f,
                     "two nodes have the id {node}; the one that was known first stays"
+                )
+            }
+            Self::Twins { node, elder, younger } => {
+                write!(
+                    f,
+                    "two relays have the id {node}; the one that began first, at {elder} us, stays, and not the one of {younger} us"
                 )
             }
             Self::NameCollision { hash, source } => {

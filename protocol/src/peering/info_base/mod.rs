@@ -7,9 +7,12 @@
 //! |---|---|
 //! | `links` | the links, and what counts as their round trip time |
 //! | `nodes` | nodes and ways to them, what neighbours are told of them, and with that the FIB |
+//! | `crowds` | who makes room when there are too many nodes |
+//! | `twins` | two relays with one id |
 //! | `ledger` | the newest word of each node about each info, withdrawn ones for a while, and which word is newer |
 //! | `names` | the names behind the hashes |
 //! | `infos`, `publishes`, `subscribes` | infos of other nodes: what is kept, told to local users and handed on |
+//! | `put_off` | what laps relays say of nodes that say it themselves |
 //! | `own` | publications and subscriptions of this relay and its stubs |
 //! | `stubs`, `stub_index` | what an edge tells its stubs, and which of them a change concerns |
 //! | `leaving` | ways around a relay that is about to end |
@@ -28,6 +31,7 @@
 //! each node tells regularly of its infos as a whole ([`OwnMessage::Summary`]), so that whoever lost one asks again.
 
 mod answers;
+mod crowds;
 mod infos;
 mod leaving;
 mod ledger;
@@ -37,6 +41,7 @@ mod names;
 mod nodes;
 mod own;
 mod publishes;
+mod put_off;
 mod settings;
 mod stub_index;
 mod stubs;
@@ -45,6 +50,7 @@ mod sync;
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test looks at what it is about")]
 mod tests;
+mod twins;
 
 pub use links::{Kin, LinkId, LinkUp, RefuseReason};
 pub use message::{
@@ -90,6 +96,7 @@ pub struct InfoBase {
     departures: BTreeSet<(Instant, NodeId)>,
     /// Nodes that only a laps relay speaks of, and its link.
     bound: BTreeMap<NodeId, LinkId>,
+    put_off: put_off::PutOff,
     sync: Sync,
     /// This relay is about to end.
     leaving: bool,
@@ -131,6 +138,7 @@ impl InfoBase {
             departed: BTreeMap::new(),
             departures: BTreeSet::new(),
             bound: BTreeMap::new(),
+            put_off: put_off::PutOff::default(),
             sync: Sync::new(node, &settings, now),
             leaving: false,
             out: VecDeque::new(),
@@ -211,6 +219,13 @@ impl InfoBase {
         if known.is_some_and(|known| !nodes::same_node(known, peer)) {
             return Err(RefuseReason::DuplicateNodeId);
         }
+        if self.nodes.is_younger_twin(peer.id, up.kin.epoch()) {
+            return Err(RefuseReason::DuplicateNodeId);
+        }
+        // A relay that nobody gave a contact says the same of itself as any other one: only its life tells them apart.
+        if self.links.other_life(peer.id, up.kin) {
+            return Err(RefuseReason::OtherLife);
+        }
         // laps peering, "Connection Establishment": one connection for control.
         if up.mode.has_control() && self.links.control(peer.id).is_some() {
             return Err(RefuseReason::SecondControlLink);
@@ -238,6 +253,7 @@ impl InfoBase {
         let Some(gone) = self.links.get(id) else { return };
         let (peer, before) = (gone.peer, self.links.takes_data(gone.peer));
         let Some(gone) = self.links.remove(id) else { return };
+        self.put_off.link_down(id);
         self.forget_ways(id, gone.heard);
         self.neighbour_changed(peer, before);
         self.settle_nodes(now);

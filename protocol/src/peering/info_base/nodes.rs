@@ -1,13 +1,16 @@
 //! The node information base: which nodes there are, and the ways to each. laps peering, "Node Information".
 
+use super::crowds::Crowds;
 use super::links::Links;
+use super::twins::Lives;
 use super::{InfoBase, LinkId, Output, Report, ReportKind, Stamp};
 use crate::peering::message::Message;
 use crate::peering::node::{NodeId, NodeInfo, NodeType, PathItem};
 use crate::peering::selection::{self, Rank};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One way to a node, as the neighbour at its begin tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +59,19 @@ struct Entry {
     reported: bool,
     /// The life of it that was acted on last: see [`InfoBase::life`].
     life: Option<u64>,
+    lives: Lives,
     /// Neighbours hear of no other change before this.
     quiet_until: Option<Instant>,
+}
+
+/// What a choice has shown.
+struct Choice {
+    /// What was taken before.
+    old: Option<Best>,
+    /// Two nodes with this id are told of, for the first time.
+    conflict: bool,
+    /// The same, where only their lives tell them apart.
+    twins: Option<[u64; 2]>,
 }
 
 /// All nodes but this one.
@@ -68,6 +82,7 @@ pub(super) struct Nodes {
     dirty: BTreeSet<NodeId>,
     /// What is to be told when its interval is over.
     due: BTreeSet<(Instant, NodeId)>,
+    pub(super) crowds: Crowds,
 }
 
 /// Whether two infos are of the same node, as far as anybody can tell. laps peering, "Node ID".
@@ -99,6 +114,21 @@ impl Nodes {
         self.nodes.get_mut(&node)?.life.replace(life)
     }
 
+    /// Whether a way to the node leads over relays of ours alone, by which what it says comes here.
+    pub(super) fn is_strict(&self, node: NodeId, links: &Links) -> bool {
+        let controls = |link| links.get(link).is_some_and(|link| link.mode.has_control());
+        let ways = self.nodes.get(&node).map(|entry| &entry.ways);
+        ways.into_iter()
+            .flatten()
+            .any(|(link, way)| way.epoch != 0 && controls(*link))
+    }
+
+    /// Whether this life of a node has turned out to be another node's, which was there first and is.
+    pub(super) fn is_younger_twin(&self, node: NodeId, epoch: u64) -> bool {
+        let elder = self.nodes.get(&node).and_then(|entry| entry.lives.elder());
+        epoch != 0 && elder.is_some_and(|elder| elder < epoch)
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -119,27 +149,44 @@ impl Nodes {
             identity: Arc::clone(&way.info),
             reported: false,
             life: None,
+            lives: Lives::default(),
             quiet_until: None,
         });
         if entry.ways.get(&link) == Some(&way) {
             return false;
         }
-        entry.ways.insert(link, way);
+        self.crowds.add(&way);
+        if let Some(before) = entry.ways.insert(link, way) {
+            self.crowds.remove(&before);
+        }
         self.dirty.insert(node);
         true
     }
 
     fn remove(&mut self, node: NodeId, link: LinkId) -> bool {
         let entry = self.nodes.get_mut(&node);
-        let removed = entry.is_some_and(|entry| entry.ways.remove(&link).is_some());
-        if removed {
+        let removed = entry.and_then(|entry| entry.ways.remove(&link));
+        if let Some(way) = &removed {
+            self.crowds.remove(way);
             self.dirty.insert(node);
         }
-        removed
+        removed.is_some()
     }
 
-    /// Chooses anew; gives what was taken before, and whether two nodes with this id are told of for the first time.
-    fn choose(&mut self, node: NodeId, links: &Links) -> Option<(Option<Best>, bool)> {
+    /// All nodes once, from this one on.
+    pub(super) fn ids_from(&self, start: Bound<NodeId>) -> impl Iterator<Item = NodeId> + '_ {
+        let rest = self.nodes.range((start, Bound::Unbounded));
+        rest.chain(&self.nodes).map(|(node, _)| *node)
+    }
+
+    /// The links by which there are ways to a node.
+    pub(super) fn links_to(&self, node: NodeId) -> Vec<LinkId> {
+        let ways = self.nodes.get(&node).map(|entry| &entry.ways);
+        ways.into_iter().flatten().map(|(link, _)| *link).collect()
+    }
+
+    /// Chooses anew. `hold`: two lives of a node that are told of for so long are two nodes.
+    fn choose(&mut self, node: NodeId, links: &Links, now: Instant, hold: Duration) -> Option<Choice> {
         let entry = self.nodes.get_mut(&node)?;
         let old = entry.best.take();
         let rank = |(link, way): (&LinkId, &Way)| {
@@ -147,6 +194,7 @@ impl Nodes {
             let rank = Rank {
                 no_data: !to.takes_data,
                 leaving: to.leaving && to.peer != node,
+                laps: way.epoch == 0,
                 hops: way.info.path_len(),
                 sum_srtt_us: way.info.sum_srtt().saturating_add(to.srtt_us),
                 peer: to.peer,
@@ -154,14 +202,15 @@ impl Nodes {
             };
             Some((rank, way.clone()))
         };
-        let ours = entry
-            .ways
-            .iter()
-            .filter(|(_, way)| same_node(&way.info, &entry.identity));
-        let ways = ours.count();
+        let ours = |way: &Way| same_node(&way.info, &entry.identity);
+        let ways = entry.ways.values().filter(|way| ours(way)).count();
         let conflict = ways < entry.ways.len() && ways > 0 && !entry.reported;
-        entry.reported |= conflict;
-        let eligible = |(_, way): &(&LinkId, &Way)| ways == 0 || same_node(&way.info, &entry.identity);
+        let of_it = |(_, way): &(&LinkId, &Way)| ways == 0 || ours(way);
+        let epochs = entry.ways.iter().filter(of_it).map(|(_, way)| way.epoch);
+        let seen = entry.lives.see(now, hold, epochs);
+        let elder = entry.lives.elder();
+        let eligible =
+            |at: &(&LinkId, &Way)| of_it(at) && elder.is_none_or(|elder| [0, elder].contains(&at.1.epoch));
         let carries = |(link, way): &(&LinkId, &Way)| {
             let peer = links.get(**link).map(|link| link.peer);
             way.epoch != 0 && peer.is_some_and(|peer| links.speaks_to(peer))
@@ -172,6 +221,10 @@ impl Nodes {
             epoch: way.epoch,
         });
         let best = selection::best(entry.ways.iter().filter(eligible).filter_map(rank));
+        entry.reported |= conflict;
+        if let Some(at) = seen.look_at {
+            self.due.insert((at, node));
+        }
         entry.best = best.map(|(rank, way)| Best { rank, way, control });
         match &entry.best {
             Some(best) => {
@@ -184,7 +237,11 @@ impl Nodes {
                 self.nodes.remove(&node);
             }
         }
-        Some((old, conflict))
+        Some(Choice {
+            old,
+            conflict,
+            twins: seen.twins,
+        })
     }
 }
 
@@ -255,16 +312,18 @@ impl InfoBase {
 
     fn file_way(&mut self, from: LinkId, info: NodeInfo, epoch: u64) {
         let node = info.id;
+        let Some(link) = self.links.get(from) else { return };
+        if !link.heard.contains(&node) {
+            let of_the_link = link.heard.len() >= self.limits.max_nodes_per_link;
+            let in_all = self.nodes.len() >= self.limits.max_nodes && !self.nodes.nodes.contains_key(&node);
+            if (of_the_link || in_all) && !self.make_room(from, &info, of_the_link) {
+                self.over_limit(from, ReportKind::TooManyNodes);
+                return;
+            }
+        }
         let Some(link) = self.links.get_mut(from) else {
             return;
         };
-        let known = link.heard.contains(&node);
-        let full = link.heard.len() >= self.limits.max_nodes_per_link
-            || (self.nodes.len() >= self.limits.max_nodes && !self.nodes.nodes.contains_key(&node));
-        if !known && full {
-            self.over_limit(from, ReportKind::TooManyNodes);
-            return;
-        }
         link.heard.insert(node);
         let epoch = if link.kin.is_ours() { epoch } else { 0 };
         let info = Arc::new(info);
@@ -302,11 +361,21 @@ impl InfoBase {
     /// Chooses anew for all that may have changed, and tells of what did: first the forwarding, then neighbours.
     pub(super) fn settle_nodes(&mut self, now: Instant) {
         let dirty = std::mem::take(&mut self.nodes.dirty);
-        let mut changes = Vec::with_capacity(dirty.len());
+        let (mut changes, mut apart) = (Vec::with_capacity(dirty.len()), Vec::new());
         for node in dirty {
-            let Some((old, conflict)) = self.nodes.choose(node, &self.links) else {
+            let hold = self.settings.twins_hold;
+            let Some(Choice { old, conflict, twins }) = self.nodes.choose(node, &self.links, now, hold)
+            else {
                 continue;
             };
+            if let Some([elder, younger]) = twins {
+                let report = Report::Twins { node, elder, younger };
+                self.out.push_back(Output::Report(report));
+            }
+            if twins.is_some() {
+                apart.push(node);
+            }
+            self.end_links_to_twin(node);
             if conflict {
                 self.out.push_back(Output::Report(Report::DuplicateNode { node }));
             }
@@ -321,6 +390,9 @@ impl InfoBase {
         for (node, old) in changes {
             self.tell_neighbours(now, node);
             self.reachability(now, node, old.as_ref());
+        }
+        for node in apart {
+            self.ask_elder(now, node);
         }
     }
 

@@ -16,6 +16,9 @@ pub struct Settings {
     /// How long it may take until news has reached every relay: withdrawn infos are remembered for so long, and a Via
     /// remembers what it handed on.
     pub convergence_window: Duration,
+    /// Two lives of a node that are told of side by side for this time are two nodes with one id. Longer than it takes until a
+    /// dead link is noticed, wherever it is, and all have heard of it.
+    pub twins_hold: Duration,
     /// How often a relay tells of its infos as a whole, so that whoever missed one notices. Between relays of ours.
     pub summary_interval: Duration,
     /// After this time without an answer a relay is asked for its infos again.
@@ -29,13 +32,15 @@ impl Default for Settings {
             unsubscribe_hold: Duration::from_secs(5),
             unreachable_hold: Duration::from_secs(5),
             convergence_window: Duration::from_secs(30),
+            twins_hold: Duration::from_secs(60),
             summary_interval: Duration::from_secs(30),
             pull_retry: Duration::from_secs(2),
         }
     }
 }
 
-/// Bounds on what is kept; what is beyond one is refused, counted, and reported once for each link.
+/// Bounds on what is kept; what is beyond one is refused, counted, and reported once for each link. A node that is beyond one
+/// gets the place of another one where more lie behind the same relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -90,6 +95,8 @@ pub struct Counters {
     pub duplicates: u64,
     /// Infos that were older than what was known.
     pub old: u64,
+    /// What laps relays said of nodes of ours that say it themselves.
+    pub overruled: u64,
     /// Infos and nodes that came back to the relay that they tell of.
     pub echoes: u64,
     /// Ways to a node that lead through this one.
@@ -98,6 +105,8 @@ pub struct Counters {
     pub forged: u64,
     /// What was refused because of one of the [`Limits`].
     pub over_limit: u64,
+    /// Nodes that were taken out because there were too many, for one of a smaller crowd.
+    pub crowded_out: u64,
     /// Infos that were refused because their name has the hash of another name.
     pub collisions: u64,
     /// Messages that the role of a relay, or the kind of its link, does not allow.

@@ -88,6 +88,11 @@ impl Sync {
         self.answers.node_gone(node);
     }
 
+    /// What a node said of its infos as a whole does not count any more.
+    pub(super) fn forget_summary(&mut self, node: NodeId) {
+        self.heard.remove(&node);
+    }
+
     fn end_pull(&mut self, node: NodeId) -> Option<Pull> {
         let pull = self.pulls.remove(&node)?;
         self.due.remove(&(pull.at, node));
@@ -252,9 +257,18 @@ impl InfoBase {
         if !self.is_from_elsewhere(source) || self.nodes.best(source).is_none() {
             return;
         }
+        // Of two relays with one id the older one counts, and who is told of that one alone may have heard of the other.
+        if self.nodes.is_younger_twin(source, epoch) {
+            self.counters.old += 1;
+            return;
+        }
+        let there = self.nodes.best(source).map(|best| best.way.epoch);
         let known = self.sync.heard.get(&source);
-        let newer =
-            |known: &Heard| (epoch, 0) > (known.epoch, 0) || (epoch == known.epoch && serial > known.serial);
+        let newer = |known: &Heard| {
+            epoch > known.epoch
+                || (epoch == known.epoch && serial > known.serial)
+                || (epoch < known.epoch && there == Some(epoch))
+        };
         if known.is_some_and(|known| !newer(known)) {
             self.counters.duplicates += 1;
             return;

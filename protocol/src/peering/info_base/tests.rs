@@ -80,8 +80,12 @@ impl Desk {
     }
 
     fn with(role: NodeType, limits: Limits) -> Self {
+        Self::of(1, role, limits)
+    }
+
+    fn of(low: u64, role: NodeType, limits: Limits) -> Self {
         let now = t0();
-        let base = InfoBase::new(id(1), role, 7, Settings::default(), limits, now);
+        let base = InfoBase::new(id(low), role, 7, Settings::default(), limits, now);
         Self { now, base }
     }
 
@@ -301,6 +305,33 @@ fn who_comes_second_with_an_id_is_refused() {
     );
 }
 
+/// The same, where the two say the same of themselves, as those do that nobody gave a contact: another life has no link of
+/// any kind while one of the first stands.
+#[test]
+fn who_comes_second_with_an_id_and_says_the_same_is_refused() {
+    let mut desk = Desk::new(EDGE);
+    desk.link_for(1, 2, EDGE, OURS, 10, PeerMode::Both);
+    desk.link_for(2, 2, EDGE, OURS, 10, PeerMode::Data);
+    let reason = RefuseReason::OtherLife;
+    for (link, mode) in [(3, PeerMode::Both), (4, PeerMode::Data), (5, PeerMode::Control)] {
+        let refused = Output::Refused {
+            link: LinkId(link),
+            reason,
+        };
+        assert_eq!(desk.link_for(link, 2, EDGE, Kin::Ours(10), 10, mode), [refused]);
+    }
+    assert_eq!(desk.base.fib().links(id(2)), [LinkId(1), LinkId(2)]);
+    // Its control link is dead, and one for data is not noticed to be so yet.
+    desk.base.link_down(desk.now, LinkId(1));
+    desk.drain();
+    let out = desk.link_for(6, 2, EDGE, Kin::Ours(10), 10, PeerMode::Both);
+    assert!(matches!(out[..], [Output::Refused { .. }]), "{out:?}");
+    desk.base.link_down(desk.now, LinkId(2));
+    desk.drain();
+    desk.link_for(7, 2, EDGE, Kin::Ours(10), 10, PeerMode::Both);
+    assert_eq!(desk.base.fib().links(id(2)), [LinkId(7)]);
+}
+
 /// laps peering, "Connection Establishment" and "(2) Data Peering".
 #[test]
 fn one_control_link_and_any_number_for_data() {
@@ -377,7 +408,11 @@ fn nodes_are_bounded_and_forged_paths_refused() {
         }
     }
     assert_eq!((desk.base.sizes().nodes, reports), (150, 2));
-    assert_eq!(desk.base.counters().over_limit, 2000 - 148);
+    let counters = desk.base.counters();
+    assert_eq!(counters.over_limit + counters.crowded_out, 2000 - 148);
+    // Neither of the two has more room than the other one.
+    let of_each = [2, 3].map(|link| desk.base.links.get(LinkId(link)).map(|link| link.heard.len()));
+    assert_eq!(of_each, [Some(75), Some(75)]);
     let forged: [&[(u64, u64)]; 4] = [&[], &[(9, 1)], &[(2, 1), (9, 1), (2, 1)], &[(50, 1), (2, 1)]];
     for path in forged {
         desk.hear(2, Message::NodeInfoAdvertise(far(50, path)));
@@ -385,6 +420,85 @@ fn nodes_are_bounded_and_forged_paths_refused() {
     assert_eq!(desk.base.counters().forged, 4);
     let out = desk.hear(2, Message::NodeInfoAdvertise(far(2, &[(9, 1), (2, 1)])));
     assert_eq!((out, desk.base.counters().forged), (vec![], 5));
+}
+
+/// Issue 6, "Bad input": a peer that advertises a million nodes keeps no honest node from being learned, neither where it tells
+/// of them nor further on, where they come by the same link as all others.
+#[test]
+fn who_invents_nodes_makes_room_for_honest_ones() {
+    let limits = Limits {
+        max_nodes: 100,
+        ..Limits::default()
+    };
+    let (mut near, mut next, mut last) = (
+        Desk::of(10, EDGE, limits),
+        Desk::of(11, EDGE, limits),
+        Desk::of(12, EDGE, limits),
+    );
+    // Links have the number of the relay that they lead to. A liar, 1:2, and an honest relay, 1:3, at the first one.
+    next.link(12, EDGE, OURS, 1);
+    last.link(11, EDGE, OURS, 1);
+    last.link(5, EDGE, OURS, 1);
+    near.link(11, EDGE, OURS, 1);
+    let hands_on = |out: &[Output], link: u32, to: &mut Desk, from: u32| -> Vec<Output> {
+        let mut said = Vec::new();
+        for output in out {
+            if let Output::Send {
+                link: LinkId(on),
+                message,
+                stamp,
+            } = output
+                && *on == link
+            {
+                said.extend(to.hear_stamped(from, message.clone(), *stamp));
+            }
+        }
+        said
+    };
+    let spread = |desks: [&mut Desk; 3], out: &[Output]| {
+        let [near, next, last] = desks;
+        let on = hands_on(out, 11, next, 10);
+        hands_on(&on, 12, last, 11);
+        assert!(
+            [near, next, last]
+                .iter()
+                .all(|desk| desk.base.sizes().nodes <= 100)
+        );
+    };
+    next.link(10, EDGE, OURS, 1);
+    for low in [2, 3] {
+        let out = near.link(low, EDGE, OURS, 1);
+        spread([&mut near, &mut next, &mut last], &out);
+    }
+    let node = |low: u64, by: u64| Message::NodeInfoAdvertise(far(low, &[(by, 1)]));
+    let honest = |count: u64| 500..500 + count;
+    for low in honest(5) {
+        let out = near.hear(3, node(low, 3));
+        spread([&mut near, &mut next, &mut last], &out);
+    }
+    for low in 1000..3000 {
+        let out = near.hear(2, node(low, 2));
+        spread([&mut near, &mut next, &mut last], &out);
+    }
+    assert_eq!(near.base.sizes().nodes, 100);
+    for low in honest(30) {
+        let out = near.hear(3, node(low, 3));
+        spread([&mut near, &mut next, &mut last], &out);
+    }
+    // And beside the crowd, so that all that came by the other link is one.
+    let out = last.hear(5, node(700, 5));
+    assert!(!nodes(&out).is_empty());
+    // It goes on.
+    for low in 4000..6000 {
+        let out = near.hear(2, node(low, 2));
+        spread([&mut near, &mut next, &mut last], &out);
+    }
+    for (desk, by) in [(&near, 3), (&next, 10), (&last, 11)] {
+        let reached = |low: &u64| desk.base.fib().next_node(id(*low)) == Some(id(by));
+        assert_eq!(honest(30).filter(reached).count(), 30, "by {by}");
+        assert!((98..=100).contains(&desk.base.sizes().nodes));
+    }
+    assert_eq!(last.base.fib().next_node(id(700)), Some(id(5)));
 }
 
 /// A real laps relay puts the id of the node where its own belongs; without its own there would be loops through it.
@@ -765,6 +879,69 @@ fn which_statement_counts() {
     }
     let nothing: Option<&ledger::Record<()>> = None;
     assert_eq!(judge(nothing, true, true, &first), new(0, 5));
+}
+
+/// Issue 6, "Links": strict peers stay strict beside laps relays. What one of those says of a node of ours counts when no way of
+/// ours leads there any more, and then the last that it said, be it that it was said before.
+#[test]
+fn a_laps_relay_does_not_overrule_a_node_of_ours() {
+    let mut desk = Desk::new(EDGE);
+    desk.link(2, EDGE, OURS, 1);
+    desk.link(3, EDGE, Kin::Laps, 1);
+    desk.link(6, EDGE, OURS, 1);
+    desk.hear(2, Message::NodeInfoAdvertise(far(4, &[(5, 1), (2, 1)])));
+    // A shorter way, over who proves nothing.
+    let by_laps = Message::NodeInfoAdvertise(far(4, &[(4, 1)]));
+    desk.hear(3, by_laps.clone());
+    assert_eq!(desk.base.fib().next_node(id(4)), Some(id(2)));
+    assert_eq!(desk.base.control_link(id(4)), Some(LinkId(2)));
+    let (kept, gone, other) = (track("a", "kept"), track("a", "gone"), track("a", "other"));
+    let stamp = |sequence| Stamp {
+        epoch: 8,
+        sequence: Sequence(sequence),
+    };
+    for (track, sequence) in [(&kept, 1), (&gone, 2)] {
+        let out = desk.hear_stamped(
+            2,
+            Message::SubscribeInfoAdvertise(subscription(4, track, sequence)),
+            stamp(sequence),
+        );
+        assert_eq!(infos(&out), [(3, true, sequence), (6, true, sequence)]);
+    }
+    let known = |desk: &Desk, track: &FullTrackName| {
+        let key = InfoKey::subscription(TrackHash::of(track).full);
+        let record = desk.base.subscribes.ledger.get(id(4), key);
+        record.is_some_and(|record| record.alive)
+    };
+    // Newer by its number, and of what nobody knows.
+    let withdraws = |track, sequence| Message::SubscribeInfoWithdraw(subscription(4, track, sequence));
+    let wants = |track, sequence| Message::SubscribeInfoAdvertise(subscription(4, track, sequence));
+    for message in [
+        withdraws(&kept, 99),
+        wants(&kept, 100),
+        withdraws(&gone, 101),
+        wants(&other, 102),
+    ] {
+        assert_eq!(desk.hear(3, message), []);
+    }
+    assert_eq!(
+        [&kept, &gone, &other].map(|track| known(&desk, track)),
+        [true, true, false]
+    );
+    assert_eq!(desk.base.counters().overruled, 4);
+    // The way of ours is lost: what it said last, and the node did not, may have been lost with it.
+    let out = desk.hear(2, Message::NodeInfoWithdraw(far(4, &[(5, 1), (2, 1)])));
+    assert_eq!(desk.base.fib().next_node(id(4)), Some(id(3)));
+    let mut told = infos(&out);
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [(2, false, 101), (2, true, 102), (6, false, 101), (6, true, 102)]
+    );
+    assert_eq!(
+        [&kept, &gone, &other].map(|track| known(&desk, track)),
+        [true, false, true]
+    );
 }
 
 /// Local users that were started anew say again what they want; the rest is over.

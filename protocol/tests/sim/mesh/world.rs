@@ -34,7 +34,7 @@ pub(crate) struct Relay {
     pub(crate) published: BTreeSet<Published>,
     pub(crate) subscribed: BTreeMap<FullTrackName, Bytes>,
     pub(crate) view: View,
-    epoch: u64,
+    pub(crate) epoch: u64,
 }
 
 pub(crate) struct Wire {
@@ -82,6 +82,8 @@ pub(crate) struct World {
     pub(crate) infos_sent: u64,
     /// Node infos likewise.
     pub(crate) nodes_sent: u64,
+    /// Relays that were said to have a twin: where, and who.
+    pub(crate) twins: BTreeSet<(usize, NodeId)>,
     settings: Settings,
 }
 
@@ -135,6 +137,7 @@ impl World {
             next_link: 0,
             infos_sent: 0,
             nodes_sent: 0,
+            twins: BTreeSet::new(),
             settings: Settings::default(),
         };
         for (index, role) in roles.iter().enumerate() {
@@ -202,7 +205,7 @@ impl World {
         self.wires[wire].in_order = [self.now; 2];
         for (from, to) in [(a, b), (b, a)] {
             let peer = &self.relays[to];
-            let node = NodeInfo::new(peer.id, peer.role, Bytes::from(format!("relay-{to}")));
+            let node = NodeInfo::new(peer.id, peer.role, Bytes::from(format!("relay-{}", peer.id)));
             let kin = if self.wires[wire].laps {
                 Kin::Laps
             } else {
@@ -273,6 +276,40 @@ impl World {
         for wire in wires {
             self.join(wire);
         }
+    }
+
+    /// Gives a relay the id of another one, which began before it. To be called before anything has happened.
+    pub(crate) fn has_id_of(&mut self, index: usize, other: usize) {
+        for wire in 0..self.wires.len() {
+            if self.wires[wire].ends.contains(&index) {
+                self.cut(wire);
+                for end in 0..2 {
+                    self.notice(wire, end);
+                }
+            }
+        }
+        self.relays[index].id = self.relays[other].id;
+        self.relays[index].epoch = self.relays[other].epoch;
+        self.restart(index);
+        for wire in 0..self.wires.len() {
+            self.join(wire);
+        }
+    }
+
+    /// A wire comes up where the link that was on it was refused or ended; whether it stands.
+    pub(crate) fn knock(&mut self, wire: usize, from: usize) -> Result<(), RefuseReason> {
+        let [a, b] = self.wires[wire].ends;
+        let to = if a == from { b } else { a };
+        let peer = &self.relays[from];
+        let up = LinkUp {
+            node: NodeInfo::new(peer.id, peer.role, Bytes::from(format!("relay-{}", peer.id))),
+            mode: PeerMode::Both,
+            kin: Kin::Ours(peer.epoch),
+            srtt_us: 1000,
+        };
+        self.relays[to].base.admits(&up)?;
+        self.join(wire);
+        Ok(())
     }
 
     fn command(&mut self, index: usize, command: Command) {
@@ -455,6 +492,20 @@ impl World {
                     assert!(view.subscribes.remove(&(source, track)).is_some());
                 }
                 Output::Refused { reason, .. } => panic!("refused: {reason}"),
+                Output::Report(Report::Twins { node, elder, younger }) => {
+                    assert!(elder < younger, "{elder} {younger}");
+                    assert!(self.twins.insert((index, node)), "reported once");
+                }
+                Output::EndLink { link, reason } => {
+                    assert_eq!(reason, RefuseReason::DuplicateNodeId);
+                    self.relays[index].base.link_down(self.now, link);
+                    let wire = self.wires.iter().position(|wire| wire.link == Some(link));
+                    if let Some(wire) = wire {
+                        self.cut(wire);
+                        let end = usize::from(self.wires[wire].ends[1] == index);
+                        self.wires[wire].notices[end] = None;
+                    }
+                }
                 Output::Report(report) => panic!("{report:?}"),
                 other => panic!("{other:?}"),
             }
