@@ -26,6 +26,7 @@ mod tally;
 mod target;
 #[cfg(test)]
 mod tests;
+mod told;
 mod users;
 
 pub use dial::{AddressFault, BACKOFF, DialError, Dialer, tries};

@@ -17,6 +17,7 @@ use super::link::{self, EndFor, LinkConn, PeerLinkActor, Reached};
 use super::options::{Counters, EndPeering, Inbound, Options, Reach};
 use super::roster::Roster;
 use super::target::{PeerKind, PeerTarget};
+use super::told::{About, Told};
 use super::{tally::Tally, tries};
 use crate::metrics::restarts;
 use crate::registry::Reregister;
@@ -92,6 +93,8 @@ pub struct PeeringActor<R: Reach> {
     mesh: Option<Ears>,
     bases_tries: Supervisor,
     tally: Tally,
+    /// Of whom that was not let in.
+    news: Told,
     /// The relay is about to end.
     pub(super) leaving: Option<Leaving>,
     _guard: Option<ChildGuard>,
@@ -142,6 +145,7 @@ impl<R: Reach> PeeringActor<R> {
             reach,
             options,
             tally: Tally::default(),
+            news: Told::default(),
             _guard: guard,
         }
     }
@@ -285,7 +289,10 @@ impl<R: Reach> PeeringActor<R> {
             log: self.options.log.new(o!("link" => link.0)),
             guard: Some(ChildGuard::new(ctx.address().recipient(), id, "peer_link")),
         };
-        let addr = PeerLinkActor::new(birth).tallied(self.tally.clone()).start();
+        let addr = PeerLinkActor::new(birth)
+            .tallied(self.tally.clone())
+            .telling(self.news.clone())
+            .start();
         let child = Child {
             id,
             addr,
@@ -384,10 +391,15 @@ impl<R: Reach> Handler<Inbound<R::Conn>> for PeeringActor<R> {
         let inbound = self.links.values().filter(|child| child.wanted.is_none()).count();
         if inbound >= self.options.max_inbound {
             self.counters.turned_away += 1;
-            warn!(self.options.log, "too many links, a peer is turned away");
-            msg.reached
-                .conn
-                .close(ErrorCode::Close.number(), "the relay has too many links");
+            let conn = &msg.reached.conn;
+            let peer = conn.peer();
+            if self
+                .news
+                .is_news(About::peer(conn.named(), &peer), "too many links")
+            {
+                warn!(self.options.log, "too many links, a peer is turned away"; "peer" => peer);
+            }
+            conn.close(ErrorCode::Close.number(), "the relay has too many links");
             return;
         }
         self.start_link(msg.reached, Role::Acceptor, msg.dialect, None, ctx);

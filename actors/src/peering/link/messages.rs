@@ -33,7 +33,7 @@ pub struct Refusal {
     pub why: &'static str,
 }
 
-/// To the parent: the peer of a link is about to end, and the link with it.
+/// To the parent: the peer of a link is about to end, and the link with it; or it was not let in.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct PeerLeaves(pub LinkId);

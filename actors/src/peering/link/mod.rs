@@ -20,6 +20,7 @@ pub use messages::{EndFor, MayStand, PeerLeaves, Refusal};
 
 use super::bases::{Gauge, InfoBaseActor, LinkOver, PeerSaid, RoomBell};
 use super::tally::{Counted, Entered, Tally};
+use super::told::{About, Told};
 use crate::supervise::guard::has_runtime;
 use crate::supervise::mailbox::{ask, signal};
 use crate::supervise::{ChildGuard, Faults};
@@ -146,6 +147,7 @@ pub struct PeerLinkActor<C: LinkConn> {
     asked: Vec<LocalBoxFuture<'static, ()>>,
     timer: Option<(Instant, SpawnHandle)>,
     tally: Tally,
+    news: Told,
     counted: Counted,
     /// Among those that stand.
     entered: Option<Entered>,
@@ -191,6 +193,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
             asked: Vec::new(),
             timer: None,
             tally: Tally::default(),
+            news: Told::default(),
             counted: Counted::default(),
             entered: None,
             closed: false,
@@ -204,6 +207,13 @@ impl<C: LinkConn> PeerLinkActor<C> {
     #[must_use]
     pub fn tallied(mut self, tally: Tally) -> Self {
         self.tally = tally;
+        self
+    }
+
+    /// What it tells the operator of before it stands is told once, also of later links.
+    #[must_use]
+    pub(super) fn telling(mut self, news: Told) -> Self {
+        self.news = news;
         self
     }
 
@@ -316,9 +326,19 @@ impl<C: LinkConn> PeerLinkActor<C> {
         // `laps health` asks a Via in its own name, every few seconds: that is no news.
         if why.ends_with(OWN_ID) {
             debug!(self.log, "health check"; "peer" => self.conn.peer());
+        } else if !self.is_news(why) {
+            debug!(self.log, "link closes again"; "peer" => self.conn.peer(), "why" => why);
         } else {
-            info!(self.log, "link closes"; "peer" => self.conn.peer(), "code" => code.name(), "why" => why);
+            let node = self.conn.named().map(|node| node.to_string());
+            info!(self.log, "link closes"; "peer" => self.conn.peer(), "node" => node, "code" => code.name(),
+                "why" => why);
         }
+    }
+
+    /// Whether the operator is to be told of this: who is not let in dials again and again.
+    fn is_news(&self, what: &str) -> bool {
+        let peer = About::peer(self.conn.named(), &self.conn.peer());
+        self.stands || self.news.is_news(peer, what.to_owned())
     }
 
     fn close(&mut self, code: ErrorCode, reason: &'static str) {
@@ -343,9 +363,10 @@ impl<C: LinkConn> PeerLinkActor<C> {
                 self.ask_whether(peer, ctx);
             }
             Event::Established { peer, .. } => self.begin(peer, ctx),
-            Event::Refused(code) => {
+            Event::Refused(code) if self.is_news("refused") => {
                 info!(self.log, "the peer refuses the link"; "peer" => self.conn.peer(), "code" => %code);
             }
+            Event::Refused(code) => debug!(self.log, "the peer refuses the link again"; "code" => %code),
             Event::Unknown { message_type, length } if !std::mem::replace(&mut self.told_unknown, true) => {
                 info!(self.log, "message of an unknown type, passed over"; "peer" => self.conn.peer(),
                     "type" => message_type, "bytes" => length);

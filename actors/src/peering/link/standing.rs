@@ -2,11 +2,12 @@
 
 use super::data::DataLink;
 use super::io::LinkConn;
-use super::messages::{MayStand, Refusal};
+use super::messages::{MayStand, PeerLeaves, Refusal};
 use super::{ANSWER, MEASURE, PeerLinkActor, SILENT, now};
 use crate::peering::bases::{Admits, LinkMeasured, LinkStands, Mouth};
 use crate::peering::tally::Figures;
-use crate::supervise::mailbox::{ask, offer};
+use crate::peering::told::About;
+use crate::supervise::mailbox::{ask, offer, signal};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -55,6 +56,10 @@ impl<C: LinkConn> PeerLinkActor<C> {
         };
         ctx.spawn(answer.into_actor(self).map(move |answer, link, ctx| {
             let dialled = link.session.role() == Role::Dialler;
+            if answer.is_err() {
+                // The parent may have let it stand. Its end is not held against the node, which may be another one.
+                signal(&link.leaves, PeerLeaves(link.link));
+            }
             let done = match (answer, dialled) {
                 (Ok(()), true) => {
                     link.begin(node, ctx);
@@ -91,6 +96,8 @@ impl<C: LinkConn> PeerLinkActor<C> {
             return;
         }
         self.stands = true;
+        self.news
+            .forget(About::peer(self.conn.named(), &self.conn.peer()));
         info!(self.log, "link stands"; "node" => %node.id, "type" => %node.node_type,
             "mode" => %self.session.mode(), "peer" => self.conn.peer());
         if let Some(stats) = self.conn.figures() {

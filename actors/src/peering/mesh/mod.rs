@@ -13,6 +13,7 @@ mod watching;
 
 pub use messages::{BasesBegan, FromNode, MeshNews, News, SendToNode, Want};
 
+use super::told::{About, Told};
 use crate::census::{self, Count};
 use crate::root::StopChild;
 use crate::shard::Env;
@@ -119,6 +120,8 @@ pub struct MeshActor {
     lives: u64,
     /// What nodes said that could not be read.
     malformed: u64,
+    /// Which tracks cannot be asked for.
+    news: Told,
     /// What is to be said is gathered.
     flushing: bool,
     stub: bool,
@@ -144,6 +147,7 @@ impl Birth {
             asking: Asking::new(self.epoch),
             lives: 0,
             malformed: 0,
+            news: Told::default(),
             flushing: false,
             stub: self.stub,
             watching: None,
@@ -259,7 +263,9 @@ impl MeshActor {
 
     /// A track cannot be asked for.
     fn cannot_ask(&self, track: FullNameHash, nodes: &[NodeId], why: &dyn Error) {
-        warn!(self.log, "a track of the mesh cannot be asked for"; "hash" => %track, "why" => %why);
+        if self.news.is_news(About::Track(track), why.to_string()) {
+            warn!(self.log, "a track of the mesh cannot be asked for"; "hash" => %track, "why" => %why);
+        }
         for node in nodes {
             let why = "the mesh cannot be asked for the track";
             let answer = Answer::Error(RequestError::new(RequestErrorReason::InternalError, why));

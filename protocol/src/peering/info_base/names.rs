@@ -117,6 +117,12 @@ impl Names {
         Ok(())
     }
 
+    /// Somebody wants another name with the hash of this one; whether that is reported for the first time.
+    pub(super) fn is_news(&mut self, hash: FullNameHash) -> bool {
+        let entry = self.by_hash.get_mut(&hash);
+        entry.is_some_and(|entry| !std::mem::replace(&mut entry.reported, true))
+    }
+
     /// One user less.
     pub(super) fn give_back(&mut self, hash: FullNameHash) {
         let Some(entry) = self.by_hash.get_mut(&hash) else {

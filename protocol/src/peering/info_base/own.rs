@@ -139,7 +139,8 @@ impl InfoBase {
                 let key = InfoKey::subscription(hash.full);
                 let known = self.subscribes.tracks.name(hash.full);
                 if known.is_some_and(|known| *known != name) {
-                    self.collided(hash.full, self.node, true);
+                    let first = self.subscribes.tracks.is_news(hash.full);
+                    self.collided(hash.full, self.node, first);
                     return Err(CommandError::NameCollision);
                 }
                 self.want_named(key, Owner::Local, Wanted::Subscribe(hash, data), Some(name))?;
@@ -212,7 +213,13 @@ impl InfoBase {
         } else if let (Wanted::Publish(what), Some(entry)) = (&wanted, self.own.get(key)) {
             // The same hash, but other fields.
             if entry.wanted != Wanted::Publish(what.clone()) {
-                self.collided(key.hash(), self.node, true);
+                let names = if key.is_namespace() {
+                    &mut self.publishes.namespaces
+                } else {
+                    &mut self.subscribes.tracks
+                };
+                let first = names.is_news(key.hash());
+                self.collided(key.hash(), self.node, first);
                 return Err(CommandError::NameCollision);
             }
         }

@@ -735,10 +735,19 @@ fn the_second_name_with_a_hash_is_refused() {
         track: second.clone(),
         data: data(&second, 1),
     };
-    assert_eq!(
-        desk.base.command(desk.now, subscribe),
-        Err(CommandError::NameCollision)
-    );
+    // Who asks for it again and again is told so each time, and the operator was once.
+    for _ in 0..3 {
+        let refused = desk.base.command(desk.now, subscribe.clone());
+        assert_eq!(refused, Err(CommandError::NameCollision));
+        assert_eq!(desk.drain(), []);
+    }
+    let publish = |text| Command::Publish(Published::Namespace(namespace(text)));
+    desk.command(publish("x/yz"));
+    for reports in [1, 0, 0] {
+        let refused = desk.base.command(desk.now, publish("xy/z"));
+        assert_eq!(refused, Err(CommandError::NameCollision));
+        assert_eq!(desk.drain().len(), reports);
+    }
     assert_eq!(
         (desk.base.sizes().subscribes, desk.base.sizes().publishes),
         (1, 0)
