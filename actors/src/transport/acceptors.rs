@@ -1,8 +1,8 @@
 //! Streams that the peer opens.
 
 use super::conn::guard_both;
+use super::conn_stats::ConnStats;
 use super::error::ConnError;
-use super::events::ConnStats;
 use super::streams::{RecvGuard, SendGuard};
 use super::unsent::StreamKind;
 use futures::future::poll_fn;

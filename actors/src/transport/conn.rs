@@ -24,9 +24,10 @@ use s2n_quic::{
 use super::{
     acceptors::{BidiAcceptor, UniAcceptor},
     close::PeerClose,
+    conn_stats::ConnStats,
     datagrams::{DatagramCounts, DatagramError, Incoming, Outgoing},
     error::ConnError,
-    events::{self, ConnStats},
+    events,
     streams::{RecvGuard, SendGuard, wire_code},
     unsent::{StreamKind, StreamTx},
 };

@@ -20,6 +20,7 @@ pub mod cert;
 mod client_ca;
 mod close;
 mod conn;
+mod conn_stats;
 mod datagrams;
 mod endpoint;
 mod error;
@@ -53,11 +54,11 @@ pub use self::{
     client_ca::{ClientCa, Signed},
     close::{MAX_REASON, PeerClose},
     conn::{Conn, ConnHandle, ConnParts, DatagramReceiver, RawConn},
+    conn_stats::ConnStats,
     datagrams::{DatagramCounts, DatagramError},
     endpoint::{ClientEndpoint, ServerEndpoint},
     error::{BindError, ConnError, ConnectError, StartError, StreamError, TlsError},
-    events::ConnStats,
-    lifetime::{Lifetime, Stage},
+lifetime::{Lifetime, Stage},
     limits::{Congestion, Door, TransportConfig},
     link::LinkTimes,
     membership::{Refusal, Refusals},

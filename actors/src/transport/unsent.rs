@@ -22,7 +22,7 @@ use std::{
 use futures::task::AtomicWaker;
 use laps_protocol::wire::varint;
 
-use super::events::ConnStats;
+use super::conn_stats::ConnStats;
 
 /// What the peer's transport parameters allow on each new stream (bytes). RFC 9000 §18.2.
 #[derive(Clone, Copy, Debug)]
