@@ -217,9 +217,9 @@ impl MeshActor {
     /// Forgets a node of which nothing is left.
     fn tidy(&mut self, id: NodeId) {
         let idle = |node: &mut Node| !node.reachable && node.publishes.is_empty() && node.child.is_none();
-        self.nodes
-            .extract_if(id..=id, |_, node| idle(node))
-            .for_each(drop);
+        for (id, _) in self.nodes.extract_if(id..=id, |_, node| idle(node)) {
+            self.inlets.set_laps(id, false);
+        }
     }
 
     /// Says what was wanted when everybody who has been asked in this turn has wished.

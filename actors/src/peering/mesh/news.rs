@@ -35,6 +35,7 @@ impl MeshActor {
                 ours,
                 node_type,
             } => {
+                self.inlets.set_laps(*node, !*ours);
                 let known = self.node(*node);
                 known.reachable = true;
                 known.stub = *node_type == NodeType::Stub;

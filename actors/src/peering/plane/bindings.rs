@@ -7,7 +7,7 @@ use laps_protocol::moqt::object::DatagramObject;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::node::NodeId;
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -35,6 +35,8 @@ pub struct Counts {
 #[derive(Debug, Default)]
 struct Table {
     bound: HashMap<FullNameHash, Vec<(Option<NodeId>, Binding)>>,
+    /// Laps relays: what is said to be theirs may be of somebody behind them.
+    laps: HashSet<NodeId>,
     streams: HashMap<FullNameHash, Vec<Stream>>,
     /// The name of the next one that waits.
     next: u64,
@@ -83,26 +85,48 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The binding for data that comes from its origin, or that nobody says the origin of: then it is that of the laps relay
-/// that it came by, and otherwise there is one, as a rule.
-fn find(bound: &[(Option<NodeId>, Binding)], Whose { origin, by, .. }: Whose) -> Option<&Binding> {
-    let exact = bound.iter().find(|(of, _)| *of == origin);
-    let found = exact.or_else(|| match origin {
-        None => bound
-            .iter()
-            .find(|(of, _)| by.is_some() && *of == by)
-            .or_else(|| bound.first()),
-        Some(_) => bound.iter().find(|(of, _)| of.is_none()),
-    });
-    found.map(|(_, binding)| binding)
+impl Table {
+    /// The binding for data of a track that comes from its origin. What came by a laps relay that has no publisher of the
+    /// track is of somebody behind it, of whom nobody knows more; as a rule there is one.
+    fn find(&self, Whose { track, origin }: Whose) -> Option<&Binding> {
+        let bound = self.bound.get(&track)?;
+        let of = |origin| bound.iter().find(|(of, _)| *of == origin);
+        let found = of(origin).or_else(|| match origin {
+            Some(node) if !self.laps.contains(&node) => of(None),
+            _ => bound.first(),
+        });
+        found.map(|(_, binding)| binding)
+    }
+
+    /// Gives what waits for a track to where it is for, as far as that is known now.
+    fn settle(&mut self, track: FullNameHash) {
+        let mut streams = self.streams.remove(&track).unwrap_or_default();
+        for stream in streams.extract_if(.., |stream| self.find(stream.whose).is_some()) {
+            if let Some(binding) = self.find(stream.whose) {
+                // One that waits no more has given up.
+                stream.reply.send(binding.clone()).ok();
+            }
+        }
+        if !streams.is_empty() {
+            self.streams.insert(track, streams);
+        }
+        let waiting = std::mem::take(&mut self.datagrams).into_iter();
+        let (known, unknown): (VecDeque<_>, _) =
+            waiting.partition(|early| early.whose.track == track && self.find(early.whose).is_some());
+        self.datagrams = unknown;
+        for early in known {
+            let binding = self.find(early.whose);
+            let taken = binding.is_some_and(|binding| ingress::datagram(binding, early.object));
+            self.counts.lost += u64::from(!taken);
+        }
+    }
 }
 
 impl Bindings {
     /// Data of `track` that comes from `origin` goes there; without an origin, whatever no other binding takes. One that
     /// was there before is released.
     pub fn bind(&self, track: FullNameHash, origin: Option<NodeId>, binding: Binding) {
-        let mut guard = self.0.borrow_mut();
-        let table = &mut *guard;
+        let mut table = self.0.borrow_mut();
         let bound = table.bound.entry(track).or_default();
         match bound.iter_mut().find(|(of, _)| *of == origin) {
             Some((_, before)) => {
@@ -110,22 +134,22 @@ impl Bindings {
             }
             None => bound.push((origin, binding)),
         }
-        if let Some(streams) = table.streams.get_mut(&track) {
-            for stream in streams.extract_if(.., |stream| find(bound, stream.whose).is_some()) {
-                if let Some(binding) = find(bound, stream.whose) {
-                    // One that waits no more has given up.
-                    stream.reply.send(binding.clone()).ok();
-                }
+        table.settle(track);
+    }
+
+    /// A node is a laps relay: what is said to be its own may be of somebody behind it. Or it is not, or is gone.
+    pub fn set_laps(&self, node: NodeId, laps: bool) {
+        let mut table = self.0.borrow_mut();
+        if !laps {
+            table.laps.remove(&node);
+        } else if table.laps.insert(node) {
+            let streams = table.streams.values().flatten().map(|stream| stream.whose);
+            let waiting = streams.chain(table.datagrams.iter().map(|early| early.whose));
+            let its = waiting.filter(|whose| whose.origin == Some(node));
+            let tracks: BTreeSet<_> = its.map(|whose| whose.track).collect();
+            for track in tracks {
+                table.settle(track);
             }
-        }
-        let (known, unknown): (VecDeque<_>, _) = std::mem::take(&mut table.datagrams)
-            .into_iter()
-            .partition(|early| early.whose.track == track && find(bound, early.whose).is_some());
-        table.datagrams = unknown;
-        for early in known {
-            let taken =
-                find(bound, early.whose).is_some_and(|binding| ingress::datagram(binding, early.object));
-            table.counts.lost += u64::from(!taken);
         }
     }
 
@@ -171,7 +195,7 @@ impl Bindings {
         let track = whose.track;
         let (answer, _place) = {
             let mut table = self.0.borrow_mut();
-            if let Some(binding) = table.bound.get(&track).and_then(|bound| find(bound, whose)) {
+            if let Some(binding) = table.find(whose) {
                 return Ok(Some(binding.clone()));
             }
             table.counts.waited += 1;
@@ -211,8 +235,7 @@ impl Bindings {
         until: Instant,
     ) -> Result<(), Full> {
         let mut table = self.0.borrow_mut();
-        let bound = table.bound.get(&whose.track);
-        if let Some(binding) = bound.and_then(|bound| find(bound, whose)) {
+        if let Some(binding) = table.find(whose) {
             let taken = ingress::datagram(binding, object);
             table.counts.lost += u64::from(!taken);
             return Ok(());

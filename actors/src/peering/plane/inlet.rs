@@ -19,10 +19,8 @@ pub(super) struct Whose {
     /// By the hash of its full name. The alias behind the header is not looked at: an id is bound to the hash of the first
     /// data that came with it, and laps relays let the alias of the publisher through in datagrams.
     pub track: FullNameHash,
-    /// Whose publishers it comes from; none where a laps relay is in between.
+    /// Whose publishers it comes from, or the laps relay that it came by.
     pub origin: Option<NodeId>,
-    /// The laps relay that the link leads to, where that says nothing of it: it is likely its own.
-    pub by: Option<NodeId>,
 }
 
 /// Where one stream of a link comes in.

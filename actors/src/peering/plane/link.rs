@@ -20,7 +20,7 @@ use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader};
 use laps_protocol::peering::forward::ingress::{Output, StopCause};
 use laps_protocol::peering::forward::pipeline::Step;
 use laps_protocol::peering::forward::{InStream, Ingress, LinkId, Route, Target};
-use laps_protocol::peering::message::{Dialect, Message, SnsId};
+use laps_protocol::peering::message::{Message, SnsId};
 use laps_protocol::peering::node::NodeId;
 use laps_protocol::relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder};
 use std::cell::{Cell, RefCell};
@@ -47,7 +47,7 @@ pub(super) struct LinkIn {
     links: Links,
     ingress: RefCell<Ingress>,
     slots: RefCell<HashMap<InStream, Rc<Slot>>>,
-    /// Whose publishers the data of an id comes from, as far as the peers say.
+    /// Whose publishers the data of an id comes from, as far as anybody says.
     origins: RefCell<HashMap<SnsId, NodeId>>,
     next_stream: Cell<u64>,
     /// When the link's task looks at its timers.
@@ -190,7 +190,7 @@ impl LinkIn {
         self.arm();
     }
 
-    /// Whose data comes by it, as far as the peer says.
+    /// Whose data comes by it, as far as anybody says.
     pub(super) fn origins(&self) -> BTreeSet<NodeId> {
         self.origins.borrow().values().copied().collect()
     }
@@ -347,12 +347,9 @@ impl LinkIn {
     }
 
     fn whose(&self, sns: SnsId, header: DatagramHeader) -> Whose {
-        let origin = self.origins.borrow().get(&sns).copied();
-        let unsaid = origin.is_none() && self.out.dialect != Dialect::Own;
         Whose {
             track: header.track,
-            origin,
-            by: unsaid.then_some(self.out.peer),
+            origin: self.origins.borrow().get(&sns).copied(),
         }
     }
 

@@ -294,7 +294,7 @@ impl World {
             let from = match source {
                 Source::Ingress(link, sns) => {
                     assert_eq!(self.links[&link].routes.get(&sns), Some(route));
-                    // Decision 0029: whoever is in between copies what was said.
+                    // Decision 0029: whoever is in between copies what was said, or names the laps relay that said nothing.
                     assert_eq!(self.links[&link].origins.get(&sns), Some(&view.origin));
                     Some(self.links[&link].peer)
                 }

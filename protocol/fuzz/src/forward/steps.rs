@@ -30,7 +30,10 @@ pub(super) fn step(world: &mut World, feed: &mut Feed<'_>) {
             if world.sets.counters().sets_taken > taken
                 && let Some(link) = world.links.get_mut(&id)
             {
-                link.origins.insert(set.id, origin);
+                // What a laps relay hands on is taken for its own.
+                let laps = place == PLACES - 1;
+                link.origins
+                    .insert(set.id, origin.or_else(|| laps.then_some(link.peer)));
             }
         }
         6 => world.sets.withdrawn(id, sns(feed), world.now),

@@ -63,7 +63,8 @@ pub struct NodeSet {
     pub id: SnsId,
     /// A number that laps always sends as [`Self::PRIORITY`].
     pub priority: u8,
-    /// The relay whose publishers the data comes from, which every relay in between copies. Laps relays do not say it.
+    /// The relay whose publishers the data comes from, which every relay in between copies. Laps relays do not say it: who
+    /// hands on what comes from one names that one, whoever may be behind it.
     pub origin: Option<NodeId>,
     nodes: Vec<NodeId>,
     priorities: Priorities,

@@ -15,6 +15,9 @@ pub trait Inlets {
     /// Nothing more that this node sends of the track is wanted.
     fn unbind(&self, track: FullNameHash, origin: NodeId);
 
+    /// A node is a laps relay, which names nobody as the origin of what it sends; or it is not, or is gone.
+    fn set_laps(&self, node: NodeId, laps: bool);
+
     /// The stream of this FETCH is to come, and goes there, its end included.
     fn expect(&self, fetch: RequestId, sink: FetchSink);
 
@@ -32,6 +35,10 @@ impl Inlets for Plane {
 
     fn unbind(&self, track: FullNameHash, origin: NodeId) {
         self.bindings().unbind(track, Some(origin));
+    }
+
+    fn set_laps(&self, node: NodeId, laps: bool) {
+        self.bindings().set_laps(node, laps);
     }
 
     fn expect(&self, fetch: RequestId, sink: FetchSink) {

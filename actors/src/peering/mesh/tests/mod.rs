@@ -85,6 +85,8 @@ impl Inlets for Tables {
         self.bindings.borrow_mut().remove(&(track, origin));
     }
 
+    fn set_laps(&self, _: NodeId, _: bool) {}
+
     fn expect(&self, fetch: RequestId, sink: crate::fetch::FetchSink) {
         self.fetches.borrow_mut().insert(fetch, sink);
     }

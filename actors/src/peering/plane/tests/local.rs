@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fetch::{FetchNews, FetchProgress, FetchSink, Fetched};
-use crate::limits::{Account, Share};
+use crate::limits::{Account, Full, Share};
 use crate::peering::plane::bindings::Bindings;
 use crate::peering::plane::inlet::Whose;
 use crate::registry::RegistryActor;
@@ -423,24 +423,42 @@ async fn what_a_fetch_brings_finds_who_wanted_it() {
 async fn data_of_a_laps_relay_is_its_own() {
     let (one, other) = (live().await, live().await);
     let bindings = Bindings::default();
-    let (first, second) = (NodeId(7), NodeId(8));
+    let [first, second, third, ours] = [7, 8, 9, 10].map(NodeId);
     bindings.bind(track(9), Some(first), one.binding.clone());
     bindings.bind(track(9), Some(second), other.binding.clone());
     let account = Account::new(Config::default().per_link, Share::unbounded());
-    for (origin, by, of) in [
-        (None, Some(second), &other),
-        (None, Some(first), &one),
-        // What is behind it, as far as anybody knows, is the first one's.
-        (None, Some(NodeId(9)), &one),
-        (None, None, &one),
-        (Some(second), Some(first), &other),
-    ] {
+    let comes = |origin: Option<NodeId>| {
         let whose = Whose {
             track: track(9),
             origin,
-            by,
         };
-        let found = bindings.resolve(whose, 0, &account, LONG).await.unwrap().unwrap();
-        assert_eq!(found.source, of.binding.source, "{origin:?} {by:?}");
+        bindings.resolve(whose, 0, &account, LONG)
+    };
+    let source = |found: Result<Option<Binding>, Full>| found.unwrap().unwrap().source;
+    bindings.set_laps(third, true);
+    for (origin, of) in [
+        (Some(second), &other),
+        (Some(first), &one),
+        // It has none: what it brings is of somebody behind it, as far as anybody knows the first one's.
+        (Some(third), &one),
+        (None, &one),
+    ] {
+        assert_eq!(source(comes(origin).await), of.binding.source, "{origin:?}");
+    }
+    // What a relay of ours brings waits until that is known to be its publisher's.
+    let late = live().await;
+    let (found, ()) = futures::join!(comes(Some(ours)), async {
+        assert_eq!(bindings.sizes().1, 1);
+        bindings.bind(track(9), Some(ours), late.binding.clone());
+    });
+    assert_eq!(source(found), late.binding.source);
+    // And what another laps relay brings until that is known to be one. When it is gone, it is forgotten.
+    for _ in 0..2 {
+        let (found, ()) = futures::join!(comes(Some(NodeId(11))), async {
+            assert_eq!(bindings.sizes().1, 1);
+            bindings.set_laps(NodeId(11), true);
+        });
+        assert_eq!(source(found), one.binding.source);
+        bindings.set_laps(NodeId(11), false);
     }
 }

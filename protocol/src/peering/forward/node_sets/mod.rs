@@ -127,7 +127,7 @@ impl OutSet {
 pub struct View<'a> {
     /// Who is to get its data, ascending.
     pub wanted: &'a [NodeId],
-    /// Whose publishers it comes from; none where a laps relay is in between.
+    /// Whose publishers it comes from; where a laps relay is in between, the first of ours behind that names the laps relay.
     pub origin: Option<NodeId>,
     /// Its route; none before the first one came out.
     pub route: Option<&'a Arc<Route>>,
@@ -242,6 +242,9 @@ impl<R: Routes> NodeSets<R> {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
+        // laps peering, "Source Routing": laps relays do not say whose data it is. It is taken for that of the one which it
+        // comes by; of who is behind that nothing is known.
+        let origin = set.origin.or_else(|| state.laps.then_some(state.peer));
         let before = self.sets.get(&source);
         let without = state.in_nodes - before.map_or(0, |set| set.wanted.len());
         let nodes = set.nodes();
@@ -264,7 +267,7 @@ impl<R: Routes> NodeSets<R> {
         }
         self.counters.sets_taken += 1;
         let same = |before: &Set| {
-            (before.wanted.as_slice(), before.origin) == (nodes, set.origin)
+            (before.wanted.as_slice(), before.origin) == (nodes, origin)
                 && before.priorities == *set.priorities()
         };
         if before.is_some_and(same) {
@@ -273,7 +276,7 @@ impl<R: Routes> NodeSets<R> {
         state.in_sets += usize::from(before.is_none());
         state.in_nodes = without + nodes.len();
         let kept = self.sets.entry(source).or_default();
-        (kept.wanted, kept.origin) = (nodes.to_vec(), set.origin);
+        (kept.wanted, kept.origin) = (nodes.to_vec(), origin);
         kept.priorities.clone_from(set.priorities());
         self.dirty.insert(source);
     }

@@ -198,7 +198,7 @@ fn nodes_come_and_go_under_the_same_id() {
 }
 
 /// Decision 0029: a set says whose publishers its data comes from. An origin names itself, a relay in between copies what it
-/// was told, also when that changes, and says nothing where a laps relay said nothing.
+/// was told, also when that changes, and names the laps relay that it comes from, which said nothing.
 #[test]
 fn a_set_says_where_its_data_comes_from() {
     let mut relay = Relay::edge(&[(1, &[1]), (2, &[2]), (7, &[2])]);
@@ -237,6 +237,9 @@ fn a_set_says_where_its_data_comes_from() {
         [(LinkId(2), SnsId::FIRST, vec![NodeId(2)])]
     );
     assert_eq!(relay.sets.assigned(Source::Track(track(6))), []);
+    relay.sets.link_up(LinkId(5), NodeId(5), true);
+    relay.sets.advertised(LinkId(5), &NodeSet::new(sns(9), 2, [NodeId(1)]));
+    assert_eq!(told(&mut relay), [(1, 2, Some(5))]);
 }
 
 /// MOQT-14 §7.2 [D14-PRIO-1]: what leaves by a link is as urgent as to the most urgent node behind it, a peer is told how
