@@ -12,61 +12,23 @@
 mod common;
 
 use common::mesh::{Member, two};
-use common::raw::{Raw, raw, subscribe};
+use common::raw::{Raw, raw};
+use common::status::{ALIAS, NEWEST, answer, ask, said};
 use common::watch::ns;
 use common::{run, track};
 use laps::relay::Relay;
 use laps_actors::transport::PeerCa;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    ControlMessage, GroupOrder, MessageParams, RequestError, RequestErrorReason, RequestId, RequestKind,
-    SubscribeFilter, SubscribeOk,
+    ControlMessage, RequestError, RequestErrorReason, RequestKind, SubscribeFilter, SubscribeOk,
 };
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::peering::node::NodeType;
 use std::time::Duration;
 
-const ALIAS: u64 = 70;
-const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
-
-async fn ask(client: &mut Raw, name: &FullTrackName, filter: SubscribeFilter) -> RequestId {
-    let id = client.id();
-    client
-        .say(ControlMessage::TrackStatus(id, subscribe(name, filter)))
-        .await;
-    id
-}
-
-async fn answer(client: &mut Raw, id: RequestId) -> Result<SubscribeOk, RequestError> {
-    client
-        .control(|message| match message {
-            ControlMessage::TrackStatusOk(of, ok) if *of == id => Some(Ok(ok.clone())),
-            ControlMessage::RequestError(of, RequestKind::TrackStatus, error) if *of == id => {
-                Some(Err(error.clone()))
-            }
-            _ => None,
-        })
-        .await
-}
-
 async fn status(client: &mut Raw, name: &FullTrackName) -> Result<SubscribeOk, RequestError> {
     let id = ask(client, name, NEWEST).await;
     answer(client, id).await
-}
-
-/// What a publisher says.
-fn said(largest: Option<Location>) -> SubscribeOk {
-    SubscribeOk {
-        alias: ALIAS,
-        expires_ms: 0,
-        group_order: GroupOrder::Descending,
-        largest,
-        params: MessageParams {
-            delivery_timeout_ms: Some(700),
-            max_cache_duration_ms: Some(9000),
-            ..MessageParams::default()
-        },
-    }
 }
 
 /// SUBSCRIBE_INFOs that a relay has said to others.

@@ -10,56 +10,16 @@
 
 mod common;
 
-use common::raw::{News, Raw, raw, subscribe};
+use common::raw::{News, Raw, raw};
 use common::shards::Placement;
+use common::status::{ALIAS, NEWEST, answer, ask, said};
 use common::{relay, run, settings, track};
 use laps_actors::supervise::FaultPlan;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{
-    ControlMessage, GroupOrder, MessageParams, RequestError, RequestErrorReason, RequestId, RequestKind,
-    SubscribeFilter, SubscribeOk,
+    ControlMessage, RequestError, RequestErrorReason, RequestKind, SubscribeFilter, SubscribeOk,
 };
-use laps_protocol::moqt::name::FullTrackName;
 use std::time::{Duration, Instant};
-
-const ALIAS: u64 = 70;
-const NEWEST: SubscribeFilter = SubscribeFilter::LargestObject;
-
-/// Sends TRACK_STATUS.
-async fn ask(client: &mut Raw, name: &FullTrackName, filter: SubscribeFilter) -> RequestId {
-    let id = client.id();
-    client
-        .say(ControlMessage::TrackStatus(id, subscribe(name, filter)))
-        .await;
-    id
-}
-
-/// Waits for the answer.
-async fn status(client: &mut Raw, id: RequestId) -> Result<SubscribeOk, RequestError> {
-    client
-        .control(|message| match message {
-            ControlMessage::TrackStatusOk(of, ok) if *of == id => Some(Ok(ok.clone())),
-            ControlMessage::RequestError(of, RequestKind::TrackStatus, error) if *of == id => {
-                Some(Err(error.clone()))
-            }
-            _ => None,
-        })
-        .await
-}
-
-fn said(largest: Option<Location>) -> SubscribeOk {
-    SubscribeOk {
-        alias: ALIAS,
-        expires_ms: 0,
-        group_order: GroupOrder::Descending,
-        largest,
-        params: MessageParams {
-            delivery_timeout_ms: Some(700),
-            max_cache_duration_ms: Some(9000),
-            ..MessageParams::default()
-        },
-    }
-}
 
 async fn of_a_track_that_is_not_live(shards: usize) {
     let mut settings = settings(shards);
@@ -78,8 +38,8 @@ async fn of_a_track_that_is_not_live(shards: usize) {
     publisher
         .say(ControlMessage::SubscribeOk(upstream, ok.clone()))
         .await;
-    let answer = status(&mut client, id).await.unwrap();
-    assert_eq!(answer, SubscribeOk { alias: 0, ..ok });
+    let told = answer(&mut client, id).await.unwrap();
+    assert_eq!(told, SubscribeOk { alias: 0, ..ok });
     // No state is left: what the relay made of it ends by itself, and the track can be subscribed to.
     publisher
         .control(|message| {
@@ -131,7 +91,7 @@ async fn of_a_live_track(shards: usize) {
     let mut client = placement.raw_on(&relay, shards - 1).await;
     let id = ask(&mut client, &name, NEWEST).await;
     assert_eq!(
-        status(&mut client, id).await.unwrap().largest,
+        answer(&mut client, id).await.unwrap().largest,
         Some(Location::new(3, 1))
     );
     // What SUBSCRIBE would be refused is refused here. [D14-SUB-7]
@@ -140,7 +100,7 @@ async fn of_a_live_track(shards: usize) {
         end_group: 2,
     };
     let id = ask(&mut client, &name, over).await;
-    let error = status(&mut client, id).await.unwrap_err();
+    let error = answer(&mut client, id).await.unwrap_err();
     assert_eq!(error.reason, RequestErrorReason::InvalidRange);
     // It wants no objects.
     publisher.group(ALIAS, 4, 1).await;
@@ -173,7 +133,7 @@ fn what_is_not_there_is_refused_as_for_subscribe() {
         let mut client = raw(&relay).await;
         let asked = Instant::now();
         let id = ask(&mut client, &name, NEWEST).await;
-        let error = status(&mut client, id).await.unwrap_err();
+        let error = answer(&mut client, id).await.unwrap_err();
         assert_eq!(error.reason, RequestErrorReason::TrackDoesNotExist);
         assert!(asked.elapsed() >= wait);
         let mut publisher = raw(&relay).await;
@@ -188,7 +148,7 @@ fn what_is_not_there_is_refused_as_for_subscribe() {
                 no.clone(),
             ))
             .await;
-        assert_eq!(status(&mut client, id).await.unwrap_err(), no);
+        assert_eq!(answer(&mut client, id).await.unwrap_err(), no);
     });
 }
 
@@ -205,7 +165,7 @@ fn too_many_are_refused_at_once() {
         for n in 0..3 {
             ids.push(ask(&mut greedy, &track("status", &n.to_string()), NEWEST).await);
         }
-        let error = status(&mut greedy, ids[2]).await.unwrap_err();
+        let error = answer(&mut greedy, ids[2]).await.unwrap_err();
         assert_eq!(error.reason, RequestErrorReason::InternalError);
         let mut publisher = raw(&relay).await;
         for (alias, n) in [(1, "0"), (2, "1")] {
@@ -213,11 +173,11 @@ fn too_many_are_refused_at_once() {
             publisher.publish_ok(id).await;
         }
         for id in &ids[..2] {
-            assert_eq!(status(&mut greedy, *id).await.unwrap().largest, None);
+            assert_eq!(answer(&mut greedy, *id).await.unwrap().largest, None);
         }
         // There is room again.
         let id = ask(&mut greedy, &track("status", "0"), NEWEST).await;
-        status(&mut greedy, id).await.unwrap();
+        answer(&mut greedy, id).await.unwrap();
     });
 }
 
@@ -237,9 +197,9 @@ fn one_that_fails_is_refused() {
         trigger.arm(1);
         let mut client = raw(&relay).await;
         let id = ask(&mut client, &name, NEWEST).await;
-        let error = status(&mut client, id).await.unwrap_err();
+        let error = answer(&mut client, id).await.unwrap_err();
         assert_eq!(error.reason, RequestErrorReason::InternalError);
         let id = ask(&mut client, &name, NEWEST).await;
-        status(&mut client, id).await.unwrap();
+        answer(&mut client, id).await.unwrap();
     });
 }

@@ -20,12 +20,15 @@ pub mod lines;
 pub mod mesh;
 pub mod nat;
 pub mod own_peer;
+pub mod paced;
 pub mod race;
 pub mod raw;
 pub mod reading;
 pub mod shards;
+pub mod status;
 pub mod tokens;
 pub mod watch;
+pub mod whole;
 
 use bytes::Bytes;
 use laps::relay::{Relay, Settings};
