@@ -13,23 +13,15 @@
 mod common;
 
 use bytes::Bytes;
+use common::paced::Paced;
 use common::{options, relay, run, settings, target, track};
 use laps::relay::Settings;
-use laps_actors::client::{
-    Flow, Item, Moving, Notice, Options, Publisher, Step, Subscriber, TrackWriter, Wanted,
-};
+use laps_actors::client::{Flow, Moving, Notice, Options, Step};
 use laps_actors::supervise::{FaultPlan, Trigger};
-use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{PublishDoneStatus, SubscribeFilter};
-use laps_protocol::relay::track_log::StreamEnd;
+use laps_protocol::moqt::message::SubscribeFilter;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::mpsc;
 
-/// Objects a group.
-const GOP: u64 = 10;
-/// Objects that are on their way at most: the publisher goes at the pace of the subscriber.
-const AHEAD: usize = 15;
 /// Objects after which something fails, and how many come after that.
 const BEFORE: usize = 55;
 const AFTER: usize = 100;
@@ -69,23 +61,6 @@ fn failing(kind: &str, shards: usize) -> (Settings, Trigger) {
     (settings, trigger)
 }
 
-const fn place(number: u64) -> Location {
-    Location::new(number / GOP, number % GOP)
-}
-
-/// Writes an object for each permit, and ends the track when there are no more.
-async fn write(mut writer: TrackWriter, mut permits: mpsc::UnboundedReceiver<()>) -> u64 {
-    writer.wanted().await.unwrap();
-    let mut number = 0;
-    while permits.recv().await.is_some() {
-        let payload = Bytes::from(vec![number as u8; 100]);
-        writer.object(place(number), vec![payload]).await.unwrap();
-        number += 1;
-    }
-    writer.finish().await.unwrap();
-    number
-}
-
 /// What fails, and how.
 struct Scene {
     kind: &'static str,
@@ -103,64 +78,24 @@ async fn comes_back(scene: Scene) {
     let name = track("back", "video");
     let at = target(relay.local_addr());
     let (published, subscribed) = (Steps::default(), Steps::default());
-    let mut publisher = Publisher::connect(&at, noted(&published)).await.unwrap();
-    let writer = publisher.publish(name.clone(), scene.flow).await.unwrap();
-    let mut subscriber = Subscriber::connect(&at, noted(&subscribed)).await.unwrap();
-    let wanted = Wanted {
-        track: name,
-        filter: SubscribeFilter::LargestObject,
-        priority: 128,
-        new_group: false,
-    };
-    subscriber.subscribe(wanted).await.unwrap();
-    let (permit, permits) = mpsc::unbounded_channel();
-    let written = actix_rt::spawn(write(writer, permits));
-    for _ in 0..AHEAD {
-        permit.send(()).unwrap();
-    }
-    let mut permit = Some(permit);
-    let (mut got, mut opened, mut closed) = (Vec::new(), Vec::new(), Vec::new());
-    loop {
-        match subscriber.next().await.unwrap() {
-            Item::Object(object) => {
-                let number = object.location.group * GOP + object.location.object;
-                assert_eq!(object.payload.concat(), vec![number as u8; 100]);
-                got.push(object.location);
-                if got.len() == BEFORE {
-                    trigger.arm(1);
-                    if scene.poke_subscriber {
-                        let nonsense = Bytes::from_static(&[0, 9, 9, 9, 9, 1]);
-                        subscriber.conn().send_datagram(nonsense).unwrap();
-                        trigger.wait_fired(1).await;
-                    }
-                }
-                if got.len() == BEFORE + AFTER {
-                    permit = None;
-                }
-                if let Some(permit) = &permit {
-                    permit.send(()).unwrap();
-                }
-            }
-            Item::Opened { group, .. } => opened.push(group),
-            Item::Closed { group, end, .. } => {
-                assert_eq!(end, StreamEnd::Fin, "group {group}");
-                closed.push(group);
-            }
-            Item::Lost => panic!("objects were lost"),
-            Item::Done(gone) => {
-                assert_eq!(gone.status, PublishDoneStatus::TrackEnded);
-                break;
+    let terms = (scene.flow, SubscribeFilter::LargestObject);
+    let (publisher, subscriber) = ((&at, noted(&published)), (&at, noted(&subscribed)));
+    let mut track = Paced::begin(name, terms, publisher, subscriber).await;
+    while let Some(count) = track.next().await {
+        if count == BEFORE {
+            trigger.arm(1);
+            if scene.poke_subscriber {
+                let nonsense = Bytes::from_static(&[0, 9, 9, 9, 9, 1]);
+                track.subscriber.conn().send_datagram(nonsense).unwrap();
+                trigger.wait_fired(1).await;
             }
         }
+        if count == BEFORE + AFTER {
+            track.ends();
+        }
+        track.goes_on();
     }
-    let expected: Vec<_> = (0..written.await.unwrap()).map(place).collect();
-    got.sort();
-    assert_eq!(got, expected, "each object once");
-    for mut groups in [opened, closed] {
-        groups.sort_unstable();
-        let all: Vec<_> = (0..=expected.last().unwrap().group).collect();
-        assert_eq!(groups, all, "each stream once");
-    }
+    track.came_once().await;
     trigger.wait_fired(1).await;
     for (steps, failed) in [(&published, scene.fail[0]), (&subscribed, scene.fail[1])] {
         let steps = steps.lock().unwrap();
@@ -170,8 +105,6 @@ async fn comes_back(scene: Scene) {
             assert!(matches!(pair, ["lost" | "track lost", "back"]), "{steps:?}");
         }
     }
-    subscriber.close().await;
-    publisher.close().await;
 }
 
 /// D14-TERM-1 D14-FETCH-3
