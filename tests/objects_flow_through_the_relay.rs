@@ -1,14 +1,13 @@
 //! What a publisher writes, a subscriber reads: by both flows, over one shard and over two.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
-use bytes::Bytes;
+use common::whole::{objects, read_to_the_end, subscribe, write};
 use common::{publisher, relay, run, settings, subscriber, track};
-use laps_actors::client::{Flow, Item, Wanted};
-use laps_protocol::moqt::location::Location;
-use laps_protocol::moqt::message::{PublishDoneStatus, SubscribeFilter};
+use laps_actors::client::Flow;
+use laps_protocol::moqt::message::PublishDoneStatus;
 
 async fn objects_flow(shards: usize, flow: Flow) {
     let relay = relay(settings(shards)).await;
@@ -18,46 +17,17 @@ async fn objects_flow(shards: usize, flow: Flow) {
     let mut writer = publisher.publish(name.clone(), flow).await.unwrap();
     for _ in 0..4 {
         let mut subscriber = subscriber(&relay).await;
-        let wanted = Wanted {
-            track: name.clone(),
-            filter: SubscribeFilter::LargestObject,
-            priority: 128,
-            new_group: false,
-        };
-        subscriber.subscribe(wanted).await.unwrap();
+        subscribe(&mut subscriber, &name).await;
         subscribers.push(subscriber);
     }
     writer.wanted().await.unwrap();
-    let mut sent = Vec::new();
-    for group in 0..5_u64 {
-        for object in 0..10_u64 {
-            let payload = Bytes::from(vec![u8::try_from(group * 10 + object).unwrap(); 3000]);
-            sent.push((Location::new(group, object), payload.clone()));
-            writer
-                .object(Location::new(group, object), vec![payload])
-                .await
-                .unwrap();
-        }
-    }
+    let sent = objects(5, 10);
+    write(&mut writer, &sent).await;
     let finished = actix_rt::spawn(writer.finish());
     for subscriber in &mut subscribers {
-        let mut got = Vec::new();
-        loop {
-            match subscriber.next().await.unwrap() {
-                Item::Object(object) => got.push((object.location, object.payload.concat())),
-                Item::Done(gone) => {
-                    assert_eq!(gone.status, PublishDoneStatus::TrackEnded);
-                    break;
-                }
-                Item::Opened { .. } | Item::Closed { .. } => {}
-                Item::Lost => panic!("objects were lost"),
-            }
-        }
-        got.sort_by_key(|(place, _)| *place);
-        assert_eq!(got.len(), sent.len());
-        for ((place, payload), (sent_place, sent_payload)) in got.iter().zip(&sent) {
-            assert_eq!((place, payload.as_slice()), (sent_place, &sent_payload[..]));
-        }
+        let (got, gone) = read_to_the_end(subscriber).await;
+        assert_eq!(gone.status, PublishDoneStatus::TrackEnded);
+        assert!(got == sent, "each object once, and whole");
     }
     finished.await.unwrap().unwrap();
     relay.drain(std::time::Duration::from_secs(2));
