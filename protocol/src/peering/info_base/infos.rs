@@ -60,9 +60,12 @@ impl InfoBase {
     /// A node, or a relay on its behalf, said something of one of its infos.
     pub(super) fn info_said(&mut self, now: Instant, message: Message, mut arrival: Arrival) {
         let epoch = arrival.said.stamp.map_or(0, |stamp| stamp.epoch);
-        if source_of(&message).is_some_and(|source| self.nodes.is_younger_twin(source, epoch)) {
-            self.counters.old += 1;
-            return;
+        if let Some(source) = source_of(&message) {
+            if self.nodes.is_younger_twin(source, epoch) {
+                self.counters.old += 1;
+                return;
+            }
+            self.purge_rest(now, source);
         }
         let put_off = self.put_off_of(&message);
         match message {
@@ -213,6 +216,7 @@ impl InfoBase {
     pub(super) fn reachability(&mut self, now: Instant, node: NodeId, old: Option<&super::nodes::Best>) {
         match (old, self.nodes.best(node).is_some()) {
             (None, true) => {
+                self.purge_rest(now, node);
                 if let Some(at) = self.departed.remove(&node) {
                     self.departures.remove(&(at, node));
                 }
@@ -268,15 +272,29 @@ impl InfoBase {
         });
     }
 
-    /// All infos of a node that cannot be reached go. laps peering, "Node Information".
-    pub(super) fn purge(&mut self, node: NodeId) {
+    /// All infos of a node that cannot be reached go, but no more than `most`. Gives how many more might have gone; none
+    /// when there are some left. laps peering, "Node Information".
+    pub(super) fn purge(&mut self, node: NodeId, most: usize) -> Option<usize> {
+        let mut left = most;
         while let Some(key) = self.publishes.ledger.first_of(node) {
+            left = left.checked_sub(1)?;
             self.drop_publish(node, key);
         }
         while let Some(key) = self.subscribes.ledger.first_of(node) {
+            left = left.checked_sub(1)?;
             self.drop_subscribe(node, key);
         }
         self.sync.told_by_laps.remove(&node);
+        Some(left)
+    }
+
+    /// A node is there again, or is spoken of: what goes of what it had before goes first, so that nothing new goes with it.
+    fn purge_rest(&mut self, now: Instant, node: NodeId) {
+        if let Some(at) = self.departed.get(&node).copied().filter(|at| *at <= now) {
+            self.purge(node, usize::MAX);
+            self.departed.remove(&node);
+            self.departures.remove(&(at, node));
+        }
     }
 }
 

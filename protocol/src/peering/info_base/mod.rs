@@ -72,6 +72,10 @@ use std::time::{Duration, Instant};
 use subscribes::Subscribes;
 use sync::Sync;
 
+/// Infos of nodes that are gone which are taken out in one turn: there may be millions, and whoever runs the machine has
+/// more to do.
+const PURGED_AT_ONCE: usize = 4096;
+
 /// The information bases of one relay.
 #[derive(Debug)]
 pub struct InfoBase {
@@ -352,11 +356,14 @@ impl InfoBase {
         self.sync_due(now);
     }
 
+    /// Takes out what nodes had that cannot be reached, as much as may go in one turn. For the rest the timeout is due.
     fn purge_due(&mut self, now: Instant) {
+        let mut most = PURGED_AT_ONCE;
         while let Some((at, node)) = self.departures.first().copied().filter(|(at, _)| *at <= now) {
+            let Some(left) = self.purge(node, most) else { return };
+            most = left;
             self.departures.remove(&(at, node));
             self.departed.remove(&node);
-            self.purge(node);
         }
     }
 

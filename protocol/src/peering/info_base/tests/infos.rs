@@ -434,3 +434,49 @@ fn greetings_wait_for_room_and_changes_do_not() {
     // The late one is there by now, and said once more.
     assert_eq!(third.iter().filter(|output| published(output, 2)).count(), 4);
 }
+
+/// Issue 6, "a peer that advertises a million nodes": what goes with a link goes in turns, each of them short, and whoever
+/// comes back in between has lost all that was going.
+#[test]
+fn what_is_gone_goes_in_turns() {
+    const EACH: usize = 5000;
+    let names: Vec<String> = (0..EACH).map(|number| number.to_string()).collect();
+    let publishes = |name: &String| {
+        let what = Published::Namespace(namespace(name));
+        Message::PublishInfoAdvertise(PublishInfo::new(id(40), what))
+    };
+    let full = || {
+        let mut desk = Desk::new(EDGE);
+        desk.link(2, EDGE, Kin::Laps, 1);
+        desk.hear(2, Message::NodeInfoAdvertise(far(40, &[(2, 1)])));
+        for name in &names {
+            desk.hear(2, publishes(name));
+            let info = subscription(40, &track(name, "t"), 1);
+            desk.hear(2, Message::SubscribeInfoAdvertise(info));
+        }
+        desk.base.link_down(desk.now, LinkId(2));
+        desk
+    };
+    let left = |desk: &mut Desk| {
+        desk.drain();
+        let sizes = desk.base.sizes();
+        sizes.publishes + sizes.subscribes
+    };
+    let mut desk = full();
+    let mut turns = vec![left(&mut desk)];
+    while desk.base.poll_timeout().is_some_and(|at| at <= desk.now) {
+        desk.base.handle_timeout(desk.now);
+        turns.push(left(&mut desk));
+    }
+    let after = |turns: usize| 2 * EACH - turns * PURGED_AT_ONCE;
+    assert_eq!(turns, [after(1), after(2), 0]);
+
+    let mut desk = full();
+    desk.link(3, EDGE, Kin::Laps, 1);
+    desk.hear(3, publishes(&names[0]));
+    desk.hear(3, Message::NodeInfoAdvertise(far(40, &[(3, 1)])));
+    desk.hear(3, publishes(&names[1]));
+    desk.pass(Duration::from_secs(60));
+    let sizes = desk.base.sizes();
+    assert_eq!((sizes.publishes, sizes.subscribes), (2, 0));
+}
