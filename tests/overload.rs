@@ -205,18 +205,24 @@ fn newcomers_are_refused_first_then_requests_and_the_served_lose_nothing() {
     });
 }
 
+/// A race of subscribers whose relay holds little that they do not take, and may be told that it is short of something.
+async fn uneven_race() -> (Knobs, Placement, Race) {
+    let mut settings = settings(1);
+    settings.session.max_behind = 6 << 20;
+    settings.transport.send_buffer = 16 << 10;
+    let (knobs, placement) = (Knobs::default(), Placement::default());
+    knobs.turn(&mut settings);
+    placement.watch(&mut settings);
+    let race = Race::new(telling(settings)).await;
+    (knobs, placement, race)
+}
+
 /// D14-LIM-7 D14-SUB-30 D14-SUB-20: of those who do not keep up the one that is farthest behind is let go first; one that
 /// is nearer stays, and the one that keeps up has everything.
 #[test]
 fn the_farthest_behind_is_let_go_first() {
     run(async || {
-        let mut settings = settings(1);
-        settings.session.max_behind = 6 << 20;
-        settings.transport.send_buffer = 16 << 10;
-        let (knobs, placement) = (Knobs::default(), Placement::default());
-        knobs.turn(&mut settings);
-        placement.watch(&mut settings);
-        let mut race = Race::new(telling(settings)).await;
+        let (knobs, _placement, mut race) = uneven_race().await;
         for _ in 0..20 {
             race.send(100_000).await;
         }
@@ -252,13 +258,7 @@ fn the_farthest_behind_is_let_go_first() {
 #[test]
 fn a_late_relay_refuses_and_lets_nobody_go() {
     run(async || {
-        let mut settings = settings(1);
-        settings.session.max_behind = 6 << 20;
-        settings.transport.send_buffer = 16 << 10;
-        let (knobs, placement) = (Knobs::default(), Placement::default());
-        knobs.turn(&mut settings);
-        placement.watch(&mut settings);
-        let mut race = Race::new(settings).await;
+        let (knobs, placement, mut race) = uneven_race().await;
         for _ in 0..40 {
             race.send(100_000).await;
         }

@@ -159,6 +159,18 @@ fn one_that_loses_the_rest_of_a_track_that_has_ended_is_told() {
     });
 }
 
+/// The newest group comes to the slow one from its start, and all that follow, but little of what was before.
+async fn hears_the_newest(race: &mut Race) {
+    let last = race.group - 1;
+    race.slow.read_held();
+    race.slow.until_object(race.slow_alias, (last, 0)).await;
+    race.send(100).await;
+    race.slow.until_object(race.slow_alias, (last + 1, 0)).await;
+    assert!(!Race::is_over(&race.slow.log));
+    let got = Raw::places(&race.slow.log, race.slow_alias);
+    assert!(got.len() < 30, "{got:?}");
+}
+
 async fn goes_on_with_the_newest(settings: Settings, timeout_ms: Option<u64>) {
     let by_the_namespace = !settings.session.skips.below.is_empty();
     let mut race = Race::new(telling(settings)).await;
@@ -181,15 +193,7 @@ async fn goes_on_with_the_newest(settings: Settings, timeout_ms: Option<u64>) {
     for _ in 0..60 {
         race.send(100_000).await;
     }
-    let last = race.group - 1;
-    race.slow.read_held();
-    // The newest group comes from its start, and all that follow.
-    race.slow.until_object(race.slow_alias, (last, 0)).await;
-    race.send(100).await;
-    race.slow.until_object(race.slow_alias, (last + 1, 0)).await;
-    assert!(!Race::is_over(&race.slow.log));
-    let got = Raw::places(&race.slow.log, race.slow_alias);
-    assert!(got.len() < 30, "{got:?}");
+    hears_the_newest(&mut race).await;
     // MOQT-14 §10.4.3 [D14-CLOSE-1]: what was given up is reset, and nothing else.
     let whole: Vec<_> = Raw::objects(&race.slow.log)
         .iter()
@@ -265,14 +269,7 @@ fn one_that_takes_nothing_costs_no_stream_for_each_skip() {
         let held = |news: &&News| matches!(news, News::Held(_));
         let begun = race.slow.log.iter().filter(held).count();
         assert!((1..=3).contains(&begun), "{begun}");
-        let last = race.group - 1;
-        race.slow.read_held();
-        race.slow.until_object(race.slow_alias, (last, 0)).await;
-        race.send(100).await;
-        race.slow.until_object(race.slow_alias, (last + 1, 0)).await;
-        assert!(!Race::is_over(&race.slow.log));
-        let got = Raw::places(&race.slow.log, race.slow_alias);
-        assert!(got.len() < 30, "{got:?}");
+        hears_the_newest(&mut race).await;
     });
 }
 
