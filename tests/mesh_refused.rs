@@ -49,6 +49,41 @@ fn who_asks_again_is_not_refused_for_what_was() {
     });
 }
 
+/// D14-NS-7 D14-PUB-4: the same when somebody more announces the namespace there, which nobody hears of from the mesh: the relay
+/// has announced it all along.
+#[test]
+fn who_refused_is_asked_again_when_more_announce_there() {
+    run(async || {
+        let ca = PeerCa::generate().unwrap();
+        let far = Member::edge(&ca, 3, &[]).start().await;
+        let one = Member::edge(&ca, 1, &[&far]).start().await;
+        let other = Member::edge(&ca, 2, &[&far, &one]).start().await;
+        let name = track("refused", "more");
+        let (mut refusing, mut serving) = (raw(&one).await, raw(&other).await);
+        let mut reader = raw(&far).await;
+        reader.watched("known").await;
+        for (publisher, who) in [(&mut refusing, "one"), (&mut serving, "other")] {
+            publisher.announce(name.namespace()).await;
+            publisher.announce(&ns(&format!("known/{who}"))).await;
+        }
+        reader.until_told(2).await;
+        let id = reader.subscribe(&name, NEWEST).await;
+        refuses(&mut refusing, &name, 0).await;
+        serving.serve(&name, ALIAS).await;
+        let alias = reader.answer(id).await.unwrap().alias;
+        serving.group(ALIAS, 0, 2).await;
+        reader.until_objects(alias, 2).await;
+
+        let mut late = raw(&one).await;
+        late.announce(name.namespace()).await;
+        refuses(&mut refusing, &name, 1).await;
+        late.serve(&name, ALIAS).await;
+        late.group(ALIAS, 1, 2).await;
+        let all = [(0, 0), (0, 1), (1, 0), (1, 1)];
+        assert_eq!(reader.until_objects(alias, 4).await, all);
+    });
+}
+
 /// D14-PUB-3 D14-PUB-4 D14-SUB-26: a relay that has refused a track is its publisher like another when somebody PUBLISHes it
 /// there, and the track goes on with that when the other one is lost.
 #[test]

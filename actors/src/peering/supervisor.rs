@@ -178,6 +178,9 @@ impl<R: Reach> PeeringActor<R> {
             credit = Some(own.clone());
             InfoBaseActor::new(birth).answering(own)
         });
+        if let Some(plane) = &self.options.plane {
+            plane.speak_by(addr.clone().recipient());
+        }
         self.bases = credit.map(|credit| (id, addr, credit));
         self.leave_mesh();
     }

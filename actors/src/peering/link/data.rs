@@ -1,6 +1,7 @@
 //! What a link has to do with the data that goes beside its control messages.
 
 use super::io::LinkConn;
+use crate::peering::mesh::SendToNode;
 use crate::peering::plane::{LinkBirth, Plane, TellSets};
 use crate::peering::tally::Tally;
 use crate::transport::ConnHandle;
@@ -46,6 +47,9 @@ pub trait DataPlane<C: LinkConn>: 'static {
 
     /// A set that was told is with the peer, which is a laps relay: it drops data of sets that it has not heard of.
     fn set_delivered(&self, link: LinkId, id: SnsId);
+
+    /// Who takes to other nodes what is to be said of their data. Called for each life of the bases.
+    fn speak_by(&self, _: Recipient<SendToNode>) {}
 
     /// How full its tables are; what it has counted goes to the tally.
     fn census(&self, _: &Tally) -> Vec<(&'static str, u64)> {
@@ -93,6 +97,10 @@ impl DataPlane<ConnHandle> for Plane {
 
     fn set_delivered(&self, link: LinkId, id: SnsId) {
         Self::set_delivered(self, link, id);
+    }
+
+    fn speak_by(&self, bases: Recipient<SendToNode>) {
+        Self::speak_by(self, bases);
     }
 
     fn census(&self, tally: &Tally) -> Vec<(&'static str, u64)> {

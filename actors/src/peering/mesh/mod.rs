@@ -24,7 +24,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
 };
 use futures::future::join_all;
-use laps_protocol::moqt::message::{RequestError, RequestErrorReason};
+use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId};
 use laps_protocol::peering::hash::{FullNameHash, TrackHash};
 use laps_protocol::peering::info_base::CommandError;
 use laps_protocol::peering::message::{Answer, Published};
@@ -269,8 +269,13 @@ impl MeshActor {
         for node in nodes {
             let why = "the mesh cannot be asked for the track";
             let answer = Answer::Error(RequestError::new(RequestErrorReason::InternalError, why));
-            let again = false;
-            self.tell(*node, Answered { track, answer, again });
+            let answered = Answered {
+                track,
+                number: RequestId(0),
+                answer,
+                again: false,
+            };
+            self.tell(*node, answered);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the mesh's actor does with what it is told.
 
 use super::remote::messages::{
-    Answered, FetchAnswered, IsOurs, NodeAway, NodeLost, NodeTells, StatusTold, WayCut,
+    Announces, Answered, FetchAnswered, IsOurs, NodeAway, NodeLost, NodeTells, StatusTold, WayCut,
 };
 use super::{BasesBegan, FAILURES, FromNode, GIVEN_UP, MeshActor, MeshNews, News, PAUSE, SendToNode};
 use crate::metrics::restarts;
@@ -12,7 +12,9 @@ use crate::supervise::{ChildDown, Decision, Restart, Supervisor};
 use actix::{AsyncContext, Context, Handler};
 use laps_protocol::moqt::message::{RequestError, RequestId, SubscribeOk};
 use laps_protocol::peering::limits::Limits;
-use laps_protocol::peering::message::{FetchMessage, FetchStep, Published, TrackAnswer};
+use laps_protocol::peering::message::{
+    FetchMessage, FetchStep, LostNodes, MorePublishers, Published, TrackAnswer,
+};
 use laps_protocol::peering::node::{NodeId, NodeType};
 use slog::{debug, info, warn};
 use std::collections::BTreeMap;
@@ -114,7 +116,13 @@ impl MeshActor {
             "request" => request.0);
         // Decision 0029: what was asked before and is not wanted any more, or was asked anew, is answered in vain.
         if self.asking.is_answer(track, source, request) {
-            self.tell(source, Answered { track, answer, again });
+            let answered = Answered {
+                track,
+                number: request,
+                answer,
+                again,
+            };
+            self.tell(source, answered);
         }
     }
 
@@ -228,6 +236,15 @@ impl Handler<FromNode> for MeshActor {
                 }
                 Err(error) => self.unread(source, &error),
             },
+            MorePublishers::KIND => match MorePublishers::decode(&msg.body, &Limits::default()) {
+                Ok(MorePublishers(namespace)) => self.tell(source, Announces(namespace)),
+                Err(error) => self.unread(source, &error),
+            },
+            LostNodes::KIND => {
+                if let Some(origin) = &self.origin {
+                    mailbox::signal(&origin.asked, msg);
+                }
+            }
             kind => self.unread(source, &format_args!("kind {kind}")),
         }
     }

@@ -45,6 +45,7 @@ pub use out::{LinkOut, OutRoute, unicast};
 
 use crate::census;
 use crate::limits::{Account, PerKind, Share, UNLIMITED};
+use crate::peering::mesh::SendToNode;
 use crate::session::egress::{Egress, SendPolicy};
 use crate::supervise::{Faults, mailbox};
 use crate::transport::{ConnHandle, DatagramReceiver, UniAcceptor};
@@ -63,7 +64,7 @@ use out::Backlog;
 use sets::Core;
 use slog::{Logger, o};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -356,6 +357,18 @@ impl Plane {
     #[must_use]
     pub fn route(&self, track: FullNameHash) -> Vec<OutRoute> {
         self.0.core.borrow_mut().route(track)
+    }
+
+    /// The nodes to which links lead again that none led to for a while, since that was asked last for this track: what of it
+    /// was made meanwhile went nowhere. Told of by [`TrackRerouted`].
+    #[must_use]
+    pub fn take_back(&self, track: FullNameHash) -> BTreeSet<NodeId> {
+        self.0.core.borrow_mut().take_back(track)
+    }
+
+    /// Who takes to other nodes what this relay has to say of their data.
+    pub fn speak_by(&self, bases: Recipient<SendToNode>) {
+        self.0.core.borrow_mut().speak_by(bases);
     }
 
     /// Who is told when a route of this relay's own tracks changes.

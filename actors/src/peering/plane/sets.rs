@@ -1,13 +1,15 @@
 //! What comes out of the sets of nodes, and who is told of it.
 
 use super::{Links, OutRoute, TrackRerouted};
+use crate::peering::mesh::SendToNode;
 use crate::supervise::mailbox;
 use actix::Recipient;
 use laps_protocol::peering::fib::Fib;
 use laps_protocol::peering::forward::node_sets::{JoinCause, Lost, Output, Rerouted};
 use laps_protocol::peering::forward::{LinkId, NodeSets, Source};
 use laps_protocol::peering::hash::FullNameHash;
-use laps_protocol::peering::message::{Message, NodeSet, SnsId};
+use laps_protocol::peering::message::{LostNodes, Message, NodeSet, SnsId};
+use laps_protocol::peering::node::NodeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
@@ -24,6 +26,12 @@ pub(super) struct Core {
     told: BTreeMap<LinkId, SnsId>,
     /// Why, and when, each link came into the route of a track of this relay.
     joined: HashMap<FullNameHash, BTreeMap<LinkId, (JoinCause, u64)>>,
+    /// To whom links lead again, by track of this relay: something of it was for them and went nowhere.
+    back: HashMap<FullNameHash, BTreeSet<NodeId>>,
+    /// What of other nodes' tracks was lost here, by origin: who lacks it. Told at the end of this turn.
+    lost: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// Who takes that to the origins.
+    bases: Option<Recipient<SendToNode>>,
 }
 
 impl Core {
@@ -36,7 +44,20 @@ impl Core {
             telling: BTreeMap::new(),
             told: BTreeMap::new(),
             joined: HashMap::new(),
+            back: HashMap::new(),
+            lost: BTreeMap::new(),
+            bases: None,
         }
+    }
+
+    /// By whom origins are told what was lost of theirs.
+    pub(super) fn speak_by(&mut self, bases: Recipient<SendToNode>) {
+        self.bases = Some(bases);
+    }
+
+    /// The nodes to which links lead again, since that was asked last.
+    pub(super) fn take_back(&mut self, track: FullNameHash) -> BTreeSet<NodeId> {
+        self.back.remove(&track).unwrap_or_default()
     }
 
     /// Who is told of routes from now on; what it does not know yet it is told now.
@@ -122,8 +143,17 @@ impl Core {
                 }) => {
                     changed.insert(track);
                 }
-                // What a relay in between has lost, the origin sends again.
-                Output::Lost(_) => {}
+                Output::Lost(Lost { source, nodes, .. }) => {
+                    self.lose(source, nodes.into_iter().map(|(node, _)| node));
+                }
+                Output::Back {
+                    source: Source::Track(track),
+                    nodes,
+                } => {
+                    self.back.entry(track).or_default().extend(nodes);
+                    changed.insert(track);
+                }
+                Output::Back { source, nodes } => self.lose(source, nodes),
                 Output::Refused { link, why, .. } => {
                     if let Some(state) = self.links.borrow().get(&link) {
                         state.once.warn("a subscriber node set is not taken", &why);
@@ -140,7 +170,15 @@ impl Core {
                 mailbox::signal(origin, TrackRerouted(track));
             }
         }
-        !self.telling.is_empty()
+        !self.telling.is_empty() || !self.lost.is_empty()
+    }
+
+    /// Something that came from a peer did not get to these nodes. A relay in between keeps nothing, so its origin is told,
+    /// who sends it again: nobody else sees that it is missing. Where a laps relay is on the way, who that is is not known.
+    fn lose(&mut self, source: Source, nodes: impl IntoIterator<Item = NodeId>) {
+        if let Some(origin) = self.sets.view(source).and_then(|view| view.origin) {
+            self.lost.entry(origin).or_default().extend(nodes);
+        }
     }
 
     /// A set changes: what was to be told of it before has no use any more. laps peering, "SNS Advertisement": the same id
@@ -173,6 +211,25 @@ impl Core {
                 state.tell(messages);
             }
         }
+        for (target, nodes) in std::mem::take(&mut self.lost) {
+            self.tell_lost(target, nodes.into_iter().collect());
+        }
+    }
+
+    fn tell_lost(&self, target: NodeId, mut nodes: Vec<NodeId>) {
+        let Some(bases) = &self.bases else { return };
+        while !nodes.is_empty() {
+            let rest = nodes.split_off(nodes.len().min(LostNodes::MOST));
+            let (kind, request_id) = (LostNodes::KIND, 0);
+            let body = LostNodes(std::mem::replace(&mut nodes, rest)).encode();
+            let say = SendToNode {
+                target,
+                kind,
+                request_id,
+                body,
+            };
+            mailbox::signal(bases, say);
+        }
     }
 
     /// A link is gone.
@@ -187,6 +244,7 @@ impl Core {
         match source {
             Source::Track(track) => {
                 self.joined.remove(&track);
+                self.back.remove(&track);
                 Some(track)
             }
             Source::Ingress(link, sns) => {

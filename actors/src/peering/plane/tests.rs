@@ -11,7 +11,7 @@ use actix::{Actor, Context, Handler};
 use bytes::Bytes;
 use laps_protocol::peering::data_header::{DatagramHeader, StreamHeader, StreamHeaderReader};
 use laps_protocol::peering::error::ErrorCode;
-use laps_protocol::peering::message::Message;
+use laps_protocol::peering::message::{LostNodes, Message};
 use slog::Discard;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
@@ -227,6 +227,54 @@ async fn whose_way_a_dead_link_was_is_told() {
     scene.plane.link_down(A);
     assert_eq!(cut.recv().await, Some(WaysCut([NodeId(1)].into())));
     assert!(cut.try_recv().is_err());
+}
+
+/// Keeps what other nodes are told.
+struct Bases(mpsc::UnboundedSender<SendToNode>);
+
+impl Actor for Bases {
+    type Context = Context<Self>;
+}
+
+impl Handler<SendToNode> for Bases {
+    type Result = ();
+    fn handle(&mut self, msg: SendToNode, _: &mut Self::Context) {
+        self.0.send(msg).ok();
+    }
+}
+
+/// Issue 6, "Failover": what a relay in between has lost nobody else sees, so it tells the origin, once for all tracks; and
+/// again when a link leads to nodes that none led to. Where a laps relay is on the way nobody is known to be told.
+#[actix::test]
+async fn an_origin_is_told_what_was_lost_of_its_data() {
+    let scene = scene(NodeType::Via, Config::default(), Faults::default()).await;
+    let (bases, mut told) = mpsc::unbounded_channel();
+    scene.plane.speak_by(Bases(bases).start().recipient());
+    let origin = NodeId(40);
+    let set = |id: u32, nodes: &[u64], origin: Option<NodeId>| {
+        let nodes = nodes.iter().map(|node| NodeId(*node));
+        NodeSet::new(sns(id), 2, nodes).from_origin(origin)
+    };
+    // Two tracks of one origin, one of which is for a node behind another link too.
+    scene.plane.advertised(A, &set(1, &[2], Some(origin)));
+    scene.plane.advertised(A, &set(2, &[2, 3], Some(origin)));
+    scene.plane.advertised(A, &set(3, &[2], None));
+    scene.plane.link_down(B);
+    for way in [None, Some(C)] {
+        if let Some(link) = way {
+            let nodes = [(NodeId(2), NodeId(2))];
+            scene
+                .fib
+                .send_replace(Fib::written(nodes, [(NodeId(2), vec![link])]));
+        }
+        let said = told.recv().await.unwrap();
+        assert_eq!(
+            (said.target, said.kind, said.request_id),
+            (origin, LostNodes::KIND, 0)
+        );
+        assert_eq!(said.body, LostNodes(vec![NodeId(2)]).encode());
+        assert!(told.try_recv().is_err());
+    }
 }
 
 /// laps peering, "SNS Advertisement": however often the nodes of a set change in one turn, its peer is told once; and of a set

@@ -5,9 +5,8 @@ use super::{Phase, TrackActor};
 use crate::track::messages::{Ingest, SourceId};
 use crate::track::replication::ReplicaLink;
 use actix::{AsyncContext, Context};
-use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::relay::merge::{Merge, PublisherKey};
-use laps_protocol::relay::track_log::{Append, Appended, Malformed, StreamEnd, TrackLog};
+use laps_protocol::relay::track_log::{Append, Appended, Malformed, TrackLog};
 use std::time::{Duration, Instant};
 
 /// What is heard of the log's answers.
@@ -38,24 +37,6 @@ impl Heard<'_> {
     }
 }
 
-/// How long what came of a stream just before it was cut short has to reach readers.
-const LAST_WORDS: Duration = Duration::from_millis(300);
-
-/// Takes the ends of streams of a node out that were cut short, for a moment. Resets overtake what was sent before them, and
-/// what came here is not fetched again for those readers whom it did not reach.
-fn cut_later(ctx: &mut Context<TrackActor>, source: SourceId, batch: Vec<Append>) -> Vec<Append> {
-    let is_cut = |chunk: &Append| matches!(chunk, Append::SubgroupClosed { end: StreamEnd::Reset(code), .. } if *code != ResetCode::DeliveryTimeout);
-    let (cut, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_cut);
-    if !cut.is_empty() {
-        ctx.run_later(LAST_WORDS, move |actor, ctx| {
-            if actor.phase != Phase::Ended {
-                actor.append(ctx, source, cut);
-            }
-        });
-    }
-    rest
-}
-
 impl TrackActor {
     /// Takes in what a publisher sends.
     pub(super) fn take_in(&mut self, ctx: &mut Context<Self>, ingest: Ingest) {
@@ -74,7 +55,7 @@ impl TrackActor {
         let batch = if here || self.sources.any_active_beside(source) {
             batch
         } else {
-            cut_later(ctx, source, batch)
+            Self::cut_later(ctx, source, batch)
         };
         self.append(ctx, source, batch);
         if let Some(torn) = torn {

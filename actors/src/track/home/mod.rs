@@ -7,6 +7,7 @@ mod feed;
 mod fetching;
 mod filling;
 mod handlers;
+mod last_words;
 mod links;
 mod places;
 mod publisher;

@@ -79,6 +79,8 @@ pub(super) mod node_message {
     pub(in super::super) const FETCH: u8 = 8;
     pub(in super::super) const ANSWER: u8 = 4;
     pub(in super::super) const ANSWER_AGAIN: u8 = 5;
+    pub(in super::super) const LOST: u8 = 6;
+    pub(in super::super) const MORE: u8 = 7;
 }
 
 /// laps peering, "QUIC APP Error Codes".

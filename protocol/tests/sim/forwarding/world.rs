@@ -658,6 +658,12 @@ impl World {
                 }
                 self.count("lost");
             }
+            Output::Back { nodes, .. } => {
+                if nodes.is_empty() {
+                    return Err("nobody is back".to_owned());
+                }
+                self.count("back");
+            }
             other => return Err(format!("{other:?}")),
         }
         Ok(())

@@ -143,6 +143,7 @@ impl OriginActor {
             return;
         };
         let mut answers = Vec::new();
+        let elsewhere = self.elsewhere.has(&track.name);
         for id in nodes {
             let mut others = track.slots.values();
             let served = others.any(|slot| !slot.leaving && slot.nodes.contains(id));
@@ -163,6 +164,10 @@ impl OriginActor {
                 Told::Over => continue,
             };
             node.farewell = Some(Box::new(answer.clone()));
+            // Who has nobody else to ask has nobody left who reads.
+            if elsewhere && !self.strangers.contains(id) {
+                self.declined.insert(&track.name, *id);
+            }
             answers.push((*id, node.request, answer));
         }
         track

@@ -17,7 +17,7 @@ use laps_protocol::moqt::message::{MessageParams, RequestError, RequestErrorReas
 use laps_protocol::moqt::session::{Command, PeerFetch};
 use laps_protocol::peering::data_header::StreamHeader;
 use laps_protocol::peering::limits::Limits;
-use laps_protocol::peering::message::{FetchMessage, FetchStep, PlainFetch};
+use laps_protocol::peering::message::{FetchMessage, FetchStep, LostNodes, PlainFetch};
 use laps_protocol::peering::node::NodeId;
 use laps_protocol::relay::scheduler::DEFAULT_PRIORITY;
 use slog::{debug, warn};
@@ -284,6 +284,16 @@ impl Handler<FromNode> for OriginActor {
     type Result = ();
 
     fn handle(&mut self, msg: FromNode, ctx: &mut Self::Context) {
+        if msg.kind == LostNodes::KIND {
+            return match LostNodes::decode(&msg.body, &Limits::default()) {
+                Ok(LostNodes(nodes)) => self.lost_beyond(ctx, msg.source, &nodes),
+                Err(error) => {
+                    self.counters.malformed += 1;
+                    debug!(self.log, "what a node says is lost cannot be read"; "node" => %msg.source,
+                        "why" => %error);
+                }
+            };
+        }
         if msg.kind != FetchMessage::KIND {
             self.counters.malformed += 1;
             return;

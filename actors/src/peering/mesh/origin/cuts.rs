@@ -1,14 +1,19 @@
 //! Nodes that lose a link: what they had of a track by it did not all arrive.
 //!
+//! That may be a link of this relay, or one further on: the relay before that one says so, or no link leads to a node for a
+//! while.
+//!
 //! What is open comes to them again, from its start: from the subscription that begins for them in its place, or aside where
 //! the one that has them from now on runs already. What was over by then is not sent again. They are told once more that
 //! they have the track, and up to where it is made, and fetch what they lack of it (`track/home/repair.rs`).
 
 use super::OriginActor;
 use super::track::{Told, Track};
+use actix::Context;
 use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::node::NodeId;
+use slog::debug;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +22,10 @@ use tokio::time::Instant;
 /// How long a link is remembered that nodes have left: one that is dead is noticed in this time, and what had been written
 /// on it by then was lost.
 const REMEMBERED: Duration = Duration::from_secs(5);
+
+/// How long a node is taken to lack what is open whenever it gets another link, after a link beyond died by which it had the
+/// track: the word of that may be here before the word that another way leads to it, or that none does.
+const SHAKY: Duration = Duration::from_secs(5);
 
 /// Nodes of one track that lost a link.
 #[derive(Debug, Default)]
@@ -27,6 +36,8 @@ pub(super) struct Cuts {
     lacking: BTreeSet<NodeId>,
     /// Links that nodes had before they had others, whose they were, and until when that matters.
     left: BTreeMap<LinkId, (BTreeSet<NodeId>, Instant)>,
+    /// Who lost a link further on, and until when that matters.
+    shaky: BTreeMap<NodeId, Instant>,
 }
 
 impl Cuts {
@@ -55,6 +66,7 @@ impl Cuts {
     pub(super) fn forget(&mut self, node: NodeId) {
         self.untold.remove(&node);
         self.lacking.remove(&node);
+        self.shaky.remove(&node);
     }
 }
 
@@ -63,6 +75,18 @@ impl Track {
     pub(super) fn lacking(&mut self, nodes: &[NodeId]) -> Vec<NodeId> {
         let all = &mut self.cuts.lacking;
         nodes.iter().copied().filter(|node| all.remove(node)).collect()
+    }
+
+    /// These nodes get a link that they did not have.
+    pub(super) fn moves(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        if self.cuts.shaky.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        self.cuts.shaky.retain(|_, until| *until > now);
+        let shaky = nodes.into_iter();
+        let shaky: Vec<_> = shaky.filter(|node| self.cuts.shaky.contains_key(node)).collect();
+        self.cut(shaky);
     }
 
     fn cut(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
@@ -90,8 +114,28 @@ impl OriginActor {
         }
     }
 
+    /// A relay in between says that something of this relay's tracks did not get further, and for whom it was.
+    pub(super) fn lost_beyond(&mut self, ctx: &mut Context<Self>, by: NodeId, nodes: &[NodeId]) {
+        debug!(self.log, "a relay on the way has lost something"; "by" => %by, "nodes" => nodes.len());
+        let until = Instant::now() + SHAKY;
+        let mut cut = Vec::new();
+        for (hash, track) in &mut self.tracks {
+            let known = nodes.iter().filter(|node| track.nodes.contains_key(node));
+            let known: Vec<_> = known.copied().collect();
+            if !known.is_empty() {
+                track.cuts.shaky.extend(known.iter().map(|node| (*node, until)));
+                track.cut(known);
+                cut.push(*hash);
+            }
+        }
+        for hash in cut {
+            self.settle(ctx, hash, None);
+        }
+    }
+
     /// Looks which nodes of a track have lost their links.
     pub(super) fn notice_cuts(&mut self, hash: FullNameHash) {
+        let back = self.outlets.take_back(hash);
         let outlets = Rc::clone(&self.outlets);
         let is_gone = |link: LinkId| outlets.link(link).is_none();
         let aside = self.end_asides(hash, is_gone);
@@ -105,6 +149,7 @@ impl OriginActor {
         let gone = left.extract_if(.., |link, _| is_gone(*link));
         let mut nodes: Vec<_> = gone.flat_map(|(_, (nodes, _))| nodes).collect();
         nodes.extend(aside);
+        nodes.extend(back);
         track.cut(nodes);
     }
 }

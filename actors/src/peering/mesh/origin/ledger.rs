@@ -85,8 +85,8 @@ impl Ledger {
         self.listed = Some(BTreeSet::new());
     }
 
-    /// The registry says of a name whether it is published here.
-    pub(super) fn heard(&mut self, what: Published, there: bool) {
+    /// The registry says of a name whether it is published here; false when that was known.
+    pub(super) fn heard(&mut self, what: Published, there: bool) -> bool {
         if let Some(listed) = &mut self.listed {
             if there {
                 listed.insert(what.clone());
@@ -105,6 +105,7 @@ impl Ledger {
         if changed {
             self.dirty.insert(what);
         }
+        changed
     }
 
     /// The registry has named everything: what it did not name is gone.

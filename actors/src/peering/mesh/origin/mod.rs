@@ -20,6 +20,7 @@
 //! | `routing` | which links need one, and what it is to be |
 //! | `aside` | what nodes get that join in the middle |
 //! | `cuts` | what nodes get whose links die |
+//! | `declined` | nodes that were refused a track, and may ask again |
 //! | `answers`, `again` | what nodes are told, and told again |
 //! | `asked`, `statuses` | what nodes fetch, and ask of tracks |
 //! | `parting` | nodes that leave, and tracks that are withdrawn |
@@ -30,6 +31,7 @@ mod answers;
 mod aside;
 mod asked;
 mod cuts;
+mod declined;
 mod elsewhere;
 mod ledger;
 mod news;
@@ -60,6 +62,7 @@ use crate::supervise::policy::{Backoff, Decision, Intensity, Restart, Supervisor
 use crate::supervise::{ChildDown, ChildGuard, ChildId};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult, Recipient};
 use asked::Asked;
+use declined::Declined;
 use elsewhere::Elsewhere;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::forward::LinkId;
@@ -177,6 +180,8 @@ pub struct OriginActor {
     next_request: u64,
     asked: Asked,
     statuses: Statuses,
+    /// Nodes that were refused tracks.
+    declined: Declined,
     /// Lives of the bases so far.
     lives: u64,
     ledger: Rc<RefCell<Ledger>>,
@@ -218,6 +223,7 @@ impl Birth {
             next_request: 0,
             asked: Asked::default(),
             statuses: Statuses::default(),
+            declined: Declined::default(),
             lives: 0,
             ledger: Rc::default(),
             publications: None,
@@ -252,6 +258,7 @@ impl OriginActor {
         let addr = publications::Birth {
             registry: self.env.registry.clone(),
             ledger: Rc::clone(&self.ledger),
+            announcers: ctx.address().recipient(),
             bases: self.want.clone(),
             faults: self.env.faults.clone(),
             log: self.log.clone(),
@@ -355,6 +362,7 @@ impl Handler<Count> for OriginActor {
             census::row("mesh_asides", self.asides.len()),
             census::row("mesh_fetches", self.asked.len()),
             census::row("mesh_statuses", self.statuses.len()),
+            census::row("mesh_declined", self.declined.len()),
         ])
     }
 }

@@ -4,7 +4,7 @@ use crate::peering::plane::{LinkOut, OutRoute, Plane};
 use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::node::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who knows the links, and which of them lead to whom. On the arbiter of whoever asks.
 ///
@@ -15,6 +15,9 @@ pub trait Outlets {
 
     /// The links that new streams of the track take, at most one entry for each.
     fn route(&self, track: FullNameHash) -> Vec<OutRoute>;
+
+    /// The nodes to which links lead again that none led to for a while, since that was asked last for this track.
+    fn take_back(&self, track: FullNameHash) -> BTreeSet<NodeId>;
 
     /// A link, while data can be written on it.
     fn link(&self, link: LinkId) -> Option<LinkOut>;
@@ -27,6 +30,10 @@ impl Outlets for Plane {
 
     fn route(&self, track: FullNameHash) -> Vec<OutRoute> {
         Self::route(self, track)
+    }
+
+    fn take_back(&self, track: FullNameHash) -> BTreeSet<NodeId> {
+        Self::take_back(self, track)
     }
 
     fn link(&self, link: LinkId) -> Option<LinkOut> {

@@ -1,5 +1,6 @@
 //! What this relay's own sessions publish, told to the mesh.
 
+use super::declined::Announcers;
 use super::ledger::{Done, Ledger};
 use crate::namespace::NamespacesChanged;
 use crate::peering::mesh::{BasesBegan, Want};
@@ -34,6 +35,8 @@ pub(super) struct Birth {
     pub(super) ledger: Rc<RefCell<Ledger>>,
     /// Where it is wanted, when that is known.
     pub(super) bases: Option<Recipient<Want>>,
+    /// Who hears of namespaces that more announce.
+    pub(super) announcers: Recipient<Announcers>,
     pub(super) faults: Faults,
     pub(super) log: Logger,
     pub(super) guard: Option<ChildGuard>,
@@ -130,10 +133,14 @@ impl PublicationsActor {
     }
 
     fn hear(&mut self, ctx: &mut Context<Self>, changes: Changes) {
+        let mut again = Vec::new();
         {
             let mut ledger = self.birth.ledger.borrow_mut();
             for (namespace, there) in changes.namespaces {
-                ledger.heard(Published::Namespace(namespace), there);
+                let changed = ledger.heard(Published::Namespace(namespace.clone()), there);
+                if there && !changed && !self.listing {
+                    again.push(namespace);
+                }
             }
             for (track, home) in changes.tracks {
                 ledger.heard(Published::Track(track), home.is_some());
@@ -143,6 +150,9 @@ impl PublicationsActor {
             }
         }
         self.busy = false;
+        if !again.is_empty() {
+            mailbox::signal(&self.birth.announcers, Announcers(again));
+        }
         self.tell(ctx);
         if self.anew {
             self.watch(ctx);

@@ -161,6 +161,7 @@ impl OriginActor {
             let nodes = slot.nodes.clone();
             let left = before.iter().filter(|node| !nodes.contains(node));
             track.cuts.leave(route.link, left.copied());
+            track.moves(nodes.iter().copied().filter(|node| !before.contains(node)));
             // One that begins with what is open gives it to them too.
             let mut lacking = track.lacking(&nodes);
             if begins {
@@ -209,6 +210,7 @@ impl OriginActor {
             new_group,
             &self.stubs,
         );
+        track.moves(route.nodes.iter().copied());
         // What is open goes on at the link that had it before, if that lives.
         let lacking = track.lacking(&route.nodes);
         spec.continues = route.cause != JoinCause::Moved || !lacking.is_empty();

@@ -6,7 +6,7 @@ use actix::Message;
 use laps_protocol::moqt::message::{
     FetchOk, GroupOrderRequest, RequestError, RequestId, Subscribe, SubscribeFilter, SubscribeOk,
 };
-use laps_protocol::moqt::name::FullTrackName;
+use laps_protocol::moqt::name::{FullTrackName, TrackNamespace};
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::{Answer, Published};
 use laps_protocol::peering::node::NodeId;
@@ -66,12 +66,19 @@ pub(in super::super) struct WayCut;
 #[rtype(result = "()")]
 pub(in super::super) struct NodeLost;
 
+/// To the actor of a node: more publishers announce this namespace there, which it announces already.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in super::super) struct Announces(pub(in super::super) TrackNamespace);
+
 /// To the actor of a node: it answers the SUBSCRIBE for a track, or cannot be asked.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(in super::super) struct Answered {
     /// The track.
     pub(in super::super) track: FullNameHash,
+    /// Which SUBSCRIBE; 0 for one that could not be said.
+    pub(in super::super) number: RequestId,
     /// What it says.
     pub(in super::super) answer: Answer,
     /// It says so once more, in the same life: a link on the way died.

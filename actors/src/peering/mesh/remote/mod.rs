@@ -40,7 +40,7 @@ use fetches::Fetches;
 use laps_protocol::moqt::message::RequestId;
 use laps_protocol::peering::message::Published;
 use laps_protocol::peering::node::NodeId;
-use messages::{IsOurs, NodeLost, NodeTells};
+use messages::{Announces, IsOurs, NodeLost, NodeTells};
 use offers::Offers;
 use slog::{Logger, debug};
 use statuses::Statuses;
@@ -192,6 +192,13 @@ impl Handler<NodeTells> for NodeActor {
             }
         }
         self.check_idle(ctx);
+    }
+}
+
+impl Handler<Announces> for NodeActor {
+    type Result = ();
+    fn handle(&mut self, Announces(namespace): Announces, ctx: &mut Self::Context) {
+        self.announces_again(ctx, &namespace);
     }
 }
 

@@ -190,6 +190,17 @@ impl NodeActor {
         }
     }
 
+    /// It announces this again: tracks that it refused are asked of it once more. MOQT-14 §8.4 [D14-NS-7]
+    pub(super) fn announces_again(&mut self, ctx: &Context<Self>, namespace: &TrackNamespace) {
+        let Some(id) = self.offers.namespaces.get_mut(namespace) else {
+            return;
+        };
+        // Never without an announcement in between: who watches the namespace is to see no change.
+        let before = std::mem::replace(id, AnnounceId::next());
+        self.announce(ctx, namespace);
+        self.unannounce(namespace, before);
+    }
+
     fn unannounce(&self, namespace: &TrackNamespace, id: AnnounceId) {
         self.env.registry.signal(UnregisterNamespace {
             id,

@@ -50,6 +50,8 @@ struct Request {
     told: bool,
     /// How often the node has accepted: whoever begins anew there counts its streams anew.
     accepted: u32,
+    /// Which SUBSCRIBE it has accepted last.
+    number: Option<RequestId>,
     /// The node was out of reach since it accepted last.
     away: bool,
 }
@@ -122,10 +124,8 @@ impl NodeActor {
             self.bind(&request);
         }
         let (track, wish) = (request.track.clone(), request.wanted(self.ours).cloned());
-        let request = Request {
-            told: wish.is_some(),
-            ..request
-        };
+        let mut request = request;
+        request.told = wish.is_some();
         self.taken.insert(id, request);
         if wish.is_some() && !self.wishes(track, wish, true, new_group) {
             self.forget(id);
@@ -290,6 +290,7 @@ impl Handler<SubscribeUpstream> for NodeActor {
             },
             told: false,
             accepted: 0,
+            number: None,
             away: false,
         };
         self.take(id, request, msg.new_group)?;
@@ -335,6 +336,7 @@ impl Handler<AcceptPublish> for NodeActor {
             },
             told: false,
             accepted: 0,
+            number: None,
             away: false,
         };
         if let Err(error) = self.take(id, request, new_group) {
@@ -423,8 +425,10 @@ impl Handler<Answered> for NodeActor {
         let is_ok = matches!(msg.answer, Answer::Ok(_));
         request.accepted += u32::from(is_ok && !msg.again);
         let counted = request.accepted == 1;
+        // It accepts each SUBSCRIBE once, so it has forgotten this one: it was told of it anew when a link of its own came back.
+        let forgot = is_ok && !msg.again && request.number.replace(msg.number) == Some(msg.number);
         // Who goes on in the same life has said so of no other.
-        let anew = is_ok && std::mem::take(&mut request.away) && !msg.again;
+        let anew = (is_ok && std::mem::take(&mut request.away) && !msg.again) || forgot;
         let again = anew || (is_ok && msg.again);
         match (msg.answer, request.kind) {
             // Decision 0029: what it made until now is not in what it sends, if this is another life of it, and may be lost if

@@ -1,5 +1,6 @@
 //! The mesh with a real registry and real tracks, bases that are played, and objects that are fed by hand.
 
+mod asking_again;
 mod fetching;
 mod links;
 mod priority;

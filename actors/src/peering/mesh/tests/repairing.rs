@@ -181,6 +181,35 @@ fn what_nothing_follows_is_fetched() {
     }
 }
 
+/// Until this append comes.
+async fn until_closed(reading: &mut Reading) {
+    let closed = |append: &Append| matches!(append, Append::SubgroupClosed { .. });
+    while !reading.next().await.batch.iter().any(closed) {}
+}
+
+/// A reset takes back what the transport still has of a stream, and what was here by then is never fetched: so readers have a
+/// moment to get it. What is too old ends at once, and where another node brings the same its streams go on.
+#[test]
+fn readers_get_what_came_before_a_stream_was_cut() {
+    run(async |mut scene| {
+        let (mut reading, _) = reading(&mut scene).await;
+        let cases = [
+            (ResetCode::SessionClosed, 300),
+            (ResetCode::Cancelled, 300),
+            (ResetCode::DeliveryTimeout, 0),
+        ];
+        for (group, (code, wait)) in (4..).zip(cases) {
+            let stream = STREAM + group;
+            scene.part(A, stream, group, 0).await;
+            assert_eq!(reading.objects(1).await, [(group, 0)]);
+            let cut = tokio::time::Instant::now();
+            scene.ends(A, stream, StreamEnd::Reset(code)).await;
+            until_closed(&mut reading).await;
+            assert_eq!(cut.elapsed().as_millis() / 100 * 100, wait, "{code:?}");
+        }
+    });
+}
+
 /// Another link dies while what the first one lost is fetched: that was asked for before.
 #[test]
 fn what_is_lost_during_a_repair_is_fetched_after_it() {
@@ -227,6 +256,30 @@ fn a_repair_that_is_cut_short_begins_again() {
             .await;
         assert_eq!(objects(&mut reading, 3).await, [(4, 0), (5, 0), (6, 0)]);
         scene.says_nothing(Duration::from_secs(60)).await;
+    });
+}
+
+/// Decision 0029: the node lost its link to whoever told it of the subscription, for so long that it forgot it, and was told
+/// again. Nobody here has lost a link. It accepts what it had accepted, and serves what begins from then on.
+#[test]
+fn what_a_node_that_forgot_did_not_send_is_fetched() {
+    run(async |mut scene| {
+        let (mut reading, number) = reading(&mut scene).await;
+        scene.object(A, 3).await;
+        scene.part(A, STREAM, 4, 0).await;
+        assert_eq!(reading.objects(2).await, [(3, 0), (4, 0)]);
+        scene
+            .ends(A, STREAM, StreamEnd::Reset(ResetCode::Cancelled))
+            .await;
+        scene.says_nothing(Duration::from_secs(10)).await;
+        scene.says(A, number, ok(Some(Location::new(6, 0)))).await;
+        let (request, from, to) = scene.asked().await;
+        assert_eq!((from, to), (4, 6));
+        scene.object(A, 7).await;
+        let places = [(4, 0), (4, 1), (5, 0), (6, 0)];
+        scene.brings(request, &places, StreamEnd::Fin).await;
+        assert_eq!(objects(&mut reading, 4).await, [(4, 1), (5, 0), (6, 0), (7, 0)]);
+        scene.says_nothing(Duration::from_secs(40)).await;
     });
 }
 

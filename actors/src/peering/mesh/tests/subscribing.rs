@@ -439,6 +439,7 @@ fn what_a_node_made_between_two_lives_is_fetched() {
         };
         scene.says(A, number, Answer::Done(gone)).await;
         // It says so to a SUBSCRIBE that asks anew, too, when it was never away.
+        let number = RequestId(number.0 + 1);
         scene.says(A, number, ok(Some(Location::new(6, 0)))).await;
         assert!(scene.nodes.try_recv().is_err());
         scene.news([News::NodeUnreachable { node: A }]).await;

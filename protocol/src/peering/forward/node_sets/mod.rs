@@ -76,6 +76,8 @@ struct Set {
     waits_until: Option<Instant>,
     /// Those of the wanted that no link leads to, ascending.
     stranded: Vec<NodeId>,
+    /// Those of the stranded to which a link led before.
+    astray: BTreeSet<NodeId>,
     /// When it is forgotten, since the peer has withdrawn it.
     ends_at: Option<Instant>,
 }
@@ -182,7 +184,11 @@ impl<R: Routes> NodeSets<R> {
             Output::Advertise { link: to, .. }
             | Output::Prioritise { link: to, .. }
             | Output::Withdraw { link: to, .. } => *to != link,
-            Output::Route(_) | Output::Ended(_) | Output::Lost(_) | Output::Refused { .. } => true,
+            Output::Route(_)
+            | Output::Ended(_)
+            | Output::Lost(_)
+            | Output::Back { .. }
+            | Output::Refused { .. } => true,
         });
         self.dirty.extend(gone.out.into_values());
         let last = SnsId::new(u32::MAX).unwrap_or(SnsId::FIRST);

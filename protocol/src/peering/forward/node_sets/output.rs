@@ -39,6 +39,13 @@ pub enum Output {
     Ended(Source),
     /// Streams of a source broke off because a link died.
     Lost(Lost),
+    /// Links lead to nodes again that had one, and then none for a while: of what came meanwhile nothing went to them.
+    Back {
+        /// Whose data that was.
+        source: Source,
+        /// The nodes, ascending.
+        nodes: Vec<NodeId>,
+    },
     /// A peer's set was not taken, which is told once for each link and reason. An earlier set with this id stays.
     Refused {
         /// From whom it came.

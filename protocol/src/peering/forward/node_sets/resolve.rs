@@ -68,6 +68,7 @@ impl<R: Routes> NodeSets<R> {
         for (link, id) in ended {
             self.withdraw(link, id);
         }
+        self.report_back(source, &mut set, &plan, &before);
         set.stranded = plan.stranded;
         self.sets.insert(source, set);
     }
@@ -237,6 +238,19 @@ impl<R: Routes> NodeSets<R> {
         self.counters.nodes_lost += u64::try_from(nodes.len()).unwrap_or(u64::MAX);
         if !nodes.is_empty() {
             self.outputs.push_back(Output::Lost(Lost { source, link, nodes }));
+        }
+    }
+
+    /// Says to whom links lead again, and notes to whom none does any more.
+    fn report_back(&mut self, source: Source, set: &mut Set, plan: &Plan, before: &BTreeMap<NodeId, LinkId>) {
+        let stranded = |node: &NodeId| plan.stranded.binary_search(node).is_ok();
+        let back = set.astray.extract_if(.., |node| !stranded(node));
+        // Who is not wanted any more has nobody to miss anything.
+        let nodes: Vec<_> = back.filter(|node| plan.links.contains_key(node)).collect();
+        let lost = plan.stranded.iter().filter(|node| before.contains_key(node));
+        set.astray.extend(lost);
+        if !nodes.is_empty() {
+            self.outputs.push_back(Output::Back { source, nodes });
         }
     }
 

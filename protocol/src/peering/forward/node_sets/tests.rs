@@ -81,6 +81,7 @@ fn said(output: &Output) -> String {
                 nodes.join(" ")
             )
         }
+        Output::Back { source, nodes } => format!("back {} {}", name(source), list(nodes)),
         Output::Refused { link, sns, why } => format!("refused L{}:{sns} {why:?}", link.0),
     }
 }
@@ -211,6 +212,7 @@ fn a_set_says_where_its_data_comes_from() {
             | Output::Route(_)
             | Output::Ended(_)
             | Output::Lost(_)
+            | Output::Back { .. }
             | Output::Refused { .. } => None,
         });
         sets.collect::<Vec<_>>()
@@ -557,6 +559,38 @@ fn a_dead_link_is_replaced() {
     );
     assert_eq!(relay.sets.counters().nodes_lost, 4);
     relay.sets.link_down(LinkId(1));
+    assert_eq!(relay.drain(), NOTHING);
+}
+
+/// Issue 6, "Failover": what came while no link led to a node is missing there, and nobody else sees that; so it is said when
+/// one does again, once. Who never had a link, or is not wanted any more, misses nothing.
+#[test]
+fn who_was_without_a_link_is_back() {
+    let mut relay = Relay::edge(&[(7, &[1]), (8, &[1])]);
+    relay.told(2, 4, &[7, 8, 9]);
+    assert_eq!(relay.drain(), ["tell L1:1 [7 8]", "route L2:4 -> L1:1, L1 Asked"]);
+    // What comes from a peer does not go back to it.
+    relay.routes(&[(7, &[2]), (8, &[1])]);
+    assert_eq!(relay.drain(), ["tell L1:1 [8]"]);
+    relay.routes(&[(7, &[1]), (8, &[1]), (9, &[1])]);
+    assert_eq!(relay.drain(), ["tell L1:1 [7 8 9]", "back L2:4 [7]"]);
+    relay.sets.link_down(LinkId(1));
+    assert_eq!(
+        relay.drain(),
+        ["lost L2:4 on L1: 7>- 8>- 9>-", "route L2:4 ->, not L1"]
+    );
+    relay.routes(&[]);
+    assert_eq!(relay.drain(), NOTHING);
+    relay.told(2, 4, &[7, 9]);
+    assert_eq!(relay.drain(), NOTHING);
+    relay.told(2, 4, &[7, 8, 9]);
+    relay.routes(&[(7, &[3]), (8, &[3])]);
+    assert_eq!(
+        relay.drain(),
+        ["tell L3:1 [7 8]", "route L2:4 -> L3:1, L3 Asked", "back L2:4 [7]"]
+    );
+    relay.routes(&[(7, &[3]), (8, &[3]), (9, &[3])]);
+    assert_eq!(relay.drain(), ["tell L3:1 [7 8 9]", "back L2:4 [9]"]);
     assert_eq!(relay.drain(), NOTHING);
 }
 

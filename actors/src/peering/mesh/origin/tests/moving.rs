@@ -2,6 +2,8 @@
 //! what has gone by the nodes are told, so that they fetch it.
 
 use super::*;
+use crate::peering::mesh::FromNode;
+use laps_protocol::peering::message::LostNodes;
 use std::collections::BTreeMap;
 
 impl Scene {
@@ -154,6 +156,72 @@ async fn the_link_before_dies_when_it_has_left() {
     publisher.begin(2, b"b").await;
     scene.groups(B, &BTreeMap::from([(2, 1)])).await;
     scene.plane.link_down(A);
+    assert_eq!(scene.heard.again().await, 2);
+}
+
+impl Scene {
+    /// A relay further on has lost what was for these nodes.
+    async fn lost_beyond(&self, nodes: &[NodeId]) {
+        let said = FromNode {
+            source: NEXT,
+            kind: LostNodes::KIND,
+            request_id: 0,
+            body: LostNodes(nodes.to_vec()).encode(),
+        };
+        self.origin.send(said).await.unwrap();
+    }
+}
+
+/// A link dies that is none of this relay's, and data goes around it by the same link as before.
+#[actix::test]
+async fn a_link_further_on_dies() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    scene.subscribed().await;
+    publisher.begin(1, b"a").await;
+    scene.groups(A, &BTreeMap::from([(1, 1)])).await;
+    publisher.begin(2, b"b").await;
+    publisher.end(2).await;
+    scene.groups(A, &BTreeMap::from([(2, 1)])).await;
+    scene.lost_beyond(&[NODES[0], NODES[1], NodeId(77)]).await;
+    publisher.object(1, 1, b"c").await;
+    scene.groups(A, &BTreeMap::from([(1, 2)])).await;
+    assert_eq!(scene.heard.again().await, 2);
+    publisher.begin(3, b"d").await;
+    scene.groups(A, &BTreeMap::from([(3, 1)])).await;
+    assert!(scene.heard.again.try_recv().is_err());
+    assert_eq!(scene.count("mesh_subscriptions").await, 1);
+}
+
+/// The same, and a moment later the word arrives that another link leads around it: what was sent again until then was lost.
+#[actix::test]
+async fn a_link_further_on_dies_and_another_way_is_taken() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    scene.subscribed().await;
+    publisher.begin(1, b"a").await;
+    scene.groups(A, &BTreeMap::from([(1, 1)])).await;
+    scene.lost_beyond(&NODES).await;
+    assert_eq!(scene.heard.again().await, 1);
+    scene.leads(Some(B));
+    scene.groups(B, &BTreeMap::from([(1, 1)])).await;
+    assert_eq!(scene.heard.again().await, 1);
+}
+
+/// No link leads to the nodes for a while, though all live: a relay further on lost its last one.
+#[actix::test]
+async fn nodes_are_out_of_reach_for_a_while() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    scene.subscribed().await;
+    publisher.begin(1, b"a").await;
+    scene.groups(A, &BTreeMap::from([(1, 1)])).await;
+    scene.leads(None);
+    scene.stands(&[], 1).await;
+    publisher.begin(2, b"lost").await;
+    publisher.end(2).await;
+    scene.leads(Some(A));
+    scene.groups(A, &BTreeMap::from([(1, 1)])).await;
     assert_eq!(scene.heard.again().await, 2);
 }
 

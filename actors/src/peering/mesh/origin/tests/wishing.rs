@@ -216,6 +216,10 @@ impl Outlets for Nowhere {
         Vec::new()
     }
 
+    fn take_back(&self, _: FullNameHash) -> BTreeSet<NodeId> {
+        BTreeSet::new()
+    }
+
     fn link(&self, _: LinkId) -> Option<plane::LinkOut> {
         None
     }

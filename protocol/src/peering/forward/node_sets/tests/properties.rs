@@ -112,6 +112,9 @@ impl World {
             }
             Output::Ended(source) => assert!(self.routes.remove(&source).is_some()),
             Output::Lost(lost) => assert!(!self.up.contains_key(&lost.link) && !lost.nodes.is_empty()),
+            Output::Back { source, nodes } => {
+                assert!(!nodes.is_empty() && self.routes.contains_key(&source));
+            }
             Output::Refused { .. } => panic!("nothing is beyond a bound here"),
         }
     }
