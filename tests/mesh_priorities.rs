@@ -210,7 +210,9 @@ impl Scene {
         for of in tracks {
             self.publish(*of).await;
             let beside = self.tracks[*of].beside.unwrap();
-            self.other.wait(|log| (!Raw::headers(log, beside).is_empty()).then_some(())).await;
+            self.other
+                .wait(|log| (!Raw::headers(log, beside).is_empty()).then_some(()))
+                .await;
         }
         if self.middle.is_empty() {
             self.count(STREAMS).await;

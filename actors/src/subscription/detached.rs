@@ -2,7 +2,7 @@
 //! (decision 0012).
 
 use super::locate;
-use super::{DRAIN, Origin, SubscriptionActor};
+use super::{Origin, SubscriptionActor};
 use crate::track::{TrackGone, Unavailable, handle};
 use actix::{AsyncContext, Context};
 use laps_protocol::moqt::error::ResetCode;
@@ -83,13 +83,7 @@ impl SubscriptionActor {
             "rule" => "MOQT-14 §8.4 [D14-SUB-10] does not hold with subscribe.detached");
         self.fading = true;
         self.fade();
-        let life = self.lives;
-        ctx.run_later(DRAIN, move |actor, _| {
-            if actor.fading && actor.lives == life {
-                actor.birth.streams.reset_all(ResetCode::DeliveryTimeout);
-                actor.place = None;
-            }
-        });
+        self.drains(ctx);
         self.locate(ctx, None, None);
         true
     }

@@ -3,6 +3,7 @@
 mod answer;
 mod behind;
 mod detached;
+mod draining;
 pub(crate) mod locate;
 mod messages;
 mod reading;
@@ -37,14 +38,11 @@ use laps_protocol::moqt::session::Command;
 use laps_protocol::relay::follow;
 use laps_protocol::relay::track_log::Cursor;
 use locate::{Attachment, Search};
-use slog::{Logger, debug, info};
+use slog::{Logger, debug};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use timing::Timing;
-
-/// How long readers of a track that has ended may take to read the rest before their streams are reset.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// One downstream subscription.
 ///
@@ -299,11 +297,7 @@ impl SubscriptionActor {
     fn end(&mut self, ctx: &mut Context<Self>, gone: TrackGone) {
         if self.ending.is_none() {
             self.ending = Some(gone);
-            ctx.run_later(DRAIN, |actor, _| {
-                let streams = &actor.birth.streams;
-                info!(actor.birth.log, "streams of a track that has ended take too long"; "streams" => streams.open());
-                streams.reset_all(ResetCode::DeliveryTimeout);
-            });
+            self.drains(ctx);
         }
         self.settle(ctx);
     }

@@ -58,7 +58,7 @@ pub use self::{
     datagrams::{DatagramCounts, DatagramError},
     endpoint::{ClientEndpoint, ServerEndpoint},
     error::{BindError, ConnError, ConnectError, StartError, StreamError, TlsError},
-lifetime::{Lifetime, Stage},
+    lifetime::{Lifetime, Stage},
     limits::{Congestion, Door, TransportConfig},
     link::LinkTimes,
     membership::{Refusal, Refusals},

@@ -3,6 +3,7 @@
 
 pub mod behind;
 pub mod dampen;
+pub mod draining;
 pub mod expiry;
 pub mod fetch;
 pub mod follow;

@@ -26,7 +26,7 @@ fn every_key_is_explained_and_every_explanation_has_a_key() {
 fn what_is_written_loads_back() {
     let peering = read(&files(
         "peers = ['paris.example', 'laps+[::1]:5']\nlaps_listen = 'localhost:33435'\nlaps_from = '192.0.2.0/24,::1'\n\
-         node_type = 'via'\nlongitude = -122.5\nlatitude = 37\ncontact = 'a \"b\"'",
+         node_type = 'edge'\nlongitude = -122.5\nlatitude = 37\ncontact = 'a \"b\"'",
     ));
     assert_eq!(
         toml::from_str::<Peering>(&toml::to_string(&peering).unwrap()).unwrap(),

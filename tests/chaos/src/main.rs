@@ -20,7 +20,11 @@ mod peer;
 mod process;
 mod record;
 mod relay;
-#[allow(dead_code, unreachable_pub, reason = "tests of the root package use it as well")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "tests of the root package use it as well"
+)]
 #[path = "../../common/road.rs"]
 mod road;
 mod run;

@@ -13,6 +13,7 @@ use actix::Message;
 use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::location::GroupId;
 use laps_protocol::relay::behind::{Behind, Open, Policy, Reading, Standing, Waits};
+use laps_protocol::relay::draining::Progress;
 use laps_protocol::relay::expiry::{Age, Path};
 use laps_protocol::relay::track_log::{Position, SubgroupSeq, TrackLog};
 use std::cell::{Cell, RefCell};
@@ -165,6 +166,15 @@ impl Streams {
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.taken.get()
+    }
+
+    /// What was taken so far, and what is still to come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            taken: self.taken(),
+            open: self.open(),
+        }
     }
 
     /// Whether the log dropped something before it was taken, since this was last asked.

@@ -360,7 +360,9 @@ impl InfoBase {
     fn purge_due(&mut self, now: Instant) {
         let mut most = PURGED_AT_ONCE;
         while let Some((at, node)) = self.departures.first().copied().filter(|(at, _)| *at <= now) {
-            let Some(left) = self.purge(node, most) else { return };
+            let Some(left) = self.purge(node, most) else {
+                return;
+            };
             most = left;
             self.departures.remove(&(at, node));
             self.departed.remove(&node);

@@ -9,10 +9,16 @@ use laps_protocol::moqt::message::{RequestError, RequestErrorReason, RequestId};
 use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::Answer;
 use laps_protocol::peering::node::NodeId;
+use laps_protocol::relay::draining::{Draining, STILL};
 use std::time::Duration;
 
-/// How long a subscription may take to end by itself: longer than streams of a track that has ended are waited for.
+/// How long a subscription may take to end by itself after streams of its track have gone on: longer than those of a track
+/// that has ended are waited for ([`STILL`]).
 const PARTING: Duration = Duration::from_secs(15);
+const _: () = assert!(
+    PARTING.as_millis() > STILL.as_millis(),
+    "what is still taken is not cut off"
+);
 
 impl OriginActor {
     /// The bases do not tell of the subscription of a node any more.
@@ -28,18 +34,34 @@ impl OriginActor {
             Some(node) => {
                 node.parting = true;
                 let request = node.request;
-                ctx.run_later(PARTING, move |actor, ctx| {
-                    actor.part(ctx, (source, hash), request)
-                });
+                let draining = Draining::new(track.progress());
+                Self::parts(ctx, (source, hash), request, draining);
             }
             None => self.unsubscribe(ctx, source, hash),
         }
     }
 
-    /// It has not ended by itself: others read the track here still.
-    fn part(&mut self, ctx: &mut Context<Self>, (source, hash): (NodeId, FullNameHash), request: RequestId) {
-        let node = self.tracks.get(&hash).and_then(|track| track.nodes.get(&source));
+    fn parts(ctx: &mut Context<Self>, of: (NodeId, FullNameHash), request: RequestId, draining: Draining) {
+        ctx.run_later(PARTING, move |actor, ctx| actor.part(ctx, of, request, draining));
+    }
+
+    /// It has not ended by itself: what it was sent is on its way still, or others read the track here.
+    fn part(
+        &mut self,
+        ctx: &mut Context<Self>,
+        (source, hash): (NodeId, FullNameHash),
+        request: RequestId,
+        mut draining: Draining,
+    ) {
+        let Some(track) = self.tracks.get(&hash) else {
+            return;
+        };
+        let node = track.nodes.get(&source);
         if node.is_some_and(|node| node.parting && node.request == request && node.told == Told::Ok) {
+            if draining.goes_on(track.progress()) {
+                Self::parts(ctx, (source, hash), request, draining);
+                return;
+            }
             let why = "the track is not published in the mesh any more";
             let end = End::of_error(RequestError::new(RequestErrorReason::InternalError, why));
             self.answer(source, hash, request, Answer::Done(end.done));

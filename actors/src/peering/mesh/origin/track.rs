@@ -10,6 +10,7 @@ use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::peering::forward::LinkId;
 use laps_protocol::peering::message::Answer;
 use laps_protocol::peering::node::NodeId;
+use laps_protocol::relay::draining::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a node was told under the request id that it has now.
@@ -74,6 +75,15 @@ impl Track {
                 node.whole = (node.told == Told::Nothing && !elsewhere).then_some(link);
             }
         }
+    }
+
+    /// What all links together have taken of it, and what is open on them.
+    pub(super) fn progress(&self) -> Progress {
+        let slots = self.slots.values().map(|slot| slot.streams.progress());
+        slots.fold(Progress::default(), |all, one| Progress {
+            taken: all.taken.saturating_add(one.taken),
+            open: all.open.saturating_add(one.open),
+        })
     }
 
     /// Nodes that are to get it.

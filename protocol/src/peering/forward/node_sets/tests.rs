@@ -240,7 +240,9 @@ fn a_set_says_where_its_data_comes_from() {
     );
     assert_eq!(relay.sets.assigned(Source::Track(track(6))), []);
     relay.sets.link_up(LinkId(5), NodeId(5), true);
-    relay.sets.advertised(LinkId(5), &NodeSet::new(sns(9), 2, [NodeId(1)]));
+    relay
+        .sets
+        .advertised(LinkId(5), &NodeSet::new(sns(9), 2, [NodeId(1)]));
     assert_eq!(told(&mut relay), [(1, 2, Some(5))]);
 }
 
