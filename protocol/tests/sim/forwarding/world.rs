@@ -435,7 +435,8 @@ impl World {
                 continue;
             }
             // Any, and another one whenever others subscribe.
-            let priority = (relay as u32 * 37 + name as u32 * 71 + count * 53).to_le_bytes()[0];
+            let others = usize::try_from(*count).unwrap() * 53;
+            let priority = (relay * 37 + name * 71 + others).to_le_bytes()[0];
             let mut named = relay;
             if self.relays[relay].kind == NodeType::Stub {
                 let link = self.plan.links.iter().position(|(_, to)| *to == relay).unwrap();

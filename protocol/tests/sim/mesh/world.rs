@@ -44,6 +44,8 @@ pub(crate) struct Wire {
     pub(crate) link: Option<LinkId>,
     /// Which ends know that the link before was cut.
     notices: [Option<LinkId>; 2],
+    /// Which lives of the two ends the last link on it was between.
+    lives: [u64; 2],
     in_order: [Instant; 2],
     pub(crate) laps: bool,
     pub(crate) mode: PeerMode,
@@ -158,6 +160,7 @@ impl World {
                 delay: ms(*delay),
                 link: None,
                 notices: [None; 2],
+                lives: [0; 2],
                 in_order: [now; 2],
                 laps: laps.contains(&wire),
                 mode: PeerMode::Both,
@@ -176,6 +179,7 @@ impl World {
             delay: ms(delay),
             link: None,
             notices: [None; 2],
+            lives: [0; 2],
             in_order: [self.now; 2],
             laps: false,
             mode: PeerMode::Data,
@@ -197,9 +201,24 @@ impl World {
         for end in 0..2 {
             self.notice(wire, end);
         }
+        let [a, b] = self.wires[wire].ends;
+        let lives = [a, b].map(|end| self.relays[end].epoch);
+        // Who has begun anew is refused until the links of its life before are noticed to be dead, and dials until then.
+        let before = |other: &Wire| {
+            let between = other.ends == [a, b] || other.ends == [b, a];
+            between && other.link.is_none() && other.lives != lives && other.lives != [lives[1], lives[0]]
+        };
+        let before: Vec<_> = (0..self.wires.len())
+            .filter(|other| before(&self.wires[*other]))
+            .collect();
+        for other in before {
+            for end in 0..2 {
+                self.notice(other, end);
+            }
+        }
+        self.wires[wire].lives = lives;
         self.next_link += 1;
         let link = LinkId(self.next_link);
-        let [a, b] = self.wires[wire].ends;
         let srtt_us = u64::try_from(self.wires[wire].delay.as_micros()).unwrap() * 2;
         self.wires[wire].link = Some(link);
         self.wires[wire].in_order = [self.now; 2];
