@@ -270,6 +270,8 @@ impl World {
             SetOutput::Lost(lost) => {
                 assert!(!self.links.contains_key(&lost.link) && !lost.nodes.is_empty());
             }
+            // Said ahead of the route that leads there.
+            SetOutput::Back { nodes, .. } => assert!(!nodes.is_empty() && nodes.is_sorted_by(|a, b| a < b)),
             SetOutput::Refused { .. } => assert!(self.limits.max_set_nodes == 4),
             other => panic!("{other:?}"),
         }
