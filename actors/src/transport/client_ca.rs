@@ -6,26 +6,23 @@
 
 use std::time::SystemTime;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData,
-};
 use rustls_pki_types::UnixTime;
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::{
-    cert::{self, BACKDATED, CA_VALIDITY, server_params},
+    authority::{self, Authority, Kind},
+    cert::{self, server_params},
     error::TlsError,
     tls::{Pem, authorities, certificates, provider},
 };
 
+const SERVERS: Kind = Kind {
+    name: "laps servers",
+    restrict: |_| (),
+};
+
 /// An authority that signs certificates of servers and nothing else.
-pub struct ClientCa {
-    cert_pem: String,
-    key: KeyPair,
-    /// Those of the certificate, as far as what it signs depends on them.
-    params: CertificateParams,
-}
+pub struct ClientCa(Authority);
 
 /// A certificate of a server that an authority has signed, with its key.
 #[derive(Clone)]
@@ -44,14 +41,7 @@ impl ClientCa {
     /// # Errors
     /// [`TlsError::Generate`] when the system has no random numbers.
     pub fn generate() -> Result<Self, TlsError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| failed("a CA", &error))?;
-        let params = ca_params(&key);
-        let cert = params.self_signed(&key).map_err(|error| failed("a CA", &error))?;
-        Ok(Self {
-            cert_pem: cert.pem(),
-            key,
-            params,
-        })
+        Authority::generate(&SERVERS).map(Self)
     }
 
     /// An authority that [`generate`](Self::generate) made, to sign more with it.
@@ -60,25 +50,13 @@ impl ClientCa {
     /// [`TlsError`] when one of the two cannot be read, the key is of another certificate, or the authority is none of
     /// these or has expired: what it signs would not be believed.
     pub fn load(cert: &Pem, key: &Pem) -> Result<Self, TlsError> {
-        let unusable = |detail: &str| TlsError::Unusable {
-            origin: format!("{} with {}", cert.origin(), key.origin()),
-            detail: detail.to_owned(),
-        };
-        let key_pem = key.read_text("private key")?;
-        let key = KeyPair::from_pem(&key_pem).map_err(|error| unusable(&error.to_string()))?;
-        let params = ca_params(&key);
-        let ca = Self {
-            cert_pem: cert.read_text("certificate")?,
-            key,
-            params,
-        };
+        let ca = Self(Authority::load(&SERVERS, cert, key)?);
         let now = SystemTime::now();
         if ca.is_believed(&ca.certify::<&str>(&[], now)?, now)? {
             return Ok(ca);
         }
-        Err(unusable(
-            "they are no pair that `laps cert --signed-by` made, or have expired",
-        ))
+        let detail = "they are no pair that `laps cert --signed-by` made, or have expired";
+        Err(authority::unusable(cert, key, detail.to_owned()))
     }
 
     /// Makes a key, and a certificate for it, valid for 13 days from `now` on: for `localhost`, the loopback addresses, this
@@ -89,11 +67,7 @@ impl ClientCa {
     pub fn certify<S: AsRef<str>>(&self, names: &[S], now: SystemTime) -> Result<Signed, TlsError> {
         let (mut params, listed) = server_params(names, now)?;
         params.use_authority_key_identifier_extension = true;
-        let failed = |error: rcgen::Error| failed(&listed, &error);
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
-        let cert = params
-            .signed_by(&key, &Issuer::from_params(&self.params, &self.key))
-            .map_err(failed)?;
+        let (cert, key) = self.0.sign(&listed, &params)?;
         Ok(Signed {
             sha256: cert::sha256(cert.der()),
             cert_pem: cert.pem(),
@@ -103,7 +77,7 @@ impl ClientCa {
 
     /// Whether a client that trusts this authority takes what it has signed.
     fn is_believed(&self, signed: &Signed, now: SystemTime) -> Result<bool, TlsError> {
-        let roots = authorities(&Pem::Text(self.cert_pem.clone()))?;
+        let roots = authorities(&Pem::Text(self.cert_pem().to_owned()))?;
         let chain = certificates(&Pem::Text(signed.cert_pem.clone()))?;
         let leaf = chain.first().and_then(|leaf| EndEntityCert::try_from(leaf).ok());
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -119,13 +93,13 @@ impl ClientCa {
     /// The certificate, PEM: what clients trust.
     #[must_use]
     pub fn cert_pem(&self) -> &str {
-        &self.cert_pem
+        self.0.cert_pem()
     }
 
     /// The private key, PEM (PKCS #8). Whoever has it can pose as any server to who trusts the authority.
     #[must_use]
     pub fn key_pem(&self) -> String {
-        self.key.serialize_pem()
+        self.0.key_pem()
     }
 }
 
@@ -148,30 +122,6 @@ impl std::fmt::Debug for Signed {
         f.debug_struct("Signed")
             .field("sha256", &self.fingerprint())
             .finish_non_exhaustive()
-    }
-}
-
-/// All that does not change while the key stays the same follows from the key, as with the authority of a mesh.
-fn ca_params(key: &KeyPair) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    let now = SystemTime::now();
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + CA_VALIDITY).into();
-    let id = cert::sha256(&key.subject_public_key_info());
-    let short = cert::hex(id.get(..4).unwrap_or_default());
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("laps servers {short}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    params
-}
-
-fn failed(what: &str, error: &rcgen::Error) -> TlsError {
-    TlsError::Generate {
-        names: what.to_owned(),
-        detail: error.to_string(),
     }
 }
 

@@ -16,6 +16,7 @@
 //! a `LocalSet`. Data streams are read and written by local tasks; only the acceptors suit `ctx.add_stream`.
 
 mod acceptors;
+mod authority;
 pub mod cert;
 mod client_ca;
 mod close;

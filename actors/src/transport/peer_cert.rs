@@ -8,17 +8,23 @@ use std::time::{Duration, SystemTime};
 
 use laps_protocol::peering::node::NodeId;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    CertificateParams, CidrSubnet, ExtendedKeyUsagePurpose, GeneralSubtree, KeyUsagePurpose, NameConstraints,
+    SanType,
 };
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 use super::{
-    cert::{self, BACKDATED, CA_VALIDITY, DAY},
+    authority::{self, Authority, Kind, failed},
+    cert::{BACKDATED, DAY},
     error::TlsError,
     peer_tls::Members,
     tls::Pem,
+};
+
+const MESH: Kind = Kind {
+    name: "laps mesh",
+    restrict: names_no_host,
 };
 
 /// What stands before the node id in the name of a certificate.
@@ -30,12 +36,7 @@ const NODE_VALIDITY: Duration = Duration::from_secs(365 * DAY);
 
 /// A certificate authority of one mesh: it signs certificates of nodes and nothing else. Its key is needed only to add and
 /// renew nodes, and can be kept away from them all.
-pub struct PeerCa {
-    cert_pem: String,
-    key: KeyPair,
-    /// Those of the certificate, as far as what it signs depends on them.
-    params: CertificateParams,
-}
+pub struct PeerCa(Authority);
 
 /// The certificate of one node, with its key.
 #[derive(Clone)]
@@ -54,14 +55,7 @@ impl PeerCa {
     /// # Errors
     /// [`TlsError::Generate`] when the system has no random numbers.
     pub fn generate() -> Result<Self, TlsError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| failed("a CA", &error))?;
-        let params = ca_params(&key);
-        let cert = params.self_signed(&key).map_err(|error| failed("a CA", &error))?;
-        Ok(Self {
-            cert_pem: cert.pem(),
-            key,
-            params,
-        })
+        Authority::generate(&MESH).map(Self)
     }
 
     /// An authority that [`generate`](Self::generate) made, to sign more with it.
@@ -70,23 +64,13 @@ impl PeerCa {
     /// [`TlsError`] when one of the two cannot be read, the key is of another certificate, or the authority is none of
     /// ours: what it signs would not be believed.
     pub fn load(cert: &Pem, key: &Pem) -> Result<Self, TlsError> {
-        let unusable = |detail: String| TlsError::Unusable {
-            origin: format!("{} with {}", cert.origin(), key.origin()),
-            detail,
-        };
-        let key_pem = key.read_text("private key")?;
-        let key = KeyPair::from_pem(&key_pem).map_err(|error| unusable(error.to_string()))?;
-        let params = ca_params(&key);
-        let ca = Self {
-            cert_pem: cert.read_text("certificate")?,
-            key,
-            params,
-        };
-        let members = Members::of(&Pem::Text(ca.cert_pem.clone()))?;
+        let ca = Self(Authority::load(&MESH, cert, key)?);
+        let members = Members::of(&Pem::Text(ca.cert_pem().to_owned()))?;
         let probe = Pem::Text(ca.certify(NodeId(0))?.cert_pem);
-        members
-            .check(&probe, SystemTime::now())
-            .map_err(|_| unusable("they are no pair that `laps cert ca` made".to_owned()))?;
+        members.check(&probe, SystemTime::now()).map_err(|_| {
+            let detail = "they are no pair that `laps cert ca` made";
+            authority::unusable(cert, key, detail.to_owned())
+        })?;
         Ok(ca)
     }
 
@@ -124,11 +108,7 @@ impl PeerCa {
     }
 
     fn sign(&self, node: NodeId, params: &CertificateParams) -> Result<NodeCert, TlsError> {
-        let failed = |error: rcgen::Error| failed(&node_name(node), &error);
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
-        let cert = params
-            .signed_by(&key, &Issuer::from_params(&self.params, &self.key))
-            .map_err(failed)?;
+        let (cert, key) = self.0.sign(&node_name(node), params)?;
         Ok(NodeCert {
             node,
             cert_pem: cert.pem(),
@@ -139,13 +119,13 @@ impl PeerCa {
     /// The certificate, PEM: what every node of the mesh has as `peering.ca`.
     #[must_use]
     pub fn cert_pem(&self) -> &str {
-        &self.cert_pem
+        self.0.cert_pem()
     }
 
     /// The private key, PEM (PKCS #8). Whoever has it can let anybody into the mesh.
     #[must_use]
     pub fn key_pem(&self) -> String {
-        self.key.serialize_pem()
+        self.0.key_pem()
     }
 }
 
@@ -207,22 +187,8 @@ fn node_name(node: NodeId) -> String {
     format!("{NODE_NAME}{node}")
 }
 
-/// All that does not change while the key stays the same follows from the key, so that a node's certificate can be
-/// signed without reading that of the CA.
-fn ca_params(key: &KeyPair) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    let now = SystemTime::now();
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + CA_VALIDITY).into();
-    let id = cert::sha256(&key.subject_public_key_info());
-    let short = cert::hex(id.get(..4).unwrap_or_default());
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("laps mesh {short}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    // It is of no use to pose as a web site, should somebody come to trust it for more than peering. RFC 5280 §4.2.1.10
+/// It is of no use to pose as a web site, should somebody come to trust it for more than peering. RFC 5280 §4.2.1.10
+fn names_no_host(params: &mut CertificateParams) {
     params.name_constraints = Some(NameConstraints {
         permitted_subtrees: Vec::new(),
         excluded_subtrees: vec![
@@ -231,7 +197,6 @@ fn ca_params(key: &KeyPair) -> CertificateParams {
             GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix([0; 16], 0)),
         ],
     });
-    params
 }
 
 fn node_params(node: NodeId) -> Result<CertificateParams, TlsError> {
@@ -241,10 +206,7 @@ fn node_params(node: NodeId) -> Result<CertificateParams, TlsError> {
         .try_into()
         .map_err(|error: rcgen::Error| failed(&name, &error))?;
     let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("laps node {node}"));
+    params.distinguished_name = authority::named(&format!("laps node {node}"));
     params.subject_alt_names = vec![SanType::URI(uri)];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     // A relay dials and is dialled.
@@ -256,16 +218,11 @@ fn node_params(node: NodeId) -> Result<CertificateParams, TlsError> {
     Ok(params)
 }
 
-fn failed(what: &str, error: &rcgen::Error) -> TlsError {
-    TlsError::Generate {
-        names: what.to_owned(),
-        detail: error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::cert;
+    use rcgen::KeyPair;
     use rustls_pki_types::pem::PemObject;
 
     fn der(pem: &str) -> CertificateDer<'static> {
@@ -381,13 +338,8 @@ mod tests {
         let ca = PeerCa::generate().unwrap();
         let node = ca.certify(NodeId(1)).unwrap();
         let key = KeyPair::from_pem(&node.key_pem).unwrap();
-        let mut params = ca_params(&key);
-        params.distinguished_name = node_params(NodeId(1)).unwrap().distinguished_name;
-        let forger = PeerCa {
-            params,
-            cert_pem: String::new(),
-            key,
-        };
+        let name = node_params(NodeId(1)).unwrap().distinguished_name;
+        let forger = PeerCa(Authority::posing(&MESH, name, key));
         let forged = forger.certify(NodeId(2)).unwrap();
         let members = Members::of(&text(ca.cert_pem())).unwrap();
         let chain = format!("{}{}", forged.cert_pem, node.cert_pem);
