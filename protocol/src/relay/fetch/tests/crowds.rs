@@ -8,10 +8,7 @@ fn readers_of_one_hole_share_one_fill_and_the_fastest_paces_it() {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
     for reader in 1..=200 {
-        stage
-            .open_reader(reader, Standing::Live, range((0, 0), (9, 1)), UP)
-            .unwrap();
-        stage.read_on(reader);
+        stage.reads(reader, Standing::Live, range((0, 0), (9, 1)), UP);
     }
     let asks = stage.asks();
     assert_eq!(asks.len(), 1);
@@ -48,10 +45,7 @@ fn fills_and_readers_are_bounded() {
     let mut stage = Stage::new(limits);
     stage.group(90, 1);
     for (reader, group) in [(1, 10), (2, 20), (3, 30)] {
-        stage
-            .open_reader(reader, Standing::Live, range((group, 0), (group, 0)), UP)
-            .unwrap();
-        stage.read_on(reader);
+        stage.reads(reader, Standing::Live, range((group, 0), (group, 0)), UP);
     }
     let fourth = stage.open_reader(4, Standing::Live, range((40, 0), (40, 0)), UP);
     assert_eq!(fourth, Err(RequestErrorReason::InternalError));
@@ -59,13 +53,7 @@ fn fills_and_readers_are_bounded() {
     let asks = stage.asks();
     assert_eq!(asks.len(), 2);
     // The third gets its turn when one is over.
-    stage.desk.refused(
-        stage.now,
-        &mut stage.log,
-        asks[0].0,
-        RequestErrorReason::NoObjects,
-    );
-    stage.drain();
+    stage.refuse(asks[0].0, RequestErrorReason::NoObjects);
     assert_eq!(stage.then(1), Some(Then::Done));
     assert_eq!(stage.asks().len(), 3);
     assert_eq!(stage.asks()[2].1, range((30, 0), (30, 0)));
@@ -81,10 +69,7 @@ fn a_slow_reader_does_not_keep_others_from_asking() {
     });
     stage.group(9, 1);
     for (reader, group) in [(1, 3), (2, 5)] {
-        stage
-            .open_reader(reader, Standing::Live, range((group, 0), (group, 3)), UP)
-            .unwrap();
-        stage.read_on(reader);
+        stage.reads(reader, Standing::Live, range((group, 0), (group, 3)), UP);
     }
     let first = stage.asks()[0].0;
     // As long as somebody waits for it, it is not given up.
@@ -118,33 +103,18 @@ fn a_fill_is_not_given_up_inside_an_object_that_somebody_reads() {
     });
     stage.group(9, 1);
     for (reader, group) in [(1, 3), (2, 5)] {
-        stage
-            .open_reader(reader, Standing::Live, range((group, 0), (group, 3)), UP)
-            .unwrap();
-        stage.read_on(reader);
+        stage.reads(reader, Standing::Live, range((group, 0), (group, 3)), UP);
     }
     let (fill, _) = stage.asks()[0];
-    let header = FetchObjectHeader {
-        location: at(3, 0),
-        subgroup: 0,
-        priority: 128,
-        status: ObjectStatus::Normal,
-        extensions: Bytes::new(),
-        payload_len: 8,
-    };
+    let header = fetched(at(3, 0), 8);
     let half = Bytes::from_static(b"half");
     let chunks = vec![Fill::Object(header), Fill::Payload(half.clone())];
-    stage
-        .desk
-        .filled(stage.now, &mut stage.log, fill, chunks)
-        .unwrap();
-    stage.drain();
+    stage.brings(fill, chunks);
     assert_eq!(stage.got(1), [(3, 0)]);
     assert_eq!(stage.asks().len(), 1);
     stage.read_on(1);
     let rest = vec![Fill::Payload(half)];
-    stage.desk.filled(stage.now, &mut stage.log, fill, rest).unwrap();
-    stage.drain();
+    stage.brings(fill, rest);
     assert_eq!(stage.asks()[1].1, range((5, 0), (5, 3)));
 }
 
@@ -169,19 +139,12 @@ fn crowd() -> Stage {
 #[test]
 fn who_waits_for_room_goes_on_when_somebody_leaves() {
     let mut stage = crowd();
-    stage.desk.close(stage.now, &mut stage.log, ReaderKey(1));
-    stage.drain();
+    stage.leaves(1);
     let asks = stage.asks();
     assert_eq!(asks.len(), 3);
     assert_eq!(asks[2].1, range((5, 0), (5, 0)));
     // One that fails makes room as well.
-    stage.desk.refused(
-        stage.now,
-        &mut stage.log,
-        asks[1].0,
-        RequestErrorReason::InternalError,
-    );
-    stage.drain();
+    stage.refuse(asks[1].0, RequestErrorReason::InternalError);
     assert_eq!(stage.asks()[3].1, range((7, 0), (7, 0)));
 }
 
@@ -241,10 +204,7 @@ fn a_batch_ends_between_objects_if_it_can() {
             stage.append(Append::Payload { stream, bytes });
         }
     }
-    stage
-        .open_reader(1, Standing::Live, range((0, 0), (0, 2)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((0, 0), (0, 2)), UP);
     let batches: Vec<_> = stage.outputs.iter().map(payload_of).collect();
     assert_eq!(batches, [12, 20, 20, 0]);
 }

@@ -77,10 +77,7 @@ fn the_end_of_the_track_is_said() {
 #[test]
 fn without_a_subscription_the_publisher_says_where_it_ends() {
     let mut stage = Stage::new(FetchLimits::default());
-    stage
-        .open_reader(1, Standing::Idle, range((0, 0), (9, 0)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Idle, range((0, 0), (9, 0)), UP);
     let (fill, hole) = stage.asks()[0];
     assert_eq!(hole, range((0, 0), (9, 0)));
     stage.fill(fill, (0, 0));
@@ -102,10 +99,7 @@ fn without_a_subscription_the_publisher_says_where_it_ends() {
 fn the_publisher_says_that_the_track_ends() {
     for end_of_track in [true, false] {
         let mut stage = Stage::new(FetchLimits::default());
-        stage
-            .open_reader(1, Standing::Idle, range((0, 0), (9, 0)), UP)
-            .unwrap();
-        stage.read_on(1);
+        stage.reads(1, Standing::Idle, range((0, 0), (9, 0)), UP);
         let (fill, _) = stage.asks()[0];
         let ok = FetchOk {
             group_order: GroupOrder::Ascending,
@@ -127,10 +121,7 @@ fn the_publisher_says_that_the_track_ends() {
 fn the_answer_may_come_after_the_last_object() {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
-    stage
-        .open_reader(1, Standing::Live, range((8, 0), (9, 1)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((8, 0), (9, 1)), UP);
     let (fill, _) = stage.asks()[0];
     stage.fill(fill, (8, 0));
     stage.read_on(1);
@@ -146,10 +137,7 @@ fn the_answer_may_come_after_the_last_object() {
 #[test]
 fn a_response_past_the_end_of_the_track_ends_there() {
     let mut stage = Stage::new(FetchLimits::default());
-    stage
-        .open_reader(1, Standing::Idle, range((2, 0), (7, 5)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Idle, range((2, 0), (7, 5)), UP);
     let open = stage.open(2, false);
     stage.object(open, at(2, 0));
     let header = ObjectHeader {
@@ -170,10 +158,7 @@ fn a_response_past_the_end_of_the_track_ends_there() {
 fn a_response_past_the_last_object_ends_there() {
     let mut stage = Stage::new(FetchLimits::default());
     for (reader, end) in [(1, (2, 9)), (2, (2, 0)), (3, (2, 2)), (4, (2, 3))] {
-        stage
-            .open_reader(reader, Standing::Idle, range((2, 0), end), UP)
-            .unwrap();
-        stage.read_on(reader);
+        stage.reads(reader, Standing::Idle, range((2, 0), end), UP);
     }
     stage.group(2, 3);
     for (reader, end) in [(1, (2, 3)), (2, (2, 0)), (3, (2, 2)), (4, (2, 3))] {
@@ -188,10 +173,7 @@ fn a_response_past_the_last_object_ends_there() {
 #[test]
 fn the_end_covers_what_came_live_meanwhile() {
     let mut stage = Stage::new(FetchLimits::default());
-    stage
-        .open_reader(1, Standing::Idle, range((2, 0), (9, 0)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Idle, range((2, 0), (9, 0)), UP);
     let (fill, _) = stage.asks()[0];
     stage.fill(fill, (2, 0));
     let open = stage.open(2, false);
@@ -209,15 +191,11 @@ fn the_end_covers_what_came_live_meanwhile() {
 #[test]
 fn a_range_that_was_invalid_is_asked_for_again() {
     let mut stage = Stage::new(FetchLimits::default());
-    stage
-        .open_reader(1, Standing::Idle, range((2, 0), (2, 3)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Idle, range((2, 0), (2, 3)), UP);
     let (fill, _) = stage.asks()[0];
     stage.group(3, 1);
     let refused = RequestErrorReason::InvalidRange;
-    stage.desk.refused(stage.now, &mut stage.log, fill, refused);
-    stage.drain();
+    stage.refuse(fill, refused);
     assert_eq!(stage.then(1), None);
     let (fill, hole) = stage.asks()[1];
     assert_eq!(hole, range((2, 0), (2, 3)));
@@ -244,10 +222,7 @@ fn what_is_yet_to_come_is_not_taken_to_be_absent() {
     stage.read_on(2);
     let (fill, hole) = stage.asks()[0];
     assert_eq!(hole, range((4, 0), (5, 0)));
-    stage
-        .desk
-        .refused(stage.now, &mut stage.log, fill, RequestErrorReason::NoObjects);
-    stage.drain();
+    stage.refuse(fill, RequestErrorReason::NoObjects);
     stage.read_on(1);
     stage.read_on(2);
     // MOQT-14 §9.17 [D14-FETCH-9]: the end is where the track is.
@@ -258,10 +233,7 @@ fn what_is_yet_to_come_is_not_taken_to_be_absent() {
     // Then group 4 comes, and its objects are lost to eviction: nobody may say that they never were.
     let open = stage.open(5, false);
     stage.object(open, at(5, 0));
-    stage
-        .open_reader(3, Standing::Live, range((4, 0), (4, 0)), UP)
-        .unwrap();
-    stage.read_on(3);
+    stage.reads(3, Standing::Live, range((4, 0), (4, 0)), UP);
     assert_eq!(stage.then(3), None);
     assert_eq!(stage.asks()[1].1, range((4, 0), (4, 0)));
 }
@@ -274,17 +246,13 @@ fn an_end_that_is_found_out_takes_readers_along() {
         let mut stage = Stage::new(FetchLimits::default());
         stage.group(5, 2);
         let down = GroupOrder::Descending;
-        stage
-            .open_reader(1, Standing::Idle, range((5, 0), (7, 0)), down)
-            .unwrap();
-        stage.read_on(1);
+        stage.reads(1, Standing::Idle, range((5, 0), (7, 0)), down);
         let (fill, hole) = stage.asks()[0];
         assert!(hole.start >= at(5, 2), "{hole:?}");
         assert!(stage.got(1).is_empty());
         if refused {
             let reason = RequestErrorReason::NoObjects;
-            stage.desk.refused(stage.now, &mut stage.log, fill, reason);
-            stage.drain();
+            stage.refuse(fill, reason);
         } else {
             stage.ok(fill, (5, 2));
         }

@@ -8,10 +8,7 @@ fn an_origin_asks_nobody() {
     let mut stage = Stage::new(FetchLimits::default());
     stage.desk = FetchDesk::new(FetchLimits::default(), true);
     stage.group(9, 1);
-    stage
-        .open_reader(1, Standing::Live, range((0, 0), (9, 1)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((0, 0), (9, 1)), UP);
     assert_eq!(
         stage.then(1),
         Some(Then::Failed(RequestErrorReason::UnknownStatusInRange))
@@ -27,18 +24,12 @@ fn live_objects_are_waited_for_then_asked_for() {
     let fast = stage.open(8, false);
     stage.object(slow, at(8, 0));
     stage.object(fast, at(8, 2));
-    stage
-        .open_reader(1, Standing::Live, range((8, 0), (8, 3)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((8, 0), (8, 3)), UP);
     assert_eq!(stage.got(1), [(8, 0)]);
     assert_eq!(stage.asks(), []);
     let deadline = stage.desk.poll_timeout().unwrap();
     assert_eq!(deadline, stage.now + FetchLimits::default().wait);
-    stage
-        .open_reader(2, Standing::Live, range((8, 0), (8, 3)), UP)
-        .unwrap();
-    stage.read_on(2);
+    stage.reads(2, Standing::Live, range((8, 0), (8, 3)), UP);
     stage.object(slow, at(8, 1));
     stage.read_on(1);
     stage.read_on(2);
@@ -46,10 +37,7 @@ fn live_objects_are_waited_for_then_asked_for() {
     assert_eq!(stage.got(2), [(8, 0), (8, 1), (8, 2)]);
     // This one never comes.
     stage.object(fast, at(8, 7));
-    stage
-        .open_reader(3, Standing::Live, range((8, 5), (8, 8)), UP)
-        .unwrap();
-    stage.read_on(3);
+    stage.reads(3, Standing::Live, range((8, 5), (8, 8)), UP);
     assert_eq!(stage.asks(), []);
     stage.now += FetchLimits::default().wait;
     stage.desk.timeout(stage.now, &mut stage.log);
@@ -63,10 +51,7 @@ fn live_objects_are_waited_for_then_asked_for() {
 fn a_fill_that_breaks_the_rules_fails_its_readers() {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
-    stage
-        .open_reader(1, Standing::Live, range((2, 0), (9, 1)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((2, 0), (9, 1)), UP);
     let (fill, _) = stage.asks()[0];
     stage.fill(fill, (3, 1));
     stage.read_on(1);
@@ -115,11 +100,9 @@ fn a_fill_that_nobody_wants_is_cancelled() {
     stage.read_on(1);
     stage.read_on(2);
     let (fill, _) = stage.asks()[0];
-    stage.desk.close(stage.now, &mut stage.log, ReaderKey(1));
-    stage.drain();
+    stage.leaves(1);
     assert!(!stage.has(&Output::Cancel(fill)));
-    stage.desk.close(stage.now, &mut stage.log, ReaderKey(2));
-    stage.drain();
+    stage.leaves(2);
     assert!(stage.has(&Output::Cancel(fill)));
     // What still comes of it is dropped.
     stage.fill(fill, (2, 0));
@@ -135,10 +118,7 @@ fn the_end_of_the_track_leaves_what_is_cached() {
     stage
         .open_reader(1, Standing::Live, range((8, 0), (9, 1)), UP)
         .unwrap();
-    stage
-        .open_reader(2, Standing::Live, range((7, 0), (9, 1)), UP)
-        .unwrap();
-    stage.read_on(2);
+    stage.reads(2, Standing::Live, range((7, 0), (9, 1)), UP);
     stage.desk.detach(stage.now, &mut stage.log);
     stage.drain();
     assert_eq!(
@@ -192,15 +172,9 @@ fn groups_that_came_whole_survive_the_end_of_the_track() {
 fn nothing_upstream_is_nothing_downstream() {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
-    stage
-        .open_reader(1, Standing::Live, range((2, 0), (4, 0)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((2, 0), (4, 0)), UP);
     let (fill, _) = stage.asks()[0];
-    stage
-        .desk
-        .refused(stage.now, &mut stage.log, fill, RequestErrorReason::NoObjects);
-    stage.drain();
+    stage.refuse(fill, RequestErrorReason::NoObjects);
     assert_eq!(stage.then(1), Some(Then::Done));
     let distinct: BTreeSet<_> = stage.got(1).iter().collect();
     assert!(distinct.is_empty());
@@ -213,10 +187,7 @@ fn descending_holes_are_filled_in_that_order() {
     stage.group(5, 2);
     stage.group(7, 2);
     let down = GroupOrder::Descending;
-    stage
-        .open_reader(1, Standing::Live, range((2, 1), (5, 0)), down)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((2, 1), (5, 0)), down);
     assert_eq!(stage.got(1), [(5, 0), (5, 1)]);
     let (fill, hole) = stage.asks()[0];
     assert_eq!(hole, range((2, 1), (4, 0)));
@@ -250,10 +221,7 @@ fn an_object_that_is_cut_short_goes_on_from_upstream() {
     stage.append(Append::ObjectStarted { stream, header });
     let first = payload(at(8, 0)).slice(..3);
     stage.append(Append::Payload { stream, bytes: first });
-    stage
-        .open_reader(1, Standing::Live, range((8, 0), (8, 1)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((8, 0), (8, 1)), UP);
     stage.append(Append::SubgroupClosed {
         stream,
         end: StreamEnd::Reset(crate::moqt::error::ResetCode::InternalError),
@@ -277,11 +245,7 @@ fn an_object_that_is_cut_short_goes_on_from_upstream() {
         Fill::Payload(bytes.slice(..2)),
         Fill::Payload(bytes.slice(2..)),
     ];
-    stage
-        .desk
-        .filled(stage.now, &mut stage.log, fill, chunks)
-        .unwrap();
-    stage.drain();
+    stage.brings(fill, chunks);
     stage.read_on(1);
     stage.ok(fill, (8, 1));
     stage.end(fill, StreamEnd::Fin);
@@ -317,10 +281,7 @@ fn an_object_that_changed_is_not_gone_on_with() {
         stream,
         bytes: payload(at(8, 0)),
     });
-    stage
-        .open_reader(1, Standing::Live, range((8, 0), (8, 1)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((8, 0), (8, 1)), UP);
     stage.append(Append::SubgroupClosed {
         stream,
         end: StreamEnd::Reset(crate::moqt::error::ResetCode::InternalError),

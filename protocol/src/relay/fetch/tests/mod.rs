@@ -41,6 +41,18 @@ fn payload(place: Location) -> Bytes {
     ])
 }
 
+/// The head of an object as FETCH brings it.
+fn fetched(location: Location, payload_len: u64) -> FetchObjectHeader {
+    FetchObjectHeader {
+        location,
+        subgroup: 0,
+        priority: 128,
+        status: ObjectStatus::Normal,
+        extensions: Bytes::new(),
+        payload_len,
+    }
+}
+
 struct Stage {
     desk: FetchDesk,
     log: TrackLog,
@@ -123,6 +135,12 @@ impl Stage {
         opened
     }
 
+    /// A reader is let in, and reads until it has to wait or is over.
+    fn reads(&mut self, reader: u64, standing: Standing, wanted: PastRange, order: GroupOrder) {
+        self.open_reader(reader, standing, wanted, order).unwrap();
+        self.read_on(reader);
+    }
+
     fn read(&mut self, reader: u64) {
         self.desk.read(self.now, &mut self.log, ReaderKey(reader));
         self.drain();
@@ -191,14 +209,7 @@ impl Stage {
     fn fill(&mut self, key: FillKey, place: (u64, u64)) {
         let location = at(place.0, place.1);
         let bytes = payload(location);
-        let header = FetchObjectHeader {
-            location,
-            subgroup: 0,
-            priority: 128,
-            status: ObjectStatus::Normal,
-            extensions: Bytes::new(),
-            payload_len: bytes.len() as u64,
-        };
+        let header = fetched(location, bytes.len() as u64);
         let chunks = vec![Fill::Object(header), Fill::Payload(bytes)];
         if self.desk.filled(self.now, &mut self.log, key, chunks).is_err() {
             self.desk.broken(self.now, &mut self.log, key);
@@ -214,6 +225,24 @@ impl Stage {
             params: MessageParams::default(),
         };
         self.desk.answered(self.now, &mut self.log, key, ok);
+        self.drain();
+    }
+
+    /// The publisher refuses.
+    fn refuse(&mut self, key: FillKey, reason: RequestErrorReason) {
+        self.desk.refused(self.now, &mut self.log, key, reason);
+        self.drain();
+    }
+
+    /// A reader wants no more.
+    fn leaves(&mut self, reader: u64) {
+        self.desk.close(self.now, &mut self.log, ReaderKey(reader));
+        self.drain();
+    }
+
+    /// What the publisher sends, which is as it should be.
+    fn brings(&mut self, key: FillKey, chunks: Vec<Fill>) {
+        self.desk.filled(self.now, &mut self.log, key, chunks).unwrap();
         self.drain();
     }
 

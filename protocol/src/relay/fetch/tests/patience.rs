@@ -7,15 +7,9 @@ use super::*;
 fn a_publisher_that_says_nothing_is_given_up() {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
-    stage
-        .open_reader(1, Standing::Live, range((9, 0), (9, 1)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((9, 0), (9, 1)), UP);
     assert_eq!(stage.then(1), Some(Then::Done));
-    stage
-        .open_reader(2, Standing::Live, range((0, 0), (9, 1)), UP)
-        .unwrap();
-    stage.read_on(2);
+    stage.reads(2, Standing::Live, range((0, 0), (9, 1)), UP);
     let (fill, _) = stage.asks()[0];
     let deadline = stage.now + FetchLimits::default().upstream;
     while stage.then(2).is_none() {
@@ -31,8 +25,7 @@ fn waited(late: Duration) -> Duration {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
     let wanted = range((0, 0), (9, 1));
-    stage.open_reader(1, Standing::Live, wanted, UP).unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, wanted, UP);
     let begun = stage.now;
     while stage.then(1).is_none() {
         stage.next_timer(late);
@@ -62,8 +55,7 @@ fn what_came_while_the_relay_was_held_up_is_taken() {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
     let wanted = range((0, 0), (9, 1));
-    stage.open_reader(1, Standing::Live, wanted, UP).unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, wanted, UP);
     let (fill, _) = stage.asks()[0];
     stage.next_timer(Duration::from_secs(8));
     assert!(
@@ -86,30 +78,16 @@ fn what_came_while_the_relay_was_held_up_is_taken() {
 fn given_up(bytes: usize, ask_late: bool) -> Option<u64> {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
-    stage
-        .open_reader(1, Standing::Live, range((0, 0), (9, 1)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((0, 0), (9, 1)), UP);
     let (fill, _) = stage.asks()[0];
-    let header = FetchObjectHeader {
-        location: at(0, 0),
-        subgroup: 0,
-        priority: 128,
-        status: ObjectStatus::Normal,
-        extensions: Bytes::new(),
-        payload_len: 1_000_000,
-    };
+    let header = fetched(at(0, 0), 1_000_000);
     let mut chunks = vec![Fill::Object(header)];
     for second in 0..60 {
         if second > 0 {
             chunks.push(Fill::Payload(Bytes::from(vec![7; bytes])));
         }
         let brought = std::mem::take(&mut chunks);
-        stage
-            .desk
-            .filled(stage.now, &mut stage.log, fill, brought)
-            .unwrap();
-        stage.drain();
+        stage.brings(fill, brought);
         if ask_late {
             stage.now += Duration::from_millis(900);
             stage.read_on(1);
@@ -159,10 +137,7 @@ fn a_publisher_that_leaves_fetches_unanswered_is_asked_once() {
         });
     }
     for (reader, order) in [(1, UP), (2, GroupOrder::Descending)] {
-        stage
-            .open_reader(reader, Standing::Live, range((0, 0), (3, 1)), order)
-            .unwrap();
-        stage.read_on(reader);
+        stage.reads(reader, Standing::Live, range((0, 0), (3, 1)), order);
     }
     let asks = stage.asks();
     assert_eq!(asks.len(), 2);
@@ -180,10 +155,7 @@ fn a_publisher_that_leaves_fetches_unanswered_is_asked_once() {
     }
     // The group that ends later is not asked for either, and a group that never came is.
     stage.group(5, 1);
-    stage
-        .open_reader(3, Standing::Live, range((3, 0), (5, 1)), UP)
-        .unwrap();
-    stage.read_on(3);
+    stage.reads(3, Standing::Live, range((3, 0), (5, 1)), UP);
     assert_eq!(stage.asks().len(), 3);
     let (fill, missing) = stage.asks()[2];
     assert_eq!(missing, range((4, 0), (4, 0)));
@@ -199,10 +171,7 @@ fn a_publisher_that_leaves_fetches_unanswered_is_asked_once() {
         end: StreamEnd::Fin,
     });
     stage.group(7, 1);
-    stage
-        .open_reader(4, Standing::Live, range((6, 0), (7, 1)), UP)
-        .unwrap();
-    stage.read_on(4);
+    stage.reads(4, Standing::Live, range((6, 0), (7, 1)), UP);
     assert_eq!(stage.asks().len(), 4);
 }
 
@@ -211,10 +180,7 @@ fn a_publisher_that_leaves_fetches_unanswered_is_asked_once() {
 fn a_place_that_stays_unknown_is_not_asked_for_ever() {
     let mut stage = Stage::new(FetchLimits::default());
     stage.group(9, 1);
-    stage
-        .open_reader(1, Standing::Live, range((0, 0), (9, 1)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((0, 0), (9, 1)), UP);
     for attempt in 0..usize::from(ATTEMPTS) {
         let (fill, _) = stage.asks()[attempt];
         stage.end(
@@ -241,24 +207,14 @@ fn what_the_log_cannot_hold_is_not_asked_for_ever() {
         ..Limits::default()
     });
     stage.log.seed_largest(at(9, 0));
-    stage
-        .open_reader(1, Standing::Live, range((2, 0), (2, 4)), UP)
-        .unwrap();
-    stage.read_on(1);
+    stage.reads(1, Standing::Live, range((2, 0), (2, 4)), UP);
     for round in 0..10 {
         let Some(&(fill, hole)) = stage.asks().get(round) else {
             break;
         };
         let mut chunks = Vec::new();
         for object in hole.start.object..hole.end.object {
-            chunks.push(Fill::Object(FetchObjectHeader {
-                location: at(2, object),
-                subgroup: 0,
-                priority: 128,
-                status: ObjectStatus::Normal,
-                extensions: Bytes::new(),
-                payload_len: 1_500,
-            }));
+            chunks.push(Fill::Object(fetched(at(2, object), 1_500)));
             chunks.push(Fill::Payload(Bytes::from_static(&[0; 1_500])));
         }
         let taken = stage.desk.filled(stage.now, &mut stage.log, fill, chunks);
