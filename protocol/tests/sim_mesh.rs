@@ -214,6 +214,8 @@ mod mesh_tests {
                 }
             };
             let mut world = World::new(seed, &roles, &wiring);
+            // Half of them have neighbours that take their time.
+            world.slow = seed % 2 * 3;
             let users = users(&world);
             for _ in 0..2 {
                 for _ in 0..rng.below(120) {
@@ -260,6 +262,7 @@ mod mesh_tests {
             let mut rng = Rng::new(seed ^ 0x1a95);
             let (roles, wiring, laps) = &meshes[usize::try_from(rng.below(4)).unwrap()];
             let mut world = World::with_laps(seed, roles, wiring, laps);
+            world.slow = seed % 2 * 3;
             world.run(SETTLED);
             let users = users(&world);
             for _ in 0..rng.below(120) {

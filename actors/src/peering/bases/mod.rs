@@ -100,7 +100,8 @@ pub struct Birth {
 pub struct Counters {
     /// Messages for nodes further away that were handed on.
     pub relayed: u64,
-    /// Messages for nodes that cannot be reached, that came back on their way, or that went through too many relays.
+    /// Messages for nodes that cannot be reached, that came back on their way, that went through too many relays, or for
+    /// whose link too much waits already.
     pub undeliverable: u64,
     /// Messages for nodes that could not be read or written.
     pub malformed: u64,
@@ -242,7 +243,12 @@ impl InfoBaseActor {
                 self.fib.send_replace(fib);
             }
             Output::Refused { link, reason } => self.refused = Some((link, reason)),
-            Output::EndLink { link, reason } => self.end_link(link, reason.text()),
+            Output::EndLink { link, reason } => {
+                if reason == RefuseReason::TooFarBehind {
+                    self.note_overflow(link);
+                }
+                self.end_link(link, reason.text());
+            }
             Output::NodeReachable {
                 node,
                 node_type,
@@ -278,9 +284,13 @@ impl InfoBaseActor {
             self.said.entry(link).or_default().push(message);
             return;
         }
+        self.note_overflow(link);
+        self.end_link(link, RefuseReason::TooFarBehind.text());
+    }
+
+    fn note_overflow(&mut self, link: LinkId) {
         self.counters.overflowed += 1;
         warn!(self.log, "a peer does not take what it is told, its link ends"; "link" => link.0);
-        self.end_link(link, "too many control messages wait for the peer");
     }
 
     /// Gives a link up, and says why.
@@ -340,7 +350,8 @@ impl InfoBaseActor {
         let next = self
             .base
             .control_link(relayed.target)
-            .filter(|next| *next != from);
+            .filter(|next| *next != from)
+            .filter(|next| self.mouths.get(next).is_some_and(Mouth::hands_on));
         match (next, relayed.hop_limit.checked_sub(1)) {
             (Some(next), Some(hop_limit)) => {
                 relayed.hop_limit = hop_limit;

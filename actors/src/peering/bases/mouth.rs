@@ -13,6 +13,9 @@ const PAUSE: usize = 256;
 /// Messages that wait when they go on.
 const GO_ON: usize = 64;
 
+/// Messages that wait when those of other nodes are not handed on any more: who does not get an answer asks again.
+const BUSY: usize = 16_384;
+
 /// Messages that may wait for a peer at all; with one more it is given up. As many as the session of a link takes.
 const MOST: usize = 65_536;
 
@@ -64,6 +67,11 @@ impl Mouth {
             self.gauge.0.paused.store(true, Relaxed);
         }
         room
+    }
+
+    /// Whether what nodes say to each other by this link goes on.
+    pub(super) fn hands_on(&self) -> bool {
+        self.gauge.waiting() < BUSY
     }
 
     /// Counts a message that is to be said; false when it is one too many.

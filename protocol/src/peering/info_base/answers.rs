@@ -97,30 +97,20 @@ impl Answers {
 }
 
 impl InfoBase {
-    /// Brings an answer that has room to the front; false when there is none.
-    pub(super) fn turn_to_room(&mut self, has_room: impl Fn(LinkId) -> bool) -> bool {
-        let cursors = &self.sync.answers.cursors;
-        let found = cursors.iter().position(|cursor| {
+    /// Where the first answer or greeting stands that has room, and nothing that waits before it.
+    pub(super) fn answer_with_room(&self, has_room: impl Fn(LinkId) -> bool) -> Option<usize> {
+        self.sync.answers.cursors.iter().position(|cursor| {
             let link = match cursor.target {
                 Target::Link(link) | Target::Source { link, .. } => Some(link),
                 Target::Node { node, .. } => self.control_link(node),
             };
-            link.is_none_or(&has_room)
-        });
-        if let Some(at) = found {
-            self.sync.answers.cursors.rotate_left(at);
-        }
-        found.is_some()
+            link.is_none_or(|link| !self.held.waits_for(link) && has_room(link))
+        })
     }
 
-    /// The next info of an answer or a greeting.
-    pub(super) fn next_synced(&mut self) -> Option<Output> {
-        while !self.sync.answers.cursors.is_empty() {
-            if let Some(output) = self.next_of_first() {
-                return Some(output);
-            }
-        }
-        None
+    /// Brings it to the front.
+    pub(super) fn turn_to(&mut self, at: usize) {
+        self.sync.answers.cursors.rotate_left(at);
     }
 
     /// The next info of the first answer or greeting; none when that one is over.

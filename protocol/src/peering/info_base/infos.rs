@@ -16,6 +16,15 @@ pub(super) struct Arrival {
     pub(super) only_to_laps: bool,
 }
 
+/// What a Via remembers of an info that it handed on.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// What it said, as a hash.
+    content: u64,
+    /// Since when its node could be reached: see [`super::nodes::Nodes::met`].
+    met: u64,
+}
+
 impl InfoBase {
     /// An info came on a link.
     pub(super) fn info_came(&mut self, now: Instant, from: LinkId, message: Message, stamp: Stamp) {
@@ -140,12 +149,15 @@ impl InfoBase {
         content: u64,
         said: &Said,
     ) -> Option<Stamp> {
-        let known = self.seen.get(source, key);
+        // Relays beyond this one have dropped what a node had that came back, and a laps relay gives it the number it had.
+        let met = self.nodes.met(source);
+        let known = self.seen.get(source, key).filter(|known| known.value.met == met);
         let via_is_up = known.is_some_and(|known| self.links.get(known.via).is_some());
-        let same = known.is_some_and(|known| known.value == content);
+        let same = known.is_some_and(|known| known.value.content == content);
         let verdict = judge(known, via_is_up, same, said);
         let stamp = self.count(verdict)?;
-        self.seen.enter(source, key, said, stamp, content, 0);
+        self.seen
+            .enter(source, key, said, stamp, Seen { content, met }, 0);
         self.seen
             .bury(source, key, after(now, self.settings.convergence_window));
         self.seen.forget(now, self.limits.max_seen, true);

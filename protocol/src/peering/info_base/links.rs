@@ -69,6 +69,8 @@ pub enum RefuseReason {
     LapsNeedsAnEdge,
     /// More links than [`super::Limits::max_links`].
     TooManyLinks,
+    /// It takes what it is told so slowly that more than [`super::Limits::max_held`] waits.
+    TooFarBehind,
 }
 
 impl RefuseReason {
@@ -85,6 +87,7 @@ impl RefuseReason {
             Self::StubsNeedEdges => "a stub peers with edges only",
             Self::LapsNeedsAnEdge => "a via peers with relays of its own kind only",
             Self::TooManyLinks => "too many links",
+            Self::TooFarBehind => "too many control messages wait for the peer",
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | `ledger` | the newest word of each node about each info, withdrawn ones for a while, and which word is newer |
 //! | `names` | the names behind the hashes |
 //! | `infos`, `publishes`, `subscribes` | infos of other nodes: what is kept, told to local users and handed on |
+//! | `held` | what links are to be told that have no room |
 //! | `put_off` | what laps relays say of nodes that say it themselves |
 //! | `own` | publications and subscriptions of this relay and its stubs |
 //! | `stubs`, `stub_index` | what an edge tells its stubs, and which of them a change concerns |
@@ -32,6 +33,7 @@
 
 mod answers;
 mod crowds;
+mod held;
 mod infos;
 mod leaving;
 mod ledger;
@@ -92,7 +94,7 @@ pub struct InfoBase {
     publishes: Publishes,
     subscribes: Subscribes,
     /// What a Via handed on.
-    seen: ledger::Ledger<u64>,
+    seen: ledger::Ledger<infos::Seen>,
     own: Own,
     stubs: stub_index::StubIndex,
     /// Nodes that cannot be reached, and when their infos go.
@@ -105,6 +107,7 @@ pub struct InfoBase {
     /// This relay is about to end.
     leaving: bool,
     out: VecDeque<Output>,
+    held: held::Held,
 }
 
 impl InfoBase {
@@ -146,6 +149,7 @@ impl InfoBase {
             sync: Sync::new(node, &settings, now),
             leaving: false,
             out: VecDeque::new(),
+            held: held::Held::default(),
         }
     }
 
@@ -258,6 +262,7 @@ impl InfoBase {
         let (peer, before) = (gone.peer, self.links.takes_data(gone.peer));
         let Some(gone) = self.links.remove(id) else { return };
         self.put_off.link_down(id);
+        self.held.link_down(id);
         self.forget_ways(id, gone.heard);
         self.neighbour_changed(peer, before);
         self.settle_nodes(now);
@@ -374,19 +379,34 @@ impl InfoBase {
     /// After a new link, or a relay's request, there may be as many as there are infos. They are made one at a time, so a
     /// caller may stop in between, and go on when there is room.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.out.pop_front() {
-            return Some(output);
-        }
-        self.next_synced()
+        self.poll_output_where(|_| true)
     }
 
-    /// The same, but of what relays are told of all that there is, only what goes to links that have room. What follows
-    /// from a change comes out all the same: it is as large as the change.
+    /// The same, but of what links are told, only what goes to those that have room. The rest waits here, in order, and of
+    /// what is said of one thing the newest; a link for which more than [`Limits::max_held`] waits is to be ended.
     pub fn poll_output_where(&mut self, has_room: impl Fn(LinkId) -> bool) -> Option<Output> {
-        if let Some(output) = self.out.pop_front() {
+        if let Some(output) = self.held.next(&has_room) {
             return Some(output);
         }
-        while self.turn_to_room(&has_room) {
+        while let Some(output) = self.out.pop_front() {
+            let link = match &output {
+                Output::Send { link, .. } => *link,
+                // Ways around this relay are wanted at once.
+                Output::SendOwn { link, message } if *message != OwnMessage::Leaving => *link,
+                _ => return Some(output),
+            };
+            if !self.held.waits_for(link) && has_room(link) {
+                return Some(output);
+            }
+            if self.links.get(link).is_some() && !self.held.push(link, output, self.limits.max_held) {
+                self.held.link_down(link);
+                let reason = RefuseReason::TooFarBehind;
+                return Some(Output::EndLink { link, reason });
+            }
+        }
+        // Nothing waits any more for a link that has room.
+        while let Some(at) = self.answer_with_room(&has_room) {
+            self.turn_to(at);
             if let Some(output) = self.next_of_first() {
                 return Some(output);
             }
@@ -429,6 +449,7 @@ impl InfoBase {
                 - self.publishes.ledger.alive()
                 - self.subscribes.ledger.alive(),
             own: self.own.len(),
+            held: self.held.len(),
         }
     }
 
@@ -462,6 +483,8 @@ pub struct Sizes {
     pub remembered: usize,
     /// Publications and subscriptions of this relay and its stubs, those included that are withdrawn and remembered.
     pub own: usize,
+    /// What waits for links that have no room.
+    pub held: usize,
 }
 
 /// A time after `now`; none where time ends.

@@ -60,6 +60,8 @@ struct Entry {
     /// The life of it that was acted on last: see [`InfoBase::life`].
     life: Option<u64>,
     lives: Lives,
+    /// How many nodes had been met before it.
+    met: u64,
     /// Neighbours hear of no other change before this.
     quiet_until: Option<Instant>,
 }
@@ -82,6 +84,8 @@ pub(super) struct Nodes {
     dirty: BTreeSet<NodeId>,
     /// What is to be told when its interval is over.
     due: BTreeSet<(Instant, NodeId)>,
+    /// Nodes so far, those counted anew that were not there in between.
+    met: u64,
     pub(super) crowds: Crowds,
 }
 
@@ -102,6 +106,11 @@ impl Nodes {
 
     pub(super) fn identity(&self, node: NodeId) -> Option<&NodeInfo> {
         self.nodes.get(&node).map(|entry| &*entry.identity)
+    }
+
+    /// A number that a node has for as long as it can be reached; 0 for one that cannot.
+    pub(super) fn met(&self, node: NodeId) -> u64 {
+        self.nodes.get(&node).map_or(0, |entry| entry.met)
     }
 
     /// The life of a node that was acted on last.
@@ -143,7 +152,13 @@ impl Nodes {
 
     /// Files a way; false when it is the one that is known.
     fn insert(&mut self, node: NodeId, link: LinkId, way: Way) -> bool {
+        let met = &mut self.met;
+        let mut count = || {
+            *met += 1;
+            *met
+        };
         let entry = self.nodes.entry(node).or_insert_with(|| Entry {
+            met: count(),
             ways: BTreeMap::new(),
             best: None,
             identity: Arc::clone(&way.info),

@@ -89,7 +89,7 @@ impl InfoBase {
 }
 
 /// Which info a statement is about.
-fn key_of(message: &Message) -> Option<InfoKey> {
+pub(super) fn key_of(message: &Message) -> Option<InfoKey> {
     if let Message::SubscribeInfoAdvertise(info) | Message::SubscribeInfoWithdraw(info) = message {
         return Some(InfoKey::subscription(info.track.full));
     }

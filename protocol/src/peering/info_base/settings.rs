@@ -64,6 +64,8 @@ pub struct Limits {
     pub max_own: usize,
     /// Prefixes that one stub watches.
     pub max_watches: usize,
+    /// What waits for one link that has no room. What is told anew when a link comes up waits for nobody's room.
+    pub max_held: usize,
 }
 
 impl Default for Limits {
@@ -79,6 +81,7 @@ impl Default for Limits {
             max_seen: 1_000_000,
             max_own: 1_000_000,
             max_watches: 1024,
+            max_held: 250_000,
         }
     }
 }

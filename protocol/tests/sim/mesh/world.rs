@@ -11,6 +11,7 @@ use laps_protocol::peering::message::{
 };
 use laps_protocol::peering::node::{NodeId, NodeInfo, NodeType};
 use laps_protocol::sim::Rng;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,8 @@ enum Event {
         end: usize,
         link: LinkId,
     },
+    /// A relay looks again who has room.
+    Room(usize),
 }
 
 pub(crate) struct World {
@@ -86,6 +89,11 @@ pub(crate) struct World {
     pub(crate) nodes_sent: u64,
     /// Relays that were said to have a twin: where, and who.
     pub(crate) twins: BTreeSet<(usize, NodeId)>,
+    /// One link in so many has no room for half a second at a time; none at all where it is 0.
+    pub(crate) slow: u64,
+    /// Relays that will look again who has room.
+    looks: BTreeSet<usize>,
+    began: Instant,
     settings: Settings,
 }
 
@@ -140,6 +148,9 @@ impl World {
             infos_sent: 0,
             nodes_sent: 0,
             twins: BTreeSet::new(),
+            slow: 0,
+            looks: BTreeSet::new(),
+            began: now,
             settings: Settings::default(),
         };
         for (index, role) in roles.iter().enumerate() {
@@ -404,6 +415,10 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
+            Event::Room(index) => {
+                self.looks.remove(&index);
+                self.drain(index);
+            }
             Event::Notices { wire, end, link } => {
                 if self.wires[wire].notices[end] == Some(link) {
                     self.notice(wire, end);
@@ -480,7 +495,15 @@ impl World {
     }
 
     fn drain(&mut self, index: usize) {
-        while let Some(output) = self.relays[index].base.poll_output() {
+        let looked = Cell::new(false);
+        let (slow, turn) = (self.slow, (self.now - self.began).as_millis() / 500);
+        let has_room = |link: LinkId| {
+            let picked = || mix(mix(u64::from(link.0) << 32 | turn as u64) ^ index as u64).checked_rem(slow);
+            let open = picked() != Some(0);
+            looked.set(looked.get() || !open);
+            open
+        };
+        while let Some(output) = self.relays[index].base.poll_output_where(has_room) {
             let view = &mut self.relays[index].view;
             match output {
                 Output::Send { link, message, stamp } => {
@@ -529,5 +552,13 @@ impl World {
                 other => panic!("{other:?}"),
             }
         }
+        if looked.get() && self.looks.insert(index) {
+            self.file(self.now + ms(100), Event::Room(index));
+        }
     }
+}
+
+/// A number that has nothing to do with this one.
+fn mix(number: u64) -> u64 {
+    Rng::new(number).below(u64::MAX)
 }

@@ -1,6 +1,7 @@
 //! One relay and what it is told.
 
 mod arrivals;
+mod held;
 mod infos;
 mod leaving;
 mod many_stubs;
