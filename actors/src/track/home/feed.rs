@@ -51,12 +51,7 @@ impl TrackActor {
         };
         publisher.brings();
         batch.iter().for_each(|chunk| publisher.observe(chunk));
-        let (drained, torn, here) = (publisher.is_drained(), publisher.goes_on(), publisher.is_here());
-        let batch = if here || self.sources.any_active_beside(source) {
-            batch
-        } else {
-            Self::cut_later(ctx, source, batch)
-        };
+        let (drained, torn) = (publisher.is_drained(), publisher.goes_on());
         self.append(ctx, source, batch);
         if let Some(torn) = torn {
             self.repair(ctx, source, torn);

@@ -7,7 +7,6 @@ mod feed;
 mod fetching;
 mod filling;
 mod handlers;
-mod last_words;
 mod links;
 mod places;
 mod publisher;

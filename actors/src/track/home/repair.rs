@@ -41,8 +41,8 @@ const TRIES: u32 = 5;
 /// Until what was cut short is fetched where its publisher begins nothing new, by which it would be known that another way
 /// is found.
 const SILENCE: Duration = Duration::from_secs(2);
-/// Until the streams that it brought are ended. They end by a reset, since what follows on them is not known, and what is
-/// on its way to a subscriber then may not arrive.
+/// Until the streams that it brought are ended. They end by a reset, since what follows on them is not known: by then what
+/// the node itself still sends of these groups has begun to come, and goes on in the same streams to readers.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// One repair.

@@ -181,35 +181,6 @@ fn what_nothing_follows_is_fetched() {
     }
 }
 
-/// Until this append comes.
-async fn until_closed(reading: &mut Reading) {
-    let closed = |append: &Append| matches!(append, Append::SubgroupClosed { .. });
-    while !reading.next().await.batch.iter().any(closed) {}
-}
-
-/// A reset takes back what the transport still has of a stream, and what was here by then is never fetched: so readers have a
-/// moment to get it. What is too old ends at once, and where another node brings the same its streams go on.
-#[test]
-fn readers_get_what_came_before_a_stream_was_cut() {
-    run(async |mut scene| {
-        let (mut reading, _) = reading(&mut scene).await;
-        let cases = [
-            (ResetCode::SessionClosed, 300),
-            (ResetCode::Cancelled, 300),
-            (ResetCode::DeliveryTimeout, 0),
-        ];
-        for (group, (code, wait)) in (4..).zip(cases) {
-            let stream = STREAM + group;
-            scene.part(A, stream, group, 0).await;
-            assert_eq!(reading.objects(1).await, [(group, 0)]);
-            let cut = tokio::time::Instant::now();
-            scene.ends(A, stream, StreamEnd::Reset(code)).await;
-            until_closed(&mut reading).await;
-            assert_eq!(cut.elapsed().as_millis() / 100 * 100, wait, "{code:?}");
-        }
-    });
-}
-
 /// Another link dies while what the first one lost is fetched: that was asked for before.
 #[test]
 fn what_is_lost_during_a_repair_is_fetched_after_it() {
