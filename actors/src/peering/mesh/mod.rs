@@ -30,7 +30,7 @@ use laps_protocol::peering::info_base::CommandError;
 use laps_protocol::peering::message::{Answer, Published};
 use laps_protocol::peering::node::NodeId;
 use remote::asking::{Asking, Said};
-use remote::messages::{Answered, NodeLost, Wished};
+use remote::messages::{Answered, NodeLost, Telling, Wished};
 use remote::{Inlets, NodeActor};
 use slog::{Logger, o, warn};
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,7 +273,7 @@ impl MeshActor {
                 track,
                 number: RequestId(0),
                 answer,
-                again: false,
+                telling: Telling::Once,
             };
             self.tell(*node, answered);
         }

@@ -1,7 +1,7 @@
 //! What the mesh's actor does with what it is told.
 
 use super::remote::messages::{
-    Announces, Answered, FetchAnswered, IsOurs, NodeAway, NodeLost, NodeTells, StatusTold, WayCut,
+    Announces, Answered, FetchAnswered, IsOurs, NodeAway, NodeLost, NodeTells, StatusTold, Telling, WayCut,
 };
 use super::{BasesBegan, FAILURES, FromNode, GIVEN_UP, MeshActor, MeshNews, News, PAUSE, SendToNode};
 use crate::metrics::restarts;
@@ -106,13 +106,13 @@ impl MeshActor {
     }
 
     /// A node answers the SUBSCRIBE of some number, or says again what it answered.
-    fn answered(&self, source: NodeId, answered: TrackAnswer, again: bool) {
+    fn answered(&self, source: NodeId, answered: TrackAnswer, telling: Telling) {
         let TrackAnswer {
             track,
             request,
             answer,
         } = answered;
-        debug!(self.log, "a node answers"; "node" => %source, "answer" => answer.name(), "again" => again,
+        debug!(self.log, "a node answers"; "node" => %source, "answer" => answer.name(), "telling" => ?telling,
             "request" => request.0);
         // Decision 0029: what was asked before and is not wanted any more, or was asked anew, is answered in vain.
         if self.asking.is_answer(track, source, request) {
@@ -120,7 +120,7 @@ impl MeshActor {
                 track,
                 number: request,
                 answer,
-                again,
+                telling,
             };
             self.tell(source, answered);
         }
@@ -220,9 +220,14 @@ impl Handler<FromNode> for MeshActor {
     fn handle(&mut self, msg: FromNode, _: &mut Self::Context) {
         let source = msg.source;
         match msg.kind {
-            kind @ (TrackAnswer::KIND | TrackAnswer::AGAIN) => {
+            kind @ (TrackAnswer::KIND | TrackAnswer::AGAIN | TrackAnswer::REPEATED) => {
+                let telling = match kind {
+                    TrackAnswer::AGAIN => Telling::Again,
+                    TrackAnswer::REPEATED => Telling::Repeated,
+                    _ => Telling::Once,
+                };
                 match TrackAnswer::decode(msg.request_id, &msg.body) {
-                    Ok(answered) => self.answered(source, answered, kind == TrackAnswer::AGAIN),
+                    Ok(answered) => self.answered(source, answered, telling),
                     Err(error) => self.unread(source, &error),
                 }
             }

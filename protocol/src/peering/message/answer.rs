@@ -58,6 +58,9 @@ impl TrackAnswer {
     /// The kind of one that has been given before and holds still: an [`Answer::Ok`], of the same life of the origin. A link
     /// on the way died, and objects go by another one. Whatever was made up to the largest place in it may be missing.
     pub const AGAIN: u8 = node_message::ANSWER_AGAIN;
+    /// The kind of one that has been given before and holds still, of the same life of the origin: perhaps it was not heard.
+    /// To who heard it this says nothing new, since nothing is known to be missing.
+    pub const REPEATED: u8 = node_message::ANSWER_REPEATED;
 
     /// The body of the NODE_MESSAGE.
     ///

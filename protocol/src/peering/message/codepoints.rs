@@ -81,6 +81,7 @@ pub(super) mod node_message {
     pub(in super::super) const ANSWER_AGAIN: u8 = 5;
     pub(in super::super) const LOST: u8 = 6;
     pub(in super::super) const MORE: u8 = 7;
+    pub(in super::super) const ANSWER_REPEATED: u8 = 9;
 }
 
 /// laps peering, "QUIC APP Error Codes".

@@ -4,11 +4,14 @@
 use super::OriginActor;
 use super::track::Told;
 use laps_protocol::moqt::message::SubscribeOk;
-use laps_protocol::peering::message::Answer;
+use laps_protocol::peering::message::{Answer, TrackAnswer};
 use laps_protocol::peering::node::NodeId;
 
 impl OriginActor {
     /// Says how things are with each track that a node subscribes to. Some of it may have arrived: then it says nothing new.
+    ///
+    /// Who hears the same acceptance twice takes its origin for one that has forgotten the subscription, so it is told which
+    /// are repeated.
     pub(super) fn say_again(&mut self, to: NodeId) {
         let mut answers = Vec::new();
         for (hash, track) in &self.tracks {
@@ -31,10 +34,16 @@ impl OriginActor {
                 }
                 Told::Over => node.farewell.as_deref().cloned(),
             };
-            answers.extend(answer.map(|answer| (*hash, node.request, answer)));
+            let repeated = node.told == Told::Ok && node.sent;
+            let kind = if repeated {
+                TrackAnswer::REPEATED
+            } else {
+                TrackAnswer::KIND
+            };
+            answers.extend(answer.map(|answer| (kind, *hash, node.request, answer)));
         }
-        for (hash, request, answer) in answers {
-            self.answer(to, hash, request, answer);
+        for (kind, hash, request, answer) in answers {
+            self.answer_as(kind, to, hash, request, answer);
         }
     }
 }

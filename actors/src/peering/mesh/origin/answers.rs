@@ -27,7 +27,7 @@ impl OriginActor {
         self.answer_as(TrackAnswer::KIND, target, track, request, answer);
     }
 
-    fn answer_as(
+    pub(super) fn answer_as(
         &mut self,
         kind: u8,
         target: NodeId,
@@ -46,8 +46,13 @@ impl OriginActor {
         match answer.encode() {
             Ok(body) => {
                 self.counters.answers += 1;
+                let known = self.tracks.get_mut(&track);
+                let known = known.and_then(|track| track.nodes.get_mut(&target));
+                if let Some(known) = known.filter(|known| known.request == request) {
+                    known.sent |= matches!(answer.answer, Answer::Ok(_));
+                }
                 debug!(self.log, "a node is answered"; "node" => %target, "answer" => answer.answer.name(),
-                    "again" => kind == TrackAnswer::AGAIN, "request" => request.0);
+                    "kind" => kind, "request" => request.0);
                 let request_id = request.0;
                 mailbox::signal(
                     nodes,

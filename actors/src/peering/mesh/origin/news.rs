@@ -88,6 +88,7 @@ impl OriginActor {
                     request,
                     wish,
                     told: Told::Nothing,
+                    sent: false,
                     farewell: None,
                     whole: None,
                     unconfirmed: false,

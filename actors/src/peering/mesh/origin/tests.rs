@@ -54,6 +54,7 @@ const B: LinkId = LinkId(2);
 struct Ear {
     answers: mpsc::UnboundedSender<(NodeId, TrackAnswer)>,
     again: mpsc::UnboundedSender<(NodeId, TrackAnswer)>,
+    repeated: mpsc::UnboundedSender<(NodeId, TrackAnswer)>,
     fetches: mpsc::UnboundedSender<(NodeId, FetchMessage)>,
     wants: mpsc::UnboundedSender<laps_protocol::peering::info_base::Command>,
     sets: mpsc::UnboundedSender<Message>,
@@ -75,6 +76,7 @@ impl Handler<SendToNode> for Ear {
         let to = match msg.kind {
             TrackAnswer::KIND => &self.answers,
             TrackAnswer::AGAIN => &self.again,
+            TrackAnswer::REPEATED => &self.repeated,
             kind => panic!("kind {kind}"),
         };
         let answer = TrackAnswer::decode(msg.request_id, &msg.body).unwrap();
@@ -103,6 +105,7 @@ struct Heard {
     ear: Addr<Ear>,
     answers: mpsc::UnboundedReceiver<(NodeId, TrackAnswer)>,
     again: mpsc::UnboundedReceiver<(NodeId, TrackAnswer)>,
+    repeated: mpsc::UnboundedReceiver<(NodeId, TrackAnswer)>,
     fetches: mpsc::UnboundedReceiver<(NodeId, FetchMessage)>,
     wants: mpsc::UnboundedReceiver<laps_protocol::peering::info_base::Command>,
     sets: mpsc::UnboundedReceiver<Message>,
@@ -111,12 +114,14 @@ struct Heard {
 fn ear(refuses: impl IntoIterator<Item = CommandError>) -> Heard {
     let (answers, heard_answers) = mpsc::unbounded_channel();
     let (again, heard_again) = mpsc::unbounded_channel();
+    let (repeated, heard_repeated) = mpsc::unbounded_channel();
     let (fetches, heard_fetches) = mpsc::unbounded_channel();
     let (wants, heard_wants) = mpsc::unbounded_channel();
     let (sets, heard_sets) = mpsc::unbounded_channel();
     let ear = Ear {
         answers,
         again,
+        repeated,
         fetches,
         wants,
         sets,
@@ -126,6 +131,7 @@ fn ear(refuses: impl IntoIterator<Item = CommandError>) -> Heard {
         ear: ear.start(),
         answers: heard_answers,
         again: heard_again,
+        repeated: heard_repeated,
         fetches: heard_fetches,
         wants: heard_wants,
         sets: heard_sets,

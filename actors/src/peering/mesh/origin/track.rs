@@ -30,6 +30,8 @@ pub(super) struct Node {
     pub(super) request: RequestId,
     pub(super) wish: Wish,
     pub(super) told: Told,
+    /// It was sent that it has the track: nothing is sent to who understands nothing.
+    pub(super) sent: bool,
     /// How its subscription ended, as it was told.
     pub(super) farewell: Option<Box<Answer>>,
     /// The link that carries all of its streams, from the first one on: so those of the subscription there are its own.

@@ -81,8 +81,20 @@ pub(in super::super) struct Answered {
     pub(in super::super) number: RequestId,
     /// What it says.
     pub(in super::super) answer: Answer,
-    /// It says so once more, in the same life: a link on the way died.
-    pub(in super::super) again: bool,
+    /// Whether it has said so before.
+    pub(in super::super) telling: Telling,
+}
+
+/// Whether an answer of a node is one that it has given before, in the same life of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Telling {
+    /// It is not.
+    Once,
+    /// It says so since a link on the way died: [`TrackAnswer::AGAIN`](laps_protocol::peering::message::TrackAnswer::AGAIN).
+    Again,
+    /// It says so in case that was not heard:
+    /// [`TrackAnswer::REPEATED`](laps_protocol::peering::message::TrackAnswer::REPEATED).
+    Repeated,
 }
 
 /// To the actor of a node: it answers a FETCH.

@@ -1,21 +1,18 @@
 //! What tracks have asked of a node, and what it answers: it does what a session does for its peer.
 
+mod answered;
+
 use super::NodeActor;
-use super::messages::{Answered, NodeAway, WayCut, Wish, Wished};
-use crate::session::{
-    AcceptPublish, Binding, NotAsked, ReleaseUpstream, SubscribeUpstream, UpdateUpstream, passed_on,
-};
+use super::messages::{NodeAway, WayCut, Wish, Wished};
+use crate::session::{AcceptPublish, Binding, NotAsked, ReleaseUpstream, SubscribeUpstream, UpdateUpstream};
 use crate::supervise::mailbox;
-use crate::track::{
-    SourceCut, SourceGone, SourceId, TrackActor, TrackMeta, UpstreamAgain, UpstreamDone, UpstreamOk,
-    UpstreamRejected, UpstreamTerms,
-};
+use crate::track::{SourceCut, SourceGone, SourceId, TrackActor, TrackMeta, UpstreamOk, UpstreamTerms};
 use actix::{Addr, AsyncContext, Context, Handler, SpawnHandle};
-use laps_protocol::moqt::message::{PublishDone, RequestError, RequestId};
+use laps_protocol::moqt::message::RequestId;
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::moqt::session::CommandError;
 use laps_protocol::peering::hash::{FullNameHash, TrackHash};
-use laps_protocol::peering::message::{Answer, Published};
+use laps_protocol::peering::message::Published;
 use slog::debug;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -409,91 +406,5 @@ impl Handler<WayCut> for NodeActor {
     type Result = ();
     fn handle(&mut self, _: WayCut, _: &mut Self::Context) {
         self.cut();
-    }
-}
-
-impl Handler<Answered> for NodeActor {
-    type Result = ();
-    fn handle(&mut self, msg: Answered, ctx: &mut Self::Context) {
-        let Some(id) = self.taken.by_hash.get(&msg.track).copied() else {
-            return;
-        };
-        let Some(request) = self.taken.by_request.get_mut(&id) else {
-            return;
-        };
-        let (track, home, source) = (request.track.clone(), request.home.clone(), request.source);
-        let is_ok = matches!(msg.answer, Answer::Ok(_));
-        request.accepted += u32::from(is_ok && !msg.again);
-        let counted = request.accepted == 1;
-        // It accepts each SUBSCRIBE once, so it has forgotten this one: it was told of it anew when a link of its own came back.
-        let forgot = is_ok && !msg.again && request.number.replace(msg.number) == Some(msg.number);
-        // Who goes on in the same life has said so of no other.
-        let anew = (is_ok && std::mem::take(&mut request.away) && !msg.again) || forgot;
-        let again = anew || (is_ok && msg.again);
-        match (msg.answer, request.kind) {
-            // Decision 0029: what it made until now is not in what it sends, if this is another life of it, and may be lost if
-            // it is the same.
-            (Answer::Ok(ok), Kind::Subscribed { answered: true }) if again => {
-                let largest = ok.largest;
-                let again = UpstreamAgain {
-                    source,
-                    largest,
-                    anew,
-                };
-                mailbox::signal(&home, again);
-            }
-            // Who has accepted says it again to each new SUBSCRIBE.
-            (Answer::Ok(_), Kind::Subscribed { answered: true }) => {}
-            (Answer::Ok(ok), kind) => {
-                let (largest, meta) = (ok.largest, TrackMeta::of(&ok));
-                let ok = UpstreamOk {
-                    source,
-                    largest,
-                    meta,
-                };
-                // Sent before any chunk can be, so that the track is live when the first one comes. A publication is so from
-                // the start, and what it sends waits at home for this.
-                mailbox::signal(&home, ok);
-                if again {
-                    let again = UpstreamAgain {
-                        source,
-                        largest,
-                        anew,
-                    };
-                    mailbox::signal(&home, again);
-                }
-                if kind != Kind::Published {
-                    request.kind = Kind::Subscribed { answered: true };
-                    if let Some(request) = self.taken.by_request.get(&id) {
-                        self.bind(request);
-                    }
-                }
-            }
-            (Answer::Error(error), Kind::Subscribed { .. }) => {
-                let error = RequestError {
-                    phrase: passed_on(&error.phrase),
-                    ..error
-                };
-                mailbox::signal(&home, UpstreamRejected { source, error });
-                self.forget(id);
-            }
-            (Answer::Error(error), Kind::Published) => {
-                debug!(self.log, "a node does not serve what it publishes"; "track" => %track,
-                    "reason" => ?error.reason);
-                self.lose(id);
-                self.offer_again(ctx, &track);
-                return;
-            }
-            // Its streams are awaited by the home, which lets go of it then.
-            (Answer::Done(done), _) => {
-                let done = PublishDone {
-                    stream_count: done.stream_count.filter(|_| counted),
-                    ..done
-                };
-                mailbox::signal(&home, UpstreamDone { source, done });
-            }
-        }
-        self.offers.went_well(&track);
-        self.check_idle(ctx);
     }
 }

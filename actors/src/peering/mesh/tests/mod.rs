@@ -270,6 +270,10 @@ impl Scene {
     }
 
     async fn says(&self, node: NodeId, request: RequestId, answer: Answer) {
+        self.says_as(TrackAnswer::KIND, node, request, answer).await;
+    }
+
+    async fn says_as(&self, kind: u8, node: NodeId, request: RequestId, answer: Answer) {
         let answer = TrackAnswer {
             track: hash(),
             request,
@@ -277,7 +281,7 @@ impl Scene {
         };
         let said = FromNode {
             source: node,
-            kind: TrackAnswer::KIND,
+            kind,
             request_id: request.0,
             body: answer.encode().unwrap(),
         };

@@ -61,18 +61,14 @@ impl Scene {
 
     /// A says again that it has the track, up to this group.
     async fn says_again(&self, number: RequestId, group: u64) {
-        let answer = TrackAnswer {
-            track: hash(),
-            request: number,
-            answer: ok(Some(Location::new(group, 0))),
-        };
-        let said = FromNode {
-            source: A,
-            kind: TrackAnswer::AGAIN,
-            request_id: number.0,
-            body: answer.encode().unwrap(),
-        };
-        mailbox::ask(&self.mesh, said, LONG).await.unwrap();
+        let answer = ok(Some(Location::new(group, 0)));
+        self.says_as(TrackAnswer::AGAIN, A, number, answer).await;
+    }
+
+    /// A repeats that it has the track, up to this group, in case that was not heard.
+    async fn repeats(&self, number: RequestId, group: u64) {
+        let answer = ok(Some(Location::new(group, 0)));
+        self.says_as(TrackAnswer::REPEATED, A, number, answer).await;
     }
 
     async fn cut(&self) {
@@ -251,6 +247,41 @@ fn what_a_node_that_forgot_did_not_send_is_fetched() {
         scene.brings(request, &places, StreamEnd::Fin).await;
         assert_eq!(objects(&mut reading, 4).await, [(4, 1), (5, 0), (6, 0), (7, 0)]);
         scene.says_nothing(Duration::from_secs(40)).await;
+    });
+}
+
+/// Decision 0040: messages of a node had no way for a moment, and objects had theirs. Who heard what it repeats lacks nothing.
+#[test]
+fn what_a_node_repeats_is_not_fetched() {
+    run(async |mut scene| {
+        let (mut reading, number) = reading(&mut scene).await;
+        scene.object(A, 3).await;
+        assert_eq!(reading.objects(1).await, [(3, 0)]);
+        scene.repeats(number, 3).await;
+        scene.says_nothing(Duration::from_secs(40)).await;
+        scene.object(A, 4).await;
+        assert_eq!(reading.objects(1).await, [(4, 0)]);
+        // Of one that was out of reach, and may be in another life, that is not known.
+        scene.news([News::NodeUnreachable { node: A }]).await;
+        scene.announces(A, true).await;
+        scene.repeats(number, 6).await;
+        let (_, from, to) = scene.asked().await;
+        assert_eq!((from, to), (4, 6));
+    });
+}
+
+/// The same to who did not hear it: the track is there from then on.
+#[test]
+fn what_a_node_repeats_may_be_heard_first() {
+    run(async |mut scene| {
+        scene.announces(A, true).await;
+        let (mut reading, attached) = Reading::begin(scene.find().await.unwrap());
+        let (number, _) = scene.subscribe().await;
+        scene.repeats(number, 3).await;
+        assert_eq!(attached.await.unwrap().largest, Some(Location::new(3, 0)));
+        reading.forward(true);
+        scene.object(A, 4).await;
+        assert_eq!(reading.objects(1).await, [(4, 0)]);
     });
 }
 
