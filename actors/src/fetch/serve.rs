@@ -124,6 +124,7 @@ async fn open(birth: &Birth) -> Result<(Hold, PastOpened), Unavailable> {
             reader,
             range,
             order: fetch.group_order,
+            priority: fetch.priority,
             own: birth.own,
         };
         let failed = match mailbox::ask(&track.home, ask, birth.env.track.answer_deadline()).await {

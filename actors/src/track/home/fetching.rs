@@ -7,6 +7,7 @@ use crate::track::messages::{ClosePast, OpenPast, PastOpened, ReadPast, Unavaila
 use actix::{AsyncContext, Context, Handler, SpawnHandle};
 use laps_protocol::moqt::message::{GroupOrder, GroupOrderRequest, RequestErrorReason};
 use laps_protocol::relay::fetch::{Batch, FetchDesk, FetchLimits, Output, ReaderKey, Standing};
+use laps_protocol::relay::scheduler::DEFAULT_PRIORITY;
 use laps_protocol::relay::track_log::{FillKey, PastRange, TrackLog};
 use slog::info;
 use std::collections::HashMap;
@@ -14,6 +15,16 @@ use std::time::{Duration, Instant};
 use tokio::time;
 
 type Opening = (OpenPast, ReplyTo<Result<PastOpened, Unavailable>>);
+
+/// What one reader fetches.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    range: PastRange,
+    /// Its subscriber priority.
+    priority: u8,
+    /// It belongs to this relay.
+    own: bool,
+}
 
 /// Everything that the home copy keeps for FETCH, beside the log.
 #[derive(Debug)]
@@ -26,8 +37,8 @@ pub(super) struct Fetching {
     pub(super) fills: HashMap<FillKey, Fill>,
     timer: Option<SpawnHandle>,
     carrying: bool,
-    /// What this relay's own readers fetch.
-    own: HashMap<ReaderKey, PastRange>,
+    /// What readers fetch.
+    wanted: HashMap<ReaderKey, Wanted>,
     /// The publisher's order, as far as it ever said one.
     group_order: GroupOrder,
 }
@@ -41,7 +52,7 @@ impl Fetching {
             fills: HashMap::new(),
             timer: None,
             carrying: false,
-            own: HashMap::new(),
+            wanted: HashMap::new(),
             group_order: GroupOrder::default(),
         }
     }
@@ -54,8 +65,18 @@ impl Fetching {
     /// Something of this range is for a reader of this relay: other nodes may be asked for it. What is for them they ask
     /// each other.
     pub(super) fn is_own(&self, range: PastRange) -> bool {
-        let meets = |own: &PastRange| own.contains(range.start) || range.contains(own.start);
-        self.own.values().any(meets)
+        self.wanted_in(range).any(|wanted| wanted.own)
+    }
+
+    /// How urgent this range is to the most urgent of those who fetch some of it. MOQT-14 §7.2 [D14-PRIO-1]
+    pub(super) fn urgency(&self, range: PastRange) -> u8 {
+        let priorities = self.wanted_in(range).map(|wanted| wanted.priority);
+        priorities.min().unwrap_or(DEFAULT_PRIORITY)
+    }
+
+    fn wanted_in(&self, range: PastRange) -> impl Iterator<Item = &Wanted> {
+        let meets = move |other: PastRange| other.contains(range.start) || range.contains(other.start);
+        self.wanted.values().filter(move |wanted| meets(wanted.range))
     }
 
     /// Somebody fetches, or wants to.
@@ -166,9 +187,12 @@ impl TrackActor {
             max_cache_duration_ms: self.fanout.cache_limit_ms(),
         };
         let (key, range, order) = (open.reader.key(), open.range, opened.group_order);
-        if open.own {
-            self.fetching.own.insert(key, range);
-        }
+        let wanted = Wanted {
+            range,
+            priority: open.priority,
+            own: open.own,
+        };
+        self.fetching.wanted.insert(key, wanted);
         let result = self.desk(ctx, |desk, now, log| {
             desk.open(now, log, standing, key, range, order)
         });
@@ -220,7 +244,7 @@ impl Handler<ClosePast> for TrackActor {
     fn handle(&mut self, msg: ClosePast, ctx: &mut Self::Context) {
         let key = msg.reader.key();
         self.fetching.answers.remove(&key);
-        self.fetching.own.remove(&key);
+        self.fetching.wanted.remove(&key);
         self.fetching
             .opening
             .retain(|(open, _)| open.reader != msg.reader);

@@ -11,11 +11,12 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use laps_protocol::moqt::message::{
     Fetch, FetchRange, GroupOrder, GroupOrderRequest, MessageParams, RequestErrorReason, RequestId,
 };
+use laps_protocol::relay::scheduler::DEFAULT_PRIORITY;
 use laps_protocol::relay::track_log::{FillError, FillKey, Malformed, PastRange, StreamEnd};
 use slog::debug;
 
-/// Subscriber priority of the relay's own fetches: the middle. MOQT-14 §7.3 [D14-SUB-13]
-const UPSTREAM_PRIORITY: u8 = 128;
+/// Subscriber priority of what is fetched of sessions, whoever reads: the middle. MOQT-14 §7.3 [D14-SUB-13]
+const UPSTREAM_PRIORITY: u8 = DEFAULT_PRIORITY;
 
 /// One FETCH of ours.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ impl TrackActor {
         last: Option<RequestErrorReason>,
     ) {
         let next = self.next_for(key);
+        let range = self.fetching.fills.get(&key).map(|fill| fill.range);
+        let urgency = range.map(|range| self.fetching.urgency(range));
         let Some(fill) = self.fetching.fills.get_mut(&key) else {
             return;
         };
@@ -90,7 +93,11 @@ impl TrackActor {
             request: None,
         });
         let fetch = Fetch {
-            priority: UPSTREAM_PRIORITY,
+            // Nodes and this relay are as one relay, see `Publisher::told_of`. Who comes to share it later changes nothing, since
+            // a FETCH has no update.
+            priority: urgency
+                .filter(|_| !upstream.is_local())
+                .unwrap_or(UPSTREAM_PRIORITY),
             group_order: GroupOrderRequest::Fixed(fill.order),
             range: FetchRange::Standalone {
                 track: self.name.clone(),

@@ -23,8 +23,6 @@ use slog::{debug, info};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Subscriber priority of these fetches: the middle. MOQT-14 §7.3 [D14-SUB-13]
-const PRIORITY: u8 = 128;
 /// Groups that are fetched at most, far more than are made while another way is found: who is further behind than that
 /// wants what is new. What of them is kept still, their origin decides.
 const MAX_GROUPS: u64 = 1024;
@@ -195,13 +193,14 @@ impl TrackActor {
     }
 
     fn begin_repair(&mut self, ctx: &mut Context<Self>, source: SourceId, plan: Plan) {
-        let upstream = self
-            .sources
-            .get(source)
-            .and_then(|publisher| publisher.upstream());
-        let Some(upstream) = upstream.cloned() else {
+        let Some(publisher) = self.sources.get(source) else {
             return;
         };
+        let Some(upstream) = publisher.upstream().cloned() else {
+            return;
+        };
+        // As urgent as the subscription that it repairs. MOQT-14 §7.2 [D14-PRIO-1]
+        let priority = publisher.told_of(self.audience(), self.terms.priority).priority();
         let torn = plan.range;
         let mut open = self.repairs.open.values_mut();
         if let Some(repair) = open.find(|repair| repair.source == source && !repair.over) {
@@ -215,7 +214,7 @@ impl TrackActor {
         }
         let first = torn.from.max(torn.to.saturating_sub(MAX_GROUPS));
         let fetch = Fetch {
-            priority: PRIORITY,
+            priority,
             group_order: GroupOrderRequest::Fixed(GroupOrder::Ascending),
             range: FetchRange::Standalone {
                 track: self.name.clone(),

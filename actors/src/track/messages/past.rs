@@ -16,6 +16,8 @@ pub struct OpenPast {
     pub range: PastRange,
     /// In which order.
     pub order: GroupOrderRequest,
+    /// How urgent it is to who fetches: the subscriber priority of the FETCH, 0 the most urgent. MOQT-14 §7.1 [D14-PRIO-4]
+    pub priority: u8,
     /// Who fetches belongs to this relay, so that other nodes may be asked; see [`super::Attach::own`].
     pub own: bool,
 }

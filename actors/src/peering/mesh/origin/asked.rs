@@ -58,8 +58,8 @@ struct Slot {
 pub(super) struct Asked {
     slots: HashMap<Key, Slot>,
     children: HashMap<ChildId, Key>,
-    /// How many each node has; with none its set ends in a while.
-    of_node: HashMap<NodeId, usize>,
+    /// How many each node has, by their priorities; with none its set ends in a while.
+    of_node: HashMap<NodeId, BTreeMap<u8, usize>>,
 }
 
 impl Asked {
@@ -73,20 +73,35 @@ impl Asked {
 
     fn insert(&mut self, key: Key, slot: Slot) {
         self.children.insert(slot.child, key);
+        let priorities = self.of_node.entry(key.0).or_default();
+        *priorities.entry(slot.fetch.priority).or_default() += 1;
         self.slots.insert(key, slot);
-        *self.of_node.entry(key.0).or_default() += 1;
     }
 
-    /// Takes a FETCH out; the value is whether it was the last of its node, too.
-    fn remove(&mut self, key: Key) -> Option<(Slot, bool)> {
+    fn remove(&mut self, key: Key) -> Option<Slot> {
         let slot = self.slots.remove(&key)?;
         self.children.remove(&slot.child);
-        let left = self.of_node.get_mut(&key.0);
-        let last = left.is_none_or(|left| {
-            *left = left.saturating_sub(1);
-            *left == 0
-        });
-        Some((slot, last))
+        if let Some(priorities) = self.of_node.get_mut(&key.0)
+            && let Some(count) = priorities.get_mut(&slot.fetch.priority)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                priorities.remove(&slot.fetch.priority);
+            }
+        }
+        Some(slot)
+    }
+
+    /// How many a node has.
+    fn open(&self, node: NodeId) -> usize {
+        let priorities = self.of_node.get(&node);
+        priorities.map_or(0, |priorities| priorities.values().sum())
+    }
+
+    /// The priority of the most urgent one that a node has; none without one.
+    fn urgency(&self, node: NodeId) -> Option<u8> {
+        let (priority, _) = self.of_node.get(&node)?.first_key_value()?;
+        Some(*priority)
     }
 }
 
@@ -137,21 +152,23 @@ impl OriginActor {
             // The way was not one of messages alone: it came twice.
             return;
         }
-        let open = self.asked.of_node.get(&node).copied().unwrap_or_default();
-        if open >= self.limits.fetches {
+        if self.asked.open(node) >= self.limits.fetches {
             self.refuse_fetch(node, request, "too many fetches at once");
             return;
         }
         let hash = unicast(node);
-        // MOQT-14 §7.1 [D14-PRIO-4]: FETCH is on one scale with SUBSCRIBE. Those of one node take one way, and are all of the
-        // priority that relays of ours give what they ask for themselves.
-        self.outlets
-            .set_targets(hash, BTreeMap::from([(node, plain.priority)]));
+        // MOQT-14 §7.1 [D14-PRIO-4]: FETCH is on one scale with SUBSCRIBE. Those of one node are in one set, so a relay in
+        // between has all of them go by the most urgent. §7.2 [D14-PRIO-1]
+        let urgency = self
+            .asked
+            .urgency(node)
+            .map_or(plain.priority, |open| open.min(plain.priority));
+        self.outlets.set_targets(hash, BTreeMap::from([(node, urgency)]));
         let route = self.outlets.route(hash).into_iter().next();
         let link = route.and_then(|route| Some((self.outlets.link(route.link)?, route.sns)));
         let Some((link, sns)) = link else {
             self.refuse_fetch(node, request, "no way for data leads to the node");
-            self.release(ctx, node);
+            self.aim_fetches(node);
             return;
         };
         let head = StreamHeader {
@@ -213,20 +230,25 @@ impl OriginActor {
 
     /// A FETCH is over; the value is what is left of it.
     fn end_fetch(&mut self, ctx: &mut Context<Self>, key: Key) -> Option<Slot> {
-        let (slot, last) = self.asked.remove(key)?;
-        if last {
-            let node = key.0;
-            ctx.run_later(LINGER, move |actor, ctx| actor.release(ctx, node));
+        let slot = self.asked.remove(key)?;
+        let node = key.0;
+        if self.asked.urgency(node).is_some() {
+            self.aim_fetches(node);
+        } else {
+            ctx.run_later(LINGER, move |actor, _| actor.aim_fetches(node));
         }
         Some(slot)
     }
 
-    /// The set of a node ends, unless the node fetches again.
-    fn release(&mut self, _: &Context<Self>, node: NodeId) {
-        if self.asked.of_node.get(&node).is_none_or(|open| *open == 0) {
+    /// The set of a node is as urgent as what the node fetches, and ends when it fetches nothing.
+    fn aim_fetches(&mut self, node: NodeId) {
+        let urgency = self.asked.urgency(node);
+        if urgency.is_none() {
             self.asked.of_node.remove(&node);
-            self.outlets.set_targets(unicast(node), BTreeMap::new());
         }
+        let target = urgency.map(|urgency| (node, urgency));
+        self.outlets
+            .set_targets(unicast(node), target.into_iter().collect());
     }
 
     /// Starts a fetch's actor again, or ends the request when that happened too often, or cannot help.

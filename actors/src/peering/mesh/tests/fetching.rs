@@ -58,6 +58,7 @@ async fn open(scene: &Scene) -> (TrackRef, ReaderId) {
         reader,
         range: PastRange { start: END, end: END },
         order: GroupOrderRequest::Publisher,
+        priority: 7,
     };
     let opened = mailbox::ask(&track.home, past, LONG).await.unwrap();
     opened.unwrap();
@@ -75,6 +76,8 @@ fn what_is_not_here_is_fetched_of_the_node() {
             panic!("{asked:?}");
         };
         assert_eq!((node, &fetch.track, fetch.start), (A, &video(), END));
+        // MOQT-14 §7.2 [D14-PRIO-1]: as urgently as it is wanted here.
+        assert_eq!(fetch.priority, 7);
         let sink = scene
             .tables
             .fetches

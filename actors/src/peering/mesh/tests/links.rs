@@ -209,6 +209,7 @@ fn a_node_is_asked_for_the_past_by_readers_of_this_relay_only() {
                 reader,
                 range,
                 order: laps_protocol::moqt::message::GroupOrderRequest::Publisher,
+                priority: 128,
                 own,
             };
             let track = scene.find().await.unwrap();

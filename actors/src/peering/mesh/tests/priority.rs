@@ -1,6 +1,8 @@
 //! How urgently nodes are asked for tracks.
 
 use super::*;
+use laps_protocol::moqt::location::Location;
+use laps_protocol::peering::message::FetchStep;
 
 const fn wants(priority: u8) -> Wants {
     Wants::of(true, priority)
@@ -100,5 +102,27 @@ fn a_published_track_is_asked_for_as_urgently() {
         scene.says(A, number, ok(None)).await;
         reading.readers(Audience::of(true, wants(2)));
         assert_eq!(scene.asks_at(number).await, (true, 2));
+    });
+}
+
+/// What was lost on the way is fetched as urgently as the track is wanted that lacks it.
+#[test]
+fn what_was_lost_is_fetched_as_urgently_as_its_track_is_wanted() {
+    run(async |mut scene| {
+        scene.announces(A, true).await;
+        let track = scene.find().await.unwrap();
+        let (mut reading, attached) = Reading::begin_wanting(track, true, wants(9));
+        let (number, _) = scene.subscribe().await;
+        scene.says(A, number, ok(None)).await;
+        attached.await.unwrap();
+        scene.object(A, 3).await;
+        assert_eq!(reading.objects(1).await, [(3, 0)]);
+        let again = ok(Some(Location::new(4, 0)));
+        scene.says_as(TrackAnswer::AGAIN, A, number, again).await;
+        let (node, said) = scene.said().await;
+        let FetchStep::Fetch(fetch) = said.step else {
+            panic!("{said:?}");
+        };
+        assert_eq!((node, fetch.start.group, fetch.priority), (A, 3, 9));
     });
 }

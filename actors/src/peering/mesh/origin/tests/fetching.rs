@@ -10,7 +10,7 @@ use laps_protocol::peering::data_header::StreamHeaderReader;
 use laps_protocol::peering::message::{FetchStep, PlainFetch};
 
 impl Scene {
-    async fn ask(&self, node: NodeId, id: u64, step: FetchStep) {
+    pub(super) async fn ask(&self, node: NodeId, id: u64, step: FetchStep) {
         let said = FetchMessage {
             request: RequestId(id),
             step,
@@ -38,7 +38,7 @@ impl Scene {
 }
 
 /// The groups from this one to that.
-fn groups(from: u64, to: u64) -> FetchStep {
+pub(super) fn groups(from: u64, to: u64) -> FetchStep {
     FetchStep::Fetch(PlainFetch {
         track: name(),
         start: Location::new(from, 0),

@@ -1,7 +1,9 @@
 //! How urgent what nodes get is.
 
+use super::fetching::groups;
 use super::*;
 use actix::MessageResult;
+use laps_protocol::peering::message::{FetchStep, PlainFetch};
 
 /// The priorities of all that is sent of the track: on links, and aside.
 #[derive(actix::Message)]
@@ -111,4 +113,28 @@ async fn what_a_link_goes_on_with_is_as_urgent_too() {
     scene.until("mesh_subscriptions", 2).await;
     scene.subscribe(NODES[0], 41, |wish| wish.priority = 6).await;
     assert_eq!(scene.ranks().await.0, [6, 6]);
+}
+
+/// MOQT-14 §7.1 [D14-PRIO-4]: what a node fetches takes one set, which is as urgent as the most urgent of that.
+#[actix::test]
+async fn what_a_node_fetches_is_as_urgent_as_the_most_urgent_of_it() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    // More than a stream takes of which nothing is read.
+    publisher.begin(1, Vec::leak(vec![7; 8 << 20])).await;
+    let node = NODES[0];
+    for (id, priority, urgency) in [(6, 90, 90), (7, 200, 90), (8, 30, 30)] {
+        let FetchStep::Fetch(fetch) = groups(1, 1) else {
+            panic!()
+        };
+        let fetch = FetchStep::Fetch(PlainFetch { priority, ..fetch });
+        scene.ask(node, id, fetch).await;
+        if urgency == priority {
+            assert_eq!(scene.told_next().await, (1, vec![(node, urgency)]));
+        }
+    }
+    for (id, urgency) in [(8, 90), (6, 200)] {
+        scene.ask(node, id, FetchStep::Cancel).await;
+        assert_eq!(scene.told_next().await, (1, vec![(node, urgency)]));
+    }
 }
