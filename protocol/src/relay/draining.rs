@@ -1,4 +1,4 @@
-//! How long the readers of a track that has ended may take for the rest of it.
+//! How long the readers of a track that has ended may take for the rest of it, and what is on its way of data that has.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ pub struct Progress {
     pub open: usize,
 }
 
-/// A track has ended, and a reader still lacks some of it. Looked at whenever [`STILL`] has gone by.
+/// A track has ended, and a reader still lacks some of it. Looked at whenever [`STILL`] has gone by, or what its owner has
+/// in the place of that.
 #[derive(Clone, Copy, Debug)]
 pub struct Draining {
     before: Progress,

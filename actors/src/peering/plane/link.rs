@@ -22,6 +22,7 @@ use laps_protocol::peering::forward::pipeline::Step;
 use laps_protocol::peering::forward::{InStream, Ingress, LinkId, Route, Target};
 use laps_protocol::peering::message::{Message, SnsId};
 use laps_protocol::peering::node::NodeId;
+use laps_protocol::relay::draining::Progress;
 use laps_protocol::relay::scheduler::{DEFAULT_PRIORITY, Place, SendOrder};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -193,6 +194,16 @@ impl LinkIn {
     /// Whose data comes by it, as far as anybody says.
     pub(super) fn origins(&self) -> BTreeSet<NodeId> {
         self.origins.borrow().values().copied().collect()
+    }
+
+    /// The peer has withdrawn an id.
+    pub(super) fn withdrawn(&self, sns: SnsId) {
+        self.ingress.borrow_mut().withdrawn(sns);
+    }
+
+    /// How far the data of an id is.
+    pub(super) fn progress(&self, sns: SnsId) -> Progress {
+        self.ingress.borrow_mut().progress(sns)
     }
 
     /// An id stands for nothing any more.

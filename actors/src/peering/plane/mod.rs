@@ -328,7 +328,7 @@ impl Plane {
 
     /// The peer of a link withdrew a set.
     pub fn withdrawn(&self, link: LinkId, sns: SnsId) {
-        self.0.with(|core| core.sets.withdrawn(link, sns, now()));
+        self.0.with(|core| core.withdrawn(link, sns, now()));
     }
 
     /// The peer of a link, a laps relay, has read a set, as far as one can know.

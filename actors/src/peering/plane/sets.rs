@@ -109,9 +109,28 @@ impl Core {
         )
     }
 
+    /// The peer of a link withdrew a set.
+    pub(super) fn withdrawn(&mut self, link: LinkId, sns: SnsId, now: Instant) {
+        let state = self.links.borrow().get(&link).cloned();
+        if let Some(state) = state {
+            state.withdrawn(sns);
+        }
+        self.sets.withdrawn(link, sns, now);
+    }
+
+    /// Sets that were withdrawn stay while data of theirs goes on: its next relay is to know them until it is there.
+    fn wait_for_data(&mut self, now: Instant) {
+        for (link, sns) in self.sets.ending(now) {
+            if let Some(state) = self.links.borrow().get(&link) {
+                self.sets.still_carries(link, sns, state.progress(sns), now);
+            }
+        }
+    }
+
     /// Does what came out of the sets. True when links are to be told something.
     pub(super) fn drain(&mut self, now: Instant) -> bool {
         let mut changed = BTreeSet::new();
+        self.wait_for_data(now);
         while let Some(output) = self.sets.poll_output(now) {
             match output {
                 Output::Advertise { link, set } => {

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 mod chain;
 mod cut;
+mod ending;
 mod local;
 
 const ME: NodeId = NodeId(100);

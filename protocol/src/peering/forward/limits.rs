@@ -21,7 +21,8 @@ pub struct Limits {
     /// How long new streams take the link before as well, when the peer of the new one has to read a changed set first:
     /// until then it hands them to the nodes that it knew. What comes twice, an edge takes once.
     pub move_overlap: Duration,
-    /// How long a set that its peer has withdrawn is kept for streams and datagrams that are still on their way.
+    /// How long a set that its peer has withdrawn is kept for streams and datagrams that are still on their way. As long again
+    /// as often as some of that has moved meanwhile, which is limited: see [`crate::relay::draining`].
     pub end_grace: Duration,
     /// How long the first route of what a peer sends waits for laps relays to read their sets. The data waits with it,
     /// so this is less than [`Self::park_for`].

@@ -23,6 +23,8 @@ struct Entry {
     track: Option<FullNameHash>,
     /// Whether it was said that data of another track came.
     told: bool,
+    /// How often it was looked up with success, since that was asked last.
+    used: usize,
 }
 
 /// What becomes of data.
@@ -60,6 +62,7 @@ impl RouteTable {
             route: Arc::clone(&route),
             track: None,
             told: false,
+            used: 0,
         });
         entry.route = route;
     }
@@ -97,7 +100,14 @@ impl RouteTable {
                 entry.track = Some(track);
             }
         }
+        entry.used = entry.used.saturating_add(1);
         Lookup::Route(Arc::clone(&entry.route))
+    }
+
+    /// How much data has found its way by this id, since that was asked last.
+    pub fn take_used(&mut self, sns: SnsId) -> usize {
+        let entry = self.entries.get_mut(&sns);
+        entry.map_or(0, |entry| std::mem::take(&mut entry.used))
     }
 
     /// Routes there are.

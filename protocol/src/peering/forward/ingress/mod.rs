@@ -5,6 +5,7 @@
 //! head and leave. One input, then [`Ingress::poll_output`] until there is nothing more.
 
 mod output;
+mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,8 @@ pub struct Ingress {
     routes: RouteTable,
     parked: Parked,
     streams: HashMap<InStream, Stream>,
+    /// Those that go on, by the ids under which they came.
+    of_id: HashMap<SnsId, BTreeSet<InStream>>,
     /// When which stream has something to do.
     due: BTreeSet<(Instant, InStream)>,
     /// Bytes that a datagram may have on each link out.
@@ -62,6 +65,7 @@ impl Ingress {
             routes: RouteTable::new(&limits),
             parked: Parked::new(&limits),
             streams: HashMap::new(),
+            of_id: HashMap::new(),
             due: BTreeSet::new(),
             datagram_bytes: HashMap::new(),
             told_bad_datagram: false,
@@ -403,6 +407,7 @@ impl Ingress {
     }
 
     fn flows(&mut self, stream: InStream, pipeline: Pipeline) {
+        self.of_id.entry(pipeline.sns()).or_default().insert(stream);
         let flows = Stream::Flows {
             pipeline: Box::new(pipeline),
             due: None,
@@ -435,7 +440,14 @@ impl Ingress {
             self.due.extend(is.map(|at| (at, stream)));
         }
         if over {
+            let sns = pipeline.sns();
             self.streams.remove(&stream);
+            if let Some(streams) = self.of_id.get_mut(&sns) {
+                streams.remove(&stream);
+                if streams.is_empty() {
+                    self.of_id.remove(&sns);
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use crate::peering::error::ErrorCode;
 use crate::peering::forward::pipeline::{ResetCause, Step};
 use crate::peering::forward::route::Egress;
 use crate::peering::hash::FullNameHash;
+use crate::relay::draining::Progress;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -624,4 +625,30 @@ proptest! {
             prop_assert!(run.ingress.poll_timeout().is_none_or(|due| due > run.now));
         }
     }
+}
+
+/// What the end of a set waits for: streams that are open, and those that began since, however small they were.
+#[test]
+fn how_far_the_data_of_an_id_is() {
+    let mut run = Run::routed();
+    let at = |taken, open| Progress { taken, open };
+    run.open(1, stream_bytes(1, 7, b"hello"));
+    run.open(2, stream_bytes(2, 8, b"of another"));
+    run.ingress.withdrawn(sns(1));
+    run.ingress.withdrawn(sns(9));
+    assert_eq!(run.ingress.progress(sns(9)), at(0, 0));
+    assert_eq!(run.ingress.progress(sns(1)), at(0, 1));
+    run.ingress.taken(InStream(1), link(1), 3);
+    assert_eq!(run.ingress.progress(sns(1)), at(3, 1));
+    run.open(3, stream_bytes(1, 7, b"!"));
+    run.fin(3);
+    run.ingress.taken(InStream(3), link(1), 1);
+    run.drain();
+    assert_eq!(run.ingress.streams(), 2);
+    assert_eq!(run.ingress.progress(sns(1)), at(3, 2));
+    assert_eq!(run.ingress.progress(sns(1)), at(3, 1));
+    run.fin(1);
+    run.ingress.taken(InStream(1), link(1), 2);
+    assert_eq!(run.ingress.progress(sns(1)), at(0, 0));
+    assert_eq!(run.ingress.of_id.len(), 1, "of another");
 }

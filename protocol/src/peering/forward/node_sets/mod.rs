@@ -17,6 +17,7 @@
 //! source already, its peer may get data before it has read that the set became larger, so new streams take both links
 //! for a while (`move_overlap`).
 
+mod ending;
 mod link;
 mod output;
 mod resolve;
@@ -31,6 +32,7 @@ use super::route::{LinkId, Route, Routes, Source};
 use crate::peering::hash::FullNameHash;
 use crate::peering::message::{NodeSet, Priorities, SnsId, sorted};
 use crate::peering::node::{NodeId, NodeType};
+use crate::relay::draining::Draining;
 use link::Link;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -80,6 +82,8 @@ struct Set {
     astray: BTreeSet<NodeId>,
     /// When it is forgotten, since the peer has withdrawn it.
     ends_at: Option<Instant>,
+    /// How far its data was when it was to be forgotten.
+    draining: Option<Draining>,
 }
 
 /// One set on one link.
@@ -285,58 +289,6 @@ impl<R: Routes> NodeSets<R> {
         (kept.wanted, kept.origin) = (nodes.to_vec(), origin);
         kept.priorities.clone_from(set.priorities());
         self.dirty.insert(source);
-    }
-
-    /// A peer withdrew a set. laps peering, "SNS Withdrawal". Its last streams may still be on their way, behind the word
-    /// that they were the last, so what they need is kept for a while (`end_grace`). When the peer tells the same id
-    /// again before that, it stands for another track, and the old one ends at once.
-    pub fn withdrawn(&mut self, link: LinkId, sns: SnsId, now: Instant) {
-        let source = Source::Ingress(link, sns);
-        let Some(set) = self.sets.get_mut(&source).filter(|set| set.ends_at.is_none()) else {
-            self.counters.sets_unknown += 1;
-            return;
-        };
-        let at = now.checked_add(self.limits.end_grace).unwrap_or(now);
-        set.ends_at = Some(at);
-        self.due.insert((at, source));
-        if let Some(state) = self.links.get_mut(&link) {
-            state.ending.insert((at, sns));
-        }
-    }
-
-    /// What is due at `now`: sets whose last streams have had their time end, others are worked out.
-    fn come_due(&mut self, now: Instant) {
-        while let Some((at, source)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
-            self.due.pop_first();
-            match self.sets.get(&source).and_then(|set| set.ends_at) {
-                Some(end) if end == at => self.end_ingress(source),
-                _ => drop(self.dirty.insert(source)),
-            }
-        }
-    }
-
-    /// Forgets a set that a peer told.
-    fn end_ingress(&mut self, source: Source) {
-        if let Source::Ingress(link, sns) = source
-            && let (Some(set), Some(state)) = (self.sets.get(&source), self.links.get_mut(&link))
-        {
-            state.in_sets -= 1;
-            state.in_nodes -= set.wanted.len();
-            let ending = set.ends_at.map(|at| (at, sns));
-            ending.map(|ending| state.ending.remove(&ending));
-        }
-        self.end(source);
-    }
-
-    /// Ends what only waits for its end on a link until a set with so many nodes has room there, or nothing of that is left.
-    fn make_room(&mut self, link: LinkId, nodes: usize) {
-        while let Some(state) = self.links.get(&link)
-            && (state.in_sets >= self.limits.max_sets_per_link
-                || state.in_nodes + nodes > self.limits.max_nodes_per_link)
-            && let Some((_, sns)) = state.ending.first().copied()
-        {
-            self.end_ingress(Source::Ingress(link, sns));
-        }
     }
 
     /// A laps relay has read the set `sns`, as far as one can know: data may come. Also right, and without effect, for

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+mod ending;
 mod properties;
 
 type Table = BTreeMap<NodeId, Vec<LinkId>>;

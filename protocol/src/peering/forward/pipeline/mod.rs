@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::limits::Limits;
 use super::route::{LinkId, Route, Target};
 use crate::peering::data_header::StreamHeader;
+use crate::peering::message::SnsId;
 use age::Age;
 use bytes::{Bytes, BytesMut};
 use lane::{Lane, State};
@@ -206,6 +207,20 @@ impl Pipeline {
             lane.taken = lane.taken.saturating_add(bytes);
         }
         self.look_around();
+    }
+
+    /// The id under which it came.
+    #[must_use]
+    pub const fn sns(&self) -> SnsId {
+        self.header.sns
+    }
+
+    /// Payload that its targets have taken (bytes), all of them together.
+    #[must_use]
+    pub fn all_taken(&self) -> u64 {
+        self.lanes
+            .iter()
+            .fold(0, |all, lane| all.saturating_add(lane.taken))
     }
 
     /// A target wants no more of it.
