@@ -56,6 +56,7 @@ use laps_protocol::moqt::error::CloseCode;
 use laps_protocol::moqt::session as core;
 use laps_protocol::moqt::version::Version;
 use laps_protocol::relay::behind::SkipRules;
+use laps_protocol::relay::draining;
 use namespaces::Watched;
 use slog::{Logger, debug, info, trace};
 use std::borrow::Cow;
@@ -94,6 +95,9 @@ pub struct Config {
     pub max_behind: u64,
     /// Which subscriptions go on with the newest group then; the others end. [D14-SUB-30]
     pub skips: SkipRules,
+    /// How long a subscriber may stand still with the rest of a track that has ended; no setting of the product changes it.
+    /// See [`draining`].
+    pub drain_still: Duration,
     /// The extension by which objects that FETCH finds in the cache are marked; none when they are not.
     pub cache_key: Option<u64>,
     /// The peer's PUBLISH, PUBLISH_NAMESPACE and SUBSCRIBE_NAMESPACE are served: a relay does, a client does not.
@@ -127,6 +131,7 @@ impl Default for Config {
                 max_wait: Some(Duration::from_millis(500)),
                 ..SkipRules::default()
             },
+            drain_still: draining::STILL,
             cache_key: None,
             accepts_publishers: true,
             lists_namespaces: false,

@@ -96,10 +96,11 @@ impl SubscriptionActor {
     }
 
     /// The track is there again: what is left of its last life is reset, so that streams of two lives do not mix.
-    pub(super) fn begin_life(&mut self) {
+    pub(super) fn begin_life(&mut self, ctx: &mut Context<Self>) {
         self.lives += 1;
         self.retry = FIRST_RETRY;
         if std::mem::take(&mut self.fading) {
+            self.has_drained(ctx);
             self.birth.streams.reset_all(ResetCode::Cancelled);
         }
     }

@@ -3,20 +3,30 @@
 use super::SubscriptionActor;
 use actix::{AsyncContext, Context};
 use laps_protocol::moqt::error::ResetCode;
-use laps_protocol::relay::draining::{Draining, STILL};
+use laps_protocol::relay::draining::Draining;
 use slog::info;
 
 impl SubscriptionActor {
-    /// The track, or this life of it, is over: what is open of it is reset when its reader stands still.
-    pub(super) fn drains(&self, ctx: &mut Context<Self>) {
-        self.look_again(ctx, Draining::new(self.birth.streams.progress()));
+    /// The track, or this life of it, is over: what is open of it is reset when its reader stands still. One that fades has the
+    /// time that it has from then on, whether the subscription ends meanwhile or not.
+    pub(super) fn drains(&mut self, ctx: &mut Context<Self>) {
+        if self.draining.is_none() {
+            self.look_again(ctx, Draining::new(self.birth.streams.progress()));
+        }
     }
 
-    fn look_again(&self, ctx: &mut Context<Self>, mut draining: Draining) {
-        let life = self.lives;
-        ctx.run_later(STILL, move |actor, ctx| {
-            let fading = actor.fading && actor.lives == life;
-            if actor.ending.is_none() && !fading {
+    /// What was open is reset.
+    pub(super) fn has_drained(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.draining.take() {
+            ctx.cancel_future(timer);
+        }
+    }
+
+    fn look_again(&mut self, ctx: &mut Context<Self>, mut draining: Draining) {
+        let still = self.birth.env.session.drain_still;
+        let timer = ctx.run_later(still, move |actor, ctx| {
+            actor.draining = None;
+            if actor.ending.is_none() && !actor.fading {
                 return;
             }
             let streams = &actor.birth.streams;
@@ -30,5 +40,6 @@ impl SubscriptionActor {
                 actor.place = None;
             }
         });
+        self.draining = Some(timer);
     }
 }

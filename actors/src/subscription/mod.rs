@@ -24,7 +24,9 @@ use crate::supervise::mailbox::{Credit, Wake};
 use crate::track::handle::{self, LogId};
 use crate::track::{Attach, Attached, ReaderId, TrackAdvanced, TrackGone, Unavailable};
 use crate::transport::ConnHandle;
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture,
+};
 use behind::Lag;
 use bytes::Bytes;
 use laps_protocol::moqt::codec::Codec;
@@ -66,6 +68,8 @@ pub struct SubscriptionActor {
     gone_early: bool,
     /// The life of the track that it reads is over, and the next has not begun.
     fading: bool,
+    /// Looks whether what is open of a life that is over is taken still.
+    draining: Option<SpawnHandle>,
     /// How many lives of the track it has read.
     lives: u64,
     /// The next pause before a publisher that refused is asked again.
@@ -203,7 +207,7 @@ impl SubscriptionActor {
         if self.is_too_far_behind() {
             return;
         }
-        self.begin_life();
+        self.begin_life(ctx);
         let again = self.lives > 1;
         let spec = &self.birth.spec;
         let resumed = self.birth.resumed && !again;
@@ -358,6 +362,7 @@ impl Birth {
                 locating: false,
                 gone_early: false,
                 fading: false,
+                draining: None,
                 lives: 0,
                 retry: detached::FIRST_RETRY,
                 late: false,
