@@ -25,7 +25,7 @@ use seen::{read_control, read_stream};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 /// The one draft there is.
 pub const CODEC: Codec = Codec::Draft14;
@@ -38,6 +38,8 @@ pub enum Reading {
     Nothing,
     /// It holds them and takes no byte before [`Raw::read_held`].
     Later,
+    /// It takes as many pieces, of whichever stream, as [`Raw::take_pieces`] says.
+    Slowly,
     /// It stops the first one when its first bytes are there, and takes every byte of the others.
     StopFirst,
     /// It takes no byte of the first one, and every byte of the others.
@@ -53,6 +55,7 @@ pub struct Raw {
     /// Set, the client takes nothing more from its control stream, which stays open.
     pub deaf: Rc<Cell<bool>>,
     reads: Rc<Notify>,
+    pieces: Rc<Semaphore>,
     control: SendGuard,
     news: mpsc::UnboundedReceiver<News>,
     next_id: u64,
@@ -129,6 +132,9 @@ impl Raw {
         let streams = tell.clone();
         let reads = Rc::new(Notify::new());
         let told = Rc::clone(&reads);
+        let slowly = (reading == Reading::Slowly).then_some(0);
+        let pieces = Rc::new(Semaphore::new(slowly.unwrap_or(Semaphore::MAX_PERMITS)));
+        let permits = Rc::clone(&pieces);
         tasks.push(actix_rt::spawn(async move {
             let (mut held, mut number, mut reading) = (Vec::new(), 0, reading);
             let closed = loop {
@@ -137,7 +143,7 @@ impl Raw {
                     () = told.notified() => {
                         reading = Reading::Everything;
                         for (number, stream) in held.drain(..).enumerate() {
-                            drop(actix_rt::spawn(read_stream(number, stream, streams.clone())));
+                            drop(actix_rt::spawn(read_stream(number, stream, streams.clone(), Rc::clone(&permits))));
                         }
                         continue;
                     }
@@ -157,7 +163,7 @@ impl Raw {
                         held.push(stream);
                     }
                     Ok(Some(stream)) if reading != Reading::Nothing => {
-                        drop(actix_rt::spawn(read_stream(number, stream, streams.clone())));
+                        drop(actix_rt::spawn(read_stream(number, stream, streams.clone(), Rc::clone(&permits))));
                         number += 1;
                     }
                     Ok(Some(stream)) => held.push(stream),
@@ -188,6 +194,7 @@ impl Raw {
             },
             deaf,
             reads,
+            pieces,
             control,
             news,
             next_id: 0,
@@ -262,6 +269,11 @@ impl Raw {
     /// Reads the streams that were held, and all that come from here on.
     pub fn read_held(&self) {
         self.reads.notify_one();
+    }
+
+    /// Takes so many pieces more.
+    pub fn take_pieces(&self, pieces: usize) {
+        self.pieces.add_permits(pieces);
     }
 
     /// Waits until so many streams are held.

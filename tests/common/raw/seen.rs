@@ -13,7 +13,7 @@ use laps_protocol::moqt::object::{
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Something that was seen. Streams are numbered in the order in which they were accepted.
 #[derive(Clone, Debug)]
@@ -168,9 +168,15 @@ pub(super) async fn read_control(
     drop(stream);
 }
 
-pub(super) async fn read_stream(number: usize, mut stream: RecvGuard, tell: mpsc::UnboundedSender<News>) {
+pub(super) async fn read_stream(
+    number: usize,
+    mut stream: RecvGuard,
+    tell: mpsc::UnboundedSender<News>,
+    pieces: Rc<Semaphore>,
+) {
     let mut reader = StreamReader::new(CODEC, DataLimits::default());
     loop {
+        pieces.acquire().await.unwrap().forget();
         match stream.receive().await {
             Ok(Some(bytes)) => reader.push(bytes),
             Ok(None) => {
