@@ -8,7 +8,7 @@
 //! many tracks, each published by one of the nodes; and an edge with a thousandth as many stubs, each of which subscribes to
 //! a hundred tracks. Times are for one entry. For each the exponent is fitted with which the time for all of them grows: the
 //! run fails where one is above `STEEPEST`. What counts is the time of the processor. Memory is what the process has more
-//! than before.
+//! than before; what takes some is measured in a process of its own, since memory that was given back would hide it.
 
 #![expect(clippy::print_stdout, reason = "a table for a person")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark asks the clock")]
@@ -34,8 +34,8 @@ use std::time::{Duration, Instant};
 const STEEPEST: f64 = 1.4;
 /// Tracks that a stub subscribes to.
 const OF_A_STUB: usize = 100;
-/// Messages that are made before the clock runs.
-const BATCH: usize = 10_000;
+/// Messages that are made before the clock runs: few, since they take memory, too.
+const BATCH: usize = 1000;
 const NEIGHBOURS: [u64; 2] = [1, 2];
 
 fn node(number: usize) -> NodeId {
@@ -109,8 +109,16 @@ fn timed<M>(count: usize, make: impl Fn(usize) -> M, mut step: impl FnMut(M)) ->
     time
 }
 
-/// Says to a process of its own what to measure.
+/// Says to a process of its own what to measure: how many entries, and which of the [`PARTS`].
 const ONE: &str = "--one";
+/// Begins a line of what it says of memory; others are times in nanoseconds.
+const BYTES: &str = "bytes";
+
+/// What is measured together.
+const PARTS: [fn(usize) -> Row; 3] = [subscriptions, publications, stubs];
+
+/// What takes memory, in this order.
+const TAKES: [&str; 3] = ["bytes a subscription", "bytes a node", "bytes a publication"];
 
 /// What is timed, in this order; for one subscription or one node.
 const WHAT: [&str; 12] = [
@@ -131,9 +139,10 @@ const WHAT: [&str; 12] = [
 /// What was timed, and how long one took in nanoseconds.
 type Times = Vec<(&'static str, f64)>;
 
+#[derive(Default)]
 struct Row {
-    /// For a subscription, for a node, and for a publication.
-    bytes: [f64; 3],
+    /// For one of [`TAKES`], in their order.
+    bytes: Vec<f64>,
     times: Times,
 }
 
@@ -164,8 +173,10 @@ const STAMP: Stamp = Stamp {
     sequence: Sequence(0),
 };
 
-/// Publications of all nodes, one for each track; the bytes of one.
-fn publications(base: &mut InfoBase, now: Instant, tracks: usize, times: &mut Times) -> f64 {
+/// Publications of all nodes, one for each track.
+fn publications(entries: usize) -> Row {
+    let (now, tracks) = (Instant::now(), entries / 10);
+    let (mut base, mut times) = (edge(now), Vec::new());
     let info = |number| PublishInfo::new(node(number % (tracks / 10)), Published::Track(track(number)));
     let before = resident();
     let mut say = |what, make: fn(PublishInfo) -> Message, sequence| {
@@ -178,7 +189,7 @@ fn publications(base: &mut InfoBase, now: Instant, tracks: usize, times: &mut Ti
             |number| make(info(number)),
             |message| {
                 base.handle_message(now, LinkId(1), message, stamp);
-                drain(base);
+                drain(&mut base);
             },
         );
         times.push((what, time.as_secs_f64() * 1e9 / tracks as f64));
@@ -188,13 +199,15 @@ fn publications(base: &mut InfoBase, now: Instant, tracks: usize, times: &mut Ti
     assert_eq!(there, tracks);
     let (left, _) = say("unpublish", Message::PublishInfoWithdraw, 2);
     assert_eq!(left, 0);
-    (after.saturating_sub(before) / tracks) as f64
+    let bytes = vec![(after.saturating_sub(before) / tracks) as f64];
+    Row { bytes, times }
 }
 
 /// Stubs that subscribe to tracks, others that publish as many, and the end of that.
-fn stubs(now: Instant, stubs: usize, times: &mut Times) {
+fn stubs(entries: usize) -> Row {
     const FIRST: usize = 1000;
-    let mut base = edge(now);
+    let (now, stubs) = (Instant::now(), (entries / 1000).max(1));
+    let (mut base, mut times) = (edge(now), Vec::new());
     (0..stubs).for_each(|stub| join(&mut base, now, (FIRST + stub) as u64, NodeType::Stub));
     let count = stubs * OF_A_STUB;
     // One after the other, so that all of them have some at any time.
@@ -233,9 +246,12 @@ fn stubs(now: Instant, stubs: usize, times: &mut Times) {
         },
     );
     note("a stub unsubscribes", time);
+    let bytes = Vec::new();
+    Row { bytes, times }
 }
 
-fn measure(entries: usize) -> Row {
+/// Nodes and their subscriptions, and the end of both.
+fn subscriptions(entries: usize) -> Row {
     let (nodes, tracks) = (entries / 100, entries / 10);
     let mut times = Vec::new();
     let mut note =
@@ -318,24 +334,17 @@ fn measure(entries: usize) -> Row {
     });
     let sizes = base.sizes();
     assert_eq!((sizes.subscribes, sizes.nodes), (0, 0));
-    let mut base = edge(now);
-    let publication = publications(&mut base, now, tracks, &mut times);
-    drop(base);
-    stubs(now, (entries / 1000).max(1), &mut times);
-    Row {
-        bytes: [bytes as f64, node_bytes as f64, publication],
-        times,
-    }
+    let bytes = vec![bytes as f64, node_bytes as f64];
+    Row { bytes, times }
 }
 
-/// The best of some runs, each in a process of its own: memory that a run gave back would hide what the next one takes,
-/// and what else the machine does only ever makes a time longer.
-fn best_of(runs: usize, entries: usize) -> Row {
+/// One run, each part of it in a process of its own.
+fn run_of(entries: usize) -> Row {
     let this = std::env::current_exe().expect("a benchmark knows where it is");
-    let mut best: Option<Row> = None;
-    for _ in 0..runs {
+    let mut row = Row::default();
+    for part in 0..PARTS.len() {
         let child = std::process::Command::new(&this)
-            .args([ONE, &entries.to_string()])
+            .args([ONE, &entries.to_string(), &part.to_string()])
             .output();
         let output = child.expect("it can be run again");
         assert!(
@@ -343,23 +352,32 @@ fn best_of(runs: usize, entries: usize) -> Row {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let numbers: Vec<f64> = text
-            .split_whitespace()
-            .filter_map(|word| word.parse().ok())
-            .collect();
-        let (bytes, times) = numbers.split_at(3);
-        let least = |at: usize| best.as_ref().map_or(f64::MAX, |best| best.times[at].1);
-        let times = WHAT.iter().zip(times).enumerate();
-        let times = times
-            .map(|(at, (what, time))| (*what, time.min(least(at))))
-            .collect();
-        best = Some(Row {
-            bytes: [bytes[0], bytes[1], bytes[2]],
-            times,
-        });
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let (kind, number) = line.split_once(' ').expect("what it is, and how much");
+            let number = number.parse().expect("a number");
+            match kind {
+                BYTES => row.bytes.push(number),
+                _ => row.times.push((WHAT[row.times.len()], number)),
+            }
+        }
     }
-    best.expect("one run at least")
+    assert_eq!((row.bytes.len(), row.times.len()), (TAKES.len(), WHAT.len()));
+    row
+}
+
+/// The best of some runs: what else the machine does only ever makes a time longer, or takes memory.
+fn best_of(runs: usize, entries: usize) -> Row {
+    let least = |best: Row, next: Row| Row {
+        bytes: best.bytes.iter().zip(next.bytes).map(|(a, b)| a.min(b)).collect(),
+        times: best
+            .times
+            .iter()
+            .zip(next.times)
+            .map(|((what, a), (_, b))| (*what, a.min(b)))
+            .collect(),
+    };
+    let runs = (0..runs).map(|_| run_of(entries));
+    runs.reduce(least).expect("one run at least")
 }
 
 /// The exponent of the straight line through the logarithms: how the time for `n` entries grows, where one takes `one`
@@ -379,11 +397,11 @@ fn exponent(sizes: [usize; 4], one: [f64; 4]) -> f64 {
 }
 
 fn main() {
-    let mut args = std::env::args().skip_while(|arg| arg != ONE).skip(1);
-    if let Some(entries) = args.next().and_then(|arg| arg.parse().ok()) {
-        let row = measure(entries);
-        row.bytes.iter().for_each(|bytes| println!("{bytes}"));
-        row.times.iter().for_each(|(_, time)| println!("{time}"));
+    let one = std::env::args().skip_while(|arg| arg != ONE).skip(1);
+    if let [entries, part] = one.filter_map(|arg| arg.parse().ok()).collect::<Vec<usize>>()[..] {
+        let row = PARTS[part](entries);
+        row.bytes.iter().for_each(|bytes| println!("{BYTES} {bytes}"));
+        row.times.iter().for_each(|(_, time)| println!("ns {time}"));
         return;
     }
     let most = std::env::args()
@@ -398,9 +416,11 @@ fn main() {
     let line = |what: &str, numbers| println!("{}", row(what, numbers));
     line("subscriptions", sizes.map(|size| size as f64));
     line("nodes", sizes.map(|size| (size / 100) as f64));
-    line("bytes a subscription", rows.each_ref().map(|row| row.bytes[0]));
-    line("bytes a node", rows.each_ref().map(|row| row.bytes[1]));
-    line("bytes a publication", rows.each_ref().map(|row| row.bytes[2]));
+    for (at, what) in TAKES.iter().enumerate() {
+        let bytes = rows.each_ref().map(|row| row.bytes[at]);
+        line(what, bytes);
+        assert!(bytes.iter().all(|bytes| *bytes > 0.0), "nothing takes no memory");
+    }
     // What is let pass and what is not.
     let of = |grows: fn(f64) -> f64| exponent(sizes, sizes.map(|size| grows(size as f64)));
     assert!(of(f64::ln) < STEEPEST && of(|n| n.powf(0.67)) > STEEPEST);
