@@ -249,10 +249,8 @@ impl InfoBase {
         };
         let counts = links::damped(link.srtt_us, measured);
         if std::mem::replace(&mut link.srtt_us, counts) != counts {
-            for node in &link.heard {
-                self.nodes.touch(*node);
-            }
-            self.settle_nodes(now);
+            self.nodes.measured(now, &link.heard);
+            self.look_at_nodes(now);
         }
     }
 
@@ -351,8 +349,7 @@ impl InfoBase {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.tell_due_nodes(now);
-        self.settle_nodes(now);
+        self.look_at_nodes(now);
         self.own_due(now);
         self.publishes.ledger.forget(now, usize::MAX, false);
         self.subscribes.ledger.forget(now, usize::MAX, false);

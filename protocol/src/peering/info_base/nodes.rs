@@ -12,6 +12,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Nodes that are looked at in one turn because their ways have other round trip times, or because what is to be told of them
+/// was put off: there may be tens of thousands, and whoever runs the machine has more to do.
+const LOOKED_AT_ONCE: usize = 512;
+
 /// One way to a node, as the neighbour at its begin tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Way {
@@ -82,6 +86,9 @@ pub(super) struct Nodes {
     nodes: BTreeMap<NodeId, Entry>,
     /// What may have another best way now.
     dirty: BTreeSet<NodeId>,
+    /// What has ways of another length now, and is looked at in turns; since when.
+    measured: BTreeSet<NodeId>,
+    measured_at: Option<Instant>,
     /// What is to be told when its interval is over.
     due: BTreeSet<(Instant, NodeId)>,
     /// Nodes so far, those counted anew that were not there in between.
@@ -139,7 +146,14 @@ impl Nodes {
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        let due = self.due.first().map(|(at, _)| *at);
+        due.into_iter().chain(self.measured_at).min()
+    }
+
+    /// The ways of these have another length now.
+    pub(super) fn measured<'a>(&mut self, now: Instant, nodes: impl IntoIterator<Item = &'a NodeId>) {
+        self.measured.extend(nodes);
+        self.measured_at.get_or_insert(now);
     }
 
     pub(super) fn touch(&mut self, node: NodeId) {
@@ -365,12 +379,26 @@ impl InfoBase {
         }
     }
 
-    /// What is to be told now that was put off.
-    pub(super) fn tell_due_nodes(&mut self, now: Instant) {
-        while let Some((at, node)) = self.nodes.due.first().copied().filter(|(at, _)| *at <= now) {
-            self.nodes.due.remove(&(at, node));
-            self.nodes.touch(node);
+    /// Looks at what has other ways than before, or is to be told now and was put off, as much as may be in one turn. For the
+    /// rest the timeout is due.
+    pub(super) fn look_at_nodes(&mut self, now: Instant) {
+        for _ in 0..LOOKED_AT_ONCE {
+            let due = self.nodes.due.first().copied().filter(|(at, _)| *at <= now);
+            if let Some((at, node)) = due {
+                self.nodes.due.remove(&(at, node));
+                self.nodes.touch(node);
+            }
+            let measured = self.nodes.measured.pop_first();
+            if let Some(node) = measured {
+                self.nodes.touch(node);
+            } else {
+                self.nodes.measured_at = None;
+            }
+            if due.is_none() && measured.is_none() {
+                break;
+            }
         }
+        self.settle_nodes(now);
     }
 
     /// Chooses anew for all that may have changed, and tells of what did: first the forwarding, then neighbours.

@@ -148,3 +148,35 @@ fn what_waits_is_bounded() {
     slow.node(51, 5);
     assert_eq!(slow.0.base.sizes().held, 0);
 }
+
+/// Issue 6, "a peer that advertises a million nodes": when their ways get longer, or when it is time to say so, they are looked
+/// at in turns, each of them short.
+#[test]
+fn many_nodes_are_looked_at_in_turns() {
+    const MANY: u64 = 2000;
+    let mut desk = Desk::new(EDGE);
+    desk.link(2, EDGE, OURS, 1);
+    desk.link(3, EDGE, OURS, 1);
+    for low in 100..100 + MANY {
+        desk.hear(3, Message::NodeInfoAdvertise(far(low, &[(3, 1)])));
+    }
+    desk.pass(Duration::from_secs(10));
+    // Those and link 3's own node, to link 2.
+    let all = usize::try_from(MANY).unwrap() + 1;
+    let turns = |desk: &mut Desk| {
+        let mut turns = vec![nodes(&desk.drain()).len()];
+        while desk.base.poll_timeout().is_some_and(|at| at <= desk.now) {
+            desk.base.handle_timeout(desk.now);
+            turns.push(nodes(&desk.drain()).len());
+        }
+        assert!(turns.iter().all(|told| *told <= 512), "{turns:?}");
+        turns.iter().sum::<usize>()
+    };
+    desk.base.link_srtt(desk.now, LinkId(3), 50_000);
+    assert_eq!(turns(&mut desk), all);
+    // Twice in one interval: the second time is told later.
+    desk.base.link_srtt(desk.now, LinkId(3), 90_000);
+    assert_eq!(turns(&mut desk), 0);
+    desk.now += Settings::default().node_advert_interval;
+    assert_eq!(turns(&mut desk), all);
+}
