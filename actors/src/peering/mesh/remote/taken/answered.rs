@@ -6,7 +6,7 @@ use crate::peering::mesh::remote::messages::{Answered, Telling};
 use crate::session::passed_on;
 use crate::supervise::mailbox;
 use crate::track::{TrackMeta, UpstreamAgain, UpstreamDone, UpstreamOk, UpstreamRejected};
-use actix::{Context, Handler};
+use actix::Handler;
 use laps_protocol::moqt::message::{PublishDone, RequestError};
 use laps_protocol::peering::message::Answer;
 use slog::debug;
