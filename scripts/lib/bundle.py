@@ -1,11 +1,11 @@
 """A container of an image as an OCI runtime starts it, as docker/compose.yml has its services: a root that is read-only, no
 capability, no new privileges.
 
-bundle.py DIR ROOT [--user UID:GID] [--env NAME=VALUE]... [--mount SOURCE:TARGET[:ro]]... [-- WORD...]
+bundle.py DIR ROOT [--user UID:GID] [--env NAME=VALUE]... [--mount SOURCE:TARGET[:ro]]... [--workdir DIR] [--network FILE] [-- WORD...]
 
 Reads from standard input what `buildah inspect --type image` says of the image. Writes DIR/config.json, for the root folder
 ROOT, with the image's user, variables and entrypoint, and its command where there is no WORD. The network is that of
-whoever starts it. `bundle.py health` prints the words of the image's HEALTHCHECK, one a line, and `bundle.py said` what else
+whoever starts it, or the namespace that FILE is. `bundle.py health` prints the words of the image's HEALTHCHECK, one a line, and `bundle.py said` what else
 the image says of itself. DIR/user is who it is, UID:GID.
 """
 
@@ -23,9 +23,11 @@ def mount(place):
     return {"destination": target, "type": "bind", "source": source, "options": ["bind", *(mode or ["rw"])]}
 
 
-def bundle(image, root, user, variables, mounts, words):
-    uid, _, gid = (user or image["User"]).partition(":")
-    kinds = ["pid", "mount", "ipc", "uts"]
+def bundle(image, root, asked, words):
+    uid, _, gid = (asked.user or image["User"]).partition(":")
+    spaces = [{"type": kind} for kind in ["pid", "mount", "ipc", "uts"]]
+    if asked.network:
+        spaces.append({"type": "network", "path": asked.network})
     system = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]},
@@ -36,15 +38,15 @@ def bundle(image, root, user, variables, mounts, words):
         "process": {
             "user": {"uid": int(uid), "gid": int(gid or uid)},
             "args": image["Entrypoint"] + (words or image["Cmd"]),
-            "env": image["Env"] + variables,
-            "cwd": image.get("WorkingDir") or "/",
+            "env": image["Env"] + asked.env,
+            "cwd": asked.workdir or image.get("WorkingDir") or "/",
             "capabilities": none,
             "noNewPrivileges": True,
         },
         "root": {"path": root, "readonly": True},
         "hostname": "laps",
-        "mounts": system + [mount(place) for place in mounts],
-        "linux": {"namespaces": [{"type": kind} for kind in kinds]},
+        "mounts": system + [mount(place) for place in asked.mount],
+        "linux": {"namespaces": spaces},
     }
 
 
@@ -63,10 +65,12 @@ def main():
         parser.add_argument("--user")
         parser.add_argument("--env", action="append", default=[])
         parser.add_argument("--mount", action="append", default=[])
+        parser.add_argument("--workdir")
+        parser.add_argument("--network")
         # What stands behind `--` is somebody else's, options too.
         cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
         asked = parser.parse_args(sys.argv[1:cut])
-        made = bundle(config(), asked.root, asked.user, asked.env, asked.mount, sys.argv[cut + 1 :])
+        made = bundle(config(), asked.root, asked, sys.argv[cut + 1 :])
         with open(f"{asked.dir}/config.json", "w") as file:
             json.dump(made, file)
         with open(f"{asked.dir}/user", "w") as file:
