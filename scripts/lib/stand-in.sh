@@ -33,6 +33,8 @@ stand_in_debian() {
         in_store buildah rm "$box" >/dev/null
         return 1
     fi
+    # Where nothing is run, this machine's is pointed to.
+    if [ -L "$root/proc" ]; then rm "$root/proc" && mkdir "$root/proc"; fi
     rm -rf "$root"/debootstrap "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{man,info,locale,lintian}
     find "$root/usr/share/doc" -type f ! -name copyright -delete
     # What this machine has apt, and all that speaks TLS, told of its network.
