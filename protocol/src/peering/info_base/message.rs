@@ -282,6 +282,28 @@ pub enum Output {
     Report(Report),
 }
 
+impl Output {
+    /// The link that has to have room for it.
+    pub(super) fn waits_for(&self) -> Option<LinkId> {
+        match self {
+            Self::Send { link, .. } => Some(*link),
+            // Ways around a relay that is about to end are wanted at once.
+            Self::SendOwn { link, message } => (*message != OwnMessage::Leaving).then_some(*link),
+            Self::ToNode { .. }
+            | Self::Fib(_)
+            | Self::Refused { .. }
+            | Self::NodeReachable { .. }
+            | Self::NodeUnreachable { .. }
+            | Self::RemotePublish { .. }
+            | Self::RemotePublishGone { .. }
+            | Self::RemoteSubscribe { .. }
+            | Self::RemoteSubscribeGone { .. }
+            | Self::EndLink { .. }
+            | Self::Report(_) => None,
+        }
+    }
+}
+
 /// Something for the log, said once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

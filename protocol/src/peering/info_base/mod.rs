@@ -6,7 +6,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `links` | the links, and what counts as their round trip time |
-//! | `nodes` | nodes and ways to them, what neighbours are told of them, and with that the FIB |
+//! | `nodes` | nodes and ways to them, and with that the FIB; in `nodes/telling`, what neighbours are told of them |
 //! | `crowds` | who makes room when there are too many nodes |
 //! | `twins` | two relays with one id |
 //! | `ledger` | the newest word of each node about each info, withdrawn ones for a while, and which word is newer |
@@ -386,11 +386,8 @@ impl InfoBase {
             return Some(output);
         }
         while let Some(output) = self.out.pop_front() {
-            let link = match &output {
-                Output::Send { link, .. } => *link,
-                // Ways around this relay are wanted at once.
-                Output::SendOwn { link, message } if *message != OwnMessage::Leaving => *link,
-                _ => return Some(output),
+            let Some(link) = output.waits_for() else {
+                return Some(output);
             };
             if !self.held.waits_for(link) && has_room(link) {
                 return Some(output);

@@ -496,9 +496,10 @@ impl World {
 
     fn drain(&mut self, index: usize) {
         let looked = Cell::new(false);
-        let (slow, turn) = (self.slow, (self.now - self.began).as_millis() / 500);
+        let turn = u64::try_from((self.now - self.began).as_millis() / 500).unwrap();
+        let slow = self.slow;
         let has_room = |link: LinkId| {
-            let picked = || mix(mix(u64::from(link.0) << 32 | turn as u64) ^ index as u64).checked_rem(slow);
+            let picked = || mix(mix(u64::from(link.0) << 32 | turn) ^ index as u64).checked_rem(slow);
             let open = picked() != Some(0);
             looked.set(looked.get() || !open);
             open
