@@ -41,6 +41,9 @@ stand_in_debian() {
     if [ -f /etc/apt/sources.list.d/debian.sources ]; then
         cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/" && rm -f "$root/etc/apt/sources.list"
     fi
+    # Debian's own image keeps nothing of what it fetches.
+    printf '%s { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin"; };\n' DPkg::Post-Invoke APT::Update::Post-Invoke \
+        >"$root/etc/apt/apt.conf.d/docker-clean"
     proxy=$(apt-config dump Acquire | grep -i '::proxy ' || true)
     printf '%s\n' "$proxy" >"$root/etc/apt/apt.conf.d/95machine"
     mkdir -p "$root/usr/local/share/ca-certificates"
