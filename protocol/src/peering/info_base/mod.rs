@@ -398,7 +398,6 @@ impl InfoBase {
                 return Some(Output::EndLink { link, reason });
             }
         }
-        // Nothing waits any more for a link that has room.
         while let Some(at) = self.answer_with_room(&has_room) {
             self.turn_to(at);
             if let Some(output) = self.next_of_first() {

@@ -13,8 +13,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Nodes that are looked at in one turn because their ways have other round trip times, or because what is to be told of them
-/// was put off: there may be tens of thousands, and whoever runs the machine has more to do.
+/// Nodes that are looked at in one turn because their ways have other round trip times, and as many because what is to be told of
+/// them was put off: there may be tens of thousands, and whoever runs the machine has more to do.
 const LOOKED_AT_ONCE: usize = 512;
 
 /// One way to a node, as the neighbour at its begin tells it.
