@@ -1,8 +1,12 @@
-//! What each further relay adds to the latency: chains of one relay and more, each a process of its own, on loopback.
+//! What each relay adds to the latency: chains of one relay and more, each a process of its own, on loopback.
 //!
 //! ```text
 //!  publisher ──▶ relay 1 ──link──▶ relay 2 ──link──▶ ... ──▶ relay n ──▶ subscriber
+//!  publisher ────────────────────── no relay ──────────────────────────▶ subscriber
 //! ```
+//!
+//! Without a relay it takes what the machine's network and wake-ups take, and that differs from one machine to the next,
+//! and between two boots of one. So what is compared over time is what relays add to it.
 
 use crate::load::{self, Work};
 use crate::publisher::Source;
@@ -44,9 +48,9 @@ struct Relay {
 /// Measures streams of 4 kB objects, then datagrams of 1 kB.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     for (name, size, datagrams) in [("streams, 4 kB", 4_000, false), ("datagrams, 1 kB", 1_000, true)] {
-        let mut found: Vec<Vec<Outcome>> = vec![Vec::new(); options.relays];
+        let mut found: Vec<Vec<Outcome>> = vec![Vec::new(); options.relays.saturating_add(1)];
         for _ in 0..options.runs {
-            for (length, outcomes) in (1..).zip(&mut found) {
+            for (length, outcomes) in found.iter_mut().enumerate() {
                 outcomes.push(measure(options, length, size, datagrams)?);
             }
         }
@@ -54,15 +58,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             "{name}, {} objects/s, {} runs of {} s each: median (least to most)",
             options.rate, options.runs, options.seconds
         ));
-        print_line("relays  p50 ms                        p99 ms                        missing");
+        print_line("relays  p50 ms                        p99 ms                        stolen  missing");
         let mut before: Option<f64> = None;
-        for (length, outcomes) in (1..).zip(&found) {
+        for (length, outcomes) in found.iter().enumerate() {
             let spread =
                 |of: fn(&Outcome) -> f64| Spread::of(outcomes.iter().map(of)).ok_or("nothing was measured");
             let (p50, p99) = (
                 spread(|outcome| outcome.p50_ms)?,
                 spread(|outcome| outcome.p99_ms)?,
             );
+            let stolen = outcomes
+                .iter()
+                .fold(0.0, |most: f64, outcome| most.max(outcome.steal));
             let missing: u64 = outcomes
                 .iter()
                 .map(|outcome| outcome.missing + outcome.broken)
@@ -71,9 +78,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 format!("  p50 {:+.3}", p50.median - before)
             });
             print_line(&format!(
-                "{length:<7} {:<29} {:<29} {missing}{more}",
+                "{length:<7} {:<29} {:<29} {:>4.1} %  {missing}{more}",
                 p50.to_string(),
-                p99.to_string()
+                p99.to_string(),
+                stolen * 100.0
             ));
             before = Some(p50.median);
         }
@@ -87,8 +95,12 @@ fn measure(options: &Options, length: usize, size: usize, datagrams: bool) -> Re
         let relay = Relay::start(options, number, chain.last())?;
         chain.push(relay);
     }
-    let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
-        return Err("a chain has a relay at least".into());
+    let source = match (chain.first(), chain.last()) {
+        (Some(first), Some(last)) => Source::Along {
+            from: first.clients,
+            to: last.clients,
+        },
+        _ => Source::Direct,
     };
     let work = Work {
         subscribers: 1,
@@ -98,10 +110,6 @@ fn measure(options: &Options, length: usize, size: usize, datagrams: bool) -> Re
         seconds: options.seconds,
         warmup: 2.0,
         datagrams,
-    };
-    let source = Source::Along {
-        from: first.clients,
-        to: last.clients,
     };
     runtime::block_on(load::run(source, None, work))
 }
