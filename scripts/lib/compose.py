@@ -79,6 +79,7 @@ def promises(name, service):
         yield "has 20 s to drain", str(service.get("stop_grace_period")) == "20s"
         yield "writes nothing", all(read_only for _, _, read_only in volumes(service))
         yield "waits for keys", "keys" in listed(service.get("depends_on"))
+        yield "has its certificates renewed", "renewal" in listed(service.get("depends_on"))
         yield "tells metrics to its networks, at no port", environment(service).get("LAPS_ADMIN__BIND") == "0.0.0.0"
         yield "asks for tokens when it takes clients", ("LAPS_AUTH__SECRET_FILE" in environment(service)) == publishes
 
