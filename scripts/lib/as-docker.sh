@@ -40,7 +40,7 @@ docker() {
                     die "as docker: the image has no port ${2#*:}"
                 shift
                 ;;
-            --name | --stop-timeout | --network | -v | -e | -w | -u)
+            --name | --restart | --stop-timeout | --network | -v | -e | -w | -u)
                 [ $# -ge 2 ] || die "as docker: $1 needs a value"
                 case $1 in
                     --name) called=$2 ;;

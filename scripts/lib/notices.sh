@@ -8,6 +8,8 @@ notices() {
     local work file sum name version licence dir text registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
     file=$(target_dir)/notices-$(sha256sum <"$LAPS_ROOT/Cargo.lock" | cut -c 1-16).txt
     if [ ! -s "$file" ]; then
+        # A program that is given, not built, may be the first thing to go below it.
+        mkdir -p "${file%/*}" || return 1
         work=$(mktemp -d)
         # Those of this tree say where they are; an asterisk says that a crate stood there before.
         (cd "$LAPS_ROOT" && cargo tree --locked -p laps -e normal --features mdns-zeroconf --prefix none --format '{p}	{l}' </dev/null) >"$work/tree" || return 1

@@ -13,5 +13,5 @@ chapter() {
 # shellcheck disable=SC2016
 mentioned() {
     text "$1" "$2" | awk '/^```/ { skip = !skip; next } !skip' | tr '\n' ' ' | grep -o '`[^`]*`' | tr -d '`' |
-        grep -E '^((docker|docker-compose|sudo|bash|cargo|laps|make|cd|git|up|\$compose|--profile) |(scripts|docker)/[a-z])' | LC_ALL=C sort -u
+        grep -E '^((docker|docker-compose|sudo|bash|cargo|laps|make|cd|git|up|compose|--profile) |(scripts|docker)/[a-z])' | LC_ALL=C sort -u
 }
