@@ -17,17 +17,24 @@ pub fn resident() -> Option<u64> {
     kibibytes(&status, "VmRSS:")
 }
 
+/// No machine has as much. Version 1 of the control groups has no word for "no limit": its files hold the highest number
+/// that is whole pages, 9223372036854771712 where a page is 4096 bytes.
+const NO_LIMIT: u64 = 1 << 60;
+
 /// Bytes that the process may use when nobody says how much: three quarters of what its container has, which is there
 /// for the relay, or half of a whole machine, where others live as well; 0 when neither is known. What is left is for the
 /// buffers of the sockets, and for what comes between two samples.
 #[must_use]
 pub fn share() -> u64 {
-    share_by(&|path| std::fs::read_to_string(path).ok())
+    share_by(&|path| std::fs::read_to_string(path).ok(), machine)
 }
 
-fn share_by(read: &impl Fn(&Path) -> Option<String>) -> u64 {
-    let total = read(Path::new("/proc/meminfo")).and_then(|text| kibibytes(&text, "MemTotal:"));
-    // Without a limit the files hold "max", or more than any machine has.
+/// `machine` is asked for the bytes of the machine where no file tells: `ProcSubset=pid` of a systemd unit, and of ours,
+/// hides it.
+fn share_by(read: &impl Fn(&Path) -> Option<String>, machine: impl FnOnce() -> Option<u64>) -> u64 {
+    // The file goes first: some containers have one that tells of themselves.
+    let told = read(Path::new("/proc/meminfo")).and_then(|text| kibibytes(&text, "MemTotal:"));
+    let total = told.or_else(machine);
     let container = container(read).filter(|limit| total.is_none_or(|total| *limit < total));
     match (container, total) {
         (Some(limit), _) => limit / 4 * 3,
@@ -36,7 +43,19 @@ fn share_by(read: &impl Fn(&Path) -> Option<String>) -> u64 {
     }
 }
 
-/// The least limit of the control groups that the process is in, of version 2 or 1.
+/// Bytes of memory of the machine, by sysinfo(2).
+#[cfg(target_os = "linux")]
+fn machine() -> Option<u64> {
+    nix::sys::sysinfo::sysinfo().ok().map(|info| info.ram_total())
+}
+
+/// Where there are no files of Linux there is nothing to limit either: nobody tells what the process uses.
+#[cfg(not(target_os = "linux"))]
+const fn machine() -> Option<u64> {
+    None
+}
+
+/// The least limit of the control groups that the process is in, of version 2 or 1; none where none has one.
 fn container(read: &impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let groups = read(Path::new("/proc/self/cgroup"))?;
     let limits = groups.lines().filter_map(|line| {
@@ -54,7 +73,9 @@ fn container(read: &impl Fn(&Path) -> Option<String>) -> Option<u64> {
         let path = Path::new(path.trim_start_matches('/'));
         let limits = path.ancestors().filter_map(|part| {
             let text = read(&Path::new(root).join(part).join(file))?;
-            text.trim().parse::<u64>().ok()
+            // Version 2 says "max" where there is none.
+            let limit = text.trim().parse::<u64>().ok()?;
+            (limit < NO_LIMIT).then_some(limit)
         });
         limits.min()
     });
@@ -72,10 +93,16 @@ mod tests {
     use super::*;
 
     fn share_of(files: &[(&str, &str)]) -> u64 {
-        share_by(&|path| {
+        share_on(files, None)
+    }
+
+    /// Where the system, asked, tells of so many bytes.
+    fn share_on(files: &[(&str, &str)], machine: Option<u64>) -> u64 {
+        let read = |path: &Path| {
             let found = files.iter().find(|(name, _)| Path::new(name) == path);
             found.map(|(_, text)| (*text).to_owned())
-        })
+        };
+        share_by(&read, || machine)
     }
 
     const MACHINE: (&str, &str) = ("/proc/meminfo", "MemTotal:        1048576 kB\nMemFree:  1 kB\n");
@@ -118,6 +145,38 @@ mod tests {
         ];
         assert_eq!(share_of(&unlimited), 512 * MIB);
         assert_eq!(share_of(&[]), 0, "nobody knows");
+    }
+
+    /// As our systemd unit has it: what there is of /proc is the process itself.
+    #[test]
+    fn where_no_file_tells_of_the_machine_the_system_is_asked() {
+        let machine = Some(1024 * MIB);
+        assert_eq!(share_on(&[], machine), 512 * MIB);
+        let service = ("/proc/self/cgroup", "0::/system.slice/laps.service\n");
+        let file = "/sys/fs/cgroup/system.slice/laps.service/memory.max";
+        assert_eq!(share_on(&[service, (file, "max\n")], machine), 512 * MIB);
+        assert_eq!(share_on(&[service, (file, "104857600\n")], machine), 75 * MIB);
+        assert_eq!(share_on(&[MACHINE], Some(MIB)), 512 * MIB, "the file goes first");
+    }
+
+    #[test]
+    fn the_highest_number_of_version_1_is_no_limit() {
+        let group = ("/proc/self/cgroup", "4:memory:/x\n");
+        // Pages of 4 and of 64 KiB.
+        for none in ["9223372036854771712\n", "9223372036854710272\n"] {
+            let files = [group, ("/sys/fs/cgroup/memory/x/memory.limit_in_bytes", none)];
+            assert_eq!(share_of(&files), 0, "nobody knows");
+            assert_eq!(share_on(&files, Some(1024 * MIB)), 512 * MIB);
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_system_tells_what_the_file_tells() {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let (told, asked) = (kibibytes(&text, "MemTotal:").unwrap(), machine().unwrap());
+        // The file of a container may tell of less.
+        assert!(asked >= told && asked < NO_LIMIT, "{asked} is not {told}");
     }
 
     #[test]
