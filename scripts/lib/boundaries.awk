@@ -67,7 +67,17 @@ $1 != file {
     if ((in_actors || in_root) && file != "actors/src/supervise/mailbox.rs" && match(code, word("do_send")))
         report("do-send", line, "do_send knows no bound; only supervise/mailbox.rs may call it: " trim(code))
 
+    # The line as it stands: strings are gone from the code.
+    if ((in_actors || in_root) && !test && trim(code) != "" && hides($6) && !waived("hidden-proc"))
+        report("hidden-proc", line, "ProcSubset=pid of scripts/laps.service hides this; ask the system, or say why not: // hidden-proc: reason")
+
     previous_comment = (trim(code) == "") ? comment : ""
+}
+
+# hides(TEXT): a string in it begins with a file below /proc that is of no process.
+function hides(text) {
+    gsub(/"\/proc\/(self|thread-self|\{)/, "", text)
+    return text ~ /"\/proc\//
 }
 
 function trim(text) { gsub(/^ +| +$/, "", text); return substr(text, 1, 100) }

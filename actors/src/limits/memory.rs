@@ -33,6 +33,7 @@ pub fn share() -> u64 {
 /// hides it.
 fn share_by(read: &impl Fn(&Path) -> Option<String>, machine: impl FnOnce() -> Option<u64>) -> u64 {
     // The file goes first: some containers have one that tells of themselves.
+    // hidden-proc: `machine` tells where it is not there.
     let told = read(Path::new("/proc/meminfo")).and_then(|text| kibibytes(&text, "MemTotal:"));
     let total = told.or_else(machine);
     let container = container(read).filter(|limit| total.is_none_or(|total| *limit < total));

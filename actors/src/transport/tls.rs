@@ -3,6 +3,7 @@
 use std::{fmt, fs, path::PathBuf, sync::Arc};
 
 use laps_protocol::moqt::version::Version;
+use nix::unistd::gethostname;
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
     client::{
@@ -410,9 +411,17 @@ fn private_key(from: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// The name of this host, empty where the system does not show it in a file.
-fn host_name() -> Vec<u8> {
-    fs::read("/proc/sys/kernel/hostname").unwrap_or_default()
+/// The name of this host, as Linux has it in /proc/sys/kernel/hostname, with the end of the line; empty where there is none.
+///
+/// It is asked for and not read from there: `ProcSubset=pid` of a systemd unit hides the file, and two hosts without a
+/// name would be one place.
+pub(super) fn host_name() -> Vec<u8> {
+    let Ok(name) = gethostname() else {
+        return Vec::new();
+    };
+    let mut name = name.into_encoded_bytes();
+    name.push(b'\n');
+    name
 }
 
 fn server_error(error: rustls::Error, cert: &Pem, key: &Pem) -> TlsError {

@@ -1,6 +1,7 @@
 use std::thread;
 
 use bytes::Bytes;
+use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use tokio::{
     net::UdpSocket,
     sync::{mpsc, oneshot},
@@ -206,6 +207,22 @@ fn a_restarted_shard_takes_its_old_place() {
             seen[usize::from(home)] = true;
         }
     });
+}
+
+/// RFC 9000 §21.11: where two hosts have one private key and one port, their names tell their keys apart.
+#[test]
+fn a_reset_key_is_that_of_a_host_by_its_name() {
+    let made = cert::generate::<&str>(&[]).unwrap();
+    let secret = PrivateKeyDer::from_pem_slice(made.key_pem.as_bytes()).unwrap();
+    let on = |host: &[u8]| ResetKey::derived(secret.secret_der(), host).at(&4433u16.to_be_bytes());
+    let name = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let key = server_tls(&made).reset_key(4433);
+    assert!(key == on(format!("{name}\n").as_bytes()), "the key of {name}");
+    assert!(key != on(b"") && key != on(b"another\n"));
+    // What the relays of before took; a service does not see it.
+    if let Ok(file) = std::fs::read("/proc/sys/kernel/hostname") {
+        assert!(key == on(&file), "it stays over an upgrade");
+    }
 }
 
 #[test]
