@@ -24,8 +24,16 @@ impl Peering {
         Ok(Some(relay::Peering {
             setup: self.setup(node, name, self.tls(node)?)?,
             listen: self.listen(),
-            laps_listen: self.laps_listen().as_ref().map(resolve).transpose()?,
+            laps_listen: self.laps_place()?,
         }))
+    }
+
+    /// Where laps relays dial this one, looked up; none when they cannot.
+    ///
+    /// # Errors
+    /// When that is the name of nothing.
+    pub fn laps_place(&self) -> Result<Option<(Listen, u16)>, Failure> {
+        self.laps_listen().as_ref().map(resolve).transpose()
     }
 
     /// What the peering of the relay is made of, with this proof towards relays of ours.
