@@ -13,6 +13,7 @@ pub use reminder::Reminder;
 
 use crate::exit::Failure;
 use kept::Found;
+use laps_actors::transport::cert::VALIDITY;
 use laps_actors::transport::{Lifetime, Pem, SelfSigned, ServerTls, TlsError, cert, moqt_alpn};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -21,6 +22,10 @@ use std::time::{Duration, SystemTime};
 /// How long before its end a certificate of ours is renewed: clients whose clock is ahead are served by it until then,
 /// and whoever pinned it has had it for twelve days.
 pub const RENEWED_BEFORE: Duration = Duration::from_hours(24);
+
+/// How far a clock may be set back before a certificate of ours is made anew for that: its life starts earlier than it is
+/// made by more than this, and those who pinned it should not lose it for each correction.
+const SET_BACK: Duration = Duration::from_hours(1);
 
 /// The certificate of a relay that runs, and where it comes from.
 #[derive(Debug)]
@@ -164,7 +169,7 @@ impl Certificate {
                 }
             }
             Source::Made { key_pem, ends, file } => {
-                if now + RENEWED_BEFORE < *ends {
+                if !is_due(*ends, now) {
                     return Look::Same;
                 }
                 match ours(file.clone(), Some(key_pem), now) {
@@ -181,6 +186,12 @@ impl Certificate {
             }
         }
     }
+}
+
+/// Whether a certificate of ours with this end is to be followed by another: its end is near; or a clock that was ahead
+/// made it, which is right again: whoever asks a right one finds that it is not valid yet, for as long as that was ahead.
+fn is_due(ends: SystemTime, now: SystemTime) -> bool {
+    ends <= now + RENEWED_BEFORE || ends > now + VALIDITY + SET_BACK
 }
 
 /// Something about the folder is not as it should be.
@@ -206,7 +217,7 @@ fn ours(
         return make(key_pem).map(|made| (made, trouble));
     };
     let shown = file.display();
-    let is_due = |pem: &str| cert::ends(pem).is_none_or(|ends| ends <= now + RENEWED_BEFORE);
+    let is_due = |pem: &str| cert::ends(pem).is_none_or(|ends| is_due(ends, now));
     let (key, replace, mut trouble) = match kept::read(&file) {
         // Another relay of this machine may have renewed it.
         Ok(Found::Pair(made)) if !is_due(&made.cert_pem) && key_pem.is_none_or(|key| key == made.key_pem) => {

@@ -1,5 +1,4 @@
 use super::*;
-use laps_actors::transport::cert::VALIDITY;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -93,6 +92,29 @@ fn it_is_renewed_a_day_before_its_end_and_its_key_stays() {
     assert_ne!(late.tls().known_by().certificate, second.certificate);
     assert_eq!(certificate.look(day(4000)), Look::Renewed(None));
     assert_eq!(certificate.tls().known_by(), late.tls().known_by());
+}
+
+#[test]
+fn one_that_was_made_by_a_clock_ahead_is_renewed_when_the_clock_is_right() {
+    let dir = Scratch::new("ahead");
+    let (mut certificate, _) = dir.open(day(4000));
+    let ahead = certificate.tls().known_by();
+    let corrected = day(4000) - SET_BACK;
+    assert_eq!(certificate.look(corrected), Look::Same, "a correction");
+    assert_eq!(dir.open(corrected).0.tls().known_by(), ahead);
+    assert_eq!(certificate.look(day(12)), Look::Renewed(None));
+    let right = certificate.tls().known_by();
+    assert_ne!(right.certificate, ahead.certificate);
+    assert_eq!(right.key, ahead.key);
+    let pem = fs::read_to_string(dir.file()).unwrap();
+    assert_eq!(cert::ends(&pem), Some(day(12) + VALIDITY));
+    assert_eq!(certificate.look(day(12)), Look::Same);
+    // And so is one that the relay finds when it starts.
+    let dir = Scratch::new("ahead-kept");
+    let ahead = dir.open(day(4000)).0.tls().known_by();
+    let (found, trouble) = dir.open(day(12));
+    assert_eq!((found.tls().known_by().key, trouble), (ahead.key, None));
+    assert_ne!(found.tls().known_by().certificate, ahead.certificate);
 }
 
 #[test]
