@@ -12,15 +12,21 @@ mod common;
 
 use bytes::Bytes;
 use common::raw::{payload, raw};
-use common::{PATIENCE, relay, run, settings, track};
+use common::{PATIENCE, options, relay, run, settings, target, track};
 use laps::relay::{Relay, RelayError, Settings};
 use laps_actors::admin::Listen;
+use laps_actors::client::{ClientError, Subscriber};
+use laps_actors::limits::Gauge;
 use laps_actors::root::Retire;
 use laps_actors::supervise::FaultPlan;
+use laps_actors::transport::ConnectError;
 use laps_actors::watchdog::{self, Keeper, Report, Terms};
 use laps_protocol::moqt::message::SubscribeFilter;
+use laps_protocol::relay::load::{self, Sample};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const ALIAS: u64 = 7;
@@ -154,6 +160,46 @@ fn a_relay_that_drains_is_alive_and_not_ready() {
         until(admin, "/readyz", |_, why| why == "draining, 1 session(s) left\n").await;
         assert_eq!(get(admin, "/healthz").await.0, 200);
         assert_eq!(get(admin, "/metrics").await.0, 200);
+    });
+}
+
+/// Who spreads clients over relays sends them elsewhere, and back when there is room again.
+#[test]
+fn a_relay_that_refuses_newcomers_for_memory_is_alive_and_not_ready() {
+    run(|| async {
+        let percent = Arc::new(AtomicU64::new(79));
+        let used = Arc::clone(&percent);
+        let gauge = Gauge::given(move |_| Sample {
+            memory: used.load(Relaxed),
+            budget: 100,
+            ..Sample::default()
+        });
+        let terms = load::Terms {
+            calm: Duration::from_millis(300),
+            ..load::Terms::default()
+        };
+        let relay = relay(Settings {
+            load: (gauge, terms),
+            ..with_admin(2)
+        })
+        .await;
+        let admin = admin(&relay);
+        // What is held while nobody is here is held for nobody.
+        let _stays = raw(&relay).await;
+        assert_eq!(get(admin, "/readyz").await, (200, "ready\n".to_owned()));
+        percent.store(85, Relaxed);
+        let why = until(admin, "/readyz", |status, _| status == 503).await;
+        assert_eq!(why, "short of memory: refuses new connections\n");
+        let refused = Subscriber::connect(&target(relay.local_addr()), options()).await;
+        let refused = refused.map(drop).unwrap_err();
+        assert!(
+            matches!(refused, ClientError::Connect(ConnectError::Refused { .. })),
+            "{refused}"
+        );
+        assert_eq!(get(admin, "/healthz").await.0, 200);
+        percent.store(10, Relaxed);
+        until(admin, "/readyz", |status, _| status == 200).await;
+        raw(&relay).await;
     });
 }
 

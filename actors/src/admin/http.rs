@@ -1,6 +1,7 @@
 //! What the admin port says over HTTP.
 
 use super::{AdminActor, Scrape};
+use crate::limits::Pressure;
 use crate::metrics::page::CONTENT_TYPE;
 use crate::root::{Health, HealthReport, RootHandle, RootStatus};
 use crate::supervise::mailbox;
@@ -10,8 +11,10 @@ use actix_web::dev::Server;
 use actix_web::http::header;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer};
+use laps_protocol::relay::load::Level;
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connections at once; more wait in the system's queue. Tools keep one each.
@@ -32,6 +35,7 @@ pub(super) struct State {
     pub(super) admin: Addr<AdminActor>,
     pub(super) root: RootHandle,
     pub(super) board: Board,
+    pub(super) pressure: Arc<Pressure>,
 }
 
 /// The server; it serves while it is polled, on a thread of its own.
@@ -63,10 +67,10 @@ async fn healthz(state: Data<State>) -> HttpResponse {
     }
 }
 
-/// It takes sessions.
+/// It takes new sessions.
 async fn readyz(state: Data<State>) -> HttpResponse {
     match mailbox::ask(state.root.addr(), Health, HEALTH_DEADLINE).await {
-        Ok(report) => match unready(&report) {
+        Ok(report) => match unready(&report, state.pressure.level()) {
             None => HttpResponse::Ok().body("ready\n"),
             Some(why) => unwell(&why),
         },
@@ -74,8 +78,8 @@ async fn readyz(state: Data<State>) -> HttpResponse {
     }
 }
 
-/// Why it takes no sessions; none when it does.
-pub(super) fn unready(report: &HealthReport) -> Option<String> {
+/// Why it takes no new sessions; none when it does. `load` is what all of its shards refuse.
+pub(super) fn unready(report: &HealthReport, load: Level) -> Option<String> {
     match &report.status {
         RootStatus::Running => {}
         RootStatus::Starting => return Some("starting".to_owned()),
@@ -86,7 +90,10 @@ pub(super) fn unready(report: &HealthReport) -> Option<String> {
     if !report.missing.is_empty() {
         return Some(format!("down: {}", report.missing.join(", ")));
     }
-    (!report.late.is_empty()).then(|| format!("does not run: {}", report.late.join(", ")))
+    if !report.late.is_empty() {
+        return Some(format!("does not run: {}", report.late.join(", ")));
+    }
+    (load >= Level::NoNewConnections).then(|| format!("short of memory: {}", load.words()))
 }
 
 async fn metrics(state: Data<State>) -> HttpResponse {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! [http]  GET /healthz ──▶ Board                                      every thread of the relay has run of late
-//! [http]  GET /readyz  ⇢⇢▶ RootActor.Health                           it takes sessions
+//! [http]  GET /readyz  ⇢⇢▶ RootActor.Health, then Pressure            it takes new sessions
 //! [http]  GET /metrics ⇢⇢▶ [admin] AdminActor.Scrape ⇢⇢▶ RootActor.TakeCensus ⇢⇢▶ each child
 //! ```
 //!
@@ -77,6 +77,7 @@ impl AdminActor {
             admin: addr.clone(),
             root: root.clone(),
             board: sources.board.clone(),
+            pressure: Arc::clone(&sources.pressure),
         };
         let server = http::server(listener, state)?;
         let actor = Self {

@@ -2,6 +2,7 @@
 
 use super::http::unready;
 use crate::root::{HealthReport, Outcome, RootStatus};
+use laps_protocol::relay::load::Level;
 
 fn report(status: RootStatus) -> HealthReport {
     HealthReport {
@@ -14,7 +15,7 @@ fn report(status: RootStatus) -> HealthReport {
 
 #[test]
 fn only_a_relay_that_runs_whole_is_ready() {
-    assert_eq!(unready(&report(RootStatus::Running)), None);
+    assert_eq!(unready(&report(RootStatus::Running), Level::Normal), None);
     for (status, why) in [
         (RootStatus::Starting, "starting"),
         (
@@ -24,7 +25,7 @@ fn only_a_relay_that_runs_whole_is_ready() {
         (RootStatus::Draining, "draining"),
         (RootStatus::Ended(Outcome::Drained), "draining"),
     ] {
-        assert_eq!(unready(&report(status)).unwrap(), why);
+        assert_eq!(unready(&report(status), Level::Normal).unwrap(), why);
     }
     let shard = || vec!["shard-1".to_owned()];
     let missing = HealthReport {
@@ -32,16 +33,28 @@ fn only_a_relay_that_runs_whole_is_ready() {
         down: shard(),
         ..report(RootStatus::Running)
     };
-    assert_eq!(unready(&missing).unwrap(), "down: shard-1");
+    assert_eq!(unready(&missing, Level::Normal).unwrap(), "down: shard-1");
     let late = HealthReport {
         late: shard(),
         ..report(RootStatus::Running)
     };
-    assert_eq!(unready(&late).unwrap(), "does not run: shard-1");
+    assert_eq!(unready(&late, Level::Normal).unwrap(), "does not run: shard-1");
     // What nobody needs to be served is down.
     let without = HealthReport {
         down: vec!["admin".to_owned()],
         ..report(RootStatus::Running)
     };
-    assert_eq!(unready(&without), None);
+    assert_eq!(unready(&without, Level::Normal), None);
+    // Newcomers would be refused at each of its shards.
+    let running = report(RootStatus::Running);
+    let short = unready(&running, Level::NoNewConnections).unwrap();
+    assert_eq!(short, "short of memory: refuses new connections");
+    let shedding = unready(&running, Level::ShedSlow).unwrap();
+    assert!(shedding.contains("sheds slow subscribers"), "{shedding}");
+    let leaving = unready(&report(RootStatus::Draining), Level::ShedSlow);
+    assert_eq!(
+        leaving.unwrap(),
+        "draining",
+        "which ends it, whatever else is the matter"
+    );
 }

@@ -120,6 +120,12 @@ impl Pressure {
         (self.gauge.0)(Duration::ZERO)
     }
 
+    /// What all shards refuse now, for memory; one that is late refuses more by itself.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        level(self.level.load(Relaxed))
+    }
+
     /// What memory asks for.
     fn observe(&self, now: Instant, sample: Sample) -> Option<(Level, Level)> {
         let mut load = match self.memory.try_lock() {
@@ -169,11 +175,7 @@ impl Strain {
     /// What is refused here now.
     #[must_use]
     pub fn level(&self) -> Level {
-        let level = self.lag.load(Relaxed).max(self.process.level.load(Relaxed));
-        Level::ALL
-            .get(usize::from(level))
-            .copied()
-            .unwrap_or(Level::ShedSlow)
+        level(self.lag.load(Relaxed)).max(self.process.level())
     }
 
     /// Whether a newcomer is refused. Counts it then.
@@ -267,6 +269,12 @@ impl Observer {
     }
 }
 
+/// The level that is kept as this number.
+fn level(number: u8) -> Level {
+    let level = Level::ALL.get(usize::from(number)).copied();
+    level.unwrap_or(Level::ShedSlow)
+}
+
 /// One line for each change of a level, with the figures that led to it.
 fn tell(log: &Logger, of: &'static str, (before, after): (Level, Level), sample: &Sample) {
     let (used, budget, lag) = (sample.memory >> 20, sample.budget >> 20, sample.lag.as_millis());
@@ -314,6 +322,7 @@ mod tests {
         memory.store(96, Relaxed);
         assert_eq!(one.observe(&log(), false, 40), 10);
         assert_eq!(there.level(), Level::ShedSlow);
+        assert_eq!(here.process().level(), Level::ShedSlow);
         assert!(there.refuses_connection() && here.refuses_request(&log()));
         assert_eq!(there.max_behind(64 << 20), Some(32 << 20));
         there.count_shed();
@@ -351,6 +360,11 @@ mod tests {
         assert_eq!(
             (here.level(), there.level()),
             (Level::NoNewRequests, Level::Normal)
+        );
+        assert_eq!(
+            here.process().level(),
+            Level::Normal,
+            "another shard takes newcomers"
         );
         assert_eq!(here.max_behind(64), None);
         for _ in 0..50 {
