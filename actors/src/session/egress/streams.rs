@@ -356,6 +356,27 @@ impl Streams {
         }
     }
 
+    /// Every open lane has taken all that the log has for it.
+    #[must_use]
+    pub fn has_all(&self) -> bool {
+        self.lanes.borrow().values().all(|lane| lane.has_all())
+    }
+
+    /// Resets the open lanes of what all of these bring too, and whatever its readers lack of that.
+    pub fn give_way(&self, to: &[Rc<Self>]) {
+        for (seq, lane) in &*self.lanes.borrow() {
+            let brings = |streams: &Rc<Self>| {
+                let lanes = streams.lanes.borrow();
+                let same = lanes.get(seq).filter(|other| other.group == lane.group);
+                same.is_some_and(|other| other.reset.get().is_none())
+            };
+            if to.iter().all(brings) {
+                lane.reset.set(Some(ResetCode::Cancelled));
+                lane.waker.wake();
+            }
+        }
+    }
+
     /// Resets the open lanes of some groups.
     pub fn reset_groups(&self, code: ResetCode, which: impl Fn(GroupId) -> bool) {
         for lane in self.lanes.borrow().values().filter(|lane| which(lane.group)) {

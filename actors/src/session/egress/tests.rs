@@ -7,6 +7,7 @@ use crate::track::handle::{self, LogOwner, Share};
 use crate::transport::testing::pair;
 use bytes::Bytes;
 use futures::FutureExt;
+use laps_protocol::moqt::error::ResetCode;
 use laps_protocol::moqt::filter::ResolvedFilter;
 use laps_protocol::moqt::location::Location;
 use laps_protocol::moqt::message::{GroupOrder, RequestId};
@@ -16,7 +17,7 @@ use laps_protocol::peering::hash::FullNameHash;
 use laps_protocol::peering::message::SnsId;
 use laps_protocol::relay::follow;
 use laps_protocol::relay::scheduler::{Place, SendOrder};
-use laps_protocol::relay::track_log::{Append, Cursor, Limits, StreamEnd, TrackLog};
+use laps_protocol::relay::track_log::{Append, Cursor, Limits, Next, Position, StreamEnd, TrackLog};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
@@ -248,4 +249,53 @@ async fn what_is_handed_on_waits_for_its_turn_like_others() {
         Poll::Ready(())
     })
     .await;
+}
+
+/// A subscription gives way to others: what all of them bring is reset, and what one of them does not bring goes on.
+#[test]
+fn what_others_do_not_bring_goes_on() {
+    let (mut log, mut cursor) = (TrackLog::new(Limits::default()), Cursor::default());
+    let all = [1, 2, 3, 4].map(|group| {
+        let opened = Append::SubgroupOpened {
+            stream: group,
+            group,
+            subgroup: 0,
+            priority: 0,
+            has_extensions: false,
+            end_of_group: false,
+        };
+        let header = ObjectHeader {
+            id: 0,
+            status: ObjectStatus::Normal,
+            extensions: Bytes::new(),
+            payload_len: 0,
+        };
+        let object = Append::ObjectStarted {
+            stream: group,
+            header,
+        };
+        for chunk in [opened, object] {
+            log.append(Instant::now(), chunk);
+        }
+        match log.next_subgroup(&mut cursor) {
+            Next::Ready(seq) => (seq, group),
+            other @ (Next::Pending | Next::Lagged(_)) => panic!("{other:?}"),
+        }
+    });
+    let of = |groups: &[u64]| {
+        let streams = Rc::new(Streams::default());
+        let lanes = all.iter().filter(|(_, group)| groups.contains(group));
+        let lanes: Vec<_> = lanes
+            .map(|(seq, group)| streams.add(*seq, *group, Position::default()))
+            .collect();
+        (streams, lanes)
+    };
+    let (streams, lanes) = of(&[1, 2, 3, 4]);
+    let (one, _) = of(&[1, 3, 4]);
+    let (other, of_other) = of(&[2, 3, 4]);
+    of_other[2].reset.set(Some(ResetCode::DeliveryTimeout));
+    streams.give_way(&[one, other]);
+    let reset: Vec<_> = lanes.iter().map(|lane| lane.reset.get()).collect();
+    assert_eq!(reset, [None, None, Some(ResetCode::Cancelled), None]);
+    assert!(!streams.has_all());
 }

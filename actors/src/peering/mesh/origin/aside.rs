@@ -3,8 +3,10 @@
 //! A link's streams go to the nodes that its set named when they began (decision 0029), so who joins later would miss the
 //! rest of those, and of a group without end everything. On one relay a subscriber gets the rest, so it does here: a
 //! subscription aside, under a set that has only those who joined, goes on with what is open, and is over when that is.
+//! Where they become many, they are put together (`gather`).
 
 use super::OriginActor;
+use super::gather::Gathering;
 use super::routing::spec;
 use super::slot::{Plan, Slot};
 use super::track::{Track, together};
@@ -20,27 +22,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long those who join in a row are waited for, to be sent what is open once.
-const TOGETHER: Duration = Duration::from_millis(2);
-/// Subscriptions aside that one track has at most: each is a set more for it on a link, and those are bounded. Beyond it
-/// who joins gets what begins from then on.
-const MOST: usize = 16;
+pub(super) const TOGETHER: Duration = Duration::from_millis(2);
+/// Sets of subscriptions aside that one track has at most, but for one in which others are put together: those of a link are
+/// bounded. Beyond it who joins has to wait for a place.
+pub(super) const MOST: usize = 16;
 
 /// Those who joined one track.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     /// Who is to be sent what is open, as soon as nobody else joins.
     waiting: BTreeSet<NodeId>,
+    /// Who is to be sent that as soon as there is a place, and has been told that it has the track: so it gets all of it.
+    put_off: BTreeSet<NodeId>,
     /// Subscriptions aside, and for whom.
-    groups: BTreeMap<RequestId, Group>,
+    pub(super) groups: BTreeMap<RequestId, Group>,
+    /// Some of them are being put together.
+    pub(super) gathering: Option<Gathering>,
 }
 
 /// Some who joined together.
 #[derive(Debug)]
-struct Group {
-    /// The name of their set.
-    set: FullNameHash,
-    nodes: BTreeSet<NodeId>,
-    slot: Slot,
+pub(super) struct Group {
+    /// The name of their set: who joined over several links has one.
+    pub(super) set: FullNameHash,
+    pub(super) nodes: BTreeSet<NodeId>,
+    pub(super) slot: Slot,
+    /// Another one has taken over what is open of it.
+    pub(super) gave_way: bool,
 }
 
 impl Aside {
@@ -56,6 +64,12 @@ impl Aside {
         let mut groups = self.groups.values();
         self.waiting.contains(&node)
             || groups.any(|group| group.slot.accepted.is_none() && group.nodes.contains(&node))
+    }
+
+    /// There are as many sets as there may be.
+    fn is_full(&self) -> bool {
+        let sets = self.groups.values().map(|group| group.set);
+        sets.collect::<BTreeSet<_>>().len() >= MOST
     }
 }
 
@@ -79,26 +93,52 @@ impl OriginActor {
         let nodes = std::mem::take(&mut track.aside.waiting);
         let live = track.live();
         let nodes: BTreeSet<_> = nodes.intersection(&live).copied().collect();
-        if nodes.is_empty() || track.aside.groups.len() >= MOST {
-            return self.welcome(hash, None);
+        if track.aside.is_full() {
+            track.aside.put_off.extend(nodes);
+        } else if !nodes.is_empty() {
+            self.begin_asides(ctx, hash, &nodes, false);
         }
+        // Whom nothing leads to, or for whom there is no room, gets what begins from here on.
+        self.welcome(hash, None);
+        self.gather(ctx, hash);
+    }
+
+    /// Those who were put off have their turn, if there is a place.
+    pub(super) fn take_up(&mut self, ctx: &mut Context<Self>, hash: FullNameHash) {
+        let Some(track) = self.tracks.get_mut(&hash) else {
+            return;
+        };
+        if !track.aside.put_off.is_empty() && !track.aside.is_full() {
+            let nodes: Vec<_> = std::mem::take(&mut track.aside.put_off).into_iter().collect();
+            self.join(ctx, hash, &nodes);
+        }
+    }
+
+    /// Begins a subscription aside on each link that leads to some of these nodes, of which all lack some of what is open if
+    /// `lacking`; the value is the name of their set, none when there is no such link, or none that has room.
+    pub(super) fn begin_asides(
+        &mut self,
+        ctx: &Context<Self>,
+        hash: FullNameHash,
+        nodes: &BTreeSet<NodeId>,
+        lacking: bool,
+    ) -> Option<FullNameHash> {
         // A set is named by what its data goes to; this one is named by chance.
         let set = aside(hash, self.next_request);
-        let urgent = track.urgent();
+        let urgent = self.tracks.get(&hash)?.urgent();
         let targets = urgent.into_iter().filter(|(node, _)| nodes.contains(node));
         self.outlets.set_targets(set, targets.collect());
         for route in self.outlets.route(set) {
             if let Some(link) = self.outlets.link(route.link) {
-                self.begin_aside(ctx, (hash, set), link, route);
+                self.begin_aside(ctx, (hash, set), link, route, lacking);
             }
         }
-        let begun = self.tracks.get(&hash).into_iter();
-        let mut begun = begun.flat_map(|track| track.aside.groups.values());
-        if !begun.any(|group| group.set == set) {
-            self.outlets.set_targets(set, BTreeMap::new());
+        let mut begun = self.tracks.get(&hash)?.aside.groups.values();
+        if begun.any(|group| group.set == set) {
+            return Some(set);
         }
-        // Whom nothing leads to, or for whom there is no room, gets what begins from here on.
-        self.welcome(hash, None);
+        self.outlets.set_targets(set, BTreeMap::new());
+        None
     }
 
     fn begin_aside(
@@ -107,6 +147,7 @@ impl OriginActor {
         (hash, set): (FullNameHash, FullNameHash),
         link: LinkOut,
         route: OutRoute,
+        lacking: bool,
     ) {
         let Some(track) = self.tracks.get_mut(&hash) else {
             return;
@@ -121,7 +162,7 @@ impl OriginActor {
         self.next_request += 1;
         self.counters.asides += 1;
         let (mut spec, heads) = spec(request, (&track.name, hash), &route, &wish, false, &self.stubs);
-        spec.rewinds = track.rewinds(&route.nodes, &self.elsewhere);
+        spec.rewinds = lacking || track.rewinds(&route.nodes, &self.elsewhere);
         let plan = Plan {
             request,
             spec,
@@ -134,7 +175,13 @@ impl OriginActor {
         self.asides.insert(request, hash);
         self.asides_by_child.insert(slot.child, request);
         let nodes = route.nodes.into_iter().collect();
-        track.aside.groups.insert(request, Group { set, nodes, slot });
+        let group = Group {
+            set,
+            nodes,
+            slot,
+            gave_way: false,
+        };
+        track.aside.groups.insert(request, group);
     }
 
     /// A subscription aside was accepted: those whom it is for have the track as it says.
@@ -175,6 +222,7 @@ impl OriginActor {
             self.settle(ctx, hash, None);
         } else {
             self.welcome(hash, None);
+            self.take_up(ctx, hash);
         }
     }
 
@@ -184,6 +232,7 @@ impl OriginActor {
             return;
         };
         track.aside.waiting.remove(&node);
+        track.aside.put_off.remove(&node);
         let mut empty = Vec::new();
         for (request, group) in &mut track.aside.groups {
             if group.nodes.remove(&node) && group.nodes.is_empty() {
@@ -201,7 +250,6 @@ impl OriginActor {
         let Some(Track { nodes, aside, .. }) = self.tracks.get_mut(&hash) else {
             return;
         };
-        // Those who joined over several links have one set.
         let mut sets = BTreeMap::<FullNameHash, BTreeMap<NodeId, u8>>::new();
         for group in aside.groups.values_mut() {
             if let Some(wish) = together(nodes, &group.nodes) {
@@ -241,7 +289,6 @@ impl OriginActor {
             return;
         };
         self.asides_by_child.remove(&group.slot.child);
-        // Those who joined over several links have one set.
         if !track.aside.groups.values().any(|other| other.set == group.set) {
             self.outlets.set_targets(group.set, BTreeMap::new());
         }

@@ -18,7 +18,7 @@
 //! | `track`, `slot` | a track with the nodes that want it, and its subscription on one link |
 //! | `elsewhere` | what other nodes publish |
 //! | `routing` | which links need one, and what it is to be |
-//! | `aside` | what nodes get that join in the middle |
+//! | `aside`, `gather` | what nodes get that join in the middle, and many of them |
 //! | `cuts` | what nodes get whose links die |
 //! | `declined` | nodes that were refused a track, and may ask again |
 //! | `answers`, `again` | what nodes are told, and told again |
@@ -33,6 +33,7 @@ mod asked;
 mod cuts;
 mod declined;
 mod elsewhere;
+mod gather;
 mod ledger;
 mod news;
 mod outlets;

@@ -52,6 +52,7 @@ impl OriginActor {
         self.leave_others(hash);
         self.prioritise_rest(hash);
         self.welcome(hash, None);
+        self.take_up(ctx, hash);
         self.aim(hash);
     }
 

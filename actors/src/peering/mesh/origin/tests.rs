@@ -1,6 +1,7 @@
 //! A relay with a track of its own, the real plane, and links over real connections whose other ends are played by hand.
 
 mod fetching;
+mod joining;
 mod moving;
 mod priority;
 mod publishing;
@@ -342,7 +343,24 @@ impl Scene {
         Self::with(Faults::default(), Limits::default(), Dialect::Own).await
     }
 
+    /// Who joins gets what begins both ways for so long.
+    async fn overlapping(join_overlap: Duration) -> Self {
+        let limits = Limits {
+            join_overlap,
+            ..Limits::default()
+        };
+        Self::made(Faults::default(), limits, Dialect::Own).await
+    }
+
     async fn with(faults: Faults, limits: Limits, dialect: Dialect) -> Self {
+        let limits = Limits {
+            join_overlap: Duration::ZERO,
+            ..limits
+        };
+        Self::made(faults, limits, dialect).await
+    }
+
+    async fn made(faults: Faults, limits: Limits, dialect: Dialect) -> Self {
         let log = Logger::root(Discard, slog::o!());
         let registry = RegistryActor::new(log.clone(), 10, None).start().into();
         let env = env(registry, faults);
@@ -367,10 +385,7 @@ impl Scene {
             origin: Birth {
                 env: env.clone(),
                 outlets: Rc::new(plane.clone()),
-                limits: Limits {
-                    join_overlap: Duration::ZERO,
-                    ..limits
-                },
+                limits,
                 guard: None,
             }
             .start(),
