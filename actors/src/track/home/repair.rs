@@ -5,6 +5,7 @@
 //! comes on its streams: what is known already is nothing new there. So readers get it, late.
 
 use super::TrackActor;
+use super::fetching::now;
 use super::publisher::{Publisher, Torn};
 use crate::fetch::{FetchNews, FetchProgress, FetchSink, Fetched};
 use crate::reply::{Reply, ReplyTo};
@@ -21,20 +22,23 @@ use laps_protocol::moqt::object::ObjectHeader;
 use laps_protocol::relay::track_log::{Append, Fill, FillKey, StreamEnd, StreamKey};
 use slog::{debug, info};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Groups that are fetched at most, far more than are made while another way is found: who is further behind than that
 /// wants what is new. What of them is kept still, their origin decides.
 const MAX_GROUPS: u64 = 1024;
 /// Repairs of one track at once, those included whose streams have yet to end: a few for each node that it has, as a rule.
 const MAX_REPAIRS: usize = 64;
-/// How long a repair may take.
+/// How long nothing of a repair may come. How long it takes in all does not matter: on a slow link much of it waits for what
+/// is new.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many bytes of an object are as good a sign that it goes on as another object is.
+const SIGN_BYTES: usize = 1024;
 /// How long its node may take to answer. A message on a link that dies is lost.
 const UNHEARD: Duration = Duration::from_secs(5);
 /// One that was cut short itself is begun again so much later.
 const PAUSE: Duration = Duration::from_millis(500);
-/// So often.
+/// So often without getting any further.
 const TRIES: u32 = 5;
 /// Until what was cut short is fetched where its publisher begins nothing new, by which it would be known that another way
 /// is found.
@@ -54,6 +58,11 @@ struct Repair {
     next: Option<Torn>,
     /// Its node has answered.
     heard: bool,
+    /// When it last got further, and the bytes that came since.
+    moved: Instant,
+    bytes: usize,
+    /// The group that it is in: what it has of earlier ones is all of them, since they come in order.
+    reached: Option<GroupId>,
     /// What it brought, as streams of the node: MOQT has objects of a group in one order, whatever their subgroups.
     streams: BTreeMap<(GroupId, SubgroupId), StreamKey>,
     /// The stream of the object that began last.
@@ -121,7 +130,9 @@ impl Repair {
         for fill in fills {
             match fill {
                 Fill::Object(header) => {
+                    self.moves();
                     let (group, subgroup) = (header.location.group, header.subgroup);
+                    self.reached = Some(group);
                     let stream = *self.streams.entry((group, subgroup)).or_insert_with(|| {
                         let stream = fresh_stream();
                         chunks.push(Append::SubgroupOpened {
@@ -145,6 +156,10 @@ impl Repair {
                     chunks.push(Append::ObjectStarted { stream, header });
                 }
                 Fill::Payload(bytes) => {
+                    self.bytes = self.bytes.saturating_add(bytes.len());
+                    if self.bytes >= SIGN_BYTES {
+                        self.moves();
+                    }
                     if let Some(stream) = self.current {
                         chunks.push(Append::Payload { stream, bytes });
                     }
@@ -154,12 +169,17 @@ impl Repair {
         chunks
     }
 
+    fn moves(&mut self) {
+        (self.moved, self.bytes) = (now(), 0);
+    }
+
     /// All its streams end; `alone` when nobody else may bring more of a group.
     fn closing(self, alone: impl Fn(GroupId) -> bool) -> Vec<Append> {
         let streams = self.streams.into_iter();
         let close = |((group, _), stream)| {
             // MOQT-14 §10.4.3 [D14-CLOSE-1], §9.16.3 [D14-FETCH-5]: what was not fetched does not exist.
-            let end = if self.whole && group < self.plan.settled && alone(group) {
+            let whole = self.whole || self.reached.is_some_and(|reached| group < reached);
+            let end = if whole && group < self.plan.settled && alone(group) {
                 StreamEnd::Fin
             } else {
                 StreamEnd::Reset(ResetCode::Cancelled)
@@ -233,6 +253,9 @@ impl TrackActor {
             plan,
             next: None,
             heard: false,
+            moved: now(),
+            bytes: 0,
+            reached: None,
             streams: BTreeMap::new(),
             current: None,
             whole: false,
@@ -262,8 +285,25 @@ impl TrackActor {
                 actor.repaired(ctx, key, Outcome::Cut);
             }
         });
-        ctx.run_later(PATIENCE, move |actor, ctx| {
-            actor.repaired(ctx, key, Outcome::Done)
+        Self::watch_repair(ctx, key, PATIENCE);
+    }
+
+    /// Sees to it that it gets further.
+    fn watch_repair(ctx: &mut Context<Self>, key: FillKey, wait: Duration) {
+        ctx.run_later(wait, move |actor, ctx| {
+            let repair = actor.repairs.open.get(&key);
+            let Some(repair) = repair.filter(|repair| !repair.over) else {
+                return;
+            };
+            let rest = PATIENCE.saturating_sub(now().saturating_duration_since(repair.moved));
+            if actor.is_slow() {
+                // It waits for the readers here.
+                Self::watch_repair(ctx, key, PATIENCE);
+            } else if rest.is_zero() {
+                actor.repaired(ctx, key, Outcome::Cut);
+            } else {
+                Self::watch_repair(ctx, key, rest);
+            }
         });
     }
 
@@ -344,7 +384,8 @@ impl TrackActor {
         if let Some(request) = repair.request.take() {
             repair.upstream.signal(CancelFetch { request });
         }
-        let (source, plan, next) = (repair.source, repair.plan, repair.next.take());
+        let (source, mut plan, next) = (repair.source, repair.plan, repair.next.take());
+        let reached = repair.reached.map(|group| group.min(plan.range.to));
         ctx.run_later(AFTERWARDS, move |actor, ctx| {
             if let Some(repair) = actor.repairs.open.remove(&key) {
                 let alone = !actor.sources.any_active_beside(source);
@@ -354,6 +395,10 @@ impl TrackActor {
                 actor.append(ctx, source, chunks);
             }
         });
+        if let Some(from) = reached.filter(|from| outcome == Outcome::Cut && *from > plan.range.from) {
+            // What lies before has come.
+            (plan.range.from, plan.tries) = (from, 0);
+        }
         if outcome == Outcome::Cut && plan.tries < TRIES {
             let again = Plan {
                 range: next.map_or(plan.range, |next| next.and(plan.range)),

@@ -35,8 +35,8 @@ impl Scene {
         self.tables.fetches.borrow().get(&request).cloned().unwrap()
     }
 
-    /// The FETCH brings these objects, and ends like this.
-    async fn brings(&self, request: RequestId, places: &[(u64, u64)], end: StreamEnd) {
+    /// The FETCH brings these objects.
+    async fn part_of(&self, request: RequestId, places: &[(u64, u64)]) {
         let sink = self.sink(request);
         let object = |(group, object): &(u64, u64)| {
             let header = FetchObjectHeader {
@@ -53,7 +53,13 @@ impl Scene {
         mailbox::ask(&sink.objects, Fetched { key, chunks }, LONG)
             .await
             .unwrap();
-        let progress = FetchProgress::Ended(end);
+    }
+
+    /// The FETCH brings these objects, and ends like this.
+    async fn brings(&self, request: RequestId, places: &[(u64, u64)], end: StreamEnd) {
+        let sink = self.sink(request);
+        self.part_of(request, places).await;
+        let (key, progress) = (sink.key, FetchProgress::Ended(end));
         mailbox::ask(&sink.news, FetchNews { key, progress }, LONG)
             .await
             .unwrap();
@@ -199,7 +205,7 @@ fn what_is_lost_during_a_repair_is_fetched_after_it() {
     });
 }
 
-/// The link dies by which the lost is fetched, or by which that is asked for: it is fetched again, a few times.
+/// The link dies by which the lost is fetched, or by which that is asked for: the rest is fetched again, a few times.
 #[test]
 fn a_repair_that_is_cut_short_begins_again() {
     run(async |mut scene| {
@@ -210,18 +216,61 @@ fn a_repair_that_is_cut_short_begins_again() {
         let end = StreamEnd::Reset(ResetCode::SessionClosed);
         scene.brings(cut, &[(4, 0), (5, 0)], end).await;
         let (lost, from, to) = scene.asked().await;
-        assert_eq!((from, to), (4, 6));
+        assert_eq!((from, to), (5, 6));
         let (node, cancelled) = scene.said().await;
         assert_eq!(
             (node, cancelled.request, cancelled.step),
             (A, lost, FetchStep::Cancel)
         );
         let (last, from, to) = scene.asked().await;
-        assert_eq!((from, to), (4, 6));
-        scene
-            .brings(last, &[(4, 0), (5, 0), (6, 0)], StreamEnd::Fin)
-            .await;
+        assert_eq!((from, to), (5, 6));
+        scene.brings(last, &[(5, 0), (6, 0)], StreamEnd::Fin).await;
         assert_eq!(objects(&mut reading, 3).await, [(4, 0), (5, 0), (6, 0)]);
+        scene.says_nothing(Duration::from_secs(60)).await;
+    });
+}
+
+/// A link is so slow that what was lost takes long to come: it is fetched for as long as it comes.
+#[test]
+fn a_repair_may_take_long() {
+    run(async |mut scene| {
+        let (mut reading, number) = reading(&mut scene).await;
+        scene.object(A, 4).await;
+        assert_eq!(reading.objects(1).await, [(4, 0)]);
+        scene.says_again(number, 80).await;
+        let (request, from, to) = scene.asked().await;
+        assert_eq!((from, to), (4, 80));
+        for group in 5..80 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            scene.part_of(request, &[(group, 0)]).await;
+            assert_eq!(reading.objects(1).await, [(group, 0)]);
+        }
+        scene.brings(request, &[(80, 0)], StreamEnd::Fin).await;
+        assert_eq!(reading.objects(1).await, [(80, 0)]);
+        scene.says_nothing(Duration::from_secs(40)).await;
+    });
+}
+
+/// Nothing more of it comes, and nobody says that its link is dead: the rest is fetched again.
+#[test]
+fn the_rest_of_a_repair_that_stands_still_is_fetched() {
+    run(async |mut scene| {
+        let (mut reading, number) = reading(&mut scene).await;
+        scene.object(A, 4).await;
+        scene.says_again(number, 7).await;
+        let (stuck, from, to) = scene.asked().await;
+        assert_eq!((from, to), (4, 7));
+        scene.part_of(stuck, &[(4, 0), (5, 0), (6, 0)]).await;
+        assert_eq!(objects(&mut reading, 3).await, [(4, 0), (5, 0), (6, 0)]);
+        let (node, cancelled) = scene.said().await;
+        assert_eq!(
+            (node, cancelled.request, cancelled.step),
+            (A, stuck, FetchStep::Cancel)
+        );
+        let (last, from, to) = scene.asked().await;
+        assert_eq!((from, to), (6, 7));
+        scene.brings(last, &[(6, 0), (7, 0)], StreamEnd::Fin).await;
+        assert_eq!(reading.objects(1).await, [(7, 0)]);
         scene.says_nothing(Duration::from_secs(60)).await;
     });
 }
