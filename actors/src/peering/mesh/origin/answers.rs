@@ -100,6 +100,7 @@ impl OriginActor {
                     Told::Ok | Told::Over => continue,
                 };
                 node.told = Told::Ok;
+                self.declined.remove(&track.name, *id);
                 track.cuts.told(*id);
                 let ok = SubscribeOk {
                     largest,
@@ -119,6 +120,7 @@ impl OriginActor {
         hash: FullNameHash,
         nodes: &BTreeSet<NodeId>,
     ) -> Vec<(NodeId, RequestId)> {
+        let declined = &mut self.declined;
         let Some(track) = self.tracks.get_mut(&hash) else {
             return Vec::new();
         };
@@ -126,6 +128,7 @@ impl OriginActor {
         let waiting = waiting.filter(|(id, node)| node.told == Told::Nothing && nodes.contains(id));
         let accepted = waiting.map(|(id, node)| {
             node.told = Told::Ok;
+            declined.remove(&track.name, *id);
             (*id, node.request)
         });
         accepted.collect()
@@ -170,7 +173,7 @@ impl OriginActor {
             };
             node.farewell = Some(Box::new(answer.clone()));
             // Who has nobody else to ask has nobody left who reads.
-            if elsewhere && !self.strangers.contains(id) {
+            if elsewhere && !node.parting && !self.strangers.contains(id) {
                 self.declined.insert(&track.name, *id);
             }
             answers.push((*id, node.request, answer));

@@ -75,6 +75,7 @@ impl OriginActor {
             return;
         };
         if track.nodes.remove(&source).is_some() {
+            self.declined.remove(&track.name, source);
             track.cuts.forget(source);
             self.leave_aside(hash, source);
             self.settle(ctx, hash, None);

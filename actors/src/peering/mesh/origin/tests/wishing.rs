@@ -107,6 +107,31 @@ async fn a_track_that_is_not_there_is_refused() {
     assert!(id == 44 && matches!(answer, Answer::Ok(_)));
 }
 
+/// Who was refused a track that others have is remembered until it wants the track no more, or has it.
+#[actix::test]
+async fn who_was_refused_is_remembered_while_that_matters() {
+    let mut scene = Scene::new().await;
+    let elsewhere = News::Publish {
+        source: NodeId(77),
+        what: Published::Namespace(name().namespace().clone()),
+    };
+    scene.news(elsewhere).await;
+    for id in [41, 42] {
+        scene.subscribe(NODES[0], id, |_| {}).await;
+        assert!(matches!(scene.heard.answer().await.2, Answer::Error(_)));
+        assert_eq!(scene.count("mesh_declined").await, 1);
+        scene.unsubscribe(NODES[0]).await;
+        assert_eq!(scene.count("mesh_declined").await, 0);
+    }
+    scene.subscribe(NODES[0], 43, |_| {}).await;
+    assert!(matches!(scene.heard.answer().await.2, Answer::Error(_)));
+    assert_eq!(scene.count("mesh_declined").await, 1);
+    let _publisher = Publisher::new(&scene.env).await;
+    scene.subscribe(NODES[0], 44, |_| {}).await;
+    assert!(matches!(scene.heard.answer().await.2, Answer::Ok(_)));
+    assert_eq!(scene.count("mesh_declined").await, 0);
+}
+
 /// Bad input, and more than is served: nothing is begun for it, and the rest goes on.
 #[actix::test]
 async fn what_cannot_be_served_is_counted() {
