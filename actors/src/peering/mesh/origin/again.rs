@@ -2,6 +2,7 @@
 //! control link to a neighbour dies and its links for data do not.
 
 use super::OriginActor;
+use super::ascending::has;
 use super::track::Told;
 use laps_protocol::moqt::message::SubscribeOk;
 use laps_protocol::peering::message::{Answer, TrackAnswer};
@@ -22,7 +23,7 @@ impl OriginActor {
             let answer = match node.told {
                 Told::Nothing => None,
                 Told::Ok => {
-                    let mut slots = track.slots.values().filter(|slot| slot.nodes.contains(&to));
+                    let mut slots = track.slots.values().filter(|slot| has(&slot.nodes, &to));
                     slots.find_map(|slot| {
                         let ok = slot.accepted.as_ref()?;
                         let largest = slot.spec.largest().or(ok.largest);

@@ -1,6 +1,7 @@
 //! What nodes are told of the tracks that they subscribe to.
 
 use super::OriginActor;
+use super::ascending::has;
 use super::track::Told;
 use crate::peering::mesh::SendToNode;
 use crate::session::{Say, SubscriptionOver};
@@ -141,7 +142,7 @@ impl OriginActor {
         };
         self.dismiss(at.0, &slot.nodes, end, (!slot.left).then_some(at.1));
         drop(slot);
-        self.settle(ctx, at.0, None);
+        self.settle(ctx, at.0, &[]);
     }
 
     /// Tells nodes that they do not get the track, but for those that get it by another link. What `end` counts are the
@@ -154,7 +155,7 @@ impl OriginActor {
         let elsewhere = self.elsewhere.has(&track.name);
         for id in nodes {
             let mut others = track.slots.values();
-            let served = others.any(|slot| !slot.leaving && slot.nodes.contains(id));
+            let served = others.any(|slot| !slot.leaving && has(&slot.nodes, id));
             let Some(node) = track.nodes.get_mut(id).filter(|_| !served) else {
                 continue;
             };
@@ -286,7 +287,7 @@ impl Handler<SubscriptionOver> for OriginActor {
             info!(self.log, "a subscription on a link was too far behind and begins anew"; "link" => link.0,
                 "track" => %track.name, "times" => self.counters.behind);
             drop(self.take_slot((hash, link)));
-            ctx.run_later(CATCH_UP, move |actor, ctx| actor.settle(ctx, hash, None));
+            ctx.run_later(CATCH_UP, move |actor, ctx| actor.settle(ctx, hash, &[]));
         } else {
             self.farewell(ctx, (hash, link), &End::of_done(done));
         }
@@ -297,6 +298,6 @@ impl OriginActor {
     /// A subscription has done what it had to; whoever still needs the link gets another one.
     fn forget(&mut self, ctx: &mut Context<Self>, hash: FullNameHash, link: LinkId) {
         self.has_left((hash, link));
-        self.settle(ctx, hash, None);
+        self.settle(ctx, hash, &[]);
     }
 }

@@ -219,7 +219,7 @@ impl OriginActor {
             track.cuts.leave(link, nodes);
         }
         if self.outlets.link(link).is_none() {
-            self.settle(ctx, hash, None);
+            self.settle(ctx, hash, &[]);
         } else {
             self.welcome(hash, None);
             self.take_up(ctx, hash);

@@ -8,6 +8,7 @@
 //! they have the track, and up to where it is made, and fetch what they lack of it (`track/home/repair.rs`).
 
 use super::OriginActor;
+use super::ascending::of_both;
 use super::track::{Told, Track};
 use actix::Context;
 use laps_protocol::peering::forward::LinkId;
@@ -117,11 +118,11 @@ impl OriginActor {
     /// A relay in between says that something of this relay's tracks did not get further, and for whom it was.
     pub(super) fn lost_beyond(&mut self, ctx: &mut Context<Self>, by: NodeId, nodes: &[NodeId]) {
         debug!(self.log, "a relay on the way has lost something"; "by" => %by, "nodes" => nodes.len());
+        let nodes: BTreeSet<_> = nodes.iter().copied().collect();
         let until = Instant::now() + SHAKY;
         let mut cut = Vec::new();
         for (hash, track) in &mut self.tracks {
-            let known = nodes.iter().filter(|node| track.nodes.contains_key(node));
-            let known: Vec<_> = known.copied().collect();
+            let known = of_both(&track.nodes, &nodes);
             if !known.is_empty() {
                 track.cuts.shaky.extend(known.iter().map(|node| (*node, until)));
                 track.cut(known);
@@ -129,7 +130,7 @@ impl OriginActor {
             }
         }
         for hash in cut {
-            self.settle(ctx, hash, None);
+            self.settle(ctx, hash, &[]);
         }
     }
 

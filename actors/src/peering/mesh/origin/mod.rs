@@ -24,10 +24,12 @@
 //! | `answers`, `again` | what nodes are told, and told again |
 //! | `asked`, `statuses` | what nodes fetch, and ask of tracks |
 //! | `parting` | nodes that leave, and tracks that are withdrawn |
+//! | `ascending` | long lists of nodes, compared |
 //! | `outlets` | what the plane is asked |
 
 mod again;
 mod answers;
+mod ascending;
 mod aside;
 mod asked;
 mod cuts;

@@ -11,6 +11,7 @@ use laps_protocol::peering::hash::{FullNameHash, TrackHash};
 use laps_protocol::peering::message::{Answer, Dialect, parse_subscribe_data};
 use laps_protocol::peering::node::{NodeId, NodeType};
 use slog::{debug, warn};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long after new bases began what only earlier ones told of is served: they tell what they have as soon as their
@@ -51,7 +52,8 @@ impl OriginActor {
         }
     }
 
-    fn subscribe(&mut self, ctx: &mut Context<Self>, source: NodeId, hash: TrackHash, data: &Bytes) {
+    /// Notes what a node wants, and leaves it in `wished` what is to be settled, with those who ask for a new group.
+    fn subscribe(&mut self, source: NodeId, hash: TrackHash, data: &Bytes, wished: &mut Wished) {
         let parsed = parse_subscribe_data(Dialect::Own, data);
         let (request, subscribe) = match parsed {
             Ok((request, subscribe)) if TrackHash::of(&subscribe.track) == hash => (request, subscribe),
@@ -99,7 +101,8 @@ impl OriginActor {
         }
         // A change that repeats it, as one of the priority does, asks for no further group.
         let new_group = anew && subscribe.params.new_group_request.is_some();
-        self.settle(ctx, hash, new_group.then_some(source));
+        let asks = wished.entry(hash).or_default();
+        asks.extend(new_group.then_some(source));
     }
 
     fn refuse(&mut self, source: NodeId, hash: FullNameHash, request: RequestId) {
@@ -113,13 +116,31 @@ impl OriginActor {
     }
 }
 
+/// Tracks that nodes want otherwise than before, and who asks for a new group of each.
+type Wished = BTreeMap<FullNameHash, Vec<NodeId>>;
+
+impl OriginActor {
+    /// Each track is settled once for all that want it: that takes as long as it has nodes, whoever of them is new.
+    fn settle_wished(&mut self, ctx: &mut Context<Self>, wished: &mut Wished) {
+        for (hash, asks) in std::mem::take(wished) {
+            self.settle(ctx, hash, &asks);
+        }
+    }
+}
+
 impl Handler<MeshNews> for OriginActor {
     type Result = ();
 
     fn handle(&mut self, MeshNews(news): MeshNews, ctx: &mut Self::Context) {
+        let mut wished = Wished::new();
         for news in news {
+            if !matches!(news, News::Subscribe { .. }) {
+                self.settle_wished(ctx, &mut wished);
+            }
             match news {
-                News::Subscribe { source, track, data } => self.subscribe(ctx, source, track, &data),
+                News::Subscribe { source, track, data } => {
+                    self.subscribe(source, track, &data, &mut wished);
+                }
                 News::SubscribeGone { source, track } => self.gone(ctx, source, track),
                 News::NodeReachable {
                     node,
@@ -145,5 +166,6 @@ impl Handler<MeshNews> for OriginActor {
                 News::PublishGone { source, what } => self.elsewhere.remove(source, &what),
             }
         }
+        self.settle_wished(ctx, &mut wished);
     }
 }

@@ -78,7 +78,7 @@ impl OriginActor {
             self.declined.remove(&track.name, source);
             track.cuts.forget(source);
             self.leave_aside(hash, source);
-            self.settle(ctx, hash, None);
+            self.settle(ctx, hash, &[]);
         }
     }
 }

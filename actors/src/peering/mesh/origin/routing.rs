@@ -1,6 +1,7 @@
 //! Which links need a subscription to which track, and what becomes of it when routes and wishes change.
 
 use super::OriginActor;
+use super::ascending::{has, without};
 use super::slot::{Plan, Slot};
 use super::track::{Track, together};
 use super::wish::Wish;
@@ -28,8 +29,8 @@ use std::time::Instant;
 const LAPS_TTL_MS: u32 = 5000;
 
 impl OriginActor {
-    /// Does what follows from the wishes and the route of a track. `asks` wants a new group.
-    pub(super) fn settle(&mut self, ctx: &mut Context<Self>, hash: FullNameHash, asks: Option<NodeId>) {
+    /// Does what follows from the wishes and the route of a track. Those of `asks` want a new group.
+    pub(super) fn settle(&mut self, ctx: &mut Context<Self>, hash: FullNameHash, asks: &[NodeId]) {
         self.aim(hash);
         let Some(track) = self.tracks.get(&hash) else {
             return;
@@ -127,7 +128,7 @@ impl OriginActor {
         let live = track.live();
         // For a moment after another link died no route leads to some: until one does, this link has a set that does.
         let elsewhere =
-            |node: &NodeId| !live.contains(node) || routes.iter().any(|route| route.nodes.contains(node));
+            |node: &NodeId| !live.contains(node) || routes.iter().any(|route| has(&route.nodes, node));
         for (link, slot) in &mut track.slots {
             if !routes.iter().any(|route| route.link == *link) && slot.nodes.iter().all(elsewhere) {
                 // laps peering, "FIB": what is open on a link goes on there, if the link lives.
@@ -137,12 +138,12 @@ impl OriginActor {
     }
 
     /// A link that is in the route.
-    fn serve(&mut self, ctx: &mut Context<Self>, hash: FullNameHash, route: OutRoute, asks: Option<NodeId>) {
+    fn serve(&mut self, ctx: &mut Context<Self>, hash: FullNameHash, route: OutRoute, asks: &[NodeId]) {
         let Some(track) = self.tracks.get_mut(&hash) else {
             return;
         };
         let wish = track.wish(&route.nodes);
-        let new_group = asks.is_some_and(|node| route.nodes.contains(&node));
+        let new_group = asks.iter().any(|node| has(&route.nodes, node));
         let Some(slot) = track.slots.get_mut(&route.link) else {
             // One that others take over from begins nothing.
             if let Some(wish) = wish
@@ -160,9 +161,8 @@ impl OriginActor {
             slot.change(wish, new_group);
             let (begins, continues) = (slot.accepted.is_none(), slot.spec.continues);
             let nodes = slot.nodes.clone();
-            let left = before.iter().filter(|node| !nodes.contains(node));
-            track.cuts.leave(route.link, left.copied());
-            track.moves(nodes.iter().copied().filter(|node| !before.contains(node)));
+            track.cuts.leave(route.link, without(&before, &nodes));
+            track.moves(without(&nodes, &before));
             // One that begins with what is open gives it to them too.
             let mut lacking = track.lacking(&nodes);
             if begins {
@@ -297,7 +297,7 @@ impl Handler<TrackRerouted> for OriginActor {
 
     fn handle(&mut self, TrackRerouted(track): TrackRerouted, ctx: &mut Self::Context) {
         if self.tracks.contains_key(&track) {
-            self.settle(ctx, track, None);
+            self.settle(ctx, track, &[]);
         } else {
             // Whoever tells goes on telling only when it was asked.
             drop(self.outlets.route(track));

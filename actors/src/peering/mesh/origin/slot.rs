@@ -39,7 +39,7 @@ pub(super) struct Slot {
     link: LinkOut,
     /// What the nodes behind the link want together.
     pub(super) wish: Wish,
-    /// Who they were when the route last named any.
+    /// Who they were when the route last named any, ascending.
     pub(super) nodes: Vec<NodeId>,
     /// The link is not in the route any more; what is open goes on.
     pub(super) leaving: bool,

@@ -1,5 +1,6 @@
 //! One track that nodes subscribe to.
 
+use super::ascending::{has, without};
 use super::aside::Aside;
 use super::cuts::Cuts;
 use super::elsewhere::Elsewhere;
@@ -70,10 +71,10 @@ impl Track {
 
     /// A subscription begins on a link for these nodes; those of `before` it had already.
     pub(super) fn begins(&mut self, link: LinkId, nodes: &[NodeId], before: &[NodeId]) {
-        for id in nodes.iter().filter(|id| !before.contains(id)) {
+        for id in without(nodes, before) {
             let mut others = self.slots.iter().filter(|(other, _)| **other != link);
-            let elsewhere = others.any(|(_, slot)| slot.nodes.contains(id));
-            if let Some(node) = self.nodes.get_mut(id) {
+            let elsewhere = others.any(|(_, slot)| has(&slot.nodes, &id));
+            if let Some(node) = self.nodes.get_mut(&id) {
                 node.whole = (node.told == Told::Nothing && !elsewhere).then_some(link);
             }
         }
@@ -113,12 +114,11 @@ impl Track {
         };
         let elsewhere = |node: &NodeId| {
             let mut others = self.slots.iter().filter(|(other, _)| **other != link);
-            others.any(|(_, slot)| slot.nodes.contains(node))
+            others.any(|(_, slot)| has(&slot.nodes, node))
         };
         let wants = |node: &NodeId| self.nodes.get(node).is_some_and(|node| node.wish.forward());
-        let came = slot.nodes.iter().copied();
-        came.filter(|node| !before.contains(node) && wants(node) && !elsewhere(node))
-            .collect()
+        let came = without(&slot.nodes, before);
+        came.filter(|node| wants(node) && !elsewhere(node)).collect()
     }
 
     /// Whether what is open is given to these nodes from its start.

@@ -254,6 +254,58 @@ impl Outlets for Nowhere {
     }
 }
 
+/// Counts how often it is asked for a route.
+#[derive(Default)]
+struct Counting(std::cell::Cell<usize>);
+
+impl Outlets for Counting {
+    fn set_targets(&self, track: FullNameHash, nodes: BTreeMap<NodeId, u8>) {
+        Nowhere.set_targets(track, nodes);
+    }
+
+    fn route(&self, track: FullNameHash) -> Vec<plane::OutRoute> {
+        self.0.set(self.0.get() + 1);
+        Nowhere.route(track)
+    }
+
+    fn take_back(&self, track: FullNameHash) -> BTreeSet<NodeId> {
+        Nowhere.take_back(track)
+    }
+
+    fn link(&self, link: LinkId) -> Option<plane::LinkOut> {
+        Nowhere.link(link)
+    }
+}
+
+/// Issue 6, "IB scale": where many nodes want a track, its route is looked at once for all that are told of in a row.
+#[actix::test]
+async fn many_wishes_in_a_row_are_settled_at_once() {
+    let heard = ear([]);
+    let log = Logger::root(Discard, slog::o!());
+    let outlets = Rc::new(Counting::default());
+    let origin = Birth {
+        env: env(
+            RegistryActor::new(log, 10, None).start().into(),
+            Faults::default(),
+        ),
+        outlets: Rc::clone(&outlets) as Rc<dyn Outlets>,
+        limits: Limits::default(),
+        guard: None,
+    }
+    .start();
+    origin.send(heard.began()).await.unwrap();
+    let wishes = |nodes: std::ops::Range<u64>| nodes.map(|node| wish(NodeId(node), 41, |_| {}));
+    origin.send(MeshNews(wishes(1..1000).collect())).await.unwrap();
+    let once = outlets.0.get();
+    assert!((1..5).contains(&once), "{once}");
+    let gone = News::NodeUnreachable { node: NodeId(1) };
+    let news = wishes(1000..1500).chain([gone]).chain(wishes(1500..2000));
+    origin.send(MeshNews(news.collect())).await.unwrap();
+    assert!(outlets.0.get() <= 3 * once, "{}", outlets.0.get());
+    let rows = origin.send(Count).await.unwrap();
+    assert!(rows.contains(&census::row("mesh_wishes", 1999usize)), "{rows:?}");
+}
+
 /// New bases tell again who wants what; who is not told of again is gone.
 #[actix::test]
 async fn what_new_bases_do_not_tell_of_is_over() {
