@@ -329,6 +329,9 @@ impl InfoBaseActor {
 
     /// A NODE_MESSAGE: for this relay, or on its way to another. Gives what is not for the bases.
     fn on_relayed(&mut self, from: LinkId, mut relayed: Relayed) -> Option<FromNode> {
+        if !self.base.may_say(from, relayed.source, relayed.target) {
+            return None;
+        }
         if relayed.target == self.node {
             match relayed.infos(&limits::Limits::default()) {
                 Ok(Some(message)) => self.base.handle_node_message(now(), message),

@@ -1,5 +1,7 @@
 //! Several relays' bases in one process, with links that hand on at once what is said.
 
+mod speakers;
+
 use super::*;
 use crate::peering::mesh::{SendToNode, Want};
 use crate::supervise::mailbox::ask;

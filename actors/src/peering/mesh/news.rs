@@ -245,6 +245,10 @@ impl Handler<FromNode> for MeshActor {
                 Ok(MorePublishers(namespace)) => self.tell(source, Announces(namespace)),
                 Err(error) => self.unread(source, &error),
             },
+            // laps peering, "Stub": nothing goes to others by way of one, so nothing can be lost there.
+            LostNodes::KIND if self.nodes.get(&source).is_some_and(|node| node.stub) => {
+                self.unread(source, &"a stub hands nothing on");
+            }
             LostNodes::KIND => {
                 if let Some(origin) = &self.origin {
                     mailbox::signal(&origin.asked, msg);

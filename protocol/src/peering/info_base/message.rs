@@ -352,6 +352,8 @@ pub enum ReportKind {
     ForgedHash,
     /// It told of a node with this relay on the path.
     Loop,
+    /// It said something to a node in the name of another one, or, being a stub, to another one than its edge.
+    ForgedSource,
 }
 
 impl fmt::Display for Report {
@@ -389,6 +391,7 @@ impl fmt::Display for ReportKind {
             Self::ForgedPath => "it tells of a node with a path that cannot be true",
             Self::ForgedHash => "it tells of a name with the hash of another one",
             Self::Loop => "it tells of a node that it has by way of this relay",
+            Self::ForgedSource => "it speaks to nodes in the name of another one",
         })
     }
 }

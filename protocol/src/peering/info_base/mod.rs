@@ -16,6 +16,7 @@
 //! | `put_off` | what laps relays say of nodes that say it themselves |
 //! | `own` | publications and subscriptions of this relay and its stubs |
 //! | `stubs`, `stub_index` | what an edge tells its stubs, and which of them a change concerns |
+//! | `speakers` | in whose name a neighbour may say something to a node |
 //! | `leaving` | ways around a relay that is about to end |
 //! | `sync`, `answers` | how relays find out that they missed something, and what they are told then |
 //!
@@ -45,6 +46,7 @@ mod own;
 mod publishes;
 mod put_off;
 mod settings;
+mod speakers;
 mod stub_index;
 mod stubs;
 mod subscribes;

@@ -100,11 +100,12 @@ pub struct Counters {
     pub old: u64,
     /// What laps relays said of nodes of ours that say it themselves.
     pub overruled: u64,
-    /// Infos and nodes that came back to the relay that they tell of.
+    /// Infos and nodes that came back to the relay that they tell of, and messages that came back to who said them.
     pub echoes: u64,
     /// Ways to a node that lead through this one.
     pub loops: u64,
-    /// Nodes with a path that the link they came on contradicts, and infos whose hashes contradict one another.
+    /// Nodes with a path that the link they came on contradicts, infos whose hashes contradict one another, and messages in
+    /// the name of who cannot have said them.
     pub forged: u64,
     /// What was refused because of one of the [`Limits`].
     pub over_limit: u64,

@@ -5,6 +5,7 @@ use super::infos::{Arrival, source_of};
 use super::ledger::{How, Said};
 use super::{Digest, InfoBase, LinkId, NodeMessage, Output, OwnMessage, Settings, after};
 use crate::peering::fib::mix;
+use crate::peering::message::Message;
 use crate::peering::node::{NodeId, NodeType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -353,7 +354,11 @@ impl InfoBase {
     /// Another relay of ours says something to this one: the content of an [`Output::ToNode`].
     pub fn handle_node_message(&mut self, now: Instant, message: NodeMessage) {
         self.counters.received += 1;
-        if self.role != NodeType::Edge {
+        let (NodeMessage::Pull { from, .. }
+        | NodeMessage::Info { from, .. }
+        | NodeMessage::PullEnd { from, .. }) = &message;
+        // Stubs and their edges say all that they have on their link.
+        if self.role != NodeType::Edge || self.is_our_stub(*from) {
             self.counters.out_of_place += 1;
             return;
         }
@@ -366,6 +371,11 @@ impl InfoBase {
                     self.out.push_back(self.pull_end(from, 0, false));
                 }
             }
+            // An answer says what there is. What is over is not in it, or is flooded.
+            NodeMessage::Info {
+                message: Message::SubscribeInfoWithdraw(_) | Message::PublishInfoWithdraw(_),
+                ..
+            } => self.counters.out_of_place += 1,
             NodeMessage::Info { from, message, stamp } => {
                 let Some(link) = self.control_link(from) else {
                     return;

@@ -3,6 +3,7 @@
 mod asking_again;
 mod fetching;
 mod links;
+mod lost;
 mod priority;
 mod published;
 mod repairing;
