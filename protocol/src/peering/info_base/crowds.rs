@@ -87,7 +87,7 @@ impl InfoBase {
         };
         self.nodes.crowds.at = looked_at.last().copied();
         let crowd = |node: &NodeId| {
-            let info = &self.nodes.best(*node)?.way.info;
+            let info = self.nodes.info(*node)?;
             // Neighbours are not somebody's word.
             let far = info.path_len() > 0 && self.links.to(*node).next().is_none();
             far.then(|| self.nodes.crowds.leaves(info, new)).flatten()

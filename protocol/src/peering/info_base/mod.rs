@@ -437,7 +437,7 @@ impl InfoBase {
     pub fn sizes(&self) -> Sizes {
         Sizes {
             links: self.links.len(),
-            nodes: self.nodes.len(),
+            nodes: self.nodes.reachable(),
             publishes: self.publishes.ledger.alive(),
             subscribes: self.subscribes.ledger.alive(),
             remembered: self.publishes.ledger.len() + self.subscribes.ledger.len() + self.seen.len()

@@ -1,17 +1,19 @@
 //! The node information base: which nodes there are, and the ways to each. laps peering, "Node Information".
 
+mod flaps;
 mod telling;
 
 use super::crowds::Crowds;
 use super::links::Links;
 use super::twins::Lives;
-use super::{InfoBase, LinkId, Output, Report, ReportKind};
+use super::{InfoBase, LinkId, Output, Report, ReportKind, Settings};
 use crate::peering::node::{NodeId, NodeInfo, NodeType, PathItem};
 use crate::peering::selection::{self, Rank};
+use flaps::Flaps;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Nodes that are looked at in one turn because their ways have other round trip times, and as many because what is to be told of
 /// them was put off: there may be tens of thousands, and whoever runs the machine has more to do.
@@ -90,8 +92,11 @@ pub(super) struct Nodes {
     /// What has ways of another length now, and is looked at in turns; since when.
     measured: BTreeSet<NodeId>,
     measured_at: Option<Instant>,
-    /// What is to be told when its interval is over.
+    /// What is to be told, or to be there, when its interval is over.
     due: BTreeSet<(Instant, NodeId)>,
+    flaps: Flaps,
+    /// Those that there are ways to, and that are not there yet.
+    waiting: BTreeSet<NodeId>,
     /// Nodes so far, those counted anew that were not there in between.
     met: u64,
     pub(super) crowds: Crowds,
@@ -106,6 +111,18 @@ pub(super) fn same_node(a: &NodeInfo, b: &NodeInfo) -> bool {
 impl Nodes {
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Those that can be reached.
+    pub(super) fn reachable(&self) -> usize {
+        self.nodes.len() - self.waiting.len()
+    }
+
+    /// What is said of a node: on the way that is taken, or on any where it is not there yet.
+    pub(super) fn info(&self, node: NodeId) -> Option<&NodeInfo> {
+        let entry = self.nodes.get(&node)?;
+        let best = entry.best.as_ref().map(|best| &best.way);
+        best.or_else(|| entry.ways.values().next()).map(|way| &*way.info)
     }
 
     pub(super) fn best(&self, node: NodeId) -> Option<&Best> {
@@ -215,9 +232,20 @@ impl Nodes {
         ways.into_iter().flatten().map(|(link, _)| *link).collect()
     }
 
-    /// Chooses anew. `hold`: two lives of a node that are told of for so long are two nodes.
-    fn choose(&mut self, node: NodeId, links: &Links, now: Instant, hold: Duration) -> Option<Choice> {
+    /// Chooses anew; none where nothing can have changed.
+    fn choose(&mut self, node: NodeId, links: &Links, now: Instant, settings: &Settings) -> Option<Choice> {
         let entry = self.nodes.get_mut(&node)?;
+        // Neighbours are not somebody's word.
+        let by_word = !entry.ways.is_empty() && entry.ways.values().all(|way| way.info.path_len() > 0);
+        if entry.best.is_none()
+            && by_word
+            && let Some(until) = self.flaps.back(now, node)
+        {
+            self.due.insert((until, node));
+            self.waiting.insert(node);
+            return None;
+        }
+        self.waiting.remove(&node);
         let old = entry.best.take();
         let rank = |(link, way): (&LinkId, &Way)| {
             let to = links.get(*link)?;
@@ -237,7 +265,7 @@ impl Nodes {
         let conflict = ways < entry.ways.len() && ways > 0 && !entry.reported;
         let of_it = |(_, way): &(&LinkId, &Way)| ways == 0 || ours(way);
         let epochs = entry.ways.iter().filter(of_it).map(|(_, way)| way.epoch);
-        let seen = entry.lives.see(now, hold, epochs);
+        let seen = entry.lives.see(now, settings.twins_hold, epochs);
         let elder = entry.lives.elder();
         let eligible =
             |at: &(&LinkId, &Way)| of_it(at) && elder.is_none_or(|elder| [0, elder].contains(&at.1.epoch));
@@ -265,6 +293,9 @@ impl Nodes {
                     self.due.remove(&(at, node));
                 }
                 self.nodes.remove(&node);
+                if old.is_some() {
+                    self.flaps.lost(now, settings.node_advert_interval, node);
+                }
             }
         }
         Some(Choice {
@@ -407,9 +438,8 @@ impl InfoBase {
         let dirty = std::mem::take(&mut self.nodes.dirty);
         let (mut changes, mut apart) = (Vec::with_capacity(dirty.len()), Vec::new());
         for node in dirty {
-            let hold = self.settings.twins_hold;
-            let Some(Choice { old, conflict, twins }) = self.nodes.choose(node, &self.links, now, hold)
-            else {
+            let chosen = self.nodes.choose(node, &self.links, now, &self.settings);
+            let Some(Choice { old, conflict, twins }) = chosen else {
                 continue;
             };
             if let Some([elder, younger]) = twins {

@@ -7,6 +7,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Settings {
     /// A changed way to a node is told at most once in this time. laps peering, "Node Information Advertisement Message".
+    /// A node that comes back for the third time in it is not there before it is over.
     pub node_advert_interval: Duration,
     /// How long it is kept from the mesh that nobody subscribes to a track any more. laps peering,
     /// "Unsubscribe/Subscribe Misuse".

@@ -1,6 +1,7 @@
 //! One relay and what it is told.
 
 mod arrivals;
+mod flaps;
 mod held;
 mod infos;
 mod leaving;
