@@ -321,7 +321,9 @@ impl InfoBase {
         let stamp = stamp.next();
         entry.sequence = stamp.sequence;
         let wanted = entry.wanted.clone();
-        let forget_at = after(now, self.settings.convergence_window);
+        // Its number is known until everybody has forgotten the withdrawal, who hear of it up to a window later: otherwise what
+        // begins anew, with the first number, is older than that.
+        let forget_at = after(now, self.settings.convergence_window.saturating_mul(2));
         if let Some(at) = forget_at {
             entry.state = State::Withdrawn(at);
             self.own.due.insert((at, key));

@@ -1,5 +1,6 @@
 //! One relay and what it is told.
 
+mod again;
 mod arrivals;
 mod flaps;
 mod held;
