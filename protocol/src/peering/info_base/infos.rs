@@ -1,7 +1,7 @@
 //! What happens to an info of another node, whichever kind it is. laps peering, "Publish Information" and "Subscribe
 //! Information".
 
-use super::ledger::{How, Said, Verdict, judge};
+use super::ledger::{How, Said, Verdict, Weight, judge};
 use super::{InfoBase, InfoKey, LinkId, Output, Report, ReportKind, Stamp, after};
 use crate::peering::hash::FullNameHash;
 use crate::peering::message::Message;
@@ -23,6 +23,12 @@ pub(super) struct Seen {
     content: u64,
     /// Since when its node could be reached: see [`super::nodes::Nodes::met`].
     met: u64,
+}
+
+impl Weight for Seen {
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 impl InfoBase {

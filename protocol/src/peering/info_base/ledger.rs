@@ -59,11 +59,36 @@ pub(super) enum Verdict {
     Old,
 }
 
+/// What is kept of an info, and how large it is.
+pub(super) trait Weight {
+    /// Its bytes, as its node says it: what several nodes say alike is kept once, and counts for each of them.
+    fn bytes(&self) -> usize;
+}
+
+/// How much is kept in all, and of one node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) records: usize,
+    pub(super) records_of_one: usize,
+    pub(super) bytes: usize,
+    pub(super) bytes_of_one: usize,
+}
+
+/// What one node has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    /// Of what is not withdrawn.
+    digest: Digest,
+    records: usize,
+    bytes: usize,
+}
+
 /// All infos of one kind, by node.
 #[derive(Debug)]
 pub(super) struct Ledger<V> {
     records: BTreeMap<(NodeId, InfoKey), Record<V>>,
-    digests: BTreeMap<NodeId, Digest>,
+    held: BTreeMap<NodeId, Held>,
+    bytes: usize,
     graves: VecDeque<(Instant, NodeId, InfoKey, u8)>,
     alive: usize,
 }
@@ -72,14 +97,15 @@ impl<V> Default for Ledger<V> {
     fn default() -> Self {
         Self {
             records: BTreeMap::new(),
-            digests: BTreeMap::new(),
+            held: BTreeMap::new(),
+            bytes: 0,
             graves: VecDeque::new(),
             alive: 0,
         }
     }
 }
 
-impl<V> Ledger<V> {
+impl<V: Weight> Ledger<V> {
     /// Records, those of withdrawn infos included.
     pub(super) fn len(&self) -> usize {
         self.records.len()
@@ -100,7 +126,22 @@ impl<V> Ledger<V> {
 
     /// The count and sum over what a node has.
     pub(super) fn digest(&self, source: NodeId) -> Digest {
-        self.digests.get(&source).copied().unwrap_or_default()
+        self.held.get(&source).map(|held| held.digest).unwrap_or_default()
+    }
+
+    /// Whether there is room for an info of this many bytes, in the place of what is known of it. Room is shared by nodes,
+    /// so that one that says more than all others leaves them theirs.
+    pub(super) fn takes(&self, source: NodeId, key: InfoKey, bytes: usize, room: &Room) -> bool {
+        let held = self.held.get(&source).copied().unwrap_or_default();
+        let known = self.records.get(&(source, key)).map(|known| known.value.bytes());
+        let before = known.unwrap_or_default();
+        let more = bytes.saturating_sub(before);
+        // What needs no more than before is taken whatever there is.
+        let fits =
+            known.is_some() || (self.records.len() < room.records && held.records < room.records_of_one);
+        fits && (more == 0
+            || (self.bytes.saturating_add(more) <= room.bytes
+                && held.bytes.saturating_add(more) <= room.bytes_of_one))
     }
 
     /// Whether there is anything of this node, be it withdrawn.
@@ -136,7 +177,15 @@ impl<V> Ledger<V> {
         pull: u8,
     ) -> Option<V> {
         let old = self.records.remove(&(source, key));
-        let digest = self.digests.entry(source).or_default();
+        let Held {
+            digest,
+            records,
+            bytes,
+        } = self.held.entry(source).or_default();
+        let before = old.as_ref().map_or(0, |old| old.value.bytes());
+        *records += usize::from(old.is_none());
+        *bytes = *bytes + value.bytes() - before;
+        self.bytes = self.bytes + value.bytes() - before;
         let (mut told, mut burial) = (false, 0);
         let mut before = None;
         if let Some(old) = old {
@@ -197,14 +246,18 @@ impl<V> Ledger<V> {
     /// Takes a record out, as if it had never been.
     pub(super) fn remove(&mut self, source: NodeId, key: InfoKey) -> Option<Record<V>> {
         let record = self.records.remove(&(source, key))?;
-        if record.alive {
-            self.alive -= 1;
-            if let Some(digest) = self.digests.get_mut(&source) {
-                digest.remove(key, record.stamp);
+        let bytes = record.value.bytes();
+        self.bytes -= bytes;
+        self.alive -= usize::from(record.alive);
+        if let Some(held) = self.held.get_mut(&source) {
+            if record.alive {
+                held.digest.remove(key, record.stamp);
             }
-        }
-        if !self.has(source) {
-            self.digests.remove(&source);
+            held.records -= 1;
+            held.bytes -= bytes;
+            if held.records == 0 {
+                self.held.remove(&source);
+            }
         }
         Some(record)
     }

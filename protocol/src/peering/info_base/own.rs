@@ -198,7 +198,11 @@ impl InfoBase {
         name: Option<Name>,
     ) -> Result<(), CommandError> {
         if !self.own.is_live(key) {
-            if self.own.len() >= self.limits.max_own && !self.own.entries.contains_key(&key) {
+            let most = match owner {
+                Owner::Local => self.limits.max_own,
+                Owner::Stub(_) => self.limits.of_stubs(),
+            };
+            if self.own.len() >= most && !self.own.entries.contains_key(&key) {
                 self.counters.over_limit += 1;
                 return Err(CommandError::TooMany);
             }

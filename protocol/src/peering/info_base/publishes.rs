@@ -1,7 +1,7 @@
 //! The publish information base: which nodes have publishers of what. laps peering, "Publish Information".
 
 use super::infos::Arrival;
-use super::ledger::{Ledger, judge};
+use super::ledger::{Ledger, Verdict, Weight, judge};
 use super::names::{Collision, Name, Names};
 use super::{InfoBase, InfoKey, Output, ReportKind, Stamp, after};
 use crate::peering::message::{Message, PublishInfo, Published};
@@ -18,6 +18,20 @@ pub(super) struct Publishes {
     by_key: BTreeSet<(InfoKey, NodeId)>,
     /// Names of all namespaces that are published, by anybody.
     pub(super) namespaces: Names,
+}
+
+impl Weight for Option<Arc<Published>> {
+    fn bytes(&self) -> usize {
+        self.as_deref().map_or(0, bytes_of)
+    }
+}
+
+/// Bytes of a name.
+fn bytes_of(what: &Published) -> usize {
+    match what {
+        Published::Track(track) => track.namespace().byte_len() + track.name().len(),
+        Published::Namespace(namespace) => namespace.byte_len(),
+    }
 }
 
 impl Publishes {
@@ -89,12 +103,15 @@ impl InfoBase {
         let value = known.and_then(|known| known.value.as_deref());
         let same = value.is_some_and(|value| *value == info.what);
         let verdict = judge(known, via_is_up, same, &said);
-        if known.is_none() && self.publishes.ledger.len() >= self.limits.max_publishes {
-            self.over_limit(said.from, ReportKind::TooManyInfos);
-            return None;
-        }
         if let Some(record) = self.publishes.ledger.get_mut(source, key) {
             record.pull = pull;
+        }
+        let bytes = if said.alive { bytes_of(&info.what) } else { 0 };
+        let room = self.limits.room(self.limits.max_publishes);
+        let takes = || self.publishes.ledger.takes(source, key, bytes, &room);
+        if matches!(verdict, Verdict::New(_)) && !takes() {
+            self.over_limit(said.from, ReportKind::TooManyInfos);
+            return None;
         }
         let stamp = self.count(verdict)?;
         let mut value = None;

@@ -1,5 +1,6 @@
 //! What an operator sets, what is bounded, and what is counted.
 
+use super::ledger::Room;
 use std::time::Duration;
 
 /// Times of the information bases.
@@ -59,9 +60,18 @@ pub struct Limits {
     pub max_subscribes: usize,
     /// Publish infos in all, withdrawn ones that are remembered included.
     pub max_publishes: usize,
+    /// Subscribe infos of one node, and publish infos likewise, withdrawn ones that are remembered included: as many as a
+    /// node can have, so that those who say more leave others their room.
+    pub max_infos_of_node: usize,
+    /// Bytes of subscribe infos in all, and of publish infos likewise, as nodes say them. What several nodes say alike
+    /// counts for each of them.
+    pub max_info_bytes: usize,
+    /// The same of one node.
+    pub max_info_bytes_of_node: usize,
     /// What a Via remembers of infos that it handed on.
     pub max_seen: usize,
-    /// Publications and subscriptions of this relay and its stubs, for each stub and in all.
+    /// Publications and subscriptions of this relay and its stubs. One stub may have an eighth, and with all stubs together
+    /// a quarter is left to local users.
     pub max_own: usize,
     /// Prefixes that one stub watches.
     pub max_watches: usize,
@@ -79,11 +89,37 @@ impl Default for Limits {
             max_srtt_us: 10_000_000,
             max_subscribes: 4_000_000,
             max_publishes: 4_000_000,
+            max_infos_of_node: 1_000_000,
+            // 256 bytes for each info; a subscription to a track with an ordinary name takes about half of that.
+            max_info_bytes: 1 << 30,
+            max_info_bytes_of_node: 1 << 28,
             max_seen: 1_000_000,
             max_own: 1_000_000,
             max_watches: 1024,
             max_held: 250_000,
         }
+    }
+}
+
+impl Limits {
+    /// For infos of one kind, of which so many are kept.
+    pub(super) const fn room(&self, records: usize) -> Room {
+        Room {
+            records,
+            records_of_one: self.max_infos_of_node,
+            bytes: self.max_info_bytes,
+            bytes_of_one: self.max_info_bytes_of_node,
+        }
+    }
+
+    /// What one stub may have.
+    pub(super) fn of_one_stub(&self) -> usize {
+        (self.max_own / 8).max(1)
+    }
+
+    /// What all stubs may have, what local users have included.
+    pub(super) const fn of_stubs(&self) -> usize {
+        self.max_own - self.max_own / 4
     }
 }
 

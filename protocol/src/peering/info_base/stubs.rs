@@ -112,7 +112,7 @@ impl InfoBase {
         };
         let (track, data) = (info.track, info.data);
         let key = InfoKey::subscription(track.full);
-        let full = self.limits.max_own;
+        let full = self.limits.of_one_stub();
         let Some(stub) = self.stub(from) else { return };
         if stub.len() >= full && !stub.subscribed.contains_key(&track.full) {
             self.over_limit(from, ReportKind::TooManyInfos);
@@ -173,7 +173,7 @@ impl InfoBase {
 
     fn stub_publishes(&mut self, from: LinkId, info: PublishInfo) {
         let key = InfoKey::published(&info.what);
-        let full = self.limits.max_own;
+        let full = self.limits.of_one_stub();
         let Some(stub) = self.stub(from) else { return };
         if stub.published.contains_key(&key) {
             self.counters.duplicates += 1;

@@ -1,7 +1,7 @@
 //! The subscribe information base: which nodes subscribe to which tracks. laps peering, "Subscribe Information".
 
 use super::infos::Arrival;
-use super::ledger::{Ledger, judge};
+use super::ledger::{Ledger, Verdict, Weight, judge};
 use super::names::{Name, Names};
 use super::{InfoBase, InfoKey, LinkId, Output, ReportKind, Stamp, after};
 use crate::peering::hash::{self, FullNameHash, TrackHash};
@@ -18,6 +18,12 @@ pub(super) struct Subscribes {
     by_track: BTreeSet<(FullNameHash, NodeId)>,
     /// Names of all tracks that are subscribed to or published, by anybody.
     pub(super) tracks: Names,
+}
+
+impl Weight for Bytes {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
 }
 
 impl Subscribes {
@@ -89,12 +95,15 @@ impl InfoBase {
         let same = known.is_some_and(|known| known.value == info.data);
         let was_alive = known.is_some_and(|known| known.alive);
         let verdict = judge(known, via_is_up, same, &said);
-        if known.is_none() && self.subscribes.ledger.len() >= self.limits.max_subscribes {
-            self.over_limit(said.from, ReportKind::TooManyInfos);
-            return None;
-        }
         if let Some(record) = self.subscribes.ledger.get_mut(source, key) {
             record.pull = pull;
+        }
+        let bytes = if said.alive { info.data.len() } else { 0 };
+        let room = self.limits.room(self.limits.max_subscribes);
+        let takes = || self.subscribes.ledger.takes(source, key, bytes, &room);
+        if matches!(verdict, Verdict::New(_)) && !takes() {
+            self.over_limit(said.from, ReportKind::TooManyInfos);
+            return None;
         }
         let stamp = self.count(verdict)?;
         let mut data = Bytes::new();

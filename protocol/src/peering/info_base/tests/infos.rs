@@ -273,7 +273,7 @@ fn what_a_laps_relay_says_counts_in_its_order() {
 
 #[test]
 fn which_statement_counts() {
-    let mut ledger = ledger::Ledger::<()>::default();
+    let mut ledger = ledger::Ledger::<Bytes>::default();
     let said = |epoch, sequence, alive, from, how| Said {
         stamp: Some(Stamp {
             epoch,
@@ -285,7 +285,7 @@ fn which_statement_counts() {
     };
     let key = InfoKey::FIRST;
     let first = said(0, 5, true, 1, How::Stamped);
-    ledger.enter(id(2), key, &first, first.stamp.unwrap(), (), 0);
+    ledger.enter(id(2), key, &first, first.stamp.unwrap(), Bytes::new(), 0);
     let known = ledger.get(id(2), key);
     let new = |epoch, sequence| {
         Verdict::New(Stamp {
@@ -315,7 +315,7 @@ fn which_statement_counts() {
             "{case:?} {via_is_up}"
         );
     }
-    let nothing: Option<&ledger::Record<()>> = None;
+    let nothing: Option<&ledger::Record<Bytes>> = None;
     assert_eq!(judge(nothing, true, true, &first), new(0, 5));
 }
 
