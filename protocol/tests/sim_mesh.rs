@@ -244,6 +244,31 @@ mod mesh_tests {
         });
     }
 
+    /// laps peering, "Node Information Advertisement Message": of a link that comes and goes as fast as it can, those who are
+    /// further away see little, as the world asserts, and know in the end how it is.
+    #[test]
+    fn a_flapping_link_is_seen_a_few_times() {
+        seeds(100, |seed| {
+            let mut rng = Rng::new(seed ^ 0xf1a9);
+            let meshes = meshes();
+            let (_, roles, wiring) = &meshes[usize::try_from(rng.below(meshes.len() as u64)).unwrap()];
+            let mut world = World::new(seed, roles, wiring);
+            let users = users(&world);
+            for _ in 0..10 {
+                somebody_acts(&mut world, &mut rng, &users);
+            }
+            world.run(SETTLED);
+            let wire = usize::try_from(rng.below(wiring.len() as u64)).unwrap();
+            for _ in 0..200 {
+                world.cut(wire);
+                world.join(wire);
+                world.run(ms(rng.below(50)));
+            }
+            world.run(SETTLED);
+            verdict(&world);
+        });
+    }
+
     /// On some wires stamps are lost and nobody can ask, as where a real laps relay is at the other end. Where one way leads
     /// to each relay all settles, however often such a wire is cut.
     #[test]

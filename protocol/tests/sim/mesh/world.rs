@@ -91,6 +91,8 @@ pub(crate) struct World {
     pub(crate) twins: BTreeSet<(usize, NodeId)>,
     /// One link in so many has no room for half a second at a time; none at all where it is 0.
     pub(crate) slow: u64,
+    /// When a relay last saw a node appear of which it has others' word alone.
+    appeared: BTreeMap<(usize, NodeId), Vec<Instant>>,
     /// Relays that will look again who has room.
     looks: BTreeSet<usize>,
     began: Instant,
@@ -149,6 +151,7 @@ impl World {
             nodes_sent: 0,
             twins: BTreeSet::new(),
             slow: 0,
+            appeared: BTreeMap::new(),
             looks: BTreeSet::new(),
             began: now,
             settings: Settings::default(),
@@ -283,6 +286,7 @@ impl World {
         let relay = &mut self.relays[index];
         relay.epoch += 1;
         relay.view = View::default();
+        self.appeared.retain(|(at, _), _| *at != index);
         relay.base = InfoBase::new(
             relay.id,
             relay.role,
@@ -439,6 +443,11 @@ impl World {
                     Payload::Control(message, stamp) => base.handle_message(now, link, message, stamp),
                     Payload::Own(message) => base.handle_own_message(now, link, message),
                     Payload::Node(to, message, hops) => {
+                        // Nobody lies here: only what went round comes in the name of who hears it.
+                        if !base.may_say(link, source_of(&message), to) {
+                            assert_eq!(source_of(&message), self.relays[index].id);
+                            return;
+                        }
                         self.envelope(index, to, message, hops);
                         return;
                     }
@@ -524,6 +533,9 @@ impl World {
                     // Said again only where it says something else.
                     let before = view.reachable.insert(node, (node_type, ours));
                     assert!(before.is_none_or(|before| before == (node_type, !ours)));
+                    if before.is_none() {
+                        self.appears(index, node);
+                    }
                 }
                 Output::NodeUnreachable { node } => assert!(view.reachable.remove(&node).is_some()),
                 Output::RemotePublish { source, what } => assert!(view.publishes.insert((source, what))),
@@ -556,6 +568,38 @@ impl World {
         if looked.get() && self.looks.insert(index) {
             self.file(self.now + ms(100), Event::Room(index));
         }
+    }
+}
+
+impl World {
+    /// However often a node comes and goes, relays further away see little of that: in an interval that begins when it goes
+    /// it comes back twice, and once more when that is over.
+    fn appears(&mut self, index: usize, node: NodeId) {
+        const MOST: usize = 5;
+        let of_it = |at: &usize| self.relays[*at].id == node;
+        let mut wires = self.wires.iter();
+        if wires.any(|wire| wire.ends.contains(&index) && wire.ends.iter().any(of_it)) {
+            return;
+        }
+        let since = self.now.checked_sub(self.settings.node_advert_interval);
+        let times = self.appeared.entry((index, node)).or_default();
+        times.retain(|at| since.is_some_and(|since| *at > since));
+        times.push(self.now);
+        assert!(
+            times.len() <= MOST,
+            "relay {index} has seen {node} appear {} times",
+            times.len()
+        );
+    }
+}
+
+/// Who said it.
+const fn source_of(message: &NodeMessage) -> NodeId {
+    match message {
+        NodeMessage::Pull { from, .. }
+        | NodeMessage::Info { from, .. }
+        | NodeMessage::PullEnd { from, .. } => *from,
+        _ => panic!("a message that is not known"),
     }
 }
 
