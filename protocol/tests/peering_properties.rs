@@ -157,22 +157,29 @@ fn own_message() -> BoxedStrategy<Message> {
     let relayed = (node_id(), node_id(), any::<(u8, u8, u64)>(), some_bytes(80));
     let summary = (node_id(), any::<(u64, u32)>(), digest());
     let infos = prop_oneof![
-        (node_id(), digest(), any::<bool>()).prop_map(|(from, have, fresh)| NodeMessage::Pull {
-            from,
-            have,
-            fresh
+        (node_id(), digest(), any::<(bool, u8)>()).prop_map(|(from, have, (fresh, number))| {
+            NodeMessage::Pull {
+                from,
+                number,
+                have,
+                fresh,
+            }
         }),
-        (node_id(), subscribe_info(), any::<u64>()).prop_map(|(from, info, epoch)| NodeMessage::Info {
-            from,
-            stamp: Stamp {
-                epoch,
-                sequence: info.sequence,
-            },
-            message: Message::SubscribeInfoAdvertise(info),
+        (node_id(), subscribe_info(), any::<(u64, u8)>()).prop_map(|(from, info, (epoch, number))| {
+            NodeMessage::Info {
+                from,
+                number,
+                stamp: Stamp {
+                    epoch,
+                    sequence: info.sequence,
+                },
+                message: Message::SubscribeInfoAdvertise(info),
+            }
         }),
-        (node_id(), any::<(u32, bool)>(), digest()).prop_map(|(from, (sent, whole), digest)| {
+        (node_id(), any::<(u32, bool, u8)>(), digest()).prop_map(|(from, (sent, whole, number), digest)| {
             NodeMessage::PullEnd {
                 from,
+                number,
                 sent,
                 digest,
                 whole,

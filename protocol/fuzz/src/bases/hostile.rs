@@ -103,17 +103,20 @@ fn node_message(world: &World, feed: &mut Feed<'_>) -> NodeMessage {
     match feed.below(4) {
         0 => NodeMessage::Pull {
             from,
+            number: 1,
             have: digest(feed),
             fresh: feed.flag(),
         },
         1 => NodeMessage::PullEnd {
             from,
+            number: 0,
             sent: u32::from(feed.u8() % 3),
             digest: digest(feed),
             whole: feed.flag(),
         },
         _ => NodeMessage::Info {
             from,
+            number: 0,
             message: message(world, feed),
             stamp: stamp(feed),
         },

@@ -17,6 +17,7 @@ pub(super) fn own_infos(world: &mut World, index: usize) {
     let asker = NodeId(0xffff);
     let pull = NodeMessage::Pull {
         from: asker,
+        number: 1,
         have: Digest {
             count: u32::MAX,
             sum: 1,

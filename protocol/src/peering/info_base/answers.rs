@@ -23,7 +23,12 @@ enum Target {
     /// What one node has to a laps relay, which has heard of the node just now.
     Source { link: LinkId, source: NodeId },
     /// What is ours to a relay that asked, where it is not in step (`whole`), and what a laps relay told us.
-    Node { node: NodeId, whole: bool },
+    Node {
+        node: NodeId,
+        whole: bool,
+        /// That of its question.
+        number: u8,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +66,11 @@ impl Answers {
     }
 
     /// Starts an answer anew, if one is under way.
-    pub(super) fn answer(&mut self, node: NodeId, whole: bool) {
+    pub(super) fn answer(&mut self, node: NodeId, whole: bool, number: u8) {
         self.node_gone(node);
         let others = Place::Publishes(Bound::Unbounded);
         self.cursors.push_back(Cursor {
-            target: Target::Node { node, whole },
+            target: Target::Node { node, whole, number },
             place: if whole { Place::Own(None) } else { others },
             sent: 0,
         });
@@ -126,7 +131,9 @@ impl InfoBase {
                     self.sync.answers.cursors.pop_front();
                     match target {
                         Target::Link(_) | Target::Source { .. } => return None,
-                        Target::Node { node, whole } => return Some(self.pull_end(node, sent, whole)),
+                        Target::Node { node, whole, number } => {
+                            return Some(self.pull_end(node, number, sent, whole));
+                        }
                     }
                 }
             };
@@ -146,9 +153,14 @@ impl InfoBase {
             self.counters.sent += 1;
             return Some(match target {
                 Target::Link(link) | Target::Source { link, .. } => Output::Send { link, message, stamp },
-                Target::Node { node, .. } => {
+                Target::Node { node, number, .. } => {
                     let from = self.node;
-                    let message = NodeMessage::Info { from, message, stamp };
+                    let message = NodeMessage::Info {
+                        from,
+                        number,
+                        message,
+                        stamp,
+                    };
                     Output::ToNode { node, message }
                 }
             });

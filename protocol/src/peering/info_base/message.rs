@@ -123,6 +123,8 @@ pub enum NodeMessage {
     Pull {
         /// The sender.
         from: NodeId,
+        /// Which of its questions it is, never 0. What answers it has the same number.
+        number: u8,
         /// What it holds of the receiver.
         have: Digest,
         /// It has just heard of the receiver, and wants what the receiver knows from laps relays beside it as well.
@@ -132,6 +134,8 @@ pub enum NodeMessage {
     Info {
         /// The sender.
         from: NodeId,
+        /// That of the pull; 0 from a relay that does not know of numbers.
+        number: u8,
         /// The info.
         message: Message,
         /// Its stamp.
@@ -141,6 +145,8 @@ pub enum NodeMessage {
     PullEnd {
         /// The sender.
         from: NodeId,
+        /// That of the pull; 0 from a relay that does not know of numbers.
+        number: u8,
         /// How many infos were sent.
         sent: u32,
         /// What the sender has now.

@@ -38,6 +38,11 @@ struct Pull {
 }
 
 impl Pull {
+    /// Whether what has this number answers it. A relay that does not know of numbers says 0.
+    const fn is_answered_by(&self, number: u8) -> bool {
+        number == self.number || number == 0
+    }
+
     const fn at(at: Instant, fresh: bool) -> Self {
         Self {
             at,
@@ -222,6 +227,7 @@ impl InfoBase {
         self.sync.plan(node, asked);
         let message = NodeMessage::Pull {
             from: self.node,
+            number: asked.number,
             have: self.held(node),
             fresh: pull.fresh,
         };
@@ -363,12 +369,17 @@ impl InfoBase {
             return;
         }
         match message {
-            NodeMessage::Pull { from, have, fresh } => {
+            NodeMessage::Pull {
+                from,
+                number,
+                have,
+                fresh,
+            } => {
                 let whole = have != self.own.digest;
                 if whole || (fresh && !self.sync.told_by_laps.is_empty()) {
-                    self.sync.answers.answer(from, whole);
+                    self.sync.answers.answer(from, whole, number);
                 } else {
-                    self.out.push_back(self.pull_end(from, 0, false));
+                    self.out.push_back(self.pull_end(from, number, 0, false));
                 }
             }
             // An answer says what there is. What is over is not in it, or is flooded.
@@ -376,11 +387,22 @@ impl InfoBase {
                 message: Message::SubscribeInfoWithdraw(_) | Message::PublishInfoWithdraw(_),
                 ..
             } => self.counters.out_of_place += 1,
-            NodeMessage::Info { from, message, stamp } => {
+            NodeMessage::Info {
+                from,
+                number,
+                message,
+                stamp,
+            } => {
                 let Some(link) = self.control_link(from) else {
                     return;
                 };
-                if let Some(pull) = self.sync.pulls.get_mut(&from) {
+                // What is left of the answer to an earlier question does not make up for what is lost of this one.
+                if let Some(pull) = self
+                    .sync
+                    .pulls
+                    .get_mut(&from)
+                    .filter(|pull| pull.is_answered_by(number))
+                {
                     pull.received += 1;
                 }
                 let Some(source) = source_of(&message) else {
@@ -402,16 +424,18 @@ impl InfoBase {
             }
             NodeMessage::PullEnd {
                 from,
+                number,
                 sent,
                 digest,
                 whole,
-            } => self.pull_ended(from, sent, digest, whole),
+            } => self.pull_ended(from, number, sent, digest, whole),
         }
     }
 
-    pub(super) fn pull_end(&self, node: NodeId, sent: u32, whole: bool) -> Output {
+    pub(super) fn pull_end(&self, node: NodeId, number: u8, sent: u32, whole: bool) -> Output {
         let message = NodeMessage::PullEnd {
             from: self.node,
+            number,
             sent,
             digest: self.own.digest,
             whole,
@@ -419,8 +443,9 @@ impl InfoBase {
         Output::ToNode { node, message }
     }
 
-    fn pull_ended(&mut self, from: NodeId, sent: u32, digest: Digest, whole: bool) {
-        let Some(pull) = self.sync.pulls.get(&from).filter(|pull| pull.asked > 0).copied() else {
+    fn pull_ended(&mut self, from: NodeId, number: u8, sent: u32, digest: Digest, whole: bool) {
+        let pull = self.sync.pulls.get(&from).copied();
+        let Some(pull) = pull.filter(|pull| pull.asked > 0 && pull.is_answered_by(number)) else {
             return;
         };
         if pull.received < sent {

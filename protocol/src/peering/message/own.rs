@@ -40,18 +40,29 @@ impl Relayed {
     /// When an info in it cannot be written.
     pub fn of_infos(target: NodeId, message: &NodeMessage) -> Result<Self, EncodeError> {
         let mut body = BytesMut::new();
-        let (source, kind) = match message {
-            NodeMessage::Pull { from, have, fresh } => {
+        let (source, number, kind) = match message {
+            NodeMessage::Pull {
+                from,
+                number,
+                have,
+                fresh,
+            } => {
                 put_digest(*have, &mut body);
                 body.put_u8(u8::from(*fresh));
-                (*from, node_message::PULL)
+                (*from, *number, node_message::PULL)
             }
-            NodeMessage::Info { from, message, stamp } => {
+            NodeMessage::Info {
+                from,
+                number,
+                message,
+                stamp,
+            } => {
                 message.clone().stamped(*stamp).encode(Dialect::Own, &mut body)?;
-                (*from, node_message::INFO)
+                (*from, *number, node_message::INFO)
             }
             NodeMessage::PullEnd {
                 from,
+                number,
                 sent,
                 digest,
                 whole,
@@ -59,7 +70,7 @@ impl Relayed {
                 body.put_u32(*sent);
                 put_digest(*digest, &mut body);
                 body.put_u8(u8::from(*whole));
-                (*from, node_message::PULL_END)
+                (*from, *number, node_message::PULL_END)
             }
         };
         Ok(Self {
@@ -67,7 +78,7 @@ impl Relayed {
             source,
             hop_limit: Self::HOP_LIMIT,
             kind,
-            request_id: 0,
+            request_id: u64::from(number),
             body: body.freeze(),
         })
     }
@@ -79,15 +90,19 @@ impl Relayed {
     pub fn infos(&self, limits: &Limits) -> Result<Option<NodeMessage>, DecodeError> {
         let r = &mut FieldReader::new(&self.body, limits, SECTION);
         let from = self.source;
+        // 0 is said by relays that do not know of numbers.
+        let number = u8::try_from(self.request_id).unwrap_or(0);
         let message = match self.kind {
             node_message::PULL => NodeMessage::Pull {
                 from,
+                number,
                 have: read_digest(r)?,
                 fresh: read_flag(r)?,
             },
-            node_message::INFO => return info(from, self.body.clone(), limits).map(Some),
+            node_message::INFO => return info(from, number, self.body.clone(), limits).map(Some),
             node_message::PULL_END => NodeMessage::PullEnd {
                 from,
+                number,
                 sent: r.u32()?,
                 digest: read_digest(r)?,
                 whole: read_flag(r)?,
@@ -102,7 +117,7 @@ impl Relayed {
 const SECTION: &str = "NODE_MESSAGE";
 
 /// A whole message with its header.
-fn info(from: NodeId, mut body: Bytes, limits: &Limits) -> Result<NodeMessage, DecodeError> {
+fn info(from: NodeId, number: u8, mut body: Bytes, limits: &Limits) -> Result<NodeMessage, DecodeError> {
     let broken = || DecodeError::encoding("no info where one has to be", SECTION);
     let header = Header::read(&body, Dialect::Own, limits)?.ok_or_else(broken)?;
     body.advance(super::HEADER_BYTES);
@@ -111,7 +126,12 @@ fn info(from: NodeId, mut body: Bytes, limits: &Limits) -> Result<NodeMessage, D
         return Err(broken());
     }
     match Message::decode(kind, &body, Dialect::Own, limits)?.unstamped() {
-        (message, Some(stamp)) => Ok(NodeMessage::Info { from, message, stamp }),
+        (message, Some(stamp)) => Ok(NodeMessage::Info {
+            from,
+            number,
+            message,
+            stamp,
+        }),
         (_, None) => Err(broken()),
     }
 }

@@ -106,12 +106,14 @@ fn what_nobody_asked_for_is_not_taken() {
             };
             NodeMessage::Info {
                 from: id(from),
+                number: 1,
                 message,
                 stamp,
             }
         };
         let pull = NodeMessage::Pull {
             from: id(STUB),
+            number: 1,
             have: Digest::default(),
             fresh: false,
         };

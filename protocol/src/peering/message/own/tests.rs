@@ -185,16 +185,19 @@ fn information_bases_speak_through_others() {
     let messages = [
         NodeMessage::Pull {
             from,
+            number: 9,
             have: digest,
             fresh: true,
         },
         NodeMessage::Info {
             from,
+            number: 0,
             message: subscribe(),
             stamp: STAMP,
         },
         NodeMessage::PullEnd {
             from,
+            number: 255,
             sent: 3,
             digest,
             whole: false,
