@@ -30,10 +30,12 @@ pub struct Config {
     pub control_timeout: Duration,
     /// How long a refusal may take to be flushed before the link is closed all the same.
     pub refusal_timeout: Duration,
-    /// Control messages that may wait for the peer.
+    /// Control messages that may wait for the peer, sets of nodes apart.
     pub max_queued_messages: usize,
     /// Bytes of them.
     pub max_queued_bytes: usize,
+    /// Sets of nodes of which something waits to be said, of each the latest only.
+    pub max_queued_sets: usize,
     /// How often the control stream may be replaced.
     pub max_control_moves: u32,
     /// Gives each control message, in and out, as an [`super::Output::Trace`].
@@ -62,6 +64,8 @@ impl Config {
             // One message leaves per flush: at a few milliseconds each, these are minutes of silence of the peer.
             max_queued_messages: 65_536,
             max_queued_bytes: 16 * 1024 * 1024,
+            // As many as a link has (`forward::Limits::max_sets_per_link`), and as many that are over.
+            max_queued_sets: 2 * 65_536,
             // Each makes both sides say everything again.
             max_control_moves: 16,
             trace: false,

@@ -8,6 +8,7 @@
 //! | `lines` | which bidirectional stream is the control stream, and what is read from which |
 //! | `rules` | what a link in some mode may carry, in which direction |
 //! | `queue` | what goes out: one message at a time, bounded |
+//! | `sets` | sets of nodes that wait to go out, the latest of each |
 //! | `counts` | how many messages of which kind went over the link |
 //!
 //! The link knows nothing of what nodes, publications and subscriptions there are: it hands on what the peer says of them,
@@ -21,6 +22,7 @@ pub mod io;
 mod lines;
 mod queue;
 mod rules;
+mod sets;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +38,8 @@ use breach::PeerMisbehaved;
 use bytes::{Bytes, BytesMut};
 use handshake::{Phase, PhaseMove};
 use lines::Lines;
-use queue::Queue;
+use queue::{Next, Queue};
+use sets::Said;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -74,7 +77,11 @@ impl PeerSession {
             dialect,
             phase: Phase::default(),
             lines: Lines::default(),
-            queue: Queue::new(config.max_queued_messages, config.max_queued_bytes),
+            queue: Queue::new(
+                config.max_queued_messages,
+                config.max_queued_bytes,
+                config.max_queued_sets,
+            ),
             deadline: now.checked_add(config.connect_timeout),
             answer_due: false,
             peer: None,
@@ -177,20 +184,26 @@ impl PeerSession {
         self.refusal.as_ref().map(|(code, why)| (*code, &**why))
     }
 
-    /// Control messages that wait to be written, and their bytes.
+    /// Control messages that wait to be written, and their bytes, without those of [`Self::queued_sets`].
     #[must_use]
     pub fn queued(&self) -> (usize, usize) {
         self.queue.len()
     }
 
-    /// How many more messages may wait. Who has much to say asks before each, and again after [`Input::Flushed`]; one
+    /// Sets of nodes that wait to be written. However often one changes meanwhile, only the latest of it is.
+    #[must_use]
+    pub fn queued_sets(&self) -> usize {
+        self.queue.sets()
+    }
+
+    /// How many more messages may wait, sets of nodes apart. Who has much to say asks before each, and again after [`Input::Flushed`]; one
     /// message too many closes the link.
     #[must_use]
     pub fn queue_room(&self) -> usize {
         self.queue.room()
     }
 
-    /// Messages written so far, including those that wait.
+    /// Messages written so far, including those that wait, but for sets of nodes, which may never leave.
     #[must_use]
     pub const fn sent(&self) -> &Counts {
         &self.sent
@@ -326,17 +339,26 @@ impl PeerSession {
         }
         self.may_send(message)?;
         let bytes = self.encode(message)?;
-        if !self.queue.push(bytes) {
+        if let Some(said) = Said::of(message) {
+            if !self.queue.push_set(said, bytes) {
+                return Err(self.overflow(self.queue.sets()));
+            }
+        } else if self.queue.push(bytes) {
+            self.sent.add(message.kind());
+        } else {
             let (waiting, _) = self.queue.len();
-            self.close(
-                ErrorCode::Close,
-                format!("{waiting} control messages wait for the peer already"),
-            );
-            return Err(CommandError::Overflow(waiting));
+            return Err(self.overflow(waiting));
         }
-        self.sent.add(message.kind());
         self.trace(false, message);
         Ok(())
+    }
+
+    fn overflow(&mut self, waiting: usize) -> CommandError {
+        self.close(
+            ErrorCode::Close,
+            format!("{waiting} control messages wait for the peer already"),
+        );
+        CommandError::Overflow(waiting)
     }
 
     /// A message that the session makes by itself, before all that wait.
@@ -376,7 +398,10 @@ impl PeerSession {
         let Some(stream) = self.lines.current() else {
             return;
         };
-        if let Some(message) = self.queue.next() {
+        if let Some(Next { message, set }) = self.queue.next() {
+            if let Some(kind) = set {
+                self.sent.add(kind);
+            }
             self.act(Action::Write(stream, message));
         }
     }

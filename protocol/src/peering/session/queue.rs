@@ -1,5 +1,6 @@
 //! Control messages on their way out.
 
+use super::sets::{Said, Sets};
 use crate::peering::message::MessageKind;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -15,18 +16,31 @@ pub(super) struct Queue {
     first: Vec<Bytes>,
     /// PING and its answer: what tells that the peer lives does not wait for all the rest.
     urgent: VecDeque<(MessageKind, Bytes)>,
+    /// Sets of nodes, which take turns with what waits: neither keeps the other waiting.
+    sets: Sets,
+    sets_turn: bool,
     bytes: usize,
     under_way: bool,
     max_messages: usize,
     max_bytes: usize,
 }
 
+/// A message that may be written.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) message: Bytes,
+    /// What it says of a set of nodes. Of those it is not known before that they leave.
+    pub(super) set: Option<MessageKind>,
+}
+
 impl Queue {
-    pub(super) const fn new(max_messages: usize, max_bytes: usize) -> Self {
+    pub(super) fn new(max_messages: usize, max_bytes: usize, max_sets: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
             first: Vec::new(),
             urgent: VecDeque::new(),
+            sets: Sets::new(max_sets),
+            sets_turn: false,
             bytes: 0,
             under_way: false,
             max_messages,
@@ -34,14 +48,19 @@ impl Queue {
         }
     }
 
-    /// Messages that wait, and their bytes.
+    /// Messages that wait, and their bytes, sets of nodes apart.
     pub(super) fn len(&self) -> (usize, usize) {
         (self.waiting.len() + self.first.len(), self.bytes)
     }
 
+    /// Sets of nodes that wait.
+    pub(super) fn sets(&self) -> usize {
+        self.sets.len()
+    }
+
     /// Whether everything has been written and flushed.
     pub(super) fn is_idle(&self) -> bool {
-        !self.under_way && self.waiting.is_empty() && self.first.is_empty()
+        !self.under_way && self.waiting.is_empty() && self.first.is_empty() && self.sets.is_empty()
     }
 
     /// How many more messages may wait.
@@ -62,6 +81,12 @@ impl Queue {
         self.bytes = bytes;
         self.waiting.push_back(message);
         true
+    }
+
+    /// Takes what is said of a set of nodes, in the place of what was to be said of it before; false when it would be one
+    /// too many.
+    pub(super) fn push_set(&mut self, said: Said, message: Bytes) -> bool {
+        self.sets.push(said, message)
     }
 
     /// Puts a message before all others, whatever waits: CONNECT and its answer are the first on a stream.
@@ -85,22 +110,34 @@ impl Queue {
     }
 
     /// The message that may be written now.
-    pub(super) fn next(&mut self) -> Option<Bytes> {
+    pub(super) fn next(&mut self) -> Option<Next> {
         if self.under_way {
             return None;
         }
-        let message = if let Some(message) = self.first.pop() {
+        let next = if let Some(message) = self.first.pop() {
             self.bytes = self.bytes.saturating_sub(message.len());
-            message
+            Next { message, set: None }
         } else if let Some((_, message)) = self.urgent.pop_front() {
-            message
+            Next { message, set: None }
         } else {
-            let message = self.waiting.pop_front()?;
-            self.bytes = self.bytes.saturating_sub(message.len());
-            message
+            self.next_of_all()?
         };
         self.under_way = true;
-        Some(message)
+        Some(next)
+    }
+
+    fn next_of_all(&mut self) -> Option<Next> {
+        let turn = std::mem::replace(&mut self.sets_turn, false);
+        if (turn || self.waiting.is_empty())
+            && let Some((kind, message)) = self.sets.pop()
+        {
+            let set = Some(kind);
+            return Some(Next { message, set });
+        }
+        let message = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(message.len());
+        self.sets_turn = true;
+        Some(Next { message, set: None })
     }
 }
 
@@ -110,21 +147,22 @@ mod tests {
 
     #[test]
     fn one_is_under_way_at_a_time() {
-        let mut queue = Queue::new(2, 100);
+        let mut queue = Queue::new(2, 100, 2);
         assert!(queue.push(Bytes::from_static(b"b")) && queue.push(Bytes::from_static(b"c")));
         queue.push_first(Bytes::from_static(b"a"));
         for expected in ["a", "b", "c"] {
-            assert_eq!(queue.next().unwrap(), expected);
-            assert_eq!(queue.next(), None);
+            assert_eq!(queue.next().unwrap().message, expected);
+            assert!(queue.next().is_none());
             assert!(!queue.is_idle());
             queue.flushed();
         }
-        assert_eq!((queue.next(), queue.len(), queue.is_idle()), (None, (0, 0), true));
+        assert!(queue.next().is_none());
+        assert_eq!((queue.len(), queue.is_idle()), ((0, 0), true));
     }
 
     #[test]
     fn both_bounds_hold() {
-        let mut queue = Queue::new(2, 100);
+        let mut queue = Queue::new(2, 100, 2);
         assert!(queue.push(vec![0; 50].into()) && !queue.push(vec![0; 51].into()));
         assert_eq!((queue.room(), queue.len()), (1, (1, 50)));
         assert!(queue.push(vec![0; 1].into()) && !queue.push(Bytes::new()));

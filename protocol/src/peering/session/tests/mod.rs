@@ -14,6 +14,7 @@ use std::time::Duration;
 mod own;
 mod pair;
 mod properties;
+mod sets;
 
 const S0: ControlStream = ControlStream(0);
 const S4: ControlStream = ControlStream(4);

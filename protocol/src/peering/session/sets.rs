@@ -1,0 +1,154 @@
+//! Sets of nodes on their way out: of each the latest only.
+
+use crate::peering::message::{Message, MessageKind, SnsId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// What is said of one set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    id: SnsId,
+    /// That it is over.
+    over: bool,
+}
+
+impl Said {
+    /// None of another message.
+    pub(super) const fn of(message: &Message) -> Option<Self> {
+        if let Message::NodeSetAdvertise(set) = message {
+            let (id, over) = (set.id, false);
+            return Some(Self { id, over });
+        }
+        if let Message::NodeSetWithdraw(id) = message {
+            let (id, over) = (*id, true);
+            return Some(Self { id, over });
+        }
+        None
+    }
+
+    const fn kind(self) -> MessageKind {
+        if self.over {
+            MessageKind::NodeSetWithdraw
+        } else {
+            MessageKind::NodeSetAdvertise
+        }
+    }
+}
+
+/// Sets that wait for the peer. laps peering, "SNS Advertisement": the same id gets a new set, so what was to be said of it
+/// before has no use any more, and what waits grows with the sets that there are and not with their changes.
+///
+/// They are not counted with the other messages: as many may be new at once as a link has, and each may be large.
+#[derive(Debug)]
+pub(super) struct Sets {
+    /// In the order in which they leave. A set that changes keeps its place.
+    waiting: BTreeMap<u64, (Said, Bytes)>,
+    places: HashMap<SnsId, u64>,
+    next_place: u64,
+    /// Those that were written and not taken back.
+    known: HashSet<SnsId>,
+    max: usize,
+}
+
+impl Sets {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            places: HashMap::new(),
+            next_place: 0,
+            known: HashSet::new(),
+            max,
+        }
+    }
+
+    /// Sets that wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes what is said of a set; false when it would be one too many.
+    pub(super) fn push(&mut self, said: Said, message: Bytes) -> bool {
+        let Said { id, over } = said;
+        let place = self.places.get(&id).copied();
+        if over
+            && !self.known.contains(&id)
+            && let Some(place) = place
+        {
+            // The peer has never heard of it.
+            self.places.remove(&id);
+            self.waiting.remove(&place);
+            return true;
+        }
+        if place.is_none() && self.waiting.len() >= self.max {
+            return false;
+        }
+        let place = place.unwrap_or_else(|| {
+            self.next_place += 1;
+            self.next_place
+        });
+        self.places.insert(id, place);
+        self.waiting.insert(place, (said, message));
+        true
+    }
+
+    /// The one that leaves next.
+    pub(super) fn pop(&mut self) -> Option<(MessageKind, Bytes)> {
+        let (_, (said, message)) = self.waiting.pop_first()?;
+        self.places.remove(&said.id);
+        if said.over {
+            self.known.remove(&said.id);
+        } else {
+            self.known.insert(said.id);
+        }
+        Some((said.kind(), message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(id: u32, over: bool) -> Said {
+        let id = SnsId::new(id).unwrap();
+        Said { id, over }
+    }
+
+    fn push(sets: &mut Sets, id: u32, over: bool, what: &'static str) -> bool {
+        sets.push(said(id, over), Bytes::from_static(what.as_bytes()))
+    }
+
+    fn drain(sets: &mut Sets) -> Vec<String> {
+        let left = std::iter::from_fn(|| sets.pop());
+        left.map(|(_, bytes)| String::from_utf8(bytes.into()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_latest_of_each_leaves_in_the_place_of_the_first() {
+        let mut sets = Sets::new(3);
+        assert!(push(&mut sets, 1, false, "1a") && push(&mut sets, 2, false, "2a"));
+        assert!(push(&mut sets, 1, false, "1b") && push(&mut sets, 3, false, "3a"));
+        assert!(!push(&mut sets, 4, false, "4a"), "one too many");
+        assert!(push(&mut sets, 3, false, "3b"), "that is no more than before");
+        assert_eq!(sets.len(), 3);
+        assert_eq!(drain(&mut sets), ["1b", "2a", "3b"]);
+    }
+
+    #[test]
+    fn what_was_never_said_is_not_taken_back() {
+        let mut sets = Sets::new(3);
+        push(&mut sets, 1, false, "1a");
+        push(&mut sets, 1, true, "1 over");
+        assert!(sets.is_empty() && sets.places.is_empty());
+        push(&mut sets, 2, false, "2a");
+        assert_eq!(drain(&mut sets), ["2a"]);
+        push(&mut sets, 2, false, "2b");
+        push(&mut sets, 2, true, "2 over");
+        assert_eq!(sets.pop().unwrap().0, MessageKind::NodeSetWithdraw);
+        assert!(sets.known.is_empty() && sets.is_empty() && sets.places.is_empty());
+    }
+}
