@@ -18,6 +18,8 @@ pub struct DataLink<C: LinkConn> {
     pub link: LinkId,
     /// Who is there.
     pub peer: NodeId,
+    /// Whether that is a stub, which speaks for itself alone.
+    pub stub: bool,
     /// What is spoken.
     pub dialect: Dialect,
     /// The connection. The control messages of the link go over it too.
@@ -70,6 +72,7 @@ impl DataPlane<ConnHandle> for Plane {
             LinkBirth {
                 link: link.link,
                 peer: link.peer,
+                stub: link.stub,
                 dialect: link.dialect,
                 conn: link.conn,
                 uni: link.arrivals.uni,

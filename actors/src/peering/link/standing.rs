@@ -15,7 +15,7 @@ use laps_protocol::peering::error::ErrorCode;
 use laps_protocol::peering::info_base::{Kin, LinkUp};
 use laps_protocol::peering::liveness::{Liveness, Verdict};
 use laps_protocol::peering::message::{self, Dialect, ResponseCode, SnsId};
-use laps_protocol::peering::node::NodeInfo;
+use laps_protocol::peering::node::{NodeInfo, NodeType};
 use laps_protocol::peering::reader::{ControlReader, Incoming};
 use laps_protocol::peering::session::{Command, Input, Role};
 use slog::{debug, info, warn};
@@ -119,6 +119,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
             (Some(arrivals), Some(plane)) => plane.link_up(DataLink {
                 link: self.link,
                 peer: node.id,
+                stub: node.node_type == NodeType::Stub,
                 dialect: self.session.dialect(),
                 conn: self.conn.clone(),
                 arrivals,

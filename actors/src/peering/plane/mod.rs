@@ -142,6 +142,8 @@ pub struct LinkBirth {
     pub link: LinkId,
     /// Who is at the other end.
     pub peer: NodeId,
+    /// Whether that is a stub of this relay, which speaks for itself alone.
+    pub stub: bool,
     /// What is spoken.
     pub dialect: Dialect,
     /// Its connection.
@@ -258,6 +260,7 @@ impl Plane {
         let LinkBirth {
             link,
             peer,
+            stub,
             dialect,
             conn,
             uni,
@@ -299,7 +302,7 @@ impl Plane {
         for other in inner.links() {
             other.other_up(link);
         }
-        inner.with(|core| core.sets.link_up(link, peer, dialect != Dialect::Own));
+        inner.with(|core| core.link_up(link, peer, (stub, dialect != Dialect::Own)));
     }
 
     /// A link is over, if it stood: its streams are reset where they went, and those that went there are let go of.

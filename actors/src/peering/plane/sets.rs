@@ -91,6 +91,15 @@ impl Core {
         out.collect()
     }
 
+    /// A link is up, to a stub of this relay or not, and to a laps relay or not.
+    pub(super) fn link_up(&mut self, link: LinkId, peer: NodeId, (stub, laps): (bool, bool)) {
+        if stub {
+            self.sets.stub_up(link, peer, laps);
+        } else {
+            self.sets.link_up(link, peer, laps);
+        }
+    }
+
     /// All that the peer of a link was told.
     pub(super) fn told_on(&self, link: LinkId) -> Vec<Message> {
         let told = self.sets.told_on(link);

@@ -114,6 +114,7 @@ async fn scene_of(role: NodeType, config: Config, faults: Faults, dialect: Diale
         let birth = LinkBirth {
             link,
             peer,
+            stub: false,
             dialect,
             conn: server.handle,
             uni: server.uni,

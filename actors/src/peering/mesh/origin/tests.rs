@@ -406,6 +406,7 @@ impl Scene {
             scene.plane.link_up(LinkBirth {
                 link,
                 peer: NEXT,
+                stub: false,
                 dialect,
                 conn: server.handle,
                 uni: server.uni,

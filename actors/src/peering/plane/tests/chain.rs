@@ -96,6 +96,7 @@ async fn chain() -> Chain {
             chain.planes[here].link_up(LinkBirth {
                 link,
                 peer: NODES[there],
+                stub: false,
                 dialect: Dialect::Own,
                 conn,
                 uni,

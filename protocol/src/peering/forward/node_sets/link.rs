@@ -14,6 +14,8 @@ pub(super) struct Link {
     pub(super) peer: NodeId,
     /// Whether that is a laps relay, which drops data whose set it has not read yet.
     pub(super) laps: bool,
+    /// Whether that is a stub of this relay, which speaks for itself alone.
+    pub(super) stub: bool,
     /// Whose data goes out under which id.
     pub(super) out: HashMap<SnsId, Source>,
     /// The id that is tried next.
@@ -33,6 +35,7 @@ impl Link {
         Self {
             peer,
             laps,
+            stub: false,
             out: HashMap::new(),
             next: SnsId::FIRST,
             in_sets: 0,
@@ -40,6 +43,11 @@ impl Link {
             ending: BTreeSet::new(),
             refused: BTreeSet::new(),
         }
+    }
+
+    /// The same, to a stub of this relay.
+    pub(super) fn of_a_stub(self) -> Self {
+        Self { stub: true, ..self }
     }
 
     /// An id for the data of `source`.

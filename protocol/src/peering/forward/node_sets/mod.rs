@@ -171,10 +171,21 @@ impl<R: Routes> NodeSets<R> {
     /// before [`Self::set_delivered`] says that it has read it. What a peer sends has no route until then, for a while,
     /// so that its first streams wait here and are not lost there. Nothing when the link is up already.
     pub fn link_up(&mut self, link: LinkId, peer: NodeId, laps: bool) {
+        self.add(link, Link::new(peer, laps));
+    }
+
+    /// The same of a link to a stub of this relay. laps peering, "Stub": it has its subscribers and publishers behind it and
+    /// nobody else, and its edge is the only relay that it knows to want its data. So its sets may name this relay alone,
+    /// and no origin but itself: data that it says to be of another one would come into that one's tracks.
+    pub fn stub_up(&mut self, link: LinkId, peer: NodeId, laps: bool) {
+        self.add(link, Link::new(peer, laps).of_a_stub());
+    }
+
+    fn add(&mut self, link: LinkId, state: Link) {
         if self.links.contains_key(&link) {
             return;
         }
-        self.links.insert(link, Link::new(peer, laps));
+        self.links.insert(link, state);
         self.all_dirty();
     }
 
@@ -238,6 +249,9 @@ impl<R: Routes> NodeSets<R> {
             self.counters.sets_unknown += 1;
             return;
         }
+        if !self.is_of_the_peer(link, set) {
+            return self.refuse(link, set.id, Refusal::Stub);
+        }
         let source = Source::Ingress(link, set.id);
         if self
             .sets
@@ -253,8 +267,9 @@ impl<R: Routes> NodeSets<R> {
             return;
         };
         // laps peering, "Source Routing": laps relays do not say whose data it is. It is taken for that of the one which it
-        // comes by; of who is behind that nothing is known.
-        let origin = set.origin.or_else(|| state.laps.then_some(state.peer));
+        // comes by; of who is behind that nothing is known. Behind a stub there is nobody.
+        let speaks_for_itself = state.laps || state.stub;
+        let origin = set.origin.or_else(|| speaks_for_itself.then_some(state.peer));
         let before = self.sets.get(&source);
         let without = state.in_nodes - before.map_or(0, |set| set.wanted.len());
         let nodes = set.nodes();
@@ -268,12 +283,7 @@ impl<R: Routes> NodeSets<R> {
             None
         };
         if let Some(why) = refusal {
-            self.counters.sets_refused += 1;
-            if state.refused.insert(why) {
-                let sns = set.id;
-                self.outputs.push_back(Output::Refused { link, sns, why });
-            }
-            return;
+            return self.refuse(link, set.id, why);
         }
         self.counters.sets_taken += 1;
         let same = |before: &Set| {
@@ -289,6 +299,24 @@ impl<R: Routes> NodeSets<R> {
         (kept.wanted, kept.origin) = (nodes.to_vec(), origin);
         kept.priorities.clone_from(set.priorities());
         self.dirty.insert(source);
+    }
+
+    /// Whether a set is the peer's to tell: see [`Self::stub_up`].
+    fn is_of_the_peer(&self, link: LinkId, set: &NodeSet) -> bool {
+        let stub = self.links.get(&link).filter(|state| state.stub);
+        stub.is_none_or(|stub| {
+            set.origin.is_none_or(|origin| origin == stub.peer)
+                && set.nodes().iter().all(|node| *node == self.me)
+        })
+    }
+
+    /// Says that a set is not taken, once for each link and reason.
+    fn refuse(&mut self, link: LinkId, sns: SnsId, why: Refusal) {
+        self.counters.sets_refused += 1;
+        let state = self.links.get_mut(&link);
+        if state.is_some_and(|state| state.refused.insert(why)) {
+            self.outputs.push_back(Output::Refused { link, sns, why });
+        }
     }
 
     /// A laps relay has read the set `sns`, as far as one can know: data may come. Also right, and without effect, for

@@ -115,4 +115,7 @@ pub enum Refusal {
     /// All sets of the peer together have as many nodes as they may have.
     #[error("more nodes than all subscriber node sets of a link may have")]
     LinkNodes,
+    /// The peer is a stub, and the set is not for this relay alone, or of somebody else's data.
+    #[error("a stub may name its edge alone, and no origin but itself")]
+    Stub,
 }

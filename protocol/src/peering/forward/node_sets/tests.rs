@@ -7,6 +7,7 @@ use std::time::Duration;
 
 mod ending;
 mod properties;
+mod stubs;
 
 type Table = BTreeMap<NodeId, Vec<LinkId>>;
 
