@@ -44,7 +44,8 @@ pub trait DataPlane<C: LinkConn>: 'static {
     /// The peer sends nothing more under an id.
     fn withdrawn(&self, link: LinkId, id: SnsId);
 
-    /// What was told to the peer may be lost: all sets are to be told again.
+    /// What was told to the peer, and by it, may be lost: all sets are to be told again, and those that it does not tell
+    /// again are over.
     fn say_all_again(&self, link: LinkId);
 
     /// A set that was told is with the peer, which is a laps relay: it drops data of sets that it has not heard of.

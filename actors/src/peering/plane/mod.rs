@@ -339,9 +339,11 @@ impl Plane {
         self.0.with(|core| core.sets.set_delivered(link, sns));
     }
 
-    /// What the peer of a link was told may be lost: it is told everything anew.
+    /// What the peer of a link was told may be lost, and what it told: it is told everything anew, and what it does not tell
+    /// anew in time is over.
     pub fn say_all_again(&self, link: LinkId) {
         let told = self.0.with(|core| {
+            core.sets.control_moved(link, now());
             core.tell();
             core.told_on(link)
         });

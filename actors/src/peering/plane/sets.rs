@@ -127,6 +127,13 @@ impl Core {
         self.sets.withdrawn(link, sns, now);
     }
 
+    /// Sets whose withdrawal was lost with a control stream are taken back as if it had come.
+    fn withdraw_unsaid(&mut self, now: Instant) {
+        for (link, sns) in self.sets.take_unsaid(now) {
+            self.withdrawn(link, sns, now);
+        }
+    }
+
     /// Sets that were withdrawn stay while data of theirs goes on: its next relay is to know them until it is there.
     fn wait_for_data(&mut self, now: Instant) {
         for (link, sns) in self.sets.ending(now) {
@@ -139,6 +146,7 @@ impl Core {
     /// Does what came out of the sets. True when links are to be told something.
     pub(super) fn drain(&mut self, now: Instant) -> bool {
         let mut changed = BTreeSet::new();
+        self.withdraw_unsaid(now);
         self.wait_for_data(now);
         while let Some(output) = self.sets.poll_output(now) {
             match output {

@@ -22,6 +22,7 @@ impl<R: Routes> NodeSets<R> {
         self.due.insert((at, source));
         if let Some(state) = self.links.get_mut(&link) {
             state.ending.insert((at, sns));
+            state.unsaid.remove(&sns);
         }
     }
 

@@ -26,6 +26,10 @@ pub(super) struct Link {
     pub(super) in_nodes: usize,
     /// Those of them that the peer has withdrawn, and when they end.
     pub(super) ending: BTreeSet<(Instant, SnsId)>,
+    /// Sets that it has not told again since its control stream was replaced.
+    pub(super) unsaid: BTreeSet<SnsId>,
+    /// Whether it has told any since that was looked at.
+    pub(super) said_since: bool,
     /// Reasons for which a set was refused already.
     pub(super) refused: BTreeSet<Refusal>,
 }
@@ -41,6 +45,8 @@ impl Link {
             in_sets: 0,
             in_nodes: 0,
             ending: BTreeSet::new(),
+            unsaid: BTreeSet::new(),
+            said_since: false,
             refused: BTreeSet::new(),
         }
     }

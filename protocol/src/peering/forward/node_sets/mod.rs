@@ -19,6 +19,7 @@
 
 mod ending;
 mod link;
+mod moved;
 mod output;
 mod resolve;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::peering::node::{NodeId, NodeType};
 use crate::relay::draining::Draining;
 use link::Link;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,6 +55,8 @@ pub struct NodeSets<R> {
     crowded: BTreeSet<Source>,
     /// To be worked out at a time.
     due: BTreeSet<(Instant, Source)>,
+    /// Links whose control streams were replaced, and when what was not told again is over.
+    moved: BTreeSet<(Instant, LinkId)>,
     outputs: VecDeque<Output>,
     /// Of the latest route.
     version: u64,
@@ -160,6 +164,7 @@ impl<R: Routes> NodeSets<R> {
             dirty: BTreeSet::new(),
             crowded: BTreeSet::new(),
             due: BTreeSet::new(),
+            moved: BTreeSet::new(),
             outputs: VecDeque::new(),
             version: 0,
             stranded: 0,
@@ -206,9 +211,9 @@ impl<R: Routes> NodeSets<R> {
             | Output::Refused { .. } => true,
         });
         self.dirty.extend(gone.out.into_values());
-        let last = SnsId::new(u32::MAX).unwrap_or(SnsId::FIRST);
-        let range = Source::Ingress(link, SnsId::FIRST)..=Source::Ingress(link, last);
-        let from_there: Vec<Source> = self.sets.range(range).map(|(source, _)| *source).collect();
+        self.moved.retain(|(_, moved)| *moved != link);
+        let from_there = self.sets.range(of_link(link));
+        let from_there: Vec<Source> = from_there.map(|(source, _)| *source).collect();
         for source in from_there {
             self.end(source);
         }
@@ -266,6 +271,8 @@ impl<R: Routes> NodeSets<R> {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
+        state.unsaid.remove(&set.id);
+        state.said_since = true;
         // laps peering, "Source Routing": laps relays do not say whose data it is. It is taken for that of the one which it
         // comes by; of who is behind that nothing is known. Behind a stub there is nobody.
         let speaks_for_itself = state.laps || state.stub;
@@ -345,10 +352,11 @@ impl<R: Routes> NodeSets<R> {
         }
     }
 
-    /// When [`Self::poll_output`] is to be asked again although nothing happened.
+    /// When [`Self::take_unsaid`] and [`Self::poll_output`] are to be asked again although nothing happened.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        let due = self.due.first().map(|(at, _)| *at);
+        due.into_iter().chain(self.moved.first().map(|(at, _)| *at)).min()
     }
 
     /// How often something happened.
@@ -445,4 +453,10 @@ impl<R: Routes> NodeSets<R> {
         self.outputs.push_back(Output::Withdraw { link, sns });
         self.dirty.append(&mut self.crowded);
     }
+}
+
+/// All that a peer may tell on a link.
+fn of_link(link: LinkId) -> RangeInclusive<Source> {
+    let last = SnsId::new(u32::MAX).unwrap_or(SnsId::FIRST);
+    Source::Ingress(link, SnsId::FIRST)..=Source::Ingress(link, last)
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 mod ending;
+mod moved;
 mod properties;
 mod stubs;
 
