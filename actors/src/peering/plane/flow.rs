@@ -32,8 +32,12 @@ pub(super) struct Flow {
     fin: bool,
     /// Nothing follows those, and the source was reset with this code.
     broken: Option<u64>,
+    /// In the order of their links.
     lanes: Vec<Lane>,
     local: Option<Local>,
+    /// What targets took in one round, and which of them want no more. Empty in between, kept for its room.
+    taken: Vec<(Target, u64)>,
+    refused: Vec<Target>,
 }
 
 impl Flow {
@@ -48,6 +52,8 @@ impl Flow {
             broken: None,
             lanes: Vec::new(),
             local: None,
+            taken: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -156,12 +162,13 @@ impl Flow {
     }
 
     fn act_there(&mut self, to: LinkId, step: Step) {
-        let at = self.lanes.iter().position(|lane| lane.link == to);
+        let place = self.lanes.binary_search_by_key(&to, |lane| lane.link);
+        let at = place.ok();
         match step {
             Step::Open { header, first } => {
                 if let Some(other) = self.link.other(to) {
-                    let task = (self.id, &self.slot);
-                    self.lanes.push(Lane::new(&other.out, header, first, task));
+                    let lane = Lane::new(&other.out, header, first, (self.id, &self.slot));
+                    self.lanes.insert(place.unwrap_or_else(|free| free), lane);
                 } else {
                     self.link.target_stopped(self.id, Target::Link(to));
                     self.link.drain(Some(self.id));
@@ -171,7 +178,7 @@ impl Flow {
                 let Some(at) = at else { return };
                 let fits = self.lanes.get_mut(at).is_none_or(|lane| lane.push(piece));
                 if !fits {
-                    self.lanes.swap_remove(at).reset(0);
+                    self.lanes.remove(at).reset(0);
                     self.link.crowded(self.id, to);
                     self.link.drain(Some(self.id));
                 }
@@ -188,7 +195,7 @@ impl Flow {
             }
             Step::Reset(cause @ (ResetCause::Overrun | ResetCause::Expired)) => {
                 if let Some(at) = at {
-                    self.lanes.swap_remove(at).reset(cause.code());
+                    self.lanes.remove(at).reset(cause.code());
                 }
             }
         }
@@ -197,31 +204,33 @@ impl Flow {
     /// Gives every target what it takes; false when none took anything.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let (link, id) = (&self.link, self.id);
+        let (all, refused) = (&mut self.taken, &mut self.refused);
         let mut any = false;
         self.lanes.retain_mut(|lane| {
             let mut taken = 0;
             let driven = lane.drive(&mut taken, cx);
             let target = Target::Link(lane.link);
-            if taken > 0 {
-                link.taken(id, target, taken);
-            }
-            if driven == Driven::Refused {
-                link.target_stopped(id, target);
-            }
+            all.extend((taken > 0).then_some((target, taken)));
+            refused.extend((driven == Driven::Refused).then_some(target));
             any |= taken > 0 || driven != Driven::Waits;
             driven == Driven::Waits
         });
         if let Some(local) = &mut self.local {
             let over = local.poll(cx).is_ready();
             let taken = local.taken();
-            if taken > 0 {
-                link.taken(id, Target::Local, taken);
-            }
+            all.extend((taken > 0).then_some((Target::Local, taken)));
             if over {
-                link.target_stopped(id, Target::Local);
+                refused.push(Target::Local);
                 self.local = None;
             }
             any |= taken > 0 || over;
+        }
+        if !all.is_empty() {
+            link.taken(id, all);
+            all.clear();
+        }
+        for target in refused.drain(..) {
+            link.target_stopped(id, target);
         }
         if any {
             link.drain(Some(id));

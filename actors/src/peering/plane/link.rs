@@ -150,8 +150,8 @@ impl LinkIn {
         self.ingress.borrow_mut().reset(stream, code);
     }
 
-    pub(super) fn taken(&self, stream: InStream, target: Target, bytes: u64) {
-        self.ingress.borrow_mut().taken(stream, target, bytes);
+    pub(super) fn taken(&self, stream: InStream, taken: &[(Target, u64)]) {
+        self.ingress.borrow_mut().taken(stream, taken);
     }
 
     /// A target has too much that waits for its link.

@@ -108,11 +108,12 @@ fn traffic(world: &mut World, id: LinkId, action: usize, feed: &mut Feed<'_>) {
             let known = link.streams.get_mut(&stream).unwrap();
             let live = known.got.iter_mut().filter(|(_, got)| !got.over).enumerate();
             let live = live.filter(|(at, _)| which & 1 << (at % 8) == 0);
-            for (_, (target, got)) in live {
+            let taken = live.map(|(_, (target, got))| {
                 let bytes = bytes.min(got.bytes.len() - got.taken);
                 got.taken += bytes;
-                link.ingress.taken(stream, *target, bytes as u64);
-            }
+                (*target, bytes as u64)
+            });
+            link.ingress.taken(stream, &taken.collect::<Vec<_>>());
         }
         (17, Some(stream)) => {
             let known = link.streams.get_mut(&stream).unwrap();

@@ -104,12 +104,12 @@ impl Relay {
         match key {
             Key::Own(number) => {
                 if let Some(pipeline) = self.own.get_mut(&number) {
-                    pipeline.taken(target, bytes);
+                    pipeline.taken(&[(target, bytes)]);
                 }
             }
             Key::In(link, stream) => {
                 if let Some(ingress) = self.ingress.get_mut(&link) {
-                    ingress.taken(stream, target, bytes);
+                    ingress.taken(stream, &[(target, bytes)]);
                 }
             }
         }

@@ -171,10 +171,11 @@ impl Ingress {
         }
     }
 
-    /// So many more bytes of payload of a stream left towards a target.
-    pub fn taken(&mut self, stream: InStream, target: Target, bytes: u64) {
+    /// So many more bytes of payload of a stream left towards each of these targets. Told of all of them together, it takes as
+    /// long as for one.
+    pub fn taken(&mut self, stream: InStream, taken: &[(Target, u64)]) {
         if let Some(Stream::Flows { pipeline, .. }) = self.streams.get_mut(&stream) {
-            pipeline.taken(target, bytes);
+            pipeline.taken(taken);
             self.settle(stream);
         }
     }

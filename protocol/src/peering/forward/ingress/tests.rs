@@ -175,7 +175,7 @@ fn a_stream_takes_the_route_of_its_id() {
     );
     for target in [Target::Local, link(1), link(2)] {
         assert_eq!(run.ingress.streams(), 1);
-        run.ingress.taken(InStream(7), target, 5);
+        run.ingress.taken(InStream(7), &[(target, 5)]);
     }
     assert_eq!(
         (
@@ -434,7 +434,7 @@ fn peers_are_told_what_nobody_wants() {
     run.open(3, stream_bytes(1, 9, b""));
     run.bytes(3, vec![0; 1 << 20]);
     assert!(!run.ingress.wants_data(InStream(3)));
-    run.ingress.taken(InStream(3), link(1), 1 << 20);
+    run.ingress.taken(InStream(3), &[(link(1), 1 << 20)]);
     assert_eq!(run.said().pop().unwrap(), "3 resume");
 }
 
@@ -591,8 +591,8 @@ proptest! {
         for (stream, payload) in (0..).zip(&payloads) {
             prop_assert_eq!(&got[&(stream, Target::Local)], &(vec![5], payload.clone(), true));
             prop_assert_eq!(&got[&(stream, link(1))], &(vec![100], payload.clone(), true));
-            run.ingress.taken(InStream(stream), Target::Local, u64::MAX);
-            run.ingress.taken(InStream(stream), link(1), u64::MAX);
+            run.ingress.taken(InStream(stream), &[(Target::Local, u64::MAX)]);
+            run.ingress.taken(InStream(stream), &[(link(1), u64::MAX)]);
         }
         prop_assert_eq!((run.ingress.streams(), run.ingress.poll_timeout()), (0, None));
     }
@@ -638,17 +638,17 @@ fn how_far_the_data_of_an_id_is() {
     run.ingress.withdrawn(sns(9));
     assert_eq!(run.ingress.progress(sns(9)), at(0, 0));
     assert_eq!(run.ingress.progress(sns(1)), at(0, 1));
-    run.ingress.taken(InStream(1), link(1), 3);
+    run.ingress.taken(InStream(1), &[(link(1), 3)]);
     assert_eq!(run.ingress.progress(sns(1)), at(3, 1));
     run.open(3, stream_bytes(1, 7, b"!"));
     run.fin(3);
-    run.ingress.taken(InStream(3), link(1), 1);
+    run.ingress.taken(InStream(3), &[(link(1), 1)]);
     run.drain();
     assert_eq!(run.ingress.streams(), 2);
     assert_eq!(run.ingress.progress(sns(1)), at(3, 2));
     assert_eq!(run.ingress.progress(sns(1)), at(3, 1));
     run.fin(1);
-    run.ingress.taken(InStream(1), link(1), 2);
+    run.ingress.taken(InStream(1), &[(link(1), 2)]);
     assert_eq!(run.ingress.progress(sns(1)), at(0, 0));
     assert_eq!(run.ingress.of_id.len(), 1, "of another");
 }

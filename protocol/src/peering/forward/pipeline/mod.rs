@@ -97,6 +97,9 @@ pub struct Pipeline {
     stopped: bool,
     age: Age,
     outputs: VecDeque<Output>,
+    /// How often every target was looked at.
+    #[cfg(test)]
+    looks: usize,
 }
 
 impl Pipeline {
@@ -126,6 +129,8 @@ impl Pipeline {
             age: Age::new(ttl),
             outputs: VecDeque::with_capacity(lanes.len()),
             lanes,
+            #[cfg(test)]
+            looks: 0,
         };
         if pipeline.lanes.iter().any(|lane| lane.state == State::Held) && !start::is_whole(&first) {
             pipeline.start = Some(Start {
@@ -201,10 +206,13 @@ impl Pipeline {
         self.look_around();
     }
 
-    /// So many more bytes of payload left towards a target, or were read by this relay's own log.
-    pub fn taken(&mut self, target: Target, bytes: u64) {
-        if let Some(lane) = self.lane_mut(target) {
-            lane.taken = lane.taken.saturating_add(bytes);
+    /// So many more bytes of payload left towards each of these targets, or were read by this relay's own log. What follows
+    /// from that is looked for once, which takes a look at every target: who serves many tells of them together.
+    pub fn taken(&mut self, taken: &[(Target, u64)]) {
+        for (target, bytes) in taken {
+            if let Some(lane) = self.lane_mut(*target) {
+                lane.taken = lane.taken.saturating_add(*bytes);
+            }
         }
         self.look_around();
     }
@@ -368,6 +376,10 @@ impl Pipeline {
 
     /// What follows from what happened to the lanes.
     fn look_around(&mut self) {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         if self.ended {
             let drained = |lane: &&mut Lane| lane.state != State::Held && lane.waiting(self.total) == 0;
             let drained = self.lanes.iter_mut().filter(drained);

@@ -94,7 +94,7 @@ impl Run {
     }
 
     fn taken(&mut self, target: Target, bytes: u64) {
-        self.pipeline.taken(target, bytes);
+        self.pipeline.taken(&[(target, bytes)]);
         self.drain();
     }
 
@@ -320,6 +320,27 @@ fn who_takes_too_little_is_left_behind() {
     assert_eq!((run.pipeline.wants_data(), run.resumed), (false, 0));
     run.taken(link(1), 1);
     assert_eq!((run.pipeline.wants_data(), run.resumed), (true, 1));
+}
+
+/// A piece costs a fan-out as much as it has targets, not their square.
+#[test]
+fn what_many_targets_take_is_looked_at_once() {
+    for targets in [8, 64, 512] {
+        let egress = (1..=targets).map(|link| Egress {
+            link: LinkId(link),
+            sns: SnsId::FIRST,
+            laps: false,
+        });
+        let mut run = Run::open(&Route::new(1, true, egress), b"abc", &Limits::default());
+        let all = std::iter::once(Target::Local).chain((1..=targets).map(link));
+        let all: Vec<_> = all.map(|target| (target, 4)).collect();
+        let before = run.pipeline.looks;
+        run.data(b"d");
+        run.pipeline.taken(&all);
+        assert_eq!(run.pipeline.looks, before + 2);
+        let waiting = all.iter().filter_map(|(target, _)| run.pipeline.waiting(*target));
+        assert_eq!(waiting.collect::<Vec<_>>(), vec![0; all.len()]);
+    }
 }
 
 /// Issue 6: a target that stops, or whose link died, is out; when none is left, the source is told to stop.
