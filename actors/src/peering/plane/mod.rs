@@ -61,7 +61,7 @@ use laps_protocol::peering::node::{NodeId, NodeType};
 use link::{LinkIn, Shared};
 use once::Once;
 use out::Backlog;
-use sets::Core;
+use sets::{Core, TURN};
 use slog::{Logger, o};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,6 +249,11 @@ impl Plane {
                 never = &mut failing => match never {},
             }
             faults.check("plane");
+            if self.0.core.borrow().sets.is_behind() {
+                self.0.with(|core| core.sets.allow(TURN));
+                // Liveness of all links is on this thread.
+                tokio::task::yield_now().await;
+            }
             // Once for all that happened in a turn: several changes of a set are one for its peer.
             self.0.core.borrow_mut().tell();
         }
@@ -470,8 +475,9 @@ impl Inner {
         let result = input(&mut core);
         let tells = core.drain(now());
         let due = core.sets.poll_timeout();
+        let behind = core.sets.is_behind();
         drop(core);
-        if tells || due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed)) {
+        if tells || behind || due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed)) {
             self.stirred.notify_one();
         }
         result

@@ -13,6 +13,9 @@ use laps_protocol::peering::node::NodeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
+/// Nodes of sets that are looked at in one turn when links or routes are others: some milliseconds.
+pub(super) const TURN: usize = 16_384;
+
 /// The sets, and what is remembered of their routes.
 pub(super) struct Core {
     pub(super) sets: NodeSets<Fib>,
@@ -35,7 +38,9 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(sets: NodeSets<Fib>, links: Links) -> Self {
+    pub(super) fn new(mut sets: NodeSets<Fib>, links: Links) -> Self {
+        // Turns are given by who runs the plane.
+        sets.allow(0);
         Self {
             sets,
             links,

@@ -20,6 +20,7 @@ mod chain;
 mod cut;
 mod ending;
 mod local;
+mod turns;
 
 const ME: NodeId = NodeId(100);
 const A: LinkId = LinkId(1);

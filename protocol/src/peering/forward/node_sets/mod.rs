@@ -24,6 +24,7 @@ mod output;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use output::{JoinCause, Joined, Lost, Output, Refusal, Rerouted};
 
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
+use turns::Later;
 
 /// The sets of one relay. Inputs first, in any number, then [`Self::poll_output`] until there is nothing more.
 #[derive(Debug)]
@@ -51,6 +53,10 @@ pub struct NodeSets<R> {
     sets: BTreeMap<Source, Set>,
     /// To be worked out.
     dirty: BTreeSet<Source>,
+    /// To be worked out as far as it is allowed.
+    later: Later,
+    /// Nodes of those in this turn; none where there are no turns.
+    allowance: Option<usize>,
     /// To be worked out when a set on some link ends, because there was no room for one.
     crowded: BTreeSet<Source>,
     /// To be worked out at a time.
@@ -162,6 +168,8 @@ impl<R: Routes> NodeSets<R> {
             links: BTreeMap::new(),
             sets: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            later: Later::default(),
+            allowance: None,
             crowded: BTreeSet::new(),
             due: BTreeSet::new(),
             moved: BTreeSet::new(),
@@ -191,7 +199,7 @@ impl<R: Routes> NodeSets<R> {
             return;
         }
         self.links.insert(link, state);
-        self.all_dirty();
+        self.later.extend(self.sets.keys().copied());
     }
 
     /// A link is gone, with all sets on it. laps peering, "SNS Withdrawal": state ends with the session.
@@ -222,7 +230,7 @@ impl<R: Routes> NodeSets<R> {
     /// Links lead elsewhere now.
     pub fn set_routes(&mut self, routes: R) {
         self.routes = routes;
-        self.all_dirty();
+        self.later.extend(self.sets.keys().copied());
     }
 
     /// The relays, and stubs of this one, that are to get a track of which this relay has the data, each with its subscriber
@@ -338,7 +346,7 @@ impl<R: Routes> NodeSets<R> {
         }
     }
 
-    /// What is to be done next; none when all is done for now.
+    /// What is to be done next; none when all is done for now, or as much as [`Self::allow`] allows.
     pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
         loop {
             if let Some(output) = self.outputs.pop_front() {
@@ -346,7 +354,7 @@ impl<R: Routes> NodeSets<R> {
             }
             self.come_due(now);
             if self.outputs.is_empty() {
-                let source = self.dirty.pop_first()?;
+                let source = self.next_source()?;
                 self.resolve(source, now);
             }
         }
@@ -423,16 +431,13 @@ impl<R: Routes> NodeSets<R> {
         outs.map(OutSet::message)
     }
 
-    fn all_dirty(&mut self) {
-        self.dirty.extend(self.sets.keys().copied());
-    }
-
     /// Forgets a source, and withdraws all that was told of it.
     fn end(&mut self, source: Source) {
         let Some(set) = self.sets.remove(&source) else {
             return;
         };
         self.dirty.remove(&source);
+        self.later.remove(source);
         self.crowded.remove(&source);
         self.stranded -= set.stranded.len();
         if set.route.is_some() {

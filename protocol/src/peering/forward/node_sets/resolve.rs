@@ -30,6 +30,7 @@ struct Plan {
 impl<R: Routes> NodeSets<R> {
     /// Works out one source, and says what became different.
     pub(super) fn resolve(&mut self, source: Source, now: Instant) {
+        self.later.remove(source);
         let Some(mut set) = self.sets.remove(&source) else {
             return;
         };

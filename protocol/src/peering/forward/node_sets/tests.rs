@@ -9,6 +9,7 @@ mod ending;
 mod moved;
 mod properties;
 mod stubs;
+mod turns;
 
 type Table = BTreeMap<NodeId, Vec<LinkId>>;
 
