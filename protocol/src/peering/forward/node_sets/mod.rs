@@ -456,7 +456,8 @@ impl<R: Routes> NodeSets<R> {
         state.out.remove(&sns);
         self.counters.withdrawn += 1;
         self.outputs.push_back(Output::Withdraw { link, sns });
-        self.dirty.append(&mut self.crowded);
+        // All that ends in a turn makes room before that is given away: each of these is looked at once for all of it.
+        self.later.extend(std::mem::take(&mut self.crowded).into_iter());
     }
 }
 

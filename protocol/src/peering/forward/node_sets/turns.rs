@@ -1,12 +1,12 @@
-//! What new links and routes change, a part at a time.
+//! What new links and routes change, and room on links, a part at a time.
 
 use super::NodeSets;
 use crate::peering::forward::route::{Routes, Source};
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-/// Sources that are to be looked at because links or routes are others, each with no hurry: its route from before leads where
-/// it led.
+/// Sources that are to be looked at because links or routes are others, or because there is room on a link. None hurries: the
+/// route of each leads where it led.
 #[derive(Debug, Default)]
 pub(super) struct Later {
     sources: BTreeSet<Source>,
@@ -39,16 +39,16 @@ impl Later {
 }
 
 impl<R: Routes> NodeSets<R> {
-    /// From now on, [`Self::poll_output`] works out no more of what new links and routes change than sets with so many nodes
-    /// together, and the one with which there are more; the rest is left to the next call of this. Everything else is worked
-    /// out at once all the same, and a set that is asks for the routes of today.
+    /// From now on, [`Self::poll_output`] works out no more of what new links and routes, and room on links, change than sets
+    /// with so many nodes together, and the one with which there are more; the rest is left to the next call of this.
+    /// Everything else is worked out at once all the same, and a set that is asks for the routes of today.
     ///
     /// With thousands of sets of thousands of nodes that takes seconds, in which whoever calls does nothing else.
     pub fn allow(&mut self, nodes: usize) {
         self.allowance = Some(nodes);
     }
 
-    /// Whether some of what new links and routes change was not worked out yet.
+    /// Whether some of that was not worked out yet.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         !self.later.is_empty()

@@ -61,3 +61,33 @@ fn what_hurries_does_not_wait() {
     assert_eq!(rerouted(&mut relay), [1, 2, 3, 5, 6, 7, 8, 9, 10]);
     assert!(!relay.sets.is_behind());
 }
+
+/// Who found no room is looked at once for all the room that there is, and not for each set that ends.
+#[test]
+fn room_is_given_away_in_turns() {
+    let limits = Limits {
+        max_sets_per_link: 2,
+        ..Limits::default()
+    };
+    let mut relay = Relay::new(NodeType::Edge, limits, &[(1, &[1])]).linked();
+    for name in 1..=6 {
+        relay.targets(name, &[1]);
+    }
+    relay.drain();
+    relay.sets.allow(0);
+    relay.targets(1, &[]);
+    relay.targets(2, &[]);
+    let ended = ["end track 1", "withdraw L1:1", "end track 2", "withdraw L1:2"];
+    assert_eq!(relay.drain(), ended);
+    relay.sets.allow(100);
+    assert_eq!(
+        relay.drain(),
+        [
+            "tell L1:3 [1]",
+            "route track 3 -> L1:3, L1 Asked",
+            "tell L1:4 [1]",
+            "route track 4 -> L1:4, L1 Asked"
+        ]
+    );
+    assert!(!relay.sets.is_behind());
+}
