@@ -223,11 +223,9 @@ proptest! {
             }
             prop_assert!(table.relays().eq(told.values()));
         }
-        // Who was in doubt already and was seen since is believed once more.
-        for round in 1..=2 {
-            table.doubt_all(now + IN_DOUBT * (round - 1));
-            table.handle_timeout(now + IN_DOUBT * round);
-        }
+        // Who was in doubt already, and was seen since, is so anew.
+        table.doubt_all(now);
+        table.handle_timeout(now + IN_DOUBT);
         let lost = drain(&mut table);
         prop_assert_eq!(lost.len(), told.len());
         prop_assert!(lost.iter().all(|news| matches!(news, News::Lost(_))));
@@ -275,6 +273,27 @@ fn an_interface_goes_and_the_relay_stays() {
     table.doubt("x", now);
     table.handle_timeout(now + IN_DOUBT);
     assert_eq!(drain(&mut table), [News::Lost(Instance::new("x").unwrap())]);
+}
+
+/// A back end that is opened anew, after another that failed: who was in doubt has all the time to be seen that it gives.
+#[test]
+fn everybody_has_time_to_be_seen_by_the_next_back_end() {
+    let (mut table, now) = (Table::new(None), an_instant());
+    table.seen(seen("x", &[1, 2]));
+    table.doubt_all(now);
+    table.seen(seen("x", &[1]));
+    drain(&mut table);
+    let later = now + 2 * IN_DOUBT;
+    table.doubt_all(later);
+    table.handle_timeout(later);
+    assert_eq!(drain(&mut table), []);
+    // What the one before saw of it is as old as the rest.
+    table.seen(seen("x", &[2]));
+    table.handle_timeout(later + IN_DOUBT);
+    let [News::Found(relay)] = &drain(&mut table)[..] else {
+        panic!("no news of x")
+    };
+    assert_eq!(relay.addresses.iter().copied().collect::<Vec<_>>(), [2]);
 }
 
 /// Forged records: too much text, no port, our name, our node id. Each is told once, and none makes a relay.

@@ -214,9 +214,13 @@ impl<A: Ord + Clone> Neighbours<A> {
         }
     }
 
-    /// What multicast DNS says begins anew, as after a restart of its daemon: everybody is in doubt.
+    /// What multicast DNS says begins anew, as after a restart of its daemon: everybody is in doubt, and has all of
+    /// [`IN_DOUBT`] to be seen, whatever was doubted before.
     pub fn doubt_all(&mut self, now: Instant) {
-        self.known.values_mut().for_each(|known| known.doubt(now));
+        for known in self.known.values_mut() {
+            known.doubted = None;
+            known.doubt(now);
+        }
     }
 
     /// The next time at which [`Self::handle_timeout`] has something to do.
