@@ -129,7 +129,7 @@ pub(super) async fn look(
                 found.remove(&instance);
             }
             Some(Report::Troubled(why)) => trouble = Some(why),
-            Some(Report::Works(_)) => trouble = None,
+            Some(Report::Works { .. } | Report::Hidden { .. }) => trouble = None,
             // What is not taken is not listed; a client has no name that could be taken from it.
             Some(Report::News(News::Faulty(..)) | Report::Renamed(_)) => {}
             None => break,

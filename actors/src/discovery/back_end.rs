@@ -84,7 +84,8 @@ pub trait BackEnd: Send {
     /// Listens for at most about `wait`, and hands on what is heard.
     ///
     /// # Errors
-    /// When it works no more; it is closed and opened anew.
+    /// When it works no more, or, as the first thing that is heard, what it was opened for is refused; it is closed, and
+    /// opened anew or another in its place.
     fn listen(&mut self, wait: Duration, heard: &mut dyn FnMut(Heard)) -> Result<(), Trouble>;
 
     /// Ends, and takes back what was advertised. Does nothing when it is not open.

@@ -234,7 +234,17 @@ impl StreamHandler<Report> for DiscoveryActor {
         self.faults.check("discovery");
         match report {
             Report::News(news) => self.news(news),
-            Report::Works(by) => info!(self.log, "looking for relays on the local network"; "by" => by),
+            Report::Works { by, because: None } => {
+                info!(self.log, "looking for relays on the local network"; "by" => by);
+            }
+            Report::Works {
+                by,
+                because: Some(why),
+            } => info!(self.log, "looking for relays on the local network"; "by" => by, "because" => why),
+            Report::Hidden { by, why } => {
+                warn!(self.log, "relays can be found, but this one is not advertised on the local network; trying again";
+                    "by" => by, "why" => why);
+            }
             Report::Troubled(why) => {
                 warn!(self.log, "no relays can be found on the local network; trying again"; "why" => why);
             }

@@ -18,6 +18,9 @@ pub(crate) struct Script(Arc<(Lock, Condvar)>);
 #[derive(Debug, Default)]
 struct State {
     refusals: usize,
+    fails_after: Option<usize>,
+    is_shy: bool,
+    listened: usize,
     to_say: VecDeque<Heard>,
     fails: bool,
     open: bool,
@@ -29,6 +32,22 @@ impl Script {
     /// It does not open so many times.
     pub(crate) fn refuse(&self, times: usize) {
         self.change(|state| state.refusals = times);
+    }
+
+    /// From now on it opens, listens so many times without waiting, and fails.
+    pub(crate) fn fails_after(&self, turns: Option<usize>) {
+        self.change(|state| state.fails_after = turns);
+    }
+
+    /// From now on it fails when it is to listen while it advertises something, as where a daemon takes no advertisement.
+    pub(crate) fn is_shy(&self, is_shy: bool) {
+        self.change(|state| state.is_shy = is_shy);
+    }
+
+    /// Waits until it was opened and closed so many times more.
+    pub(crate) fn tried(&self, times: usize) {
+        let until = self.change(|state| state.withdrawals).saturating_add(times);
+        self.wait(|state| state.withdrawals >= until);
     }
 
     /// This is heard next.
@@ -106,6 +125,7 @@ impl BackEnd for Fake {
                 return Err(Trouble("refused".to_owned()));
             }
             state.open = true;
+            state.listened = 0;
             state.advertised = advert.cloned();
             Ok(())
         })
@@ -113,7 +133,10 @@ impl BackEnd for Fake {
 
     fn listen(&mut self, wait: Duration, heard: &mut dyn FnMut(Heard)) -> Result<(), Trouble> {
         let state = self.script.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let quiet = |state: &mut State| state.to_say.is_empty() && !state.fails;
+        let quiet = |state: &mut State| {
+            let refused = state.is_shy && state.advertised.is_some();
+            state.to_say.is_empty() && !state.fails && !refused && state.fails_after.is_none()
+        };
         let (mut state, _) = self
             .script
             .0
@@ -122,6 +145,12 @@ impl BackEnd for Fake {
             .unwrap_or_else(PoisonError::into_inner);
         if std::mem::take(&mut state.fails) {
             return Err(Trouble("failed".to_owned()));
+        }
+        let listened = state.listened;
+        state.listened += 1;
+        let fails = state.fails_after.is_some_and(|turns| listened >= turns);
+        if fails || state.is_shy && state.advertised.is_some() {
+            return Err(Trouble("not permitted".to_owned()));
         }
         let said = state.to_say.pop_front();
         self.script.0.1.notify_all();

@@ -107,8 +107,9 @@ impl BackEnd for Zeroconf {
             advertising.open.0.poll(Duration::ZERO)?;
         }
         open.browsing.0.poll(wait)?;
-        let said: Vec<Said> = open.said.try_iter().collect();
-        for said in said {
+        // What a new name is refused with is said while this goes on: all names are tried in one turn, and no more than
+        // that is said but by `poll`.
+        while let Ok(said) = open.said.try_recv() {
             match said {
                 Said::Event(BrowserEvent::Add(service)) => heard(open.seen(&service)),
                 // It went from one interface with one family; whether it is there on others, it says itself.

@@ -62,7 +62,7 @@ fn daemon() -> Result<(), String> {
         let answer = async {
             loop {
                 match reports.recv().await {
-                    Some(Report::Works(_)) => return Ok(()),
+                    Some(Report::Works { .. } | Report::Hidden { .. }) => return Ok(()),
                     Some(Report::Troubled(why)) => return Err(why),
                     Some(Report::News(_) | Report::Renamed(_)) => {}
                     None => return Err("it ended".to_owned()),
