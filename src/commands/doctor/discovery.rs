@@ -87,7 +87,18 @@ fn bus() -> PathBuf {
 fn judge(system: &System) -> Finding {
     match &system.daemon {
         None => Finding::ok(CHECK, "by this program itself (mdns-sd), which needs no daemon"),
-        Some(Ok(())) => Finding::ok(CHECK, "by the system (zeroconf), whose daemon answers"),
+        // Whether it takes an advertisement can be asked by advertising alone.
+        Some(Ok(())) => {
+            let refused = if system.itself {
+                "where it lets no program advertise, this one speaks for itself (mdns-sd)"
+            } else {
+                "where it lets no program advertise, the relay finds others and is not found, which its log says"
+            };
+            Finding::ok(
+                CHECK,
+                format!("by the system (zeroconf), whose daemon answers; {refused}"),
+            )
+        }
         Some(Err(why)) if system.itself => Finding::ok(
             CHECK,
             format!("by this program itself (mdns-sd), as the system's daemon does not answer: {why}"),
@@ -134,6 +145,13 @@ mod tests {
         assert_eq!((found.state, found.advice.as_str()), (State::Ok, ""));
         assert!(found.found.contains("mdns-sd") && found.found.contains("not running"));
         assert!(with(Some(Ok(())), true, true).found.contains("zeroconf"));
+        // It answers, which is not to say that it advertises.
+        assert!(
+            with(Some(Ok(())), true, true)
+                .found
+                .ends_with("for itself (mdns-sd)")
+        );
+        assert!(with(Some(Ok(())), false, true).found.contains("is not found"));
         assert!(with(None, true, false).found.contains("mdns-sd"));
     }
 
