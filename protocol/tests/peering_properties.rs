@@ -100,6 +100,12 @@ fn publish_info() -> BoxedStrategy<PublishInfo> {
         .boxed()
 }
 
+/// What can be asked in every dialect.
+fn laps_modes() -> Vec<PeerMode> {
+    let modes = PeerMode::ALL.iter().copied();
+    modes.filter(|mode| mode.is_known_to(Dialect::Laps14)).collect()
+}
+
 fn message() -> BoxedStrategy<Message> {
     let code = [
         ResponseCode::ConnectionError,
@@ -107,7 +113,7 @@ fn message() -> BoxedStrategy<Message> {
         ResponseCode::ModeNotAllowed,
     ];
     prop_oneof![
-        (select(PeerMode::ALL), node()).prop_map(|(mode, node)| Message::Connect(Connect { mode, node })),
+        (select(laps_modes()), node()).prop_map(|(mode, node)| Message::Connect(Connect { mode, node })),
         node().prop_map(|node| Message::ConnectResponse(ConnectResponse::Accepted(node))),
         select(code.to_vec()).prop_map(|code| Message::ConnectResponse(ConnectResponse::Refused(code))),
         node().prop_map(Message::NodeInfoAdvertise),

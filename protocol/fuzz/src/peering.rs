@@ -257,7 +257,7 @@ fn message(feed: &mut Feed<'_>, dialect: Dialect) -> Message {
     let sns = |feed: &mut Feed<'_>| SnsId::new(u32::from(feed.u8())).unwrap_or(SnsId::FIRST);
     let message = match feed.below(16) {
         0 | 1 => Message::Connect(Connect {
-            mode: PeerMode::ALL[feed.below(3)],
+            mode: PeerMode::ALL[feed.below(if dialect == Dialect::Own { 4 } else { 3 })],
             node: node(feed),
         }),
         2 => Message::ConnectResponse(ConnectResponse::Accepted(node(feed))),
@@ -352,7 +352,7 @@ fn config(feed: &mut Feed<'_>) -> Config {
     config.max_queued_messages = 6;
     config.max_queued_sets = 3;
     config.max_control_moves = 2;
-    config.mode = PeerMode::ALL[usize::from(choice >> 4) % 3];
+    config.mode = PeerMode::ALL[usize::from(choice >> 4) % 4];
     if choice & 0xc0 == 0xc0 {
         config.accepted_modes = vec![PeerMode::Both];
     }
@@ -444,8 +444,8 @@ pub(crate) fn link(data: &[u8]) {
         assert!(watch.established || !session.is_established());
         assert!(session.queued().0 <= 6 + 3 && session.queued_sets() <= 3);
         assert!(session.received().total() < 10_000);
-        let data = session.carries_data();
-        assert!(!data || session.is_established() && session.mode().has_data());
+        assert!(!session.sends_data() || session.is_established() && session.mode().sends_data());
+        assert!(!session.takes_data() || session.is_established() && session.mode().takes_data());
         assert!(!session.carries_control() || session.mode().has_control());
         assert!(!session.is_established() || session.peer().is_some());
     }

@@ -24,8 +24,8 @@ pub struct DataLink<C: LinkConn> {
     pub dialect: Dialect,
     /// The connection. The control messages of the link go over it too.
     pub conn: C,
-    /// Streams and datagrams of the peer, from the first on.
-    pub arrivals: C::Arrivals,
+    /// Streams and datagrams of the peer, from the first on; none where it sends none.
+    pub arrivals: Option<C::Arrivals>,
     /// Where sets of nodes for the peer are left.
     pub tell: Recipient<TellSets>,
 }
@@ -68,6 +68,8 @@ pub trait DataPlane<C: LinkConn>: 'static {
 
 impl DataPlane<ConnHandle> for Plane {
     fn link_up(&self, link: DataLink<ConnHandle>) {
+        let arrivals = link.arrivals.map(|arrivals| (arrivals.uni, arrivals.datagrams));
+        let (uni, datagrams) = arrivals.unzip();
         Self::link_up(
             self,
             LinkBirth {
@@ -76,8 +78,8 @@ impl DataPlane<ConnHandle> for Plane {
                 stub: link.stub,
                 dialect: link.dialect,
                 conn: link.conn,
-                uni: link.arrivals.uni,
-                datagrams: link.arrivals.datagrams,
+                uni,
+                datagrams,
                 tell: link.tell,
             },
         );

@@ -106,7 +106,9 @@ impl<C: LinkConn> PeerLinkActor<C> {
             return;
         }
         let why = self.conn.ended().unwrap_or_else(|| "lost".to_owned());
-        if self.is_news(&why) {
+        if self.one_way_is_unknown() {
+            self.tell_one_way_is_unknown();
+        } else if self.is_news(&why) {
             info!(self.log, "the connection of the link is over"; "peer" => self.conn.peer(), "why" => why);
         }
         Self::end(ctx);

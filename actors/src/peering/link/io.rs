@@ -53,6 +53,9 @@ pub trait LinkConn: Clone + Send + Unpin + 'static {
     /// Why the peer has ended the connection, for the log; none while it has not.
     fn ended(&self) -> Option<String>;
 
+    /// The code with which it has.
+    fn ended_with(&self) -> Option<u64>;
+
     /// What the stack measures of it, for whoever looks from another thread; none where no stack does.
     fn figures(&self) -> Option<Arc<ConnStats>> {
         None
@@ -145,6 +148,10 @@ impl LinkConn for ConnHandle {
     fn ended(&self) -> Option<String> {
         let close = self.peer_close();
         close.map(|close| format!("{} ({})", close.reason, close.code))
+    }
+
+    fn ended_with(&self) -> Option<u64> {
+        self.peer_close().map(|close| close.code)
     }
 
     fn figures(&self) -> Option<Arc<ConnStats>> {

@@ -14,7 +14,7 @@ use futures::future::join_all;
 use laps_protocol::peering::error::ErrorCode;
 use laps_protocol::peering::info_base::{Kin, LinkUp};
 use laps_protocol::peering::liveness::{Liveness, Verdict};
-use laps_protocol::peering::message::{self, Dialect, ResponseCode, SnsId};
+use laps_protocol::peering::message::{self, Dialect, PeerMode, ResponseCode, SnsId};
 use laps_protocol::peering::node::{NodeInfo, NodeType};
 use laps_protocol::peering::reader::{ControlReader, Incoming};
 use laps_protocol::peering::session::{Command, Input, Role};
@@ -105,18 +105,20 @@ impl<C: LinkConn> PeerLinkActor<C> {
             self.entered = Some(self.tally.enter(self.link, Figures { node, mode, stats }));
         }
         self.liveness = Some(Liveness::new(now(), self.keep_alive, self.conn.heard()));
-        match (self.arrivals.take(), &self.plane) {
-            (Some(arrivals), _) if !self.session.carries_data() => {
-                // laps peering, "(1) Control Peering": what nobody reads would take the place of what is read.
-                let came = C::first_arrival(arrivals).into_actor(self);
-                ctx.spawn(came.map(|came, link, ctx| {
-                    if came {
-                        link.input(Input::DataArrived, ctx);
-                    }
-                }));
-            }
+        let (sends, takes) = (self.session.sends_data(), self.session.takes_data());
+        let mut arrivals = self.arrivals.take();
+        if let Some(arrivals) = arrivals.take_if(|_| !takes) {
+            // laps peering, "(1) Control Peering": what nobody reads would take the place of what is read.
+            let came = C::first_arrival(arrivals).into_actor(self);
+            ctx.spawn(came.map(|came, link, ctx| {
+                if came {
+                    link.input(Input::DataArrived, ctx);
+                }
+            }));
+        }
+        if let Some(plane) = self.plane.as_ref().filter(|_| sends || takes) {
             // Data may be there already, and belongs to sets that the peer says next.
-            (Some(arrivals), Some(plane)) => plane.link_up(DataLink {
+            plane.link_up(DataLink {
                 link: self.link,
                 peer: node.id,
                 stub: node.node_type == NodeType::Stub,
@@ -124,8 +126,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
                 conn: self.conn.clone(),
                 arrivals,
                 tell: ctx.address().recipient(),
-            }),
-            (Some(_) | None, _) => {}
+            });
         }
         self.tell_bases(node, ctx);
         self.look_later(ctx);
@@ -183,6 +184,24 @@ impl<C: LinkConn> PeerLinkActor<C> {
         match reader.next() {
             Ok(Some(Incoming::Message(message::Message::NodeSetAdvertise(set)))) => Some(set.id),
             _ => None,
+        }
+    }
+
+    /// Whether the peer cannot read what it is asked for: a relay from before decision 0042.
+    pub(super) fn one_way_is_unknown(&self) -> bool {
+        let asked = !self.stands && self.session.mode() == PeerMode::DataOut;
+        asked && self.conn.ended_with() == Some(ErrorCode::InvalidEncoding.number())
+    }
+
+    /// It is asked again and again, since it may be replaced by a newer one, and the operator is told once.
+    pub(super) fn tell_one_way_is_unknown(&self) {
+        let peer = self.conn.peer();
+        let node = self.conn.named().map(|node| node.to_string());
+        let whom = node.as_ref().unwrap_or(&peer);
+        // Nobody's, as what is told of a peer is news again when another link to it stands.
+        if self.news.is_news(About::Nobody, format!("one way to {whom}")) {
+            warn!(self.log, "the peer knows no links for data one way, as it is of an older version: data for it takes the others";
+                "peer" => peer, "node" => node);
         }
     }
 

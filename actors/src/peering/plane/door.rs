@@ -16,8 +16,9 @@ const TAKEN: usize = 64;
 /// The task. It ends with its link, and the link with it.
 pub(super) struct Door {
     link: Rc<LinkIn>,
-    uni: UniAcceptor,
-    /// None once there will be no more.
+    /// None where data goes to the peer alone.
+    uni: Option<UniAcceptor>,
+    /// None there too, and once there will be no more.
     datagrams: Option<DatagramReceiver>,
     clock: Pin<Box<Sleep>>,
     fault: FaultPoint,
@@ -26,14 +27,14 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn new(
         link: Rc<LinkIn>,
-        uni: UniAcceptor,
-        datagrams: DatagramReceiver,
+        uni: Option<UniAcceptor>,
+        datagrams: Option<DatagramReceiver>,
         fault: FaultPoint,
     ) -> Self {
         Self {
             link,
             uni,
-            datagrams: Some(datagrams),
+            datagrams,
             clock: Box::pin(tokio::time::sleep_until(Instant::now())),
             fault,
         }
@@ -41,13 +42,13 @@ impl Door {
 
     /// Takes one stream; none when there is none, and an error when there will be none.
     fn take_stream(&mut self, cx: &mut Context<'_>) -> Result<bool, ()> {
-        match self.uni.poll_accept(cx) {
-            Poll::Ready(Ok(Some(stream))) => {
+        match self.uni.as_mut().map(|uni| uni.poll_accept(cx)) {
+            Some(Poll::Ready(Ok(Some(stream)))) => {
                 self.link.accept(stream);
                 Ok(true)
             }
-            Poll::Ready(Ok(None) | Err(_)) => Err(()),
-            Poll::Pending => Ok(false),
+            Some(Poll::Ready(Ok(None) | Err(_))) => Err(()),
+            Some(Poll::Pending) | None => Ok(false),
         }
     }
 

@@ -148,10 +148,10 @@ pub struct LinkBirth {
     pub dialect: Dialect,
     /// Its connection.
     pub conn: ConnHandle,
-    /// Streams that the peer opens. Those that came before the link stood wait there.
-    pub uni: UniAcceptor,
-    /// Datagrams that the peer sends.
-    pub datagrams: DatagramReceiver,
+    /// Streams that the peer opens. Those that came before the link stood wait there. None where it opens none.
+    pub uni: Option<UniAcceptor>,
+    /// Datagrams that the peer sends; none where it sends none.
+    pub datagrams: Option<DatagramReceiver>,
     /// Its actor, which tells the peer of sets.
     pub tell: Recipient<TellSets>,
 }

@@ -118,8 +118,8 @@ async fn scene_of(role: NodeType, config: Config, faults: Faults, dialect: Diale
             stub: false,
             dialect,
             conn: server.handle,
-            uni: server.uni,
-            datagrams: server.datagrams,
+            uni: Some(server.uni),
+            datagrams: Some(server.datagrams),
             tell: Teller(tell).start().recipient(),
         };
         scene.plane.link_up(birth);

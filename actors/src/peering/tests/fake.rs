@@ -147,6 +147,10 @@ impl LinkConn for FakeConn {
             .borrow()
             .map(|(code, why)| format!("{code}: {why}"))
     }
+
+    fn ended_with(&self) -> Option<u64> {
+        self.wire.over.borrow().map(|(code, _)| code)
+    }
 }
 
 struct FakePen {

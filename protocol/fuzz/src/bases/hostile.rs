@@ -10,6 +10,12 @@ use laps_protocol::peering::message::{
 };
 use laps_protocol::peering::node::{Degrees, NodeId, NodeInfo, NodeType, PathItem};
 
+/// What a link is for: mostly for everything.
+const MODES: [PeerMode; 7] = {
+    use PeerMode::{Both, Control, Data, DataIn, DataOut};
+    [Both, Both, Both, Control, Data, DataOut, DataIn]
+};
+
 /// Relays of the mesh, hostile peers, and nodes that nobody knows.
 fn node(feed: &mut Feed<'_>) -> NodeId {
     NodeId(1 + u64::from(feed.u8() % 12))
@@ -183,7 +189,7 @@ pub(super) fn step(world: &mut World, relay: usize, feed: &mut Feed<'_>) {
             }
             let up = LinkUp {
                 node,
-                mode: PeerMode::ALL[[2, 2, 2, 0, 1][usize::from(choice >> 2) % 5]],
+                mode: MODES[usize::from(choice >> 2) % MODES.len()],
                 kin: if choice & 4 == 0 {
                     Kin::Ours(1 + u64::from(choice >> 7))
                 } else {

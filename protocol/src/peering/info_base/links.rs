@@ -41,7 +41,7 @@ impl Kin {
 pub struct LinkUp {
     /// What the peer said of itself in CONNECT or its response; the path is ignored.
     pub node: NodeInfo,
-    /// What the link is for. laps peering, "Peering Modes".
+    /// What the link is for, as seen from here. laps peering, "Peering Modes".
     pub mode: PeerMode,
     /// Which relays are there.
     pub kin: Kin,
@@ -110,6 +110,8 @@ pub(super) struct Link {
     pub(super) srtt_us: u64,
     /// Whether data can be sent to the peer, on this link or one beside it. Kept by [`Links`].
     pub(super) takes_data: bool,
+    /// Whether the peer can send data here, on this link or one beside it. Kept by [`Links`].
+    pub(super) sends_data: bool,
     /// The peer is about to end.
     pub(super) leaving: bool,
     /// The nodes it told of, the peer itself included.
@@ -161,12 +163,12 @@ impl Links {
         self.refresh(peer);
     }
 
-    /// Says on all links to a neighbour whether one of them takes data.
+    /// Says on all links to a neighbour whether one of them takes data, and whether one brings it.
     fn refresh(&mut self, peer: NodeId) {
-        let takes_data = self.takes_data(peer);
+        let (takes_data, sends_data) = self.data_ways(peer);
         for id in self.peers.get(&peer).into_iter().flatten() {
             if let Some(link) = self.links.get_mut(id) {
-                link.takes_data = takes_data;
+                (link.takes_data, link.sends_data) = (takes_data, sends_data);
             }
         }
     }
@@ -190,12 +192,15 @@ impl Links {
 
     /// Links that take data to a neighbour, ascending.
     pub(super) fn data(&self, peer: NodeId) -> Vec<LinkId> {
-        let links = self.to(peer).filter(|(_, link)| link.mode.has_data());
+        let links = self.to(peer).filter(|(_, link)| link.mode.sends_data());
         links.map(|(id, _)| id).collect()
     }
 
-    pub(super) fn takes_data(&self, peer: NodeId) -> bool {
-        self.to(peer).any(|(_, link)| link.mode.has_data())
+    /// Whether data can be sent to a neighbour, and whether it can send data here.
+    pub(super) fn data_ways(&self, peer: NodeId) -> (bool, bool) {
+        let takes = self.to(peer).any(|(_, link)| link.mode.sends_data());
+        let sends = self.to(peer).any(|(_, link)| link.mode.takes_data());
+        (takes, sends)
     }
 
     /// The one link to a neighbour on which information bases are exchanged.

@@ -65,7 +65,7 @@ pub use settings::{Counters, Limits, Settings};
 use super::fib::Fib;
 pub use super::message::Stamp;
 
-use super::message::Message;
+use super::message::{Message, PeerMode};
 use super::node::{NodeId, NodeType};
 use links::{Link, Links};
 use nodes::Nodes;
@@ -175,6 +175,7 @@ impl InfoBase {
             kin: up.kin,
             srtt_us: up.srtt_us.min(self.limits.max_srtt_us),
             takes_data: false,
+            sends_data: false,
             leaving: false,
             heard: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -182,10 +183,13 @@ impl InfoBase {
             reported: BTreeSet::new(),
             stub: (up.node.node_type == NodeType::Stub && up.mode.has_control()).then(Box::default),
         };
-        let before = self.links.takes_data(peer);
+        let before = self.links.data_ways(peer);
         let life = self.nodes.known_life(peer);
         self.links.insert(id, link);
-        self.insert_peer(id, &up.node, up.kin.epoch());
+        // A link that only brings data is no way to its peer, and is not to keep up what was learned by one that is.
+        if up.mode != PeerMode::DataIn {
+            self.insert_peer(id, &up.node, up.kin.epoch());
+        }
         self.neighbour_changed(peer, before);
         if up.mode.has_control() {
             self.nodes.touch_all();
@@ -259,7 +263,7 @@ impl InfoBase {
     /// A link is gone, and with it all that was learned by it. laps peering, "Connection Establishment".
     pub fn link_down(&mut self, now: Instant, id: LinkId) {
         let Some(gone) = self.links.get(id) else { return };
-        let (peer, before) = (gone.peer, self.links.takes_data(gone.peer));
+        let (peer, before) = (gone.peer, self.links.data_ways(gone.peer));
         let Some(gone) = self.links.remove(id) else { return };
         self.put_off.link_down(id);
         self.held.link_down(id);
@@ -287,10 +291,10 @@ impl InfoBase {
         self.purge_due(now);
     }
 
-    fn neighbour_changed(&mut self, peer: NodeId, took_data: bool) {
+    fn neighbour_changed(&mut self, peer: NodeId, before: (bool, bool)) {
         self.fib_changed |= self.fib.set_links(peer, &self.links.data(peer));
-        // What neighbours are told depends on whether they take data.
-        if self.links.takes_data(peer) != took_data {
+        // What neighbours are told depends on whether they take data, and send it.
+        if self.links.data_ways(peer) != before {
             self.nodes.touch_all();
         }
     }

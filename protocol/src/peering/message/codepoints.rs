@@ -34,12 +34,15 @@ pub(super) const fn kind_number(kind: MessageKind) -> u16 {
     }
 }
 
-/// laps peering, "Connect Message"; the numbers are laps' own.
-pub(super) const fn mode_number(mode: PeerMode) -> u8 {
+/// laps peering, "Connect Message"; the numbers are laps' own. None for what nobody asks for.
+pub(super) const fn mode_number(mode: PeerMode) -> Option<u8> {
     match mode {
-        PeerMode::Control => 0,
-        PeerMode::Data => 1,
-        PeerMode::Both => 2,
+        PeerMode::Control => Some(0),
+        PeerMode::Data => Some(1),
+        PeerMode::Both => Some(2),
+        // Between relays of ours alone (decision 0042), far from what laps may come to define.
+        PeerMode::DataOut => Some(0xf0),
+        PeerMode::DataIn => None,
     }
 }
 

@@ -1,13 +1,12 @@
 //! CONNECT and CONNECT_RESPONSE. laps peering, "Connection Establishment".
 
-use super::codepoints;
 use super::fields::FieldReader;
-use super::node_info;
+use super::{Dialect, codepoints, node_info};
 use crate::peering::error::{DecodeError, EncodeError};
 use crate::peering::node::NodeInfo;
 use bytes::{BufMut, BytesMut};
 
-/// What a link is for. laps peering, "Peering Modes".
+/// What a link is for, as one side of it sees it. laps peering, "Peering Modes".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerMode {
     /// Information bases alone.
@@ -16,11 +15,16 @@ pub enum PeerMode {
     Data,
     /// Both, the one mode that laps relays ask for.
     Both,
+    /// Data and its node sets alone, from this side to the other. Who dials asks for it, between relays of ours. Decision
+    /// 0042.
+    DataOut,
+    /// The same at the other side, which has no data to send there. Nobody asks for it.
+    DataIn,
 }
 
 impl PeerMode {
-    /// Every mode.
-    pub const ALL: &'static [Self] = &[Self::Control, Self::Data, Self::Both];
+    /// Every mode that can be asked for.
+    pub const ALL: &'static [Self] = &[Self::Control, Self::Data, Self::Both, Self::DataOut];
 
     /// Its name in configurations and logs.
     #[must_use]
@@ -29,13 +33,29 @@ impl PeerMode {
             Self::Control => "control",
             Self::Data => "data",
             Self::Both => "both",
+            Self::DataOut => "data-out",
+            Self::DataIn => "data-in",
         }
     }
 
-    /// The mode with this [`Self::name`].
+    /// Whether relays of this dialect can be asked for it.
     #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|mode| mode.name() == name)
+    pub const fn is_known_to(self, dialect: Dialect) -> bool {
+        match self {
+            Self::Control | Self::Data | Self::Both => true,
+            Self::DataOut => matches!(dialect, Dialect::Own),
+            Self::DataIn => false,
+        }
+    }
+
+    /// The same link as the other side sees it.
+    #[must_use]
+    pub const fn turned(self) -> Self {
+        match self {
+            Self::DataOut => Self::DataIn,
+            Self::DataIn => Self::DataOut,
+            Self::Control | Self::Data | Self::Both => self,
+        }
     }
 
     /// Whether information bases are exchanged. laps peering, "(1) Control Peering".
@@ -44,10 +64,16 @@ impl PeerMode {
         matches!(self, Self::Control | Self::Both)
     }
 
-    /// Whether data is sent, and the node sets that it needs. laps peering, "(2) Data Peering".
+    /// Whether this side sends data, and the node sets that it needs. laps peering, "(2) Data Peering".
     #[must_use]
-    pub const fn has_data(self) -> bool {
-        matches!(self, Self::Data | Self::Both)
+    pub const fn sends_data(self) -> bool {
+        matches!(self, Self::Data | Self::Both | Self::DataOut)
+    }
+
+    /// Whether the other side does.
+    #[must_use]
+    pub const fn takes_data(self) -> bool {
+        self.turned().sends_data()
     }
 }
 
@@ -110,11 +136,11 @@ pub enum ConnectResponse {
     Refused(ResponseCode),
 }
 
-pub(super) fn read(r: &mut FieldReader<'_>) -> Result<Connect, DecodeError> {
+pub(super) fn read(r: &mut FieldReader<'_>, dialect: Dialect) -> Result<Connect, DecodeError> {
     let number = r.u8()?;
     let mut modes = PeerMode::ALL.iter().copied();
     let mode = modes
-        .find(|mode| codepoints::mode_number(*mode) == number)
+        .find(|mode| mode.is_known_to(dialect) && codepoints::mode_number(*mode) == Some(number))
         .ok_or_else(|| r.breach(format!("peering mode {number} is not defined")))?;
     let node = node_info::read(r)?;
     Ok(Connect { mode, node })
@@ -127,8 +153,9 @@ pub(super) fn read_response(r: &mut FieldReader<'_>) -> Result<ConnectResponse, 
     }
 }
 
-pub(super) fn put(connect: &Connect, out: &mut BytesMut) -> Result<(), EncodeError> {
-    out.put_u8(codepoints::mode_number(connect.mode));
+pub(super) fn put(connect: &Connect, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
+    let number = codepoints::mode_number(connect.mode).filter(|_| connect.mode.is_known_to(dialect));
+    out.put_u8(number.ok_or(EncodeError::NoCodepoint("a link for data one way"))?);
     node_info::put(&connect.node, out)
 }
 

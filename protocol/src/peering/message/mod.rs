@@ -329,7 +329,7 @@ impl Message {
 
     fn put_fields(&self, dialect: Dialect, out: &mut BytesMut) -> Result<(), EncodeError> {
         match self {
-            Self::Connect(connect) => connect::put(connect, out)?,
+            Self::Connect(connect) => connect::put(connect, dialect, out)?,
             Self::ConnectResponse(response) => connect::put_response(response, out)?,
             Self::NodeInfoAdvertise(info) | Self::NodeInfoWithdraw(info) => node_info::put(info, out)?,
             Self::SubscribeInfoAdvertise(info) | Self::SubscribeInfoWithdraw(info) => {
@@ -359,7 +359,7 @@ impl Message {
         let stamp = (dialect == Dialect::Own && kind.is_stamped()).then(|| stamped::read(r));
         let stamp = stamp.transpose()?;
         let message = match kind {
-            MessageKind::Connect => Self::Connect(connect::read(r)?),
+            MessageKind::Connect => Self::Connect(connect::read(r, dialect)?),
             MessageKind::ConnectResponse => Self::ConnectResponse(connect::read_response(r)?),
             MessageKind::NodeInfoAdvertise => Self::NodeInfoAdvertise(node_info::read(r)?),
             MessageKind::NodeInfoWithdraw => Self::NodeInfoWithdraw(node_info::read(r)?),

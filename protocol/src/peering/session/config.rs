@@ -15,7 +15,7 @@ pub struct Config {
     pub epoch: u64,
     /// What a dialler asks for.
     pub mode: PeerMode,
-    /// What an acceptor grants.
+    /// What an acceptor grants, of what diallers ask for.
     pub accepted_modes: Vec<PeerMode>,
     /// The one node that may be at the other end, where it is known beforehand: by the peer's certificate, or by what is
     /// dialled.

@@ -4,8 +4,8 @@ use super::PeerSession;
 use super::breach::PeerMisbehaved;
 use super::io::{CommandError, Event, Role};
 use crate::peering::error::ErrorCode;
-use crate::peering::message::{Connect, ConnectResponse, Message, MessageKind, ResponseCode};
-use crate::peering::node::NodeInfo;
+use crate::peering::message::{Connect, ConnectResponse, Message, MessageKind, PeerMode, ResponseCode};
+use crate::peering::node::{NodeInfo, NodeType};
 use crate::state::transitions;
 use std::borrow::Cow;
 use std::time::Instant;
@@ -163,8 +163,11 @@ impl PeerSession {
         Self::check_path(&connect.node, CONNECT)?;
         self.deadline = None;
         let refused = self.objection(&connect.node).or_else(|| {
-            let granted = self.config.accepted_modes.contains(&connect.mode);
             let mode = connect.mode;
+            // laps peering, "(2) Data Peering": stubs always operate in bi-directional mode.
+            let both_ways = connect.node.node_type == NodeType::Stub;
+            let granted =
+                self.config.accepted_modes.contains(&mode) && !(both_ways && mode == PeerMode::DataOut);
             (!granted).then(|| {
                 (
                     ResponseCode::ModeNotAllowed,
@@ -175,7 +178,7 @@ impl PeerSession {
         if let Some((code, why)) = refused {
             self.start_refusal(now, code, why.into());
         } else if self.phase.apply(PhaseMove::Judge).is_ok() {
-            self.mode = connect.mode;
+            self.mode = connect.mode.turned();
             self.peer = Some(connect.node.clone());
             self.tell(Event::PeerConnect(connect));
         }
@@ -184,7 +187,7 @@ impl PeerSession {
 
     fn on_connect_again(&mut self, connect: &Connect) -> Result<(), PeerMisbehaved> {
         let same = self.peer.as_ref().is_some_and(|peer| peer.id == connect.node.id);
-        if !same || connect.mode != self.mode {
+        if !same || connect.mode.turned() != self.mode {
             return Err(PeerMisbehaved::message(
                 "CONNECT of another node or in another mode on a link that stands",
                 CONNECT,

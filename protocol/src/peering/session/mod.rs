@@ -148,7 +148,7 @@ impl PeerSession {
         self.peer_epoch
     }
 
-    /// What the link is for: what a dialler asks for, or, once it stands, what both agreed on.
+    /// What the link is for, as seen from here: what a dialler asks for, or, once it stands, what both agreed on.
     #[must_use]
     pub const fn mode(&self) -> PeerMode {
         self.mode

@@ -41,11 +41,16 @@ impl PeerSession {
         self.is_established() && self.mode.has_control()
     }
 
-    /// Whether data goes over this link, and node sets for it, once it stands: both ways, as with laps relays. laps peering,
-    /// "(2) Data Peering".
+    /// Whether data of ours goes over this link, and node sets for it, once it stands. laps peering, "(2) Data Peering".
     #[must_use]
-    pub fn carries_data(&self) -> bool {
-        self.is_established() && self.mode.has_data()
+    pub fn sends_data(&self) -> bool {
+        self.is_established() && self.mode.sends_data()
+    }
+
+    /// Whether data of the peer does.
+    #[must_use]
+    pub fn takes_data(&self) -> bool {
+        self.is_established() && self.mode.takes_data()
     }
 
     /// Whether we may say this.
@@ -56,7 +61,7 @@ impl PeerSession {
             Family::InformationBase if !self.mode.has_control() => {
                 Err(CommandError::NotAllowed("this link is for data alone"))
             }
-            Family::NodeSet if !self.mode.has_data() => {
+            Family::NodeSet if !self.mode.sends_data() => {
                 Err(CommandError::NotAllowed("no data of ours goes over this link"))
             }
             Family::InformationBase | Family::NodeSet => Ok(()),
@@ -77,7 +82,7 @@ impl PeerSession {
                 "laps peering, \"(2) Data Peering\"",
             )),
             // laps peering, "Subscribe Node Set Advertisement Message": where the data goes, nowhere else.
-            Family::NodeSet if !self.mode.has_data() => Err(PeerMisbehaved::message(
+            Family::NodeSet if !self.mode.takes_data() => Err(PeerMisbehaved::message(
                 format!("{kind} on a link that takes no data of this peer"),
                 "laps peering, \"Subscribe Node Set Advertisement Message\"",
             )),
@@ -117,7 +122,7 @@ impl PeerSession {
     /// connection are independent, so a lost packet is enough for data to overtake CONNECT's answer. laps peering, "Connect
     /// Message" DEVIATION: the document closes the link then.
     pub(super) fn on_data(&mut self) -> Result<(), PeerMisbehaved> {
-        if self.is_established() && !self.carries_data() {
+        if self.is_established() && !self.mode.takes_data() {
             return Err(PeerMisbehaved::new(
                 ErrorCode::InvalidStartOfStream,
                 "data on a link that takes none",

@@ -409,8 +409,8 @@ impl Scene {
                 stub: false,
                 dialect,
                 conn: server.handle,
-                uni: server.uni,
-                datagrams: server.datagrams,
+                uni: Some(server.uni),
+                datagrams: Some(server.datagrams),
                 tell: scene.heard.ear.clone().recipient(),
             });
             scene.ends.push(client);

@@ -99,8 +99,8 @@ async fn chain() -> Chain {
                 stub: false,
                 dialect: Dialect::Own,
                 conn,
-                uni,
-                datagrams,
+                uni: Some(uni),
+                datagrams: Some(datagrams),
                 tell: wire.start().recipient(),
             });
         }

@@ -111,7 +111,7 @@ impl World {
             assert!(!to.is_empty() && to.is_sorted_by(|a, b| a < b));
             for link in to {
                 let (peer, mode) = links[link];
-                assert!(peer == next && mode.has_data(), "data for {node:?} on {link:?}");
+                assert!(peer == next && mode.sends_data(), "data for {node:?} on {link:?}");
             }
             let track = FullNameHash::new(node.0 * 77).unwrap();
             assert!(

@@ -35,7 +35,7 @@ impl InfoBase {
                     && best.rank.peer != link.peer
                     && !best.way.info.path_contains(link.peer)
                     && info.path_len() <= self.limits.max_path_items
-                    && (!best.rank.no_data || !link.takes_data)
+                    && (!best.rank.no_data || !link.sends_data)
                     && !best.rank.leaving
                     && (!leaving || link.kin.is_ours())
             });

@@ -177,6 +177,44 @@ fn one_control_link_and_any_number_for_data() {
     assert!(desk.base.fib().is_empty());
 }
 
+/// Decision 0042: data goes out over the link whose dialler this relay is, and what only comes in is no way to anybody.
+#[test]
+fn a_link_for_one_way_leads_one_way() {
+    let mut desk = Desk::new(EDGE);
+    assert_eq!(desk.link_for(3, 2, EDGE, OURS, 1, PeerMode::DataIn), []);
+    assert!(desk.base.fib().is_empty() && desk.base.sizes().nodes == 0);
+    desk.link_for(1, 2, EDGE, OURS, 10, PeerMode::Both);
+    desk.hear(1, Message::NodeInfoAdvertise(far(4, &[(2, 5)])));
+    assert_eq!(desk.base.fib().links(id(4)), [LinkId(1)]);
+    assert_eq!(desk.link_for(4, 2, EDGE, OURS, 1, PeerMode::DataIn), []);
+    desk.link_for(5, 2, EDGE, OURS, 1, PeerMode::DataOut);
+    assert_eq!(desk.base.fib().links(id(4)), [LinkId(1), LinkId(5)]);
+    // What was learned by the others goes with them, whatever still comes in.
+    desk.base.link_down(desk.now, LinkId(5));
+    desk.base.link_down(desk.now, LinkId(1));
+    let out = desk.drain();
+    assert!(out.contains(&Output::NodeUnreachable { node: id(2) }), "{out:?}");
+    assert!(desk.base.fib().is_empty() && desk.base.sizes().nodes == 0);
+    // Another life of the peer waits until that is over too.
+    let out = desk.link_for(6, 2, EDGE, Kin::Ours(10), 10, PeerMode::Both);
+    assert!(matches!(out[..], [Output::Refused { .. }]), "{out:?}");
+}
+
+/// A way that takes no data is told to those that send none here: who sends some one way does.
+#[test]
+fn who_sends_data_one_way_hears_of_ways_for_data() {
+    for (mode, hears) in [(PeerMode::Control, true), (PeerMode::Both, false)] {
+        let mut desk = Desk::new(EDGE);
+        desk.link_for(2, 2, EDGE, OURS, 1, PeerMode::Control);
+        desk.link_for(3, 3, EDGE, OURS, 1, mode);
+        let out = desk.hear(2, Message::NodeInfoAdvertise(far(4, &[(2, 1)])));
+        assert_eq!(nodes(&out).len(), usize::from(hears), "{mode}");
+        let out = desk.link_for(30, 3, EDGE, OURS, 1, PeerMode::DataIn);
+        let gone = [(3, 2, None), (3, 4, None)];
+        assert_eq!(nodes(&out) == gone, hears, "{mode} {out:?}");
+    }
+}
+
 /// laps peering, "(1) Control Peering": messages need not take the way of the data.
 #[test]
 fn a_control_link_takes_no_data() {

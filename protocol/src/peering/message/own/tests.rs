@@ -92,6 +92,28 @@ fn infos_carry_a_stamp() {
     both_ways(&publish.stamped(STAMP), &framed(9, &[&STAMP_BYTES, &plain[7..]]));
 }
 
+/// Decision 0042. Byte-exact between relays of ours; to laps relays it is not said, and of them not taken.
+#[test]
+fn one_way_is_asked_of_relays_of_ours_alone() {
+    let asks = |mode| Message::Connect(Connect { mode, node: node() }).stamped(STAMP);
+    let bytes = framed(1, &[&STAMP_BYTES, &[0xf0], &NODE_BYTES]);
+    both_ways(&asks(PeerMode::DataOut), &bytes);
+    for dialect in [Dialect::Laps14, Dialect::Laps16] {
+        let mut out = BytesMut::new();
+        assert!(asks(PeerMode::DataOut).encode(dialect, &mut out).is_err() && out.is_empty());
+        let complaint = "peering mode 240 is not defined";
+        assert_eq!(
+            read(dialect, &framed(1, &[&[0xf0], &NODE_BYTES])),
+            Err(complaint.to_owned())
+        );
+    }
+    // What it is for who accepts is not said at all.
+    for dialect in [Dialect::Laps14, Dialect::Laps16, Dialect::Own] {
+        let mut out = BytesMut::new();
+        assert!(asks(PeerMode::DataIn).encode(dialect, &mut out).is_err() && out.is_empty());
+    }
+}
+
 /// Without a stamp it cannot be said to relays of ours; to laps relays it is said without one.
 #[test]
 fn stamps_stay_among_relays_of_ours() {

@@ -495,8 +495,12 @@ fn modes_permit_what_they_are_for() {
             let make = || if dials { dialled(mode) } else { taken(mode) };
             let side = make();
             assert_eq!(
-                (side.session.carries_control(), side.session.carries_data()),
-                (control, data),
+                (
+                    side.session.carries_control(),
+                    side.session.sends_data(),
+                    side.session.takes_data()
+                ),
+                (control, data, data),
                 "{mode} {dials}"
             );
             let cases = [
