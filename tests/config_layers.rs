@@ -152,6 +152,7 @@ bind = "127.0.0.9"
 port = 9
 peers = ["nine:9"]
 data_links = 9
+data_links_one_way = true
 ca = "ca"
 cert = "c"
 key = "k"

@@ -71,6 +71,7 @@ impl<'a> Member<'a> {
         let setup = Setup {
             own: NodeInfo::new(node, self.role, Bytes::new()),
             targets: self.dials.iter().map(target).collect(),
+            data_links_one_way: false,
             found: None,
             tls: Some(PeerTls::mutual(&ca, &cert, &key, node).unwrap()),
             laps_tls: Some(PeerTls::open(LAPS_ALPN).unwrap()),

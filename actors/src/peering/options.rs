@@ -50,6 +50,8 @@ pub struct Options<C: LinkConn> {
     pub own: NodeInfo,
     /// Whom to dial, and over how many connections: the first carries everything, the others data alone.
     pub targets: Vec<(PeerTarget, u32)>,
+    /// The others carry this relay's data, and none of their peer's.
+    pub data_links_one_way: bool,
     /// Relays that are found, each of which is dialled; none where only those are that are named.
     pub found: Option<watch::Receiver<Found>>,
     /// Links that peers dialled, at most.

@@ -71,6 +71,8 @@ pub struct Setup {
     pub own: NodeInfo,
     /// Whom to dial, and over how many connections: the first carries everything, the others data alone.
     pub targets: Vec<(PeerTarget, u32)>,
+    /// The others carry this relay's data, and none of their peer's.
+    pub data_links_one_way: bool,
     /// Who is found on the local network, each of which is dialled; none where only those are that are named.
     pub found: Option<Introductions>,
     /// Proof towards relays of ours; none where none are dialled or taken.
@@ -248,6 +250,7 @@ impl Seat {
         let options = Options {
             own: setup.own.clone(),
             targets: setup.targets.clone(),
+            data_links_one_way: setup.data_links_one_way,
             found: setup.found.as_ref().map(Introductions::listen),
             max_inbound: setup.max_inbound,
             keep_alive: setup.times.keep_alive,

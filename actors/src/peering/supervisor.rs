@@ -114,10 +114,10 @@ impl<R: Reach> PeeringActor<R> {
             (0..*links).map(|number| Wanted {
                 target: target.clone(),
                 // laps peering, "(2) Data Peering": parallel links are for data; the first is for everything.
-                mode: if number == 0 {
-                    PeerMode::Both
-                } else {
-                    PeerMode::Data
+                mode: match number {
+                    0 => PeerMode::Both,
+                    _ if options.data_links_one_way => PeerMode::DataOut,
+                    _ => PeerMode::Data,
                 },
                 tries: tries(options.backoff),
                 node: None,

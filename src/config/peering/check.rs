@@ -110,6 +110,11 @@ fn refused_stub(peering: &Peering) -> Option<Refused> {
             "leave it out",
         );
     }
+    // laps peering, "(2) Data Peering": stubs always operate in bi-directional mode.
+    if peering.data_links_one_way {
+        let reason = "true, and a stub gets all that its clients subscribe to by links that it dials";
+        return refuse("peering.data_links_one_way", reason, "leave it out");
+    }
     None
 }
 

@@ -31,6 +31,13 @@ pub const KEYS: &[Key] = &[
         ],
     ),
     fixed(
+        "peering.data_links_one_way",
+        &[
+            "true: those carry what this relay sends and nothing back; its peers answer by the one link that carries all, and by links",
+            "that they dial. A relay of a version without this takes none of them. Not on a stub.",
+        ],
+    ),
+    fixed(
         "peering.node_type",
         &[
             "edge (takes clients and relays), via (takes relays only, passes on, tells clients that it refuses them) or stub",

@@ -33,6 +33,8 @@ pub struct Peering {
     pub peers: List<PeerTarget>,
     /// Links to each of them that carry data only, beside the one that carries control too.
     pub data_links: u64,
+    /// Those that this relay dials carry its own data only.
+    pub data_links_one_way: bool,
     /// What this relay does in the mesh.
     pub node_type: Role,
     /// Path of the certificate of the mesh's CA; empty for none.
@@ -88,6 +90,7 @@ impl Default for Peering {
             port: DEFAULT_PORT,
             peers: List::default(),
             data_links: 0,
+            data_links_one_way: false,
             node_type: Role(NodeType::Edge),
             ca: String::new(),
             cert: String::new(),

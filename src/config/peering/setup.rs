@@ -46,6 +46,7 @@ impl Peering {
         Ok(Setup {
             own: self.own(node, name),
             targets: self.targets(),
+            data_links_one_way: self.data_links_one_way,
             tls,
             laps_tls: meets_laps.then(Self::laps_tls).transpose()?,
             laps_from: self.laps_from(),

@@ -80,6 +80,10 @@ fn what_makes_no_sense_is_refused_by_its_key() {
             "insecure = true\nnode_type = 'stub'\npeers = 'h'\nlaps_listen = 'h:1'\nlaps_from = '::1'",
             "peering.laps_listen",
         ),
+        (
+            "insecure = true\nnode_type = 'stub'\npeers = 'h'\ndata_links_one_way = true",
+            "peering.data_links_one_way",
+        ),
         ("node_type = 'via'\npeers = 'laps+h'", "peering.peers"),
         (
             "insecure = true\nnode_type = 'via'\npeers = 'h,laps+h'",

@@ -240,6 +240,8 @@ pub(super) struct Net {
     pub(super) forged: Cell<Option<NodeId>>,
     /// Nobody is reached.
     pub(super) down: Cell<bool>,
+    /// Who plays all that is dialled.
+    pub(super) played: RefCell<Option<mpsc::UnboundedSender<Reached<FakeConn>>>>,
 }
 
 impl Net {
@@ -304,6 +306,10 @@ impl Reach for FakeReach {
             }
             net.made.borrow_mut().push(Rc::new(made));
             net.count.send_modify(|count| *count += 1);
+            if let Some(played) = &*net.played.borrow() {
+                played.send(theirs).ok();
+                return Ok(ours);
+            }
             signal(
                 &relay,
                 Inbound {
@@ -318,7 +324,7 @@ impl Reach for FakeReach {
 }
 
 /// Of QUIC: what is heard where nobody says PING.
-async fn keep_alive(wire: Arc<Wire>) {
+pub(super) async fn keep_alive(wire: Arc<Wire>) {
     while wire.over.borrow().is_none() {
         tokio::time::sleep(Duration::from_millis(75)).await;
         if !wire.mute.load(Relaxed) {
@@ -339,12 +345,14 @@ pub(super) struct Plan {
     pub(super) id: NodeId,
     pub(super) role: NodeType,
     pub(super) targets: Vec<(PeerTarget, u32)>,
+    pub(super) one_way: bool,
     pub(super) found: Option<watch::Receiver<Found>>,
     pub(super) max_inbound: usize,
     pub(super) faults: Faults,
     pub(super) contact: &'static str,
     /// Relays that began later have a greater one.
     pub(super) life: u64,
+    pub(super) log: Logger,
 }
 
 /// One relay of a test.
@@ -365,11 +373,13 @@ pub(super) fn plan(low: u64, targets: &[&str]) -> Plan {
             .iter()
             .map(|target| (target.parse().unwrap(), 1))
             .collect(),
+        one_way: false,
         found: None,
         max_inbound: 100,
         faults: Faults::default(),
         contact: "",
         life: 1000 * id(low).0,
+        log: Logger::root(Discard, o!()),
     }
 }
 
@@ -383,6 +393,7 @@ pub(super) fn start(net: &Rc<Net>, name: &str, plan: Plan) -> Relay {
     let options = Options {
         own: NodeInfo::new(plan.id, plan.role, Bytes::from_static(plan.contact.as_bytes())),
         targets: plan.targets,
+        data_links_one_way: plan.one_way,
         found: plan.found,
         max_inbound: plan.max_inbound,
         keep_alive: Duration::from_millis(75),
@@ -394,7 +405,7 @@ pub(super) fn start(net: &Rc<Net>, name: &str, plan: Plan) -> Relay {
         runs: None,
         mesh: None,
         faults: plan.faults,
-        log: Logger::root(Discard, o!()),
+        log: plan.log,
     };
     let peering = PeeringActor::new(reach, options, plan.life, Arc::new(fib), None).start();
     let entry = (plan.id, peering.clone());

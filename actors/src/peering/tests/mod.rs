@@ -2,6 +2,7 @@
 
 mod fake;
 mod leaving;
+mod one_way;
 mod quic;
 mod scripted;
 

@@ -81,7 +81,7 @@ fn users_of(parts: MeshParts) -> Ears {
 }
 
 /// A log that is read.
-struct Lines(mpsc::UnboundedSender<String>);
+pub(super) struct Lines(pub(super) mpsc::UnboundedSender<String>);
 
 impl Drain for Lines {
     type Ok = ();
@@ -118,6 +118,7 @@ struct Plan {
     tls: PeerTls,
     targets: Vec<String>,
     data_links: u32,
+    one_way: bool,
     found: Option<Introductions>,
     contact: &'static str,
 }
@@ -141,6 +142,7 @@ fn plan(ca: &PeerCa, low: u64, targets: &[&str]) -> Plan {
         tls: mutual(ca, id(low)),
         targets: targets.iter().map(|&target| target.to_owned()).collect(),
         data_links: 0,
+        one_way: false,
         found: None,
         contact: "",
     }
@@ -154,6 +156,7 @@ fn setup(plan: &Plan) -> Setup {
             .iter()
             .map(|target| (target.parse().unwrap(), 1 + plan.data_links))
             .collect(),
+        data_links_one_way: plan.one_way,
         tls: Some(plan.tls.clone()),
         laps_tls: Some(PeerTls::open(LAPS_ALPN).unwrap()),
         laps_from: vec!["127.0.0.0/8".parse().unwrap()],
