@@ -15,7 +15,7 @@ mod mesh;
 mod mesh_tests {
     use crate::common::seeds;
     use crate::mesh::{Wiring, World, knowledge, ms, namespace, spoken, track, verdict};
-    use laps_protocol::peering::message::Published;
+    use laps_protocol::peering::message::{PeerMode, Published};
     use laps_protocol::peering::node::NodeType::{self, Edge, Stub, Via};
     use laps_protocol::sim::Rng;
     use std::time::Duration;
@@ -329,19 +329,22 @@ mod mesh_tests {
         }
     }
 
-    /// An address that leads to several relays: links for data end at one that the dialler has no control link to.
+    /// An address that leads to several relays: links for data, both ways or one way, end at one that the dialler has no
+    /// control link to.
     #[test]
     fn messages_arrive_at_a_neighbour_for_data_alone() {
         for between in 0..4 {
-            // The last one is dialled for data by the first.
-            let last = between + 1;
-            let mut world = World::new(1, &vec![Edge; last + 2], &chain(last + 2));
-            world.add_data(0, last + 1, 3);
-            world.publish(last + 1, Published::Namespace(namespace("a")));
-            world.subscribe(0, &track("a", 1), 1);
-            world.run(SETTLED);
-            knowledge(&world);
-            spoken(&world);
+            for mode in [PeerMode::Data, PeerMode::DataOut, PeerMode::DataIn] {
+                // The last one is dialled for data by the first, or the first by the last.
+                let last = between + 1;
+                let mut world = World::new(1, &vec![Edge; last + 2], &chain(last + 2));
+                world.add_data(0, last + 1, 3, mode);
+                world.publish(last + 1, Published::Namespace(namespace("a")));
+                world.subscribe(0, &track("a", 1), 1);
+                world.run(SETTLED);
+                knowledge(&world);
+                spoken(&world);
+            }
         }
     }
 
@@ -371,7 +374,8 @@ mod mesh_tests {
             for _ in 0..rng.below(4) {
                 let (a, b) = (below(&mut rng, ours), below(&mut rng, ours));
                 if a != b {
-                    world.add_data(a, b, 1 + rng.below(50));
+                    let mode = [PeerMode::Data, PeerMode::DataOut][below(&mut rng, 2)];
+                    world.add_data(a, b, 1 + rng.below(50), mode);
                 }
             }
             for relay in &edges {

@@ -49,6 +49,7 @@ pub(crate) struct Wire {
     lives: [u64; 2],
     in_order: [Instant; 2],
     pub(crate) laps: bool,
+    /// As its first end sees it.
     pub(crate) mode: PeerMode,
 }
 
@@ -187,7 +188,7 @@ impl World {
     }
 
     /// A wire more, for data alone.
-    pub(crate) fn add_data(&mut self, a: usize, b: usize, delay: u64) -> usize {
+    pub(crate) fn add_data(&mut self, a: usize, b: usize, delay: u64, mode: PeerMode) -> usize {
         self.wires.push(Wire {
             ends: [a, b],
             delay: ms(delay),
@@ -196,7 +197,7 @@ impl World {
             lives: [0; 2],
             in_order: [self.now; 2],
             laps: false,
-            mode: PeerMode::Data,
+            mode,
         });
         self.join(self.wires.len() - 1);
         self.wires.len() - 1
@@ -236,7 +237,8 @@ impl World {
         let srtt_us = u64::try_from(self.wires[wire].delay.as_micros()).unwrap() * 2;
         self.wires[wire].link = Some(link);
         self.wires[wire].in_order = [self.now; 2];
-        for (from, to) in [(a, b), (b, a)] {
+        let mode = self.wires[wire].mode;
+        for (from, to, mode) in [(a, b, mode), (b, a, mode.turned())] {
             let peer = &self.relays[to];
             let node = NodeInfo::new(peer.id, peer.role, Bytes::from(format!("relay-{}", peer.id)));
             let kin = if self.wires[wire].laps {
@@ -246,7 +248,7 @@ impl World {
             };
             let up = LinkUp {
                 node,
-                mode: self.wires[wire].mode,
+                mode,
                 kin,
                 srtt_us,
             };
