@@ -37,8 +37,8 @@ struct Chain {
     _alive: Vec<Box<dyn std::any::Any>>,
 }
 
-/// Link 12 is between the first and the second, link 23 between the second and the third.
-async fn chain() -> Chain {
+/// Link 12 is between the first and the second, link 23 between the second and the third; `one_way` from the left to the right.
+async fn chain(one_way: bool) -> Chain {
     let [first, second] = [LinkId(12), LinkId(23)];
     let tables = [
         Fib::written(
@@ -93,14 +93,18 @@ async fn chain() -> Chain {
                 other: chain.planes[there].clone(),
                 link,
             };
+            let (mut uni, mut datagrams) = (Some(uni), Some(datagrams));
+            if one_way && here == left {
+                chain._alive.push(Box::new((uni.take(), datagrams.take())));
+            }
             chain.planes[here].link_up(LinkBirth {
                 link,
                 peer: NODES[there],
                 stub: false,
                 dialect: Dialect::Own,
                 conn,
-                uni: Some(uni),
-                datagrams: Some(datagrams),
+                uni,
+                datagrams,
                 tell: wire.start().recipient(),
             });
         }
@@ -123,7 +127,16 @@ async fn until(holds: impl Fn() -> bool) {
 /// once, under the name of its origin; in between nothing is left of it.
 #[actix::test]
 async fn data_finds_its_way_through_a_relay_in_between() {
-    let chain = chain().await;
+    finds_its_way(chain(false).await).await;
+}
+
+/// Decision 0042: the same over links that bring their diallers nothing.
+#[actix::test]
+async fn data_finds_its_way_by_links_one_way() {
+    finds_its_way(chain(true).await).await;
+}
+
+async fn finds_its_way(chain: Chain) {
     let [origin, via, edge] = &chain.planes[..] else {
         unreachable!()
     };
