@@ -27,8 +27,11 @@ pub(super) enum About {
 impl About {
     /// Who is at the other end of a connection: the node that its certificate names, or else where it comes from.
     pub(super) fn peer(named: Option<NodeId>, addr: &str) -> Self {
-        let host = || addr.parse::<SocketAddr>().map(|addr| Self::Host(addr.ip()));
-        named.map_or_else(|| host().unwrap_or(Self::Nobody), Self::Node)
+        let ip = || {
+            addr.parse()
+                .or_else(|_| addr.parse().map(|addr: SocketAddr| addr.ip()))
+        };
+        named.map_or_else(|| ip().map_or(Self::Nobody, Self::Host), Self::Node)
     }
 }
 
@@ -62,6 +65,9 @@ mod tests {
         let node = About::peer(Some(NodeId(7)), "192.0.2.1:5");
         assert_eq!(node, About::Node(NodeId(7)));
         let host = |port: u16| About::peer(None, &format!("192.0.2.1:{port}"));
+        // As a connection has it.
+        assert_eq!(About::peer(None, "192.0.2.1"), host(5));
+        assert_ne!(host(5), About::peer(None, "2001:db8::1"));
         assert!(told.is_news(node, "a") && told.clone().is_news(node, "b"));
         assert!(told.is_news(host(5), "a") && !told.is_news(host(6), "a"));
         assert!(!told.is_news(node, "a") && !told.is_news(node, String::from("b")));
