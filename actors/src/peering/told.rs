@@ -22,6 +22,8 @@ pub(super) enum About {
     Nobody,
     /// A track.
     Track(FullNameHash),
+    /// Links for data one way, which a peer of an older version knows nothing of, whatever other links to it stand.
+    OneWay,
 }
 
 impl About {

@@ -198,8 +198,8 @@ impl<C: LinkConn> PeerLinkActor<C> {
         let peer = self.conn.peer();
         let node = self.conn.named().map(|node| node.to_string());
         let whom = node.as_ref().unwrap_or(&peer);
-        // Nobody's, as what is told of a peer is news again when another link to it stands.
-        if self.news.is_news(About::Nobody, format!("one way to {whom}")) {
+        // What is told of the peer itself is news again when another link to it stands.
+        if self.news.is_news(About::OneWay, whom.clone()) {
             warn!(self.log, "the peer knows no links for data one way, as it is of an older version: data for it takes the others";
                 "peer" => peer, "node" => node);
         }

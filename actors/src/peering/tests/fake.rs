@@ -238,6 +238,8 @@ pub(super) struct Net {
     pub(super) dials: Cell<usize>,
     /// What diallers prove to be instead of what they are.
     pub(super) forged: Cell<Option<NodeId>>,
+    /// Nobody proves anything, as where `peering.insecure` is set.
+    pub(super) insecure: Cell<bool>,
     /// Nobody is reached.
     pub(super) down: Cell<bool>,
     /// Who plays all that is dialled.
@@ -294,7 +296,11 @@ impl Reach for FakeReach {
             let laps = target.kind == crate::peering::PeerKind::Laps;
             let dialect = if laps { Dialect::Laps14 } else { Dialect::Own };
             let named = [Some(there), Some(net.forged.get().unwrap_or(me))];
-            let ([ours, theirs], writes) = connection(if laps { [None, None] } else { named });
+            let ([ours, theirs], writes) = connection(if laps || net.insecure.get() {
+                [None, None]
+            } else {
+                named
+            });
             let made = Made {
                 dialler: me,
                 target: name,

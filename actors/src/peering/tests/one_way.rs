@@ -95,6 +95,8 @@ async fn plays_an_old_relay(mut reached: Reached<FakeConn>) {
         return;
     }
     actix_rt::spawn(keep_alive(Arc::clone(&reached.conn.wire)));
+    // When that one stands, what is told of the peer is news again.
+    sleep(secs(2)).await;
     let node = NodeInfo::new(id(2), NodeType::Edge, Default::default());
     let stamp = Stamp {
         epoch: 5,
@@ -110,8 +112,15 @@ async fn plays_an_old_relay(mut reached: Reached<FakeConn>) {
 /// It goes without them: that is told once, and they are dialled no more often than a peer that is not there.
 #[test]
 fn an_older_relay_takes_none_of_them() {
-    run(async {
+    for insecure in [false, true] {
+        goes_without(insecure);
+    }
+}
+
+fn goes_without(insecure: bool) {
+    run(async move {
         let net = Rc::new(Net::default());
+        net.insecure.set(insecure);
         let (plays, mut dialled) = mpsc::unbounded_channel();
         net.played.replace(Some(plays));
         actix_rt::spawn(async move {
