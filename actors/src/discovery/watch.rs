@@ -439,6 +439,8 @@ mod tests {
         script.tried(2);
         script.fails_after(None);
         assert_eq!(next(&mut reports).await, works("first"));
+        script.say(Heard::Seen(relay("x", 1)));
+        assert!(matches!(next(&mut reports).await, Report::News(News::Found(_))));
     }
 
     /// A relay that nobody advertises finds others all the same, and is advertised as soon as somebody does.
