@@ -250,7 +250,8 @@ impl<R: Routes> NodeSets<R> {
         let nodes: Vec<_> = back.filter(|node| plan.links.contains_key(node)).collect();
         let lost = plan.stranded.iter().filter(|node| before.contains_key(node));
         set.astray.extend(lost);
-        if !nodes.is_empty() {
+        // What comes before there is a route waits for it, so nobody has missed anything yet.
+        if !nodes.is_empty() && set.route.is_some() {
             self.outputs.push_back(Output::Back { source, nodes });
         }
     }

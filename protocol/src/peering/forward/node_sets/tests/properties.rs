@@ -230,6 +230,32 @@ fn drain(world: &mut World, relay: &mut Relay) {
     }
 }
 
+/// Where a laps relay has not read its set yet, what comes waits for that: who has another way by then missed nothing.
+#[test]
+fn who_finds_another_way_before_there_is_a_route_missed_nothing() {
+    let set = vec![(5, 128), (7, 128), (8, 128)];
+    let turns = [
+        vec![
+            Step::Up(LINKS),
+            Step::Up(4),
+            Step::Told(4, 1, set),
+            Step::Routes(vec![(5, vec![LINKS])]),
+        ],
+        vec![Step::Up(5), Step::Routes(vec![(7, vec![LINKS])])],
+        vec![Step::Routes(vec![(7, vec![5]), (5, vec![5])])],
+    ];
+    let mut relay = Relay::new(NodeType::Edge, Limits::default(), &[]);
+    let mut world = World::default();
+    for turn in turns {
+        for step in turn {
+            apply(&mut world, &mut relay, step);
+        }
+        drain(&mut world, &mut relay);
+        world.check(&relay.sets);
+    }
+    assert!(world.routes.is_empty(), "it waits still");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
