@@ -203,7 +203,7 @@ impl PeerSession {
         self.queue.room()
     }
 
-    /// Messages written so far, including those that wait, but for sets of nodes, which may never leave.
+    /// Messages written so far, including those that wait, but for sets of nodes, of which newer ones take the place.
     #[must_use]
     pub const fn sent(&self) -> &Counts {
         &self.sent

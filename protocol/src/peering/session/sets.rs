@@ -1,8 +1,8 @@
-//! Sets of nodes on their way out: of each the latest only.
+//! Sets of nodes on their way out: of each the latest only, and then that it is over.
 
 use crate::peering::message::{Message, MessageKind, SnsId};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// What is said of one set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +38,17 @@ impl Said {
 /// Sets that wait for the peer. laps peering, "SNS Advertisement": the same id gets a new set, so what was to be said of it
 /// before has no use any more, and what waits grows with the sets that there are and not with their changes.
 ///
+/// That a set is over comes behind what it was: its data does not wait for this, and whoever has it and never hears whom it is
+/// for loses it. So one that ends at once is said all the same.
+///
 /// They are not counted with the other messages: as many may be new at once as a link has, and each may be large.
 #[derive(Debug)]
 pub(super) struct Sets {
     /// In the order in which they leave. A set that changes keeps its place.
     waiting: BTreeMap<u64, (Said, Bytes)>,
+    /// Where that is which is said of a set last.
     places: HashMap<SnsId, u64>,
     next_place: u64,
-    /// Those that were written and not taken back.
-    known: HashSet<SnsId>,
     max: usize,
 }
 
@@ -56,12 +58,11 @@ impl Sets {
             waiting: BTreeMap::new(),
             places: HashMap::new(),
             next_place: 0,
-            known: HashSet::new(),
             max,
         }
     }
 
-    /// Sets that wait.
+    /// What waits: for each set what it is, that it is over, or both.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -72,37 +73,27 @@ impl Sets {
 
     /// Takes what is said of a set; false when it would be one too many.
     pub(super) fn push(&mut self, said: Said, message: Bytes) -> bool {
-        let Said { id, over } = said;
-        let place = self.places.get(&id).copied();
-        if over
-            && !self.known.contains(&id)
-            && let Some(place) = place
+        let last = self.places.get(&said.id);
+        if let Some(last) = last.and_then(|place| self.waiting.get_mut(place))
+            && last.0 == said
         {
-            // The peer has never heard of it.
-            self.places.remove(&id);
-            self.waiting.remove(&place);
+            last.1 = message;
             return true;
         }
-        if place.is_none() && self.waiting.len() >= self.max {
+        if self.waiting.len() >= self.max {
             return false;
         }
-        let place = place.unwrap_or_else(|| {
-            self.next_place += 1;
-            self.next_place
-        });
-        self.places.insert(id, place);
-        self.waiting.insert(place, (said, message));
+        self.next_place += 1;
+        self.places.insert(said.id, self.next_place);
+        self.waiting.insert(self.next_place, (said, message));
         true
     }
 
     /// The one that leaves next.
     pub(super) fn pop(&mut self) -> Option<(MessageKind, Bytes)> {
-        let (_, (said, message)) = self.waiting.pop_first()?;
-        self.places.remove(&said.id);
-        if said.over {
-            self.known.remove(&said.id);
-        } else {
-            self.known.insert(said.id);
+        let (place, (said, message)) = self.waiting.pop_first()?;
+        if self.places.get(&said.id) == Some(&place) {
+            self.places.remove(&said.id);
         }
         Some((said.kind(), message))
     }
@@ -139,16 +130,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_said_is_not_taken_back() {
+    fn what_a_set_was_is_said_before_it_is_over() {
         let mut sets = Sets::new(3);
-        push(&mut sets, 1, false, "1a");
-        push(&mut sets, 1, true, "1 over");
+        for (over, what) in [(false, "1a"), (false, "1b"), (true, "1 over"), (true, "1 over")] {
+            assert!(push(&mut sets, 1, over, what));
+        }
+        assert!(push(&mut sets, 1, false, "1 again") && !push(&mut sets, 2, false, "2a"));
+        assert_eq!(drain(&mut sets), ["1b", "1 over", "1 again"]);
         assert!(sets.is_empty() && sets.places.is_empty());
         push(&mut sets, 2, false, "2a");
-        assert_eq!(drain(&mut sets), ["2a"]);
-        push(&mut sets, 2, false, "2b");
+        assert_eq!(sets.pop().unwrap().0, MessageKind::NodeSetAdvertise);
         push(&mut sets, 2, true, "2 over");
         assert_eq!(sets.pop().unwrap().0, MessageKind::NodeSetWithdraw);
-        assert!(sets.known.is_empty() && sets.is_empty() && sets.places.is_empty());
+        assert!(sets.is_empty() && sets.places.is_empty());
     }
 }
