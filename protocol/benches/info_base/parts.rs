@@ -127,7 +127,12 @@ fn stubs(entries: usize) -> Measured {
     const FIRST: usize = 1000;
     let (now, stubs) = (Instant::now(), (entries / 1000).max(1));
     let (mut base, mut measured) = (edge(now), Measured::default());
-    (0..stubs).for_each(|stub| join(&mut base, now, (FIRST + stub) as u64, NodeType::Stub));
+    let time = timed(
+        stubs,
+        |stub| (FIRST + stub) as u64,
+        |stub| join(&mut base, now, stub, NodeType::Stub),
+    );
+    measured.note("a stub joins", time, stubs);
     let count = stubs * OF_A_STUB;
     // One after the other, so that all of them have some at any time.
     let wish = |entry: usize, sequence| {

@@ -135,31 +135,37 @@ impl Link {
 /// All links.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    links: BTreeMap<LinkId, Link>,
+    /// Those that are not to stubs: what all of them are told goes by these, however many stubs there are.
+    mesh: BTreeMap<LinkId, Link>,
+    stubs: BTreeMap<LinkId, Link>,
     peers: BTreeMap<NodeId, BTreeSet<LinkId>>,
 }
 
 impl Links {
     pub(super) fn len(&self) -> usize {
-        self.links.len()
+        self.mesh.len() + self.stubs.len()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
-        self.links.keys().copied()
+        self.mesh.keys().chain(self.stubs.keys()).copied()
     }
 
     pub(super) fn get(&self, link: LinkId) -> Option<&Link> {
-        self.links.get(&link)
+        self.mesh.get(&link).or_else(|| self.stubs.get(&link))
     }
 
     pub(super) fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
-        self.links.get_mut(&link)
+        self.mesh.get_mut(&link).or_else(|| self.stubs.get_mut(&link))
     }
 
     pub(super) fn insert(&mut self, id: LinkId, link: Link) {
         self.peers.entry(link.peer).or_default().insert(id);
         let peer = link.peer;
-        self.links.insert(id, link);
+        if link.is_stub() {
+            self.stubs.insert(id, link);
+        } else {
+            self.mesh.insert(id, link);
+        }
         self.refresh(peer);
     }
 
@@ -167,14 +173,15 @@ impl Links {
     fn refresh(&mut self, peer: NodeId) {
         let (takes_data, sends_data) = self.data_ways(peer);
         for id in self.peers.get(&peer).into_iter().flatten() {
-            if let Some(link) = self.links.get_mut(id) {
+            let link = self.mesh.get_mut(id).or_else(|| self.stubs.get_mut(id));
+            if let Some(link) = link {
                 (link.takes_data, link.sends_data) = (takes_data, sends_data);
             }
         }
     }
 
     pub(super) fn remove(&mut self, id: LinkId) -> Option<Link> {
-        let link = self.links.remove(&id)?;
+        let link = self.mesh.remove(&id).or_else(|| self.stubs.remove(&id))?;
         if let Some(links) = self.peers.get_mut(&link.peer) {
             links.remove(&id);
             if links.is_empty() {
@@ -187,7 +194,7 @@ impl Links {
 
     pub(super) fn to(&self, peer: NodeId) -> impl Iterator<Item = (LinkId, &Link)> {
         let ids = self.peers.get(&peer).into_iter().flatten();
-        ids.filter_map(|id| Some((*id, self.links.get(id)?)))
+        ids.filter_map(|id| Some((*id, self.get(*id)?)))
     }
 
     /// Links that take data to a neighbour, ascending.
@@ -223,13 +230,13 @@ impl Links {
 
     /// Links on which information bases are exchanged, but for those to stubs, which have their own rules.
     pub(super) fn for_infos(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        let links = self.links.iter().map(|(id, link)| (*id, link));
-        links.filter(|(_, link)| link.mode.has_control() && !link.is_stub())
+        let links = self.mesh.iter().map(|(id, link)| (*id, link));
+        links.filter(|(_, link)| link.mode.has_control())
     }
 
     pub(super) fn for_infos_mut(&mut self) -> impl Iterator<Item = (LinkId, &mut Link)> {
-        let links = self.links.iter_mut().map(|(id, link)| (*id, link));
-        links.filter(|(_, link)| link.mode.has_control() && !link.is_stub())
+        let links = self.mesh.iter_mut().map(|(id, link)| (*id, link));
+        links.filter(|(_, link)| link.mode.has_control())
     }
 }
 

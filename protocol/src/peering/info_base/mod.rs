@@ -191,7 +191,7 @@ impl InfoBase {
             self.insert_peer(id, &up.node, up.kin.epoch());
         }
         self.neighbour_changed(peer, before);
-        if up.mode.has_control() {
+        if up.mode.has_control() && up.node.node_type != NodeType::Stub {
             self.nodes.touch_all();
         }
         self.settle_nodes(now);
@@ -293,8 +293,18 @@ impl InfoBase {
 
     fn neighbour_changed(&mut self, peer: NodeId, before: (bool, bool)) {
         self.fib_changed |= self.fib.set_links(peer, &self.links.data(peer));
-        // What neighbours are told depends on whether they take data, and send it.
-        if self.links.data_ways(peer) != before {
+        if self.links.data_ways(peer) == before {
+            return;
+        }
+        if self
+            .nodes
+            .info(peer)
+            .is_some_and(|info| info.node_type == NodeType::Stub)
+        {
+            // It is told of no nodes, and leads to no other.
+            self.nodes.touch(peer);
+        } else {
+            // What neighbours are told depends on whether they take data, and send it.
             self.nodes.touch_all();
         }
     }
