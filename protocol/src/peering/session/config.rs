@@ -64,8 +64,9 @@ impl Config {
             // One message leaves per flush: at a few milliseconds each, these are minutes of silence of the peer.
             max_queued_messages: 65_536,
             max_queued_bytes: 16 * 1024 * 1024,
-            // As many as a link has (`forward::Limits::max_sets_per_link`), and as many that are over.
-            max_queued_sets: 2 * 65_536,
+            // As many as a link has (`forward::Limits::max_sets_per_link`) may end before they were said, and as many begin in
+            // their stead: what each was, that it is over, and the other one.
+            max_queued_sets: 3 * 65_536,
             // Each makes both sides say everything again.
             max_control_moves: 16,
             trace: false,

@@ -279,8 +279,7 @@ impl<R: Routes> NodeSets<R> {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        state.unsaid.remove(&set.id);
-        state.said_since = true;
+        state.said_since |= state.unsaid.remove(&set.id);
         // laps peering, "Source Routing": laps relays do not say whose data it is. It is taken for that of the one which it
         // comes by; of who is behind that nothing is known. Behind a stub there is nobody.
         let speaks_for_itself = state.laps || state.stub;

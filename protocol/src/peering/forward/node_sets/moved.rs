@@ -29,8 +29,8 @@ impl<R: Routes> NodeSets<R> {
     }
 
     /// Sets that their peers have not told again since the control stream was replaced, each once, to be given to
-    /// [`Self::withdrawn`]. A peer has `end_grace` for that, and as long again as often as it has told some meanwhile: a link
-    /// may be slow, and have many.
+    /// [`Self::withdrawn`]. A peer has `end_grace` for that, and as long again as often as it has told some of them meanwhile: a
+    /// link may be slow, and have many.
     pub fn take_unsaid(&mut self, now: Instant) -> Vec<(LinkId, SnsId)> {
         let mut unsaid = Vec::new();
         while let Some((at, link)) = self.moved.first().copied().filter(|(at, _)| *at <= now) {

@@ -68,6 +68,23 @@ fn as_many_sets_as_a_link_has_wait_beside_the_rest() {
     assert_eq!(left.last(), Some(&set_of(65_536, 1)));
 }
 
+/// All of them may end before they left, and as many begin.
+#[test]
+fn as_many_sets_as_a_link_has_are_replaced_while_they_wait() {
+    const MOST: u32 = 65_536;
+    let mut side = dialled(PeerMode::Both);
+    side.send(subscribe(1)).unwrap();
+    for id in 1..=MOST {
+        side.send(set_of(id, 1)).unwrap();
+    }
+    for id in 1..=MOST {
+        side.send(over(id)).unwrap();
+        side.send(set_of(MOST + id, 1)).unwrap();
+    }
+    assert_eq!(side.session.queued_sets(), 3 * 65_536);
+    assert_eq!(leaves(&mut side).len(), 3 * 65_536);
+}
+
 /// Data of a set does not wait for what is said of it: whoever has that data is to hear whom it is for, also where the set is
 /// over before it left.
 #[test]

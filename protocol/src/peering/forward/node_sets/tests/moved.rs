@@ -68,6 +68,22 @@ fn what_is_still_being_told_is_waited_for() {
     assert_eq!(taken_back(&mut relay, 1), all);
 }
 
+/// What is said of other sets is no sign that the rest of these is still to come.
+#[test]
+fn new_sets_do_not_put_it_off() {
+    let mut relay = Relay::edge(&[(2, &[2])]);
+    for id in [1, 2] {
+        relay.told(1, id, &[2]);
+    }
+    relay.drain();
+    moved(&mut relay, 1);
+    relay.told(1, 1, &[2]);
+    assert_eq!(taken_back(&mut relay, 10_000), []);
+    relay.told(1, 3, &[2]);
+    relay.told(1, 1, &[2]);
+    assert_eq!(taken_back(&mut relay, 10_000), [(1, 2)]);
+}
+
 /// Whether a laps relay tells its sets again is not known; a link that is gone has none.
 #[test]
 fn laps_relays_and_dead_links_are_not_waited_for() {
