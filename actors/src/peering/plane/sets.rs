@@ -23,10 +23,8 @@ pub(super) struct Core {
     origin: Option<Recipient<TrackRerouted>>,
     /// Tracks whose routes changed since they were asked for.
     rerouted: BTreeSet<FullNameHash>,
-    /// What links are told at the end of this turn: the latest of each set.
-    telling: BTreeMap<(LinkId, SnsId), Message>,
-    /// The greatest id that each link was told of.
-    told: BTreeMap<LinkId, SnsId>,
+    /// What links are told at the end of this turn, by set.
+    telling: BTreeMap<(LinkId, SnsId), Telling>,
     /// Why, and when, each link came into the route of a track of this relay.
     joined: HashMap<FullNameHash, BTreeMap<LinkId, (JoinCause, u64)>>,
     /// To whom links lead again, by track of this relay: something of it was for them and went nowhere.
@@ -35,6 +33,15 @@ pub(super) struct Core {
     lost: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Who takes that to the origins.
     bases: Option<Recipient<SendToNode>>,
+}
+
+/// What is to be told of a set. That it is over does not take the place of what it was: its data does not wait for the end of
+/// the turn, and whoever has it and never hears whom it is for loses it.
+#[derive(Default)]
+struct Telling {
+    /// The latest.
+    set: Option<NodeSet>,
+    over: bool,
 }
 
 impl Core {
@@ -47,7 +54,6 @@ impl Core {
             origin: None,
             rerouted: BTreeSet::new(),
             telling: BTreeMap::new(),
-            told: BTreeMap::new(),
             joined: HashMap::new(),
             back: HashMap::new(),
             lost: BTreeMap::new(),
@@ -160,7 +166,9 @@ impl Core {
                         // Who gets it is another, if not by which link.
                         changed.insert(track);
                     }
-                    self.will_tell(link, set);
+                    // laps peering, "SNS Advertisement": the same id gets a new set, and what it was before has no use.
+                    let id = set.id;
+                    self.telling.entry((link, id)).or_default().set = Some(set);
                 }
                 // This relay's own subscriptions know it themselves.
                 Output::Prioritise { link, sns, priority } => {
@@ -174,7 +182,7 @@ impl Core {
                     if let Some(state) = self.links.borrow().get(&link) {
                         state.out.urgencies.forget(sns);
                     }
-                    self.will_withdraw(link, sns);
+                    self.telling.entry((link, sns)).or_default().over = true;
                 }
                 Output::Route(rerouted) => changed.extend(self.reroute(rerouted)),
                 Output::Ended(source) => changed.extend(self.end(source)),
@@ -222,30 +230,13 @@ impl Core {
         }
     }
 
-    /// A set changes: what was to be told of it before has no use any more. laps peering, "SNS Advertisement": the same id
-    /// gets a new set.
-    fn will_tell(&mut self, link: LinkId, set: NodeSet) {
-        self.telling
-            .insert((link, set.id), Message::NodeSetAdvertise(set));
-    }
-
-    /// A set is over. One that was never told of is not taken back either.
-    fn will_withdraw(&mut self, link: LinkId, sns: SnsId) {
-        // Ids of a link are given in order, and never twice.
-        if self.told.get(&link).is_some_and(|told| *told >= sns) {
-            self.telling.insert((link, sns), Message::NodeSetWithdraw(sns));
-        } else {
-            self.telling.remove(&(link, sns));
-        }
-    }
-
     /// Tells links what changed in this turn.
     pub(super) fn tell(&mut self) {
         let mut by_link = BTreeMap::<LinkId, Vec<Message>>::new();
-        for ((link, sns), message) in std::mem::take(&mut self.telling) {
-            let told = self.told.entry(link).or_insert(sns);
-            *told = (*told).max(sns);
-            by_link.entry(link).or_default().push(message);
+        for ((link, sns), Telling { set, over }) in std::mem::take(&mut self.telling) {
+            let messages = by_link.entry(link).or_default();
+            messages.extend(set.map(Message::NodeSetAdvertise));
+            messages.extend(over.then_some(Message::NodeSetWithdraw(sns)));
         }
         for (link, messages) in by_link {
             if let Some(state) = self.links.borrow().get(&link) {
@@ -277,7 +268,6 @@ impl Core {
     pub(super) fn forget_link(&mut self, link: LinkId) {
         self.sets.link_down(link);
         self.telling.retain(|(to, _), _| *to != link);
-        self.told.remove(&link);
     }
 
     /// Forgets a source; the value is the track of this relay that it was of.

@@ -280,8 +280,8 @@ async fn an_origin_is_told_what_was_lost_of_its_data() {
     }
 }
 
-/// laps peering, "SNS Advertisement": however often the nodes of a set change in one turn, its peer is told once; and of a set
-/// that came and went in one turn it is told nothing.
+/// laps peering, "SNS Advertisement": however often the nodes of a set change in one turn, its peer is told once. A set that came
+/// and went in one turn may have had data, so its peer hears for whom that is.
 #[actix::test]
 async fn changes_of_one_turn_are_told_as_one() {
     let mut scene = scene(NodeType::Edge, Config::default(), Faults::default()).await;
@@ -294,6 +294,12 @@ async fn changes_of_one_turn_are_told_as_one() {
     scene.plane.set_targets(track(8), BTreeMap::new());
     let set = scene.end(B).told().await;
     assert_eq!((set.id, set.nodes()), (sns(1), &[NodeId(2)][..]));
+    let set = scene.end(A).told().await;
+    assert_eq!((set.id, set.nodes()), (sns(1), &[NodeId(1)][..]));
+    assert_eq!(
+        scene.end(A).told.recv().await,
+        Some(Message::NodeSetWithdraw(sns(1)))
+    );
     scene.plane.set_targets(track(9), BTreeMap::new());
     assert_eq!(
         scene.end(B).told.recv().await,
