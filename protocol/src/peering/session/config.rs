@@ -36,6 +36,8 @@ pub struct Config {
     pub max_queued_bytes: usize,
     /// Sets of nodes of which something waits to be said, of each the latest only.
     pub max_queued_sets: usize,
+    /// Bytes of them.
+    pub max_queued_set_bytes: usize,
     /// How often the control stream may be replaced.
     pub max_control_moves: u32,
     /// Gives each control message, in and out, as an [`super::Output::Trace`].
@@ -67,6 +69,9 @@ impl Config {
             // As many as a link has (`forward::Limits::max_sets_per_link`) may end before they were said, and as many begin in
             // their stead: what each was, that it is over, and the other one.
             max_queued_sets: 3 * 65_536,
+            // A node takes 9 bytes. A peer keeps no more than `forward::Limits::max_nodes_per_link` of them in all sets of the link,
+            // for which this is seven times the room.
+            max_queued_set_bytes: 64 << 20,
             // Each makes both sides say everything again.
             max_control_moves: 16,
             trace: false,

@@ -77,11 +77,7 @@ impl PeerSession {
             dialect,
             phase: Phase::default(),
             lines: Lines::default(),
-            queue: Queue::new(
-                config.max_queued_messages,
-                config.max_queued_bytes,
-                config.max_queued_sets,
-            ),
+            queue: Queue::new(&config),
             deadline: now.checked_add(config.connect_timeout),
             answer_due: false,
             peer: None,

@@ -1,5 +1,6 @@
 //! Control messages on their way out.
 
+use super::config::Config;
 use super::sets::{Said, Sets};
 use crate::peering::message::MessageKind;
 use bytes::Bytes;
@@ -34,17 +35,17 @@ pub(super) struct Next {
 }
 
 impl Queue {
-    pub(super) fn new(max_messages: usize, max_bytes: usize, max_sets: usize) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             waiting: VecDeque::new(),
             first: Vec::new(),
             urgent: VecDeque::new(),
-            sets: Sets::new(max_sets),
+            sets: Sets::new(config.max_queued_sets, config.max_queued_set_bytes),
             sets_turn: false,
             bytes: 0,
             under_way: false,
-            max_messages,
-            max_bytes,
+            max_messages: config.max_queued_messages,
+            max_bytes: config.max_queued_bytes,
         }
     }
 
@@ -144,10 +145,22 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peering::node::{NodeId, NodeInfo, NodeType};
+
+    /// With room for two messages of 100 bytes, and two sets.
+    fn queue() -> Queue {
+        let config = Config {
+            max_queued_messages: 2,
+            max_queued_bytes: 100,
+            max_queued_sets: 2,
+            ..Config::new(NodeInfo::new(NodeId(1), NodeType::Edge, Bytes::new()))
+        };
+        Queue::new(&config)
+    }
 
     #[test]
     fn one_is_under_way_at_a_time() {
-        let mut queue = Queue::new(2, 100, 2);
+        let mut queue = queue();
         assert!(queue.push(Bytes::from_static(b"b")) && queue.push(Bytes::from_static(b"c")));
         queue.push_first(Bytes::from_static(b"a"));
         for expected in ["a", "b", "c"] {
@@ -162,7 +175,7 @@ mod tests {
 
     #[test]
     fn both_bounds_hold() {
-        let mut queue = Queue::new(2, 100, 2);
+        let mut queue = queue();
         assert!(queue.push(vec![0; 50].into()) && !queue.push(vec![0; 51].into()));
         assert_eq!((queue.room(), queue.len()), (1, (1, 50)));
         assert!(queue.push(vec![0; 1].into()) && !queue.push(Bytes::new()));

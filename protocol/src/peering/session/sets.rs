@@ -41,7 +41,8 @@ impl Said {
 /// That a set is over comes behind what it was: its data does not wait for this, and whoever has it and never hears whom it is
 /// for loses it. So one that ends at once is said all the same.
 ///
-/// They are not counted with the other messages: as many may be new at once as a link has, and each may be large.
+/// They are not counted with the other messages: as many may be new at once as a link has, and each may be large. So they have
+/// bounds of their own, in number and in bytes.
 #[derive(Debug)]
 pub(super) struct Sets {
     /// In the order in which they leave. A set that changes keeps its place.
@@ -49,16 +50,20 @@ pub(super) struct Sets {
     /// Where that is which is said of a set last.
     places: HashMap<SnsId, u64>,
     next_place: u64,
+    bytes: usize,
     max: usize,
+    max_bytes: usize,
 }
 
 impl Sets {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, max_bytes: usize) -> Self {
         Self {
             waiting: BTreeMap::new(),
             places: HashMap::new(),
             next_place: 0,
+            bytes: 0,
             max,
+            max_bytes,
         }
     }
 
@@ -71,18 +76,24 @@ impl Sets {
         self.waiting.is_empty()
     }
 
-    /// Takes what is said of a set; false when it would be one too many.
+    /// Takes what is said of a set; false when it would be one too many, or too large.
     pub(super) fn push(&mut self, said: Said, message: Bytes) -> bool {
+        let bytes = self.bytes.saturating_add(message.len());
         let last = self.places.get(&said.id);
         if let Some(last) = last.and_then(|place| self.waiting.get_mut(place))
             && last.0 == said
         {
-            last.1 = message;
+            let bytes = bytes.saturating_sub(last.1.len());
+            if bytes > self.max_bytes {
+                return false;
+            }
+            (self.bytes, last.1) = (bytes, message);
             return true;
         }
-        if self.waiting.len() >= self.max {
+        if self.waiting.len() >= self.max || bytes > self.max_bytes {
             return false;
         }
+        self.bytes = bytes;
         self.next_place += 1;
         self.places.insert(said.id, self.next_place);
         self.waiting.insert(self.next_place, (said, message));
@@ -92,6 +103,7 @@ impl Sets {
     /// The one that leaves next.
     pub(super) fn pop(&mut self) -> Option<(MessageKind, Bytes)> {
         let (place, (said, message)) = self.waiting.pop_first()?;
+        self.bytes = self.bytes.saturating_sub(message.len());
         if self.places.get(&said.id) == Some(&place) {
             self.places.remove(&said.id);
         }
@@ -120,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_latest_of_each_leaves_in_the_place_of_the_first() {
-        let mut sets = Sets::new(3);
+        let mut sets = Sets::new(3, 100);
         assert!(push(&mut sets, 1, false, "1a") && push(&mut sets, 2, false, "2a"));
         assert!(push(&mut sets, 1, false, "1b") && push(&mut sets, 3, false, "3a"));
         assert!(!push(&mut sets, 4, false, "4a"), "one too many");
@@ -130,8 +142,20 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_has_so_many_bytes() {
+        let mut sets = Sets::new(3, 5);
+        assert!(push(&mut sets, 1, false, "1aa") && push(&mut sets, 2, false, "2a"));
+        assert!(!push(&mut sets, 3, false, "3"), "one byte too many");
+        assert!(!push(&mut sets, 2, false, "2aa"), "the same, in place of another");
+        assert!(push(&mut sets, 1, false, "1b") && push(&mut sets, 2, false, "2bb"));
+        assert_eq!(drain(&mut sets), ["1b", "2bb"]);
+        assert_eq!(sets.bytes, 0);
+        assert!(push(&mut sets, 3, false, "3aaaa"));
+    }
+
+    #[test]
     fn what_a_set_was_is_said_before_it_is_over() {
-        let mut sets = Sets::new(3);
+        let mut sets = Sets::new(3, 100);
         for (over, what) in [(false, "1a"), (false, "1b"), (true, "1 over"), (true, "1 over")] {
             assert!(push(&mut sets, 1, over, what));
         }

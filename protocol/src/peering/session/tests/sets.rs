@@ -116,3 +116,18 @@ fn sets_without_end_end_the_link() {
     assert_eq!(side.send(set_of(3, 1)), Err(CommandError::Overflow(2)));
     closed(&side.drain(), ErrorCode::Close, "2 control messages wait");
 }
+
+#[test]
+fn sets_without_measure_end_the_link() {
+    let config = Config {
+        max_queued_set_bytes: 100,
+        ..Config::new(node(1))
+    };
+    let mut side = Side::acceptor(config);
+    side.say(S0, &connect_of(2, PeerMode::Both));
+    side.command(Command::Accept).unwrap();
+    let large = NodeSet::new(SnsId::new(1).unwrap(), NodeSet::PRIORITY, (1..100).map(NodeId));
+    let sent = side.send(Message::NodeSetAdvertise(large));
+    assert_eq!(sent, Err(CommandError::Overflow(0)));
+    closed(&side.drain(), ErrorCode::Close, "control messages wait");
+}
