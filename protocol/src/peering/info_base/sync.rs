@@ -1,5 +1,7 @@
 //! How relays find out what they missed.
 
+mod pull;
+
 use super::answers::Answers;
 use super::infos::{Arrival, source_of};
 use super::ledger::{How, Said};
@@ -7,6 +9,7 @@ use super::{Digest, InfoBase, LinkId, NodeMessage, Output, OwnMessage, Settings,
 use crate::peering::fib::mix;
 use crate::peering::message::Message;
 use crate::peering::node::{NodeId, NodeType};
+use pull::Pull;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -25,33 +28,6 @@ struct Heard {
     silent: u32,
     /// Answers in a row after which we were still not in step: something of it is refused here.
     fails: u32,
-}
-
-/// A question under way, or about to be asked.
-#[derive(Clone, Copy, Debug)]
-struct Pull {
-    at: Instant,
-    asked: u32,
-    fresh: bool,
-    number: u8,
-    received: u32,
-}
-
-impl Pull {
-    /// Whether what has this number answers it. A relay that does not know of numbers says 0.
-    const fn is_answered_by(&self, number: u8) -> bool {
-        number == self.number || number == 0
-    }
-
-    const fn at(at: Instant, fresh: bool) -> Self {
-        Self {
-            at,
-            asked: 0,
-            fresh,
-            number: 0,
-            received: 0,
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -213,15 +189,17 @@ impl InfoBase {
         const DOUBLINGS: u32 = 5;
         self.counters.pulls += 1;
         self.sync.number = self.sync.number.wrapping_add(1).max(1);
-        let again = self
+        let wait = self
             .settings
             .pull_retry
             .saturating_mul(1 << pull.asked.min(DOUBLINGS));
         let asked = Pull {
-            at: after(now, again).unwrap_or(now),
+            at: after(now, wait).unwrap_or(now),
             asked: pull.asked + 1,
             number: self.sync.number,
             received: 0,
+            heard: now,
+            wait,
             ..pull
         };
         self.sync.plan(node, asked);
@@ -347,6 +325,10 @@ impl InfoBase {
                 self.sweep(node, pull.number);
                 continue;
             }
+            if let Some(at) = pull.silent_at().filter(|at| *at > now) {
+                self.sync.plan(node, Pull { at, ..pull });
+                continue;
+            }
             let heard = self.sync.heard.get(&node);
             let in_step = heard.is_some_and(|heard| heard.digest == self.held(node));
             if pull.asked == 0 && in_step {
@@ -404,6 +386,7 @@ impl InfoBase {
                     .filter(|pull| pull.is_answered_by(number))
                 {
                     pull.received += 1;
+                    pull.heard = now;
                 }
                 let Some(source) = source_of(&message) else {
                     self.counters.out_of_place += 1;

@@ -47,8 +47,76 @@ fn the_rest_of_an_older_answer_is_not_counted() {
     }
 }
 
+/// Who gets an answer that takes long, and never falls silent in it, gets all of it, and asks again only after silence.
+#[test]
+fn a_long_answer_is_heard_to_its_end() {
+    let mut desk = Desk::new(EDGE);
+    let number = asked(&desk.link(2, EDGE, OURS, 1));
+    let stamp = Stamp {
+        epoch: 9,
+        sequence: Sequence(1),
+    };
+    let hear = |desk: &mut Desk, name: u32| {
+        let name = FullTrackName::new(namespace("live"), Bytes::from(name.to_string())).unwrap();
+        let message = NodeMessage::Info {
+            from: id(2),
+            number,
+            message: Message::SubscribeInfoAdvertise(subscription(2, &name, 1)),
+            stamp,
+        };
+        desk.base.handle_node_message(desk.now, message);
+        desk.drain();
+    };
+    let retry = Settings::default().pull_retry;
+    // Longer than the longest time between two questions.
+    for name in 0..100 {
+        assert_eq!(questions(&desk.pass(retry * 3 / 4)), [], "{name}");
+        hear(&mut desk, name);
+    }
+    let end = |sent| NodeMessage::PullEnd {
+        from: id(2),
+        number,
+        sent,
+        digest: Digest::default(),
+        whole: true,
+    };
+    // One of it was lost, and nothing more comes.
+    desk.base.handle_node_message(desk.now, end(101));
+    assert_eq!(questions(&desk.pass(retry * 3 / 4)), []);
+    hear(&mut desk, 100);
+    desk.base.handle_node_message(desk.now, end(101));
+    assert_eq!(questions(&desk.pass(Duration::from_secs(600))), []);
+    assert_eq!(desk.base.sizes().subscribes, 101);
+}
+
+/// Where the rest of an answer is lost, it is asked again after the time that a first question has.
+#[test]
+fn silence_in_an_answer_asks_again() {
+    let mut desk = Desk::new(EDGE);
+    let number = asked(&desk.link(2, EDGE, OURS, 1));
+    let retry = Settings::default().pull_retry;
+    desk.pass(retry / 2);
+    let message = NodeMessage::Info {
+        from: id(2),
+        number,
+        message: Message::SubscribeInfoAdvertise(subscription(2, &track("live", "a"), 1)),
+        stamp: Stamp::of_life(9),
+    };
+    desk.base.handle_node_message(desk.now, message);
+    assert_eq!(questions(&desk.pass(retry - Duration::from_millis(1))), []);
+    let again = asked(&desk.pass(Duration::from_millis(1)));
+    assert_ne!(number, again);
+}
+
 /// The number of the one question to node 2.
 fn asked(out: &[Output]) -> u8 {
+    let numbers = questions(out);
+    assert_eq!(numbers.len(), 1);
+    numbers[0]
+}
+
+/// The numbers of all questions to node 2.
+fn questions(out: &[Output]) -> Vec<u8> {
     let numbers = out.iter().filter_map(|output| match output {
         Output::ToNode {
             node,
@@ -56,7 +124,5 @@ fn asked(out: &[Output]) -> u8 {
         } if *node == id(2) => Some(*number),
         _ => None,
     });
-    let numbers: Vec<_> = numbers.collect();
-    assert_eq!(numbers.len(), 1);
-    numbers[0]
+    numbers.collect()
 }
