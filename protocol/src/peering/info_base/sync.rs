@@ -379,12 +379,10 @@ impl InfoBase {
                     return;
                 };
                 // What is left of the answer to an earlier question does not make up for what is lost of this one.
-                if let Some(pull) = self
-                    .sync
-                    .pulls
-                    .get_mut(&from)
-                    .filter(|pull| pull.is_answered_by(number))
-                {
+                let pull = self.sync.pulls.get_mut(&from);
+                let pull = pull.filter(|pull| pull.is_answered_by(number));
+                let asked_for = pull.is_some() || number == 0;
+                if let Some(pull) = pull {
                     pull.received += 1;
                     pull.heard = now;
                 }
@@ -392,7 +390,12 @@ impl InfoBase {
                     self.counters.out_of_place += 1;
                     return;
                 };
-                let how = if source == from { How::Origin } else { How::Stamped };
+                // Nor does it bring back what was withdrawn since: that may have come another way.
+                let how = if source == from && asked_for {
+                    How::Origin
+                } else {
+                    How::Stamped
+                };
                 let said = Said {
                     stamp: Some(stamp),
                     alive: true,

@@ -47,6 +47,53 @@ fn the_rest_of_an_older_answer_is_not_counted() {
     }
 }
 
+/// What is left of the answer to a first question is as old as that: what was withdrawn since stays so, whether the second
+/// one is still under way or answered. A relay that does not number its answers is believed as before.
+#[test]
+fn the_rest_of_an_older_answer_brings_nothing_back() {
+    let video = track("live", "a");
+    let stamp = |sequence| Stamp {
+        epoch: 9,
+        sequence: Sequence(sequence),
+    };
+    for (numbered, answered) in [(true, false), (true, true), (false, false)] {
+        let mut desk = Desk::new(EDGE);
+        let first = asked(&desk.link(2, EDGE, OURS, 1));
+        let gone = Message::SubscribeInfoWithdraw(subscription(2, &video, 2));
+        desk.hear_stamped(2, gone, stamp(2));
+        let second = asked(&desk.pass(Settings::default().pull_retry));
+        let number = |number| if numbered { number } else { 0 };
+        let rest = NodeMessage::Info {
+            from: id(2),
+            number: number(first),
+            message: Message::SubscribeInfoAdvertise(subscription(2, &video, 1)),
+            stamp: stamp(1),
+        };
+        let end = NodeMessage::PullEnd {
+            from: id(2),
+            number: number(second),
+            sent: 0,
+            digest: Digest::default(),
+            whole: true,
+        };
+        let both = if answered { [end, rest] } else { [rest, end] };
+        for message in both {
+            desk.base.handle_node_message(desk.now, message);
+        }
+        assert_eq!(desk.base.sizes().subscribes, usize::from(!numbered));
+        // What it says of something else counts.
+        let other = track("live", "b");
+        let rest = NodeMessage::Info {
+            from: id(2),
+            number: number(first),
+            message: Message::SubscribeInfoAdvertise(subscription(2, &other, 1)),
+            stamp: stamp(1),
+        };
+        desk.base.handle_node_message(desk.now, rest);
+        assert_eq!(desk.base.sizes().subscribes, 1 + usize::from(!numbered));
+    }
+}
+
 /// Who gets an answer that takes long, and never falls silent in it, gets all of it, and asks again only after silence.
 #[test]
 fn a_long_answer_is_heard_to_its_end() {
