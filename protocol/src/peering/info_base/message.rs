@@ -192,7 +192,7 @@ pub enum CommandError {
     /// The name has the hash of another name.
     #[error("another name has the same hash")]
     NameCollision,
-    /// More than [`super::Limits::max_own`].
+    /// More than [`super::Limits::max_own`], or than [`super::Limits::max_info_bytes_of_node`].
     #[error("too many publications and subscriptions")]
     TooMany,
 }

@@ -1,6 +1,9 @@
 //! Publications and subscriptions of this relay: of its local users, and of its stubs, for which it stands.
 //! laps peering, "Stub".
 
+mod shares;
+
+use super::ledger::Weight;
 use super::names::Name;
 use super::{Command, CommandError, Digest, InfoBase, InfoKey, LinkId, Output, OwnMessage, Stamp, after};
 use crate::moqt::name::TrackNamespace;
@@ -8,6 +11,7 @@ use crate::peering::hash::TrackHash;
 use crate::peering::message::{Message, PublishInfo, Published, Sequence, SubscribeInfo};
 use crate::peering::node::{NodeId, NodeType};
 use bytes::Bytes;
+use shares::Shares;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Instant;
@@ -49,6 +53,8 @@ pub(super) struct OwnEntry {
     pub(super) wanted: Wanted,
     /// Said since the last [`Command::BeginEpoch`].
     confirmed: bool,
+    /// What it may have others keep.
+    bytes: usize,
 }
 
 impl OwnEntry {
@@ -75,6 +81,7 @@ impl OwnEntry {
 #[derive(Debug, Default)]
 pub(super) struct Own {
     entries: BTreeMap<InfoKey, OwnEntry>,
+    shares: Shares,
     /// Namespaces that are published.
     pub(super) namespaces: BTreeSet<Name>,
     pub(super) digest: Digest,
@@ -197,15 +204,11 @@ impl InfoBase {
         wanted: Wanted,
         name: Option<Name>,
     ) -> Result<(), CommandError> {
+        if !self.own.takes(key, owner, &wanted, &self.limits) {
+            self.counters.over_limit += 1;
+            return Err(CommandError::TooMany);
+        }
         if !self.own.is_live(key) {
-            let most = match owner {
-                Owner::Local => self.limits.max_own,
-                Owner::Stub(_) => self.limits.of_stubs(),
-            };
-            if self.own.len() >= most && !self.own.entries.contains_key(&key) {
-                self.counters.over_limit += 1;
-                return Err(CommandError::TooMany);
-            }
             let taken = match &wanted {
                 Wanted::Publish(what) => self.take_name(what),
                 Wanted::Subscribe(hash, _) => self.subscribes.tracks.take(hash, name),
@@ -234,8 +237,11 @@ impl InfoBase {
             owners: BTreeMap::new(),
             wanted: wanted.clone(),
             confirmed: true,
+            bytes: 0,
         });
-        entry.owners.insert(owner, wanted.clone());
+        let bytes = wanted.bytes();
+        let said = entry.owners.insert(owner, wanted.clone());
+        self.own.shares.says(owner, Some(&wanted), said.as_ref());
         entry.confirmed |= owner == Owner::Local;
         // Local users subscribe to what stubs subscribe to, and what they say has the stubs' wishes in it.
         let wanted = entry.owners.get(&Owner::Local).cloned().unwrap_or(wanted);
@@ -256,6 +262,7 @@ impl InfoBase {
             }
         };
         entry.state = State::Advertised;
+        self.own.shares.weigh(entry, bytes);
         if tell {
             let was_live = before.is_some_and(|state| !matches!(state, State::Withdrawn(_)));
             self.advertise(key, was_live);
@@ -270,13 +277,18 @@ impl InfoBase {
         let Some(entry) = self.own.entries.get_mut(&key) else {
             return;
         };
-        if entry.owners.remove(&owner).is_none() {
+        let Some(said) = entry.owners.remove(&owner) else {
             return;
-        }
+        };
+        self.own.shares.says(owner, None, Some(&said));
         if let Some(rest) = entry.owners.values().next() {
             // Whose data went out last may have left.
-            if !entry.owners.values().any(|wanted| *wanted == entry.wanted) {
+            let tell = !entry.owners.values().any(|wanted| *wanted == entry.wanted);
+            if tell {
                 entry.wanted = rest.clone();
+            }
+            self.own.shares.weigh(entry, 0);
+            if tell {
                 self.advertise(key, true);
             }
         } else {
@@ -328,8 +340,9 @@ impl InfoBase {
         // Its number is known until everybody has forgotten the withdrawal, who hear of it up to a window later: otherwise what
         // begins anew, with the first number, is older than that.
         let forget_at = after(now, self.settings.convergence_window.saturating_mul(2));
+        entry.state = State::Withdrawn(forget_at.unwrap_or(now));
+        self.own.shares.weigh(entry, 0);
         if let Some(at) = forget_at {
-            entry.state = State::Withdrawn(at);
             self.own.due.insert((at, key));
         } else {
             self.own.entries.remove(&key);

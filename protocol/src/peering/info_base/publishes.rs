@@ -27,7 +27,7 @@ impl Weight for Option<Arc<Published>> {
 }
 
 /// Bytes of a name.
-fn bytes_of(what: &Published) -> usize {
+pub(super) fn bytes_of(what: &Published) -> usize {
     match what {
         Published::Track(track) => track.namespace().byte_len() + track.name().len(),
         Published::Namespace(namespace) => namespace.byte_len(),

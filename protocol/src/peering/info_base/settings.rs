@@ -66,7 +66,7 @@ pub struct Limits {
     /// Bytes of subscribe infos in all, and of publish infos likewise, as nodes say them. What several nodes say alike
     /// counts for each of them.
     pub max_info_bytes: usize,
-    /// The same of one node.
+    /// The same of one node. Of what this relay and its stubs have it is shared as [`Self::max_own`] is.
     pub max_info_bytes_of_node: usize,
     /// What a Via remembers of infos that it handed on.
     pub max_seen: usize,
@@ -112,14 +112,14 @@ impl Limits {
         }
     }
 
-    /// What one stub may have.
-    pub(super) fn of_one_stub(&self) -> usize {
-        (self.max_own / 8).max(1)
+    /// What one stub may have of all that there is.
+    pub(super) fn of_one_stub(all: usize) -> usize {
+        (all / 8).max(1)
     }
 
     /// What all stubs may have, what local users have included.
-    pub(super) const fn of_stubs(&self) -> usize {
-        self.max_own - self.max_own / 4
+    pub(super) const fn of_stubs(all: usize) -> usize {
+        all - all / 4
     }
 }
 

@@ -36,10 +36,6 @@ pub(super) struct Stub {
 }
 
 impl Stub {
-    fn len(&self) -> usize {
-        self.published.len() + self.subscribed.len()
-    }
-
     fn publishes(&self, track: FullNameHash, name: &Name) -> bool {
         self.published.contains_key(&InfoKey::track(track))
             || name.prefixes().any(|prefix| self.namespaces.contains(prefix))
@@ -112,10 +108,7 @@ impl InfoBase {
         };
         let (track, data) = (info.track, info.data);
         let key = InfoKey::subscription(track.full);
-        let full = self.limits.of_one_stub();
-        let Some(stub) = self.stub(from) else { return };
-        if stub.len() >= full && !stub.subscribed.contains_key(&track.full) {
-            self.over_limit(from, ReportKind::TooManyInfos);
+        if self.stub(from).is_none() {
             return;
         }
         let wanted = Wanted::Subscribe(track, data.clone());
@@ -173,14 +166,9 @@ impl InfoBase {
 
     fn stub_publishes(&mut self, from: LinkId, info: PublishInfo) {
         let key = InfoKey::published(&info.what);
-        let full = self.limits.of_one_stub();
         let Some(stub) = self.stub(from) else { return };
         if stub.published.contains_key(&key) {
             self.counters.duplicates += 1;
-            return;
-        }
-        if stub.len() >= full {
-            self.over_limit(from, ReportKind::TooManyInfos);
             return;
         }
         let wanted = Wanted::Publish(info.what.clone());

@@ -179,7 +179,7 @@ impl InfoBase {
         }
     }
 
-    fn held(&self, node: NodeId) -> Digest {
+    pub(super) fn held(&self, node: NodeId) -> Digest {
         let publishes = self.publishes.ledger.digest(node);
         publishes.and(self.subscribes.ledger.digest(node))
     }

@@ -8,6 +8,7 @@ mod infos;
 mod leaving;
 mod many_stubs;
 mod nodes;
+mod own_bytes;
 mod pulls;
 mod shares;
 mod stubs;
