@@ -49,6 +49,8 @@ pub(super) struct OwnEntry {
     sequence: Sequence,
     state: State,
     owners: BTreeMap<Owner, Wanted>,
+    /// The last of them, where there is none any more: it counts as theirs until it is forgotten.
+    left: Option<Owner>,
     /// What others are told: what local users say, or else what was said last.
     pub(super) wanted: Wanted,
     /// Said since the last [`Command::BeginEpoch`].
@@ -235,13 +237,19 @@ impl InfoBase {
             sequence: Sequence(0),
             state: State::Advertised,
             owners: BTreeMap::new(),
+            left: None,
             wanted: wanted.clone(),
             confirmed: true,
             bytes: 0,
         });
         let bytes = wanted.bytes();
-        let said = entry.owners.insert(owner, wanted.clone());
-        self.own.shares.says(owner, Some(&wanted), said.as_ref());
+        if let Some(left) = entry.left.take() {
+            self.own.shares.give_back(left, &entry.wanted, entry.bytes);
+        }
+        if let Some(said) = entry.owners.insert(owner, wanted.clone()) {
+            self.own.shares.give_back(owner, &said, said.bytes());
+        }
+        self.own.shares.take(owner, &wanted, bytes);
         entry.confirmed |= owner == Owner::Local;
         // Local users subscribe to what stubs subscribe to, and what they say has the stubs' wishes in it.
         let wanted = entry.owners.get(&Owner::Local).cloned().unwrap_or(wanted);
@@ -280,7 +288,7 @@ impl InfoBase {
         let Some(said) = entry.owners.remove(&owner) else {
             return;
         };
-        self.own.shares.says(owner, None, Some(&said));
+        self.own.shares.give_back(owner, &said, said.bytes());
         if let Some(rest) = entry.owners.values().next() {
             // Whose data went out last may have left.
             let tell = !entry.owners.values().any(|wanted| *wanted == entry.wanted);
@@ -292,6 +300,8 @@ impl InfoBase {
                 self.advertise(key, true);
             }
         } else {
+            entry.left = Some(owner);
+            self.own.shares.take(owner, &entry.wanted, entry.bytes);
             match (&entry.wanted, hold) {
                 (Wanted::Subscribe(..), Some(at)) => {
                     entry.state = State::Held(at);
@@ -345,7 +355,7 @@ impl InfoBase {
         if let Some(at) = forget_at {
             self.own.due.insert((at, key));
         } else {
-            self.own.entries.remove(&key);
+            self.own.forget(key);
         }
         if let Wanted::Publish(Published::Namespace(namespace)) = &wanted {
             self.own.namespaces.remove(&Name::of_namespace(namespace));
@@ -385,9 +395,7 @@ impl InfoBase {
             self.own.due.remove(&(at, key));
             match self.own.entries.get(&key).map(|entry| entry.state) {
                 Some(State::Held(_)) => self.withdraw(now, key),
-                Some(State::Withdrawn(_)) => {
-                    self.own.entries.remove(&key);
-                }
+                Some(State::Withdrawn(_)) => self.own.forget(key),
                 _ => {}
             }
         }

@@ -70,8 +70,8 @@ pub struct Limits {
     pub max_info_bytes_of_node: usize,
     /// What a Via remembers of infos that it handed on.
     pub max_seen: usize,
-    /// Publications and subscriptions of this relay and its stubs. One stub may have an eighth, and with all stubs together
-    /// a quarter is left to local users.
+    /// Publications and subscriptions of this relay and its stubs, withdrawn ones that are remembered included. One stub may
+    /// have an eighth, and with all stubs together a quarter is left to local users.
     pub max_own: usize,
     /// Prefixes that one stub watches.
     pub max_watches: usize,

@@ -33,7 +33,7 @@ impl Load {
     }
 }
 
-/// What one stub has.
+/// What one stub has, what it had last and is remembered included: whoever lets go of what it says can say no more for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Share {
     entries: usize,
@@ -52,18 +52,22 @@ impl Shares {
         self.stubs.get(&stub).copied().unwrap_or_default()
     }
 
-    /// Who owns something says this from now on, and said that before; none is nothing.
-    pub(super) fn says(&mut self, owner: Owner, now: Option<&Wanted>, before: Option<&Wanted>) {
+    /// Somebody has something of this kind that has so many bytes.
+    pub(super) fn take(&mut self, owner: Owner, kind: &Wanted, bytes: usize) {
         let Owner::Stub(link) = owner else { return };
         let share = self.stubs.entry(link).or_default();
-        if let Some(before) = before {
-            share.entries -= 1;
-            *share.load.of(before) -= before.bytes();
-        }
-        if let Some(now) = now {
-            share.entries += 1;
-            *share.load.of(now) += now.bytes();
-        }
+        share.entries += 1;
+        *share.load.of(kind) += bytes;
+    }
+
+    /// Somebody has it no longer.
+    pub(super) fn give_back(&mut self, owner: Owner, kind: &Wanted, bytes: usize) {
+        let Owner::Stub(link) = owner else { return };
+        let Some(share) = self.stubs.get_mut(&link) else {
+            return;
+        };
+        share.entries -= 1;
+        *share.load.of(kind) -= bytes;
         if share.entries == 0 {
             self.stubs.remove(&link);
         }
@@ -74,11 +78,23 @@ impl Shares {
         let bytes = entry.weigh(entry.bytes.max(said));
         let all = self.load.of(&entry.wanted);
         *all = *all + bytes - entry.bytes;
+        if let Some(Owner::Stub(left)) = entry.left
+            && let Some(share) = self.stubs.get_mut(&left)
+        {
+            let of_stub = share.load.of(&entry.wanted);
+            *of_stub = *of_stub + bytes - entry.bytes;
+        }
         entry.bytes = bytes;
     }
 }
 
 impl OwnEntry {
+    /// The bytes that count as this owner's; none where it is not theirs.
+    fn said_by(&self, owner: Owner) -> Option<usize> {
+        let left = (self.left == Some(owner)).then_some(self.bytes);
+        self.owners.get(&owner).map(Wanted::bytes).or(left)
+    }
+
     /// The bytes of the longest that is said of it: others are told of that when the rest is over. It has no more than
     /// `most`, so what has as many is the longest.
     fn weigh(&self, most: usize) -> usize {
@@ -97,6 +113,16 @@ impl OwnEntry {
 }
 
 impl Own {
+    /// An entry is over and told, and remembered no longer.
+    pub(super) fn forget(&mut self, key: InfoKey) {
+        let Some(entry) = self.entries.remove(&key) else {
+            return;
+        };
+        if let Some(left) = entry.left {
+            self.shares.give_back(left, &entry.wanted, entry.bytes);
+        }
+    }
+
     /// Whether there is room for what somebody wants, in the place of what is there of it. What needs no more than before is
     /// taken whatever there is.
     pub(super) fn takes(&self, key: InfoKey, owner: Owner, wanted: &Wanted, limits: &Limits) -> bool {
@@ -117,8 +143,8 @@ impl Own {
             return false;
         }
         let share = self.shares.of(link);
-        let said = known.and_then(|known| known.owners.get(&owner));
-        let more = bytes.saturating_sub(said.map_or(0, Wanted::bytes));
+        let said = known.and_then(|known| known.said_by(owner));
+        let more = bytes.saturating_sub(said.unwrap_or_default());
         (said.is_some() || share.entries < Limits::of_one_stub(most))
             && fits(more, share.load, Limits::of_one_stub(most_bytes))
     }
@@ -136,11 +162,13 @@ impl Own {
             let bytes = if entry.is_live() { longest } else { 0 };
             assert_eq!(entry.bytes, bytes);
             *load.of(&entry.wanted) += bytes;
-            for (owner, wanted) in &entry.owners {
+            assert_eq!(entry.left.is_some(), entry.owners.is_empty());
+            let owners = entry.owners.iter().map(|(owner, wanted)| (owner, wanted.bytes()));
+            for (owner, bytes) in owners.chain(entry.left.iter().map(|left| (left, bytes))) {
                 let Owner::Stub(link) = owner else { continue };
                 let share = stubs.entry(*link).or_default();
                 share.entries += 1;
-                *share.load.of(wanted) += wanted.bytes();
+                *share.load.of(&entry.wanted) += bytes;
             }
         }
         assert_eq!((self.shares.load, &self.shares.stubs), (load, &stubs));

@@ -131,3 +131,40 @@ fn stubs_leave_room_for_local_users() {
     let more = Command::Publish(Published::Track(named(4)));
     assert_eq!(desk.base.command(desk.now, more), Err(CommandError::TooMany));
 }
+
+/// A stub that says ever new things and takes them back has its share of what is remembered of that. What it had it may have
+/// again.
+#[test]
+fn what_a_stub_takes_back_counts_until_it_is_forgotten() {
+    let mut desk = Desk::with(
+        EDGE,
+        Limits {
+            max_own: 16,
+            ..Limits::default()
+        },
+    );
+    for stub in [10, 11] {
+        desk.link(stub, NodeType::Stub, OURS, 1);
+    }
+    let over = |number| {
+        let info = PublishInfo::new(id(10), Published::Track(named(number)));
+        Message::PublishInfoWithdraw(info)
+    };
+    for number in 0..20 {
+        desk.hear(10, publishes(10, number));
+        desk.hear(10, over(number));
+    }
+    assert_eq!((desk.base.sizes().own, desk.base.counters().over_limit), (2, 18));
+    desk.hear(11, publishes(11, 20));
+    desk.hear(10, publishes(10, 1));
+    assert_eq!((desk.base.sizes().own, desk.base.counters().over_limit), (3, 18));
+    // Whoever else wants it has it instead.
+    desk.hear(11, publishes(11, 0));
+    desk.hear(10, publishes(10, 2));
+    assert_eq!((desk.base.sizes().own, desk.base.counters().over_limit), (4, 18));
+    desk.hear(10, over(2));
+    desk.pass(2 * Settings::default().convergence_window);
+    desk.hear(10, publishes(10, 3));
+    assert_eq!((desk.base.sizes().own, desk.base.counters().over_limit), (4, 18));
+    desk.base.own.check_shares();
+}
