@@ -121,7 +121,8 @@ pub enum Output {
     Trace(Box<Traced>),
 }
 
-/// For the log: a message that came in, or that was given to the queue of those that go out.
+/// For the log: a message that came in, or that was given to the queue of those that go out. Sets of nodes are in it as they
+/// leave the queue, where newer ones take the place of older ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
     /// True when the peer sent it.

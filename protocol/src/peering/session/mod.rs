@@ -34,6 +34,7 @@ pub use io::{Action, Command, CommandError, ControlStream, Event, Input, Output,
 use super::error::{EncodeError, ErrorCode};
 use super::message::{Dialect, Message, PeerMode, Sequence, Stamp};
 use super::node::NodeInfo;
+use super::reader::{ControlReader, Incoming};
 use breach::PeerMisbehaved;
 use bytes::{Bytes, BytesMut};
 use handshake::{Phase, PhaseMove};
@@ -322,6 +323,17 @@ impl PeerSession {
         }
     }
 
+    /// A set leaves: of one whose place another took nobody has heard.
+    fn trace_set(&mut self, bytes: &Bytes) {
+        if self.config.trace {
+            let mut reader = ControlReader::new(self.dialect, self.config.limits);
+            reader.push(bytes);
+            if let Ok(Some(Incoming::Message(message))) = reader.next() {
+                self.trace(false, &message);
+            }
+        }
+    }
+
     fn encode(&self, message: &Message) -> Result<Bytes, EncodeError> {
         let mut bytes = BytesMut::new();
         message.encode(self.dialect, &mut bytes)?;
@@ -341,11 +353,11 @@ impl PeerSession {
             }
         } else if self.queue.push(bytes) {
             self.sent.add(message.kind());
+            self.trace(false, message);
         } else {
             let (waiting, _) = self.queue.len();
             return Err(self.overflow(waiting));
         }
-        self.trace(false, message);
         Ok(())
     }
 
@@ -397,6 +409,7 @@ impl PeerSession {
         if let Some(Next { message, set }) = self.queue.next() {
             if let Some(kind) = set {
                 self.sent.add(kind);
+                self.trace_set(&message);
             }
             self.act(Action::Write(stream, message));
         }

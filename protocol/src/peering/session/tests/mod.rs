@@ -817,3 +817,35 @@ fn messages_are_traced() {
         ]
     );
 }
+
+/// A set that another one takes the place of is never said, and not traced either.
+#[test]
+fn sets_are_traced_as_they_leave() {
+    let config = Config {
+        trace: true,
+        ..Config::new(node(1))
+    };
+    let mut side = Side::acceptor(config);
+    side.say(S0, &connect_of(2, PeerMode::Both));
+    side.session.command(side.now, Command::Accept).unwrap();
+    side.drain();
+    let set = |to| {
+        Message::NodeSetAdvertise(NodeSet::new(
+            SnsId::new(1).unwrap(),
+            NodeSet::PRIORITY,
+            [NodeId(to)],
+        ))
+    };
+    let traced = |outputs: Vec<Output>| {
+        let traced = outputs.into_iter().filter_map(|output| match output {
+            Output::Trace(traced) => Some((traced.inbound, traced.message)),
+            Output::Action(_) | Output::Event(_) => None,
+        });
+        traced.collect::<Vec<_>>()
+    };
+    for to in 3..6 {
+        assert_eq!(traced(side.send(set(to)).unwrap()), []);
+    }
+    assert_eq!(traced(side.input(Input::Flushed(S0))), [(false, set(5))]);
+    assert_eq!(side.session.sent().of(MessageKind::NodeSetAdvertise), 1);
+}
