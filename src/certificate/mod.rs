@@ -17,7 +17,7 @@ use laps_actors::transport::cert::VALIDITY;
 use laps_actors::transport::{Lifetime, Pem, SelfSigned, ServerTls, TlsError, cert, moqt_alpn};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long before its end a certificate of ours is renewed: clients whose clock is ahead are served by it until then,
 /// and whoever pinned it has had it for twelve days.
@@ -26,6 +26,10 @@ pub const RENEWED_BEFORE: Duration = Duration::from_hours(24);
 /// How far a clock may be set back before a certificate of ours is made anew for that: its life starts earlier than it is
 /// made by more than this, and those who pinned it should not lose it for each correction.
 const SET_BACK: Duration = Duration::from_hours(1);
+
+/// For how long such a clock has to stay before it is believed. It may as well be the one that is wrong: a machine that
+/// keeps no time while it is off starts in the past, and has its time from the network minutes later.
+const BELIEVED_AFTER: Duration = Duration::from_mins(10);
 
 /// The certificate of a relay that runs, and where it comes from.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ enum Source {
         ends: SystemTime,
         /// Where it is kept; none when it is lost with the process.
         file: Option<PathBuf>,
+        /// Since when looks find that the clock was set back behind it.
+        set_back: Option<Instant>,
     },
 }
 
@@ -101,12 +107,15 @@ impl Certificate {
             Failure::run("certificate", error.to_string(), "give one with --cert and --key")
         };
         let file = folder.map(|folder| folder.join(FILE));
-        let (made, trouble) = ours(file.clone(), None, now).map_err(impossible)?;
+        // The clock of a machine that has just started is not believed where it says that this one is too new.
+        let is_due = |ends| is_over(ends, now);
+        let (made, trouble) = ours(file.clone(), None, now, is_due).map_err(impossible)?;
         let tls = ServerTls::load(&text(&made.cert_pem), &text(&made.key_pem), &moqt_alpn());
         let source = Source::Made {
             ends: cert::ends(&made.cert_pem).unwrap_or(now),
             key_pem: made.key_pem,
             file: file.filter(|_| trouble.as_ref().is_none_or(|trouble| trouble.kept)),
+            set_back: None,
         };
         let tls = tls.map_err(impossible)?;
         Ok((Self { tls, source }, trouble.map(|trouble| trouble.what)))
@@ -144,8 +153,9 @@ impl Certificate {
             .flatten()
     }
 
-    /// Looks whether it is time to renew it, or its files are others now, and does what is to be done about that.
-    pub fn look(&mut self, now: SystemTime) -> Look {
+    /// Looks whether it is time to renew it, or its files are others now, and does what is to be done about that. `at` is
+    /// the time of a clock that nobody sets.
+    pub fn look(&mut self, now: SystemTime, at: Instant) -> Look {
         match &mut self.source {
             Source::Given {
                 cert,
@@ -168,17 +178,27 @@ impl Certificate {
                     Err(error) => Look::Trouble(error.to_string()),
                 }
             }
-            Source::Made { key_pem, ends, file } => {
-                if !is_due(*ends, now) {
+            Source::Made {
+                key_pem,
+                ends,
+                file,
+                set_back,
+            } => {
+                *set_back = is_too_new(*ends, now).then(|| set_back.unwrap_or(at));
+                let believed =
+                    set_back.is_some_and(|since| at.saturating_duration_since(since) >= BELIEVED_AFTER);
+                let is_due = |ends| is_over(ends, now) || believed && is_too_new(ends, now);
+                if !is_due(*ends) {
                     return Look::Same;
                 }
-                match ours(file.clone(), Some(key_pem), now) {
+                match ours(file.clone(), Some(key_pem), now, is_due) {
                     Ok((made, trouble)) => {
                         if let Err(error) = self.tls.renew(&text(&made.cert_pem), &text(&made.key_pem)) {
                             return Look::Trouble(error.to_string());
                         }
                         *ends = cert::ends(&made.cert_pem).unwrap_or(now);
                         *key_pem = made.key_pem;
+                        *set_back = None;
                         Look::Renewed(trouble.map(|trouble| trouble.what))
                     }
                     Err(error) => Look::Trouble(error.to_string()),
@@ -188,10 +208,15 @@ impl Certificate {
     }
 }
 
-/// Whether a certificate of ours with this end is to be followed by another: its end is near; or a clock that was ahead
-/// made it, which is right again: whoever asks a right one finds that it is not valid yet, for as long as that was ahead.
-fn is_due(ends: SystemTime, now: SystemTime) -> bool {
-    ends <= now + RENEWED_BEFORE || ends > now + VALIDITY + SET_BACK
+/// Whether the end of a certificate of ours is so near that another is to follow it.
+fn is_over(ends: SystemTime, now: SystemTime) -> bool {
+    ends <= now + RENEWED_BEFORE
+}
+
+/// Whether a certificate of ours with this end was made by a clock that is ahead of this one. If this one is right, whoever
+/// has the right time finds that it is not valid yet, for as long as that was ahead.
+fn is_too_new(ends: SystemTime, now: SystemTime) -> bool {
+    ends > now + VALIDITY + SET_BACK
 }
 
 /// Something about the folder is not as it should be.
@@ -202,11 +227,12 @@ struct Trouble {
 }
 
 /// A certificate of ours that is valid for a while after `now`: the kept one, or one that is made, for the kept key or
-/// for this one, and kept.
+/// for this one, and kept. `is_due` is whether one with this end is to be followed by another.
 fn ours(
     file: Option<PathBuf>,
     key_pem: Option<&str>,
     now: SystemTime,
+    is_due: impl Fn(SystemTime) -> bool,
 ) -> Result<(SelfSigned, Option<Trouble>), TlsError> {
     let make = |key: Option<&str>| cert::make::<&str>(&[], key, now);
     let Some(file) = file else {
@@ -217,7 +243,7 @@ fn ours(
         return make(key_pem).map(|made| (made, trouble));
     };
     let shown = file.display();
-    let is_due = |pem: &str| cert::ends(pem).is_none_or(|ends| is_due(ends, now));
+    let is_due = |pem: &str| cert::ends(pem).is_none_or(&is_due);
     let (key, replace, mut trouble) = match kept::read(&file) {
         // Another relay of this machine may have renewed it.
         Ok(Found::Pair(made)) if !is_due(&made.cert_pem) && key_pem.is_none_or(|key| key == made.key_pem) => {

@@ -43,6 +43,19 @@ impl Drop for Scratch {
     }
 }
 
+impl Certificate {
+    fn look_at(&mut self, now: SystemTime) -> Look {
+        self.look(now, Instant::now())
+    }
+
+    /// What becomes of it when the clock says this for as long as it takes to be believed.
+    fn stays(&mut self, now: SystemTime) -> Look {
+        let at = Instant::now();
+        assert_eq!(self.look(now, at), Look::Same);
+        self.look(now, at + BELIEVED_AFTER)
+    }
+}
+
 /// A day of this year or a later one, so that a verifier would take what is made then.
 fn day(number: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours((21_000 + number) * 24)
@@ -76,21 +89,21 @@ fn it_is_renewed_a_day_before_its_end_and_its_key_stays() {
     let (mut other, _) = dir.open(day(0));
     let first = certificate.tls().known_by();
     let due = day(0) + VALIDITY - RENEWED_BEFORE;
-    assert_eq!(certificate.look(due - Duration::from_secs(1)), Look::Same);
-    assert_eq!(certificate.look(due), Look::Renewed(None));
+    assert_eq!(certificate.look_at(due - Duration::from_secs(1)), Look::Same);
+    assert_eq!(certificate.look_at(due), Look::Renewed(None));
     let second = certificate.tls().known_by();
     assert_ne!(first.certificate, second.certificate);
     assert_eq!(first.key, second.key);
-    assert_eq!(certificate.look(due), Look::Same);
+    assert_eq!(certificate.look_at(due), Look::Same);
     // Another relay beside it takes the same one, and so does the next run.
-    assert_eq!(other.look(due + Duration::from_secs(1)), Look::Renewed(None));
+    assert_eq!(other.look_at(due + Duration::from_secs(1)), Look::Renewed(None));
     assert_eq!(other.tls().known_by(), second);
     assert_eq!(dir.open(due).0.tls().known_by(), second);
     // One that is over when the relay starts is renewed then; a clock that is set years ahead is no trouble.
     let (late, trouble) = dir.open(day(4000));
     assert_eq!((late.tls().known_by().key, trouble), (first.key, None));
     assert_ne!(late.tls().known_by().certificate, second.certificate);
-    assert_eq!(certificate.look(day(4000)), Look::Renewed(None));
+    assert_eq!(certificate.look_at(day(4000)), Look::Renewed(None));
     assert_eq!(certificate.tls().known_by(), late.tls().known_by());
 }
 
@@ -100,21 +113,49 @@ fn one_that_was_made_by_a_clock_ahead_is_renewed_when_the_clock_is_right() {
     let (mut certificate, _) = dir.open(day(4000));
     let ahead = certificate.tls().known_by();
     let corrected = day(4000) - SET_BACK;
-    assert_eq!(certificate.look(corrected), Look::Same, "a correction");
+    assert_eq!(certificate.stays(corrected), Look::Same, "a correction");
     assert_eq!(dir.open(corrected).0.tls().known_by(), ahead);
-    assert_eq!(certificate.look(day(12)), Look::Renewed(None));
+    assert_eq!(certificate.stays(day(12)), Look::Renewed(None));
     let right = certificate.tls().known_by();
     assert_ne!(right.certificate, ahead.certificate);
     assert_eq!(right.key, ahead.key);
     let pem = fs::read_to_string(dir.file()).unwrap();
     assert_eq!(cert::ends(&pem), Some(day(12) + VALIDITY));
-    assert_eq!(certificate.look(day(12)), Look::Same);
+    assert_eq!(certificate.stays(day(12)), Look::Same);
     // And so is one that the relay finds when it starts.
     let dir = Scratch::new("ahead-kept");
     let ahead = dir.open(day(4000)).0.tls().known_by();
-    let (found, trouble) = dir.open(day(12));
-    assert_eq!((found.tls().known_by().key, trouble), (ahead.key, None));
+    let (mut found, trouble) = dir.open(day(12));
+    assert_eq!((found.tls().known_by(), trouble), (ahead, None));
+    assert_eq!(found.stays(day(12)), Look::Renewed(None));
+    assert_eq!(found.tls().known_by().key, ahead.key);
     assert_ne!(found.tls().known_by().certificate, ahead.certificate);
+}
+
+#[test]
+fn a_clock_that_is_behind_for_minutes_costs_nobody_the_certificate() {
+    for behind in [day(0), SystemTime::UNIX_EPOCH] {
+        let dir = Scratch::new("behind");
+        let kept = dir.open(day(12)).0.tls().known_by();
+        let (mut certificate, trouble) = dir.open(behind);
+        assert_eq!((certificate.tls().known_by(), trouble), (kept, None));
+        let began = Instant::now();
+        let nearly = BELIEVED_AFTER - Duration::from_secs(1);
+        assert_eq!(certificate.look(behind, began), Look::Same);
+        assert_eq!(certificate.look(behind, began + nearly), Look::Same);
+        // The time comes, and goes wrong again: it is doubted for as long again.
+        assert_eq!(certificate.look(day(12), began + BELIEVED_AFTER), Look::Same);
+        let again = began + 2 * BELIEVED_AFTER;
+        assert_eq!(certificate.look(behind, again), Look::Same);
+        assert_eq!(certificate.look(behind, again + nearly), Look::Same);
+        assert_eq!(certificate.tls().known_by(), kept);
+        assert_eq!(
+            certificate.look(behind, again + BELIEVED_AFTER),
+            Look::Renewed(None)
+        );
+        assert_eq!(certificate.tls().known_by().key, kept.key);
+        assert_ne!(certificate.tls().known_by().certificate, kept.certificate);
+    }
 }
 
 #[test]
@@ -130,7 +171,10 @@ fn a_browser_takes_it_at_any_time() {
             "it is valid, and not for more than 14 days"
         );
         at += Duration::from_hours(7);
-        assert!(matches!(certificate.look(at), Look::Same | Look::Renewed(None)));
+        assert!(matches!(
+            certificate.look_at(at),
+            Look::Same | Look::Renewed(None)
+        ));
     }
 }
 
@@ -146,7 +190,7 @@ fn without_a_folder_it_is_as_good_for_this_run() {
     assert_eq!(certificate.lasting(), None);
     let first = certificate.tls().known_by();
     assert_eq!(
-        certificate.look(day(13)),
+        certificate.look_at(day(13)),
         Look::Renewed(None),
         "and nobody is told of the folder again"
     );
@@ -164,14 +208,14 @@ fn a_folder_that_goes_away_is_told_of_when_it_is_needed() {
     let first = certificate.tls().known_by();
     fs::remove_dir_all(dir.0.join("state")).unwrap();
     fs::write(dir.0.join("state"), "").unwrap();
-    let Look::Renewed(Some(trouble)) = certificate.look(day(13)) else {
+    let Look::Renewed(Some(trouble)) = certificate.look_at(day(13)) else {
         panic!("it is renewed, and there is trouble")
     };
     assert!(trouble.contains(FILE), "{trouble}");
     assert_eq!(certificate.tls().known_by().key, first.key);
     // Back again, it gets the next one.
     fs::remove_file(dir.0.join("state")).unwrap();
-    assert_eq!(certificate.look(day(26)), Look::Renewed(None));
+    assert_eq!(certificate.look_at(day(26)), Look::Renewed(None));
     assert_eq!(dir.open(day(26)).0.tls().known_by(), certificate.tls().known_by());
 }
 
@@ -212,29 +256,29 @@ fn given_files_are_loaded_again_when_they_are_others() {
     let (mut certificate, trouble) = Certificate::open(Some(pair), None, day(0)).unwrap();
     assert_eq!((trouble, certificate.lasting()), (None, None));
     assert_eq!(
-        certificate.look(day(4000)),
+        certificate.look_at(day(4000)),
         Look::Same,
         "its end is the operator's"
     );
     // One file comes before the other.
     let second = cert::generate::<&str>(&[]).unwrap();
     fs::write(dir.0.join("cert.pem"), &second.cert_pem).unwrap();
-    let Look::Trouble(why) = certificate.look(day(0)) else {
+    let Look::Trouble(why) = certificate.look_at(day(0)) else {
         panic!("they do not fit")
     };
     assert!(why.contains("does not match"), "{why}");
-    assert_eq!(certificate.look(day(0)), Look::Same, "told once");
+    assert_eq!(certificate.look_at(day(0)), Look::Same, "told once");
     assert_eq!(certificate.tls().known_by().certificate, first.sha256);
     fs::write(dir.0.join("key.pem"), &second.key_pem).unwrap();
-    assert_eq!(certificate.look(day(0)), Look::Renewed(None));
+    assert_eq!(certificate.look_at(day(0)), Look::Renewed(None));
     assert_eq!(certificate.tls().known_by().certificate, second.sha256);
-    assert_eq!(certificate.look(day(0)), Look::Same);
+    assert_eq!(certificate.look_at(day(0)), Look::Same);
     // Gone for a moment, and back as it was.
     fs::rename(dir.0.join("key.pem"), dir.0.join("away")).unwrap();
-    assert!(matches!(certificate.look(day(0)), Look::Trouble(_)));
-    assert_eq!(certificate.look(day(0)), Look::Same);
+    assert!(matches!(certificate.look_at(day(0)), Look::Trouble(_)));
+    assert_eq!(certificate.look_at(day(0)), Look::Same);
     fs::rename(dir.0.join("away"), dir.0.join("key.pem")).unwrap();
-    assert_eq!(certificate.look(day(0)), Look::Renewed(None));
+    assert_eq!(certificate.look_at(day(0)), Look::Renewed(None));
     assert_eq!(certificate.tls().known_by().certificate, second.sha256);
 }
 

@@ -22,7 +22,7 @@ use laps_protocol::relay::load::Terms;
 use slog::{Logger, info, warn};
 use std::fmt;
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::time::MissedTickBehavior;
 
 /// What each part of the relay gets to end after SIGINT, or when everybody has left; all of it is over inside two
@@ -237,7 +237,7 @@ async fn look_after(mut certificate: Certificate, peering: Option<ServerTls>, lo
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        match certificate.look(SystemTime::now()) {
+        match certificate.look(SystemTime::now(), Instant::now()) {
             Look::Same => {}
             Look::Renewed(trouble) => {
                 let line = shown(&certificate);
