@@ -398,7 +398,7 @@ impl<R: Reach> Handler<Inbound<R::Conn>> for PeeringActor<R> {
             let peer = conn.peer();
             if self
                 .news
-                .is_news(About::peer(conn.named(), &peer), "too many links")
+                .is_news(About::peer(conn.named(), &peer), "too many links", now())
             {
                 warn!(self.options.log, "too many links, a peer is turned away"; "peer" => peer);
             }

@@ -338,7 +338,7 @@ impl<C: LinkConn> PeerLinkActor<C> {
     /// Whether the operator is to be told of this: who is not let in dials again and again.
     fn is_news(&self, what: &str) -> bool {
         let peer = About::peer(self.conn.named(), &self.conn.peer());
-        self.stands || self.news.is_news(peer, what.to_owned())
+        self.stands || self.news.is_news(peer, what.to_owned(), now())
     }
 
     fn close(&mut self, code: ErrorCode, reason: &'static str) {

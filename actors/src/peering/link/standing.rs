@@ -98,6 +98,9 @@ impl<C: LinkConn> PeerLinkActor<C> {
         self.stands = true;
         self.news
             .forget(About::peer(self.conn.named(), &self.conn.peer()));
+        if self.session.mode() == PeerMode::DataOut {
+            self.news.forget_line(About::OneWay, self.whom());
+        }
         info!(self.log, "link stands"; "node" => %node.id, "type" => %node.node_type,
             "mode" => %self.session.mode(), "peer" => self.conn.peer());
         if let Some(stats) = self.conn.figures() {
@@ -193,16 +196,20 @@ impl<C: LinkConn> PeerLinkActor<C> {
         asked && self.conn.ended_with() == Some(ErrorCode::InvalidEncoding.number())
     }
 
-    /// It is asked again and again, since it may be replaced by a newer one, and the operator is told once.
+    /// It is asked again and again, since it may be replaced by a newer one, and the operator is told once, until it was.
     pub(super) fn tell_one_way_is_unknown(&self) {
-        let peer = self.conn.peer();
-        let node = self.conn.named().map(|node| node.to_string());
-        let whom = node.as_ref().unwrap_or(&peer);
         // What is told of the peer itself is news again when another link to it stands.
-        if self.news.is_news(About::OneWay, whom.clone()) {
+        if self.news.is_news(About::OneWay, self.whom(), now()) {
+            let (peer, node) = (self.conn.peer(), self.conn.named().map(|node| node.to_string()));
             warn!(self.log, "the peer knows no links for data one way, as it is of an older version: data for it takes the others";
                 "peer" => peer, "node" => node);
         }
+    }
+
+    /// The peer, for a line about something of it.
+    fn whom(&self) -> String {
+        let node = self.conn.named();
+        node.map_or_else(|| self.conn.peer(), |node| node.to_string())
     }
 
     fn srtt_us(&self) -> u64 {

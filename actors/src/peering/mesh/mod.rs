@@ -13,6 +13,7 @@ mod watching;
 
 pub use messages::{BasesBegan, FromNode, MeshNews, News, SendToNode, Want};
 
+use super::supervisor::now;
 use super::told::{About, Told};
 use crate::census::{self, Count};
 use crate::root::StopChild;
@@ -263,7 +264,7 @@ impl MeshActor {
 
     /// A track cannot be asked for.
     fn cannot_ask(&self, track: FullNameHash, nodes: &[NodeId], why: &dyn Error) {
-        if self.news.is_news(About::Track(track), why.to_string()) {
+        if self.news.is_news(About::Track(track), why.to_string(), now()) {
             warn!(self.log, "a track of the mesh cannot be asked for"; "hash" => %track, "why" => %why);
         }
         for node in nodes {

@@ -9,6 +9,7 @@ use laps_protocol::peering::error::ErrorCode;
 use laps_protocol::peering::message::{ConnectResponse, Dialect, HEADER_BYTES, Message, Sequence, Stamp};
 use laps_protocol::peering::node::{NodeInfo, NodeType};
 use slog::{Logger, o};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -83,13 +84,13 @@ fn each_dials_as_it_likes() {
     });
 }
 
-/// Takes what is dialled as a relay from before decision 0042 does: it cannot read a CONNECT for one way.
-async fn plays_an_old_relay(mut reached: Reached<FakeConn>) {
+/// Takes what is dialled, and as a relay from before decision 0042 does if it is `old`: that cannot read a CONNECT for one way.
+async fn plays_a_relay(mut reached: Reached<FakeConn>, old: bool) {
     // Before it there are the header and the stamp.
     const MODE_AT: usize = HEADER_BYTES + 12;
     let (mut pen, mut ear) = reached.door.accept().await.unwrap();
     let connect = ear.read().await.unwrap().unwrap();
-    if connect[MODE_AT] > 2 {
+    if old && connect[MODE_AT] > 2 {
         let code = ErrorCode::InvalidEncoding;
         reached.conn.close(code.number(), code.name());
         return;
@@ -121,19 +122,9 @@ fn goes_without(insecure: bool) {
     run(async move {
         let net = Rc::new(Net::default());
         net.insecure.set(insecure);
-        let (plays, mut dialled) = mpsc::unbounded_channel();
-        net.played.replace(Some(plays));
-        actix_rt::spawn(async move {
-            while let Some(reached) = dialled.recv().await {
-                actix_rt::spawn(plays_an_old_relay(reached));
-            }
-        });
+        let old = plays(&net);
         let _b = start(&net, "b", plan(2, &[]));
-        let (tells, mut lines) = mpsc::unbounded_channel();
-        let told = Plan {
-            log: Logger::root(Lines(tells), o!()),
-            ..one_way()
-        };
+        let (told, mut lines) = telling();
         let mut a = start(&net, "a", told);
         a.reaches(2, Some(2)).await;
         sleep(secs(600)).await;
@@ -141,12 +132,53 @@ fn goes_without(insecure: bool) {
         // 1 s, 2 s, 4 s and so on until each minute, half of it left to chance, for each of the two.
         let dials = net.dials.get();
         assert!((20..=60).contains(&dials), "{dials}");
-        let mut told = Vec::new();
-        while let Ok(line) = lines.try_recv() {
-            told.push(line);
+        assert_eq!(news(&mut lines), [1, 0]);
+        // It is replaced by a newer one, and that by the older one again, which is told as it was the first time.
+        old.set(false);
+        let all = a.fib.wait_for(|fib| fib.links(id(2)).len() == 3);
+        tokio::time::timeout(DEADLINE, all).await.unwrap().unwrap();
+        old.set(true);
+        for made in net.up() {
+            made.wire.over.send_replace(Some((0, "bye")));
         }
-        let news = |words: &str| told.iter().filter(|line| line.contains(words)).count();
-        assert_eq!(news("the peer knows no links for data one way"), 1, "{told:#?}");
-        assert_eq!(news("the connection of the link is over"), 0, "{told:#?}");
+        sleep(secs(600)).await;
+        assert_eq!(a.fib.borrow().links(id(2)).len(), 1);
+        assert_eq!(news(&mut lines)[0], 1);
     });
+}
+
+/// How often it was told that the peer knows no links one way, and that a connection is over.
+fn news(lines: &mut mpsc::UnboundedReceiver<String>) -> [usize; 2] {
+    let mut counts = [0; 2];
+    while let Ok(line) = lines.try_recv() {
+        let words = [
+            "the peer knows no links for data one way",
+            "the connection of the link is over",
+        ];
+        for (count, words) in counts.iter_mut().zip(words) {
+            *count += usize::from(line.contains(words));
+        }
+    }
+    counts
+}
+
+/// A relay with links one way, and what it logs.
+fn telling() -> (Plan, mpsc::UnboundedReceiver<String>) {
+    let (tells, lines) = mpsc::unbounded_channel();
+    let log = Logger::root(Lines(tells), o!());
+    (Plan { log, ..one_way() }, lines)
+}
+
+/// Plays all that is dialled: an old relay, for as long as that is true.
+fn plays(net: &Net) -> Rc<Cell<bool>> {
+    let (plays, mut dialled) = mpsc::unbounded_channel();
+    net.played.replace(Some(plays));
+    let old = Rc::new(Cell::new(true));
+    let is_old = Rc::clone(&old);
+    actix_rt::spawn(async move {
+        while let Some(reached) = dialled.recv().await {
+            actix_rt::spawn(plays_a_relay(reached, is_old.get()));
+        }
+    });
+    old
 }
