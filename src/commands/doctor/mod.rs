@@ -5,6 +5,7 @@
 
 mod certificate;
 mod discovery;
+mod holder;
 mod machine;
 mod peers;
 mod ports;
