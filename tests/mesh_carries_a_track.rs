@@ -4,11 +4,10 @@
 
 mod common;
 
-use common::mesh::{Member, objects, read_to_the_end, subscribe, write};
-use common::{publisher, run, subscriber, track};
+use common::mesh::{self, Member, objects};
+use common::{run, track};
 use laps_actors::client::Flow;
 use laps_actors::transport::PeerCa;
-use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::peering::node::NodeType;
 
 async fn carries(middle: NodeType, shards: usize, flow: Flow) {
@@ -28,19 +27,7 @@ async fn carries(middle: NodeType, shards: usize, flow: Flow) {
         ..Member::edge(&ca, 1, &[&middle])
     };
     let near = near.start().await;
-    let mut publisher = publisher(&near).await;
-    let name = track("mesh", "video");
-    let mut writer = publisher.publish(name.clone(), flow).await.unwrap();
-    let mut subscriber = subscriber(&far).await;
-    subscribe(&mut subscriber, &name).await;
-    writer.wanted().await.unwrap();
-    let sent = objects(3, 10);
-    write(&mut writer, &sent).await;
-    let finished = actix_rt::spawn(writer.finish());
-    let (got, gone) = read_to_the_end(&mut subscriber).await;
-    assert_eq!(gone.status, PublishDoneStatus::TrackEnded);
-    assert!(got == sent, "each object once, and whole");
-    finished.await.unwrap().unwrap();
+    mesh::carries(&near, &far, &track("mesh", "video"), flow, &objects(3, 10)).await;
     for relay in [near, middle, far] {
         relay.drain(std::time::Duration::from_secs(2));
     }

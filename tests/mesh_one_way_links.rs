@@ -5,12 +5,11 @@
 
 mod common;
 
-use common::mesh::{Member, objects, patient, read_to_the_end, subscribe, write};
-use common::{publisher, run, subscriber, track};
+use common::mesh::{self, Member, objects, patient};
+use common::{run, track};
 use laps::relay::{Relay, Settings};
 use laps_actors::client::Flow;
 use laps_actors::transport::PeerCa;
-use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::peering::message::PeerMode;
 use std::time::Duration;
 
@@ -50,21 +49,8 @@ async fn stand(relay: &Relay, mode: PeerMode, count: usize) {
     assert_eq!(links(relay, mode).0, count, "{mode}");
 }
 
-/// Each object of a track once, and whole.
 async fn carries(from: &Relay, to: &Relay, name: &str) {
-    let name = track("mesh", name);
-    let mut publisher = publisher(from).await;
-    let mut writer = publisher.publish(name.clone(), Flow::Announce).await.unwrap();
-    let mut subscriber = subscriber(to).await;
-    subscribe(&mut subscriber, &name).await;
-    writer.wanted().await.unwrap();
-    let sent = objects(3, 4);
-    write(&mut writer, &sent).await;
-    let finished = actix_rt::spawn(writer.finish());
-    let (got, gone) = read_to_the_end(&mut subscriber).await;
-    assert_eq!(gone.status, PublishDoneStatus::TrackEnded);
-    assert!(got == sent, "each object once, and whole");
-    finished.await.unwrap().unwrap();
+    mesh::carries(from, to, &track("mesh", name), Flow::Announce, &objects(3, 4)).await;
 }
 
 /// laps peering, "(2) Data Peering", and decision 0042.

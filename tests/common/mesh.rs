@@ -8,9 +8,11 @@ use super::raw::{Raw, raw};
 use super::{PATIENCE, settings};
 use bytes::Bytes;
 use laps::relay::{Peering, Relay, Settings};
+use laps_actors::client;
 use laps_actors::peering::{BACKOFF, Setup, local_users, plane};
 use laps_actors::supervise::Backoff;
 use laps_actors::transport::{LAPS_ALPN, LinkTimes, Listen, PeerCa, PeerTls, Pem, TransportConfig};
+use laps_protocol::moqt::message::PublishDoneStatus;
 use laps_protocol::moqt::name::FullTrackName;
 use laps_protocol::peering::damping;
 use laps_protocol::peering::info_base;
@@ -121,6 +123,21 @@ pub async fn two(shards: usize) -> [Relay; 2] {
     };
     let near = near.start().await;
     [near, far]
+}
+
+/// What a publisher of one relay writes, a subscriber of the other reads to its end: each object once, and whole.
+pub async fn carries(from: &Relay, to: &Relay, name: &FullTrackName, flow: client::Flow, sent: &[Object]) {
+    let mut publisher = super::publisher(from).await;
+    let mut writer = publisher.publish(name.clone(), flow).await.unwrap();
+    let mut subscriber = super::subscriber(to).await;
+    subscribe(&mut subscriber, name).await;
+    writer.wanted().await.unwrap();
+    write(&mut writer, sent).await;
+    let finished = actix_rt::spawn(writer.finish());
+    let (got, gone) = read_to_the_end(&mut subscriber).await;
+    assert_eq!(gone.status, PublishDoneStatus::TrackEnded);
+    assert!(got == sent, "each object once, and whole");
+    finished.await.unwrap().unwrap();
 }
 
 /// A publisher at `relay`, which has heard that a reader at another relay wants objects: at its own relay it would be told
