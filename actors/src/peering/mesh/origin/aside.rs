@@ -103,7 +103,10 @@ impl OriginActor {
         self.gather(ctx, hash);
     }
 
-    /// Those who were put off have their turn, if there is a place.
+    /// Those who were put off have their turn, if there is a place; where there are many sets, some are put together, so
+    /// that there is one.
+    ///
+    /// It may be that nobody joins any more, so each change by which that becomes possible comes here.
     pub(super) fn take_up(&mut self, ctx: &mut Context<Self>, hash: FullNameHash) {
         let Some(track) = self.tracks.get_mut(&hash) else {
             return;
@@ -112,6 +115,7 @@ impl OriginActor {
             let nodes: Vec<_> = std::mem::take(&mut track.aside.put_off).into_iter().collect();
             self.join(ctx, hash, &nodes);
         }
+        self.gather(ctx, hash);
     }
 
     /// Begins a subscription aside on each link that leads to some of these nodes, of which all lack some of what is open if
@@ -192,20 +196,24 @@ impl OriginActor {
         };
         group.slot.accepted = Some(ok.clone());
         let nodes = group.nodes.clone();
-        if overlap.is_zero() {
-            group.slot.leave(true);
-        } else {
-            ctx.run_later(overlap, move |actor, _| {
-                if let Some((_, group)) = actor.aside(request) {
-                    group.slot.leave(true);
-                }
-            });
-        }
         for (node, request) in self.accept_nodes(hash, &nodes) {
             self.answer(node, hash, request, Answer::Ok(ok.clone()));
         }
         // Those who lost their link were not told before this either.
         self.welcome(hash, None);
+        if overlap.is_zero() {
+            self.leave_to_others(ctx, request);
+        } else {
+            ctx.run_later(overlap, move |actor, ctx| actor.leave_to_others(ctx, request));
+        }
+    }
+
+    /// What begins comes to all by the subscriptions of their links from now on, and this one can be put together with others.
+    fn leave_to_others(&mut self, ctx: &mut Context<Self>, request: RequestId) {
+        if let Some((hash, group)) = self.aside(request) {
+            group.slot.leave(true);
+            self.take_up(ctx, hash);
+        }
     }
 
     /// A subscription aside is over, has failed, or could not be had.

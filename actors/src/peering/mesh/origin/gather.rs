@@ -33,7 +33,8 @@ pub(super) struct Gathering {
 }
 
 impl Aside {
-    /// Sets to put together, and their nodes; none while there are few.
+    /// Sets to put together, and their nodes; none while there are few, or one more than there may be: then some that gave way
+    /// have yet to end.
     fn smallest(&self) -> Option<(BTreeSet<FullNameHash>, BTreeSet<NodeId>)> {
         let mut sets = BTreeMap::<_, (BTreeSet<NodeId>, bool)>::new();
         for group in self.groups.values() {
@@ -41,7 +42,7 @@ impl Aside {
             nodes.extend(&group.nodes);
             *settled &= group.slot.leaving && !group.gave_way;
         }
-        if sets.len() < MANY {
+        if sets.len() < MANY || sets.len() > MOST {
             return None;
         }
         let mut settled: Vec<_> = sets.into_iter().filter(|(_, (_, settled))| *settled).collect();

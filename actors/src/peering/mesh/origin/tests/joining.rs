@@ -5,9 +5,7 @@ use super::*;
 use laps_protocol::peering::data_header::StreamHeaderReader;
 use laps_protocol::peering::message::SnsId;
 
-/// More than twice as many as there may be sets aside.
 const FIRST: u64 = 11;
-const COUNT: u64 = 40;
 
 impl Stream {
     /// Under which id it came.
@@ -47,10 +45,10 @@ async fn listen(mut end: ConnParts, object: u64, said: mpsc::UnboundedSender<Sns
 }
 
 /// What begins for who joins takes the place of what began for others, of which nothing is lost. `overlap`: how long that
-/// takes at least.
-async fn each_gets_what_is_open(overlap: Duration) {
+/// takes at least. Nobody joins after these `count`.
+async fn each_gets_what_is_open(overlap: Duration, count: u64) {
     let mut scene = Scene::overlapping(overlap).await;
-    let nodes: Vec<_> = (FIRST..FIRST + COUNT).map(NodeId).collect();
+    let nodes: Vec<_> = (FIRST..FIRST + count).map(NodeId).collect();
     let reached = nodes.iter().map(|node| (*node, NEXT));
     scene.fib.send_replace(Fib::written(reached, [(NEXT, vec![A])]));
     let (said, mut heard) = mpsc::unbounded_channel();
@@ -91,13 +89,20 @@ async fn each_gets_what_is_open(overlap: Duration) {
     all.unwrap_or_else(|_| panic!("these lack it: {lacking:?}"));
 }
 
+/// More than twice as many as there may be sets aside.
 #[actix::test]
 async fn who_joins_gets_what_is_open_however_many_joined_before() {
-    each_gets_what_is_open(Duration::ZERO).await;
+    each_gets_what_is_open(Duration::ZERO, 40).await;
 }
 
-/// So many join at once that there is no place for some until others are put together.
+/// There is no place for the last ones until others are put together, and those can be only when all have joined.
 #[actix::test]
-async fn who_has_to_wait_gets_what_is_open_too() {
-    each_gets_what_is_open(Duration::from_millis(100)).await;
+async fn who_has_to_wait_gets_what_is_open_though_nobody_joins_any_more() {
+    each_gets_what_is_open(Limits::default().join_overlap, 20).await;
+}
+
+/// The same where some end while others join.
+#[actix::test]
+async fn who_has_to_wait_gets_what_is_open_while_others_join() {
+    each_gets_what_is_open(Duration::from_millis(20), 40).await;
 }
