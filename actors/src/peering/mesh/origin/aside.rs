@@ -234,7 +234,8 @@ impl OriginActor {
         }
     }
 
-    /// What was open of a track has no use for a node any more.
+    /// What was open of a track has no use for a node any more. How urgent it is to the others is looked at when the track is
+    /// settled.
     pub(super) fn leave_aside(&mut self, hash: FullNameHash, node: NodeId) {
         let Some(track) = self.tracks.get_mut(&hash) else {
             return;
@@ -250,7 +251,6 @@ impl OriginActor {
         for request in empty {
             self.drop_aside(hash, request);
         }
-        self.prioritise_asides(hash);
     }
 
     /// Each subscription aside is as urgent as it is by now to the most urgent of those whom it is for, and so is its set.

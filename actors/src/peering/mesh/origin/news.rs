@@ -11,7 +11,7 @@ use laps_protocol::peering::hash::{FullNameHash, TrackHash};
 use laps_protocol::peering::message::{Answer, Dialect, parse_subscribe_data};
 use laps_protocol::peering::node::{NodeId, NodeType};
 use slog::{debug, warn};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long after new bases began what only earlier ones told of is served: they tell what they have as soon as their
@@ -47,13 +47,15 @@ impl OriginActor {
                 gone.map(|(node, _)| (*node, *hash))
             })
             .collect();
+        let mut unsettled = Unsettled::new();
         for (node, track) in gone {
-            self.unsubscribe(ctx, node, track);
+            self.unsubscribe(ctx, node, track, &mut unsettled);
         }
+        self.settle_all(ctx, unsettled);
     }
 
-    /// Notes what a node wants, and leaves it in `wished` what is to be settled, with those who ask for a new group.
-    fn subscribe(&mut self, source: NodeId, hash: TrackHash, data: &Bytes, wished: &mut Wished) {
+    /// Notes what a node wants, and in `unsettled` what is to be settled for that.
+    fn subscribe(&mut self, source: NodeId, hash: TrackHash, data: &Bytes, unsettled: &mut Unsettled) {
         let parsed = parse_subscribe_data(Dialect::Own, data);
         let (request, subscribe) = match parsed {
             Ok((request, subscribe)) if TrackHash::of(&subscribe.track) == hash => (request, subscribe),
@@ -101,8 +103,8 @@ impl OriginActor {
         }
         // A change that repeats it, as one of the priority does, asks for no further group.
         let new_group = anew && subscribe.params.new_group_request.is_some();
-        let asks = wished.entry(hash).or_default();
-        asks.extend(new_group.then_some(source));
+        let change = unsettled.entry(hash).or_default();
+        change.asks.extend(new_group.then_some(source));
     }
 
     fn refuse(&mut self, source: NodeId, hash: FullNameHash, request: RequestId) {
@@ -116,32 +118,51 @@ impl OriginActor {
     }
 }
 
-/// Tracks that nodes want otherwise than before, and who asks for a new group of each.
-type Wished = BTreeMap<FullNameHash, Vec<NodeId>>;
+/// Tracks that nodes want otherwise than before, and how.
+pub(super) type Unsettled = BTreeMap<FullNameHash, Change>;
 
-impl OriginActor {
-    /// Each track is settled once for all that want it: that takes as long as it has nodes, whoever of them is new.
-    fn settle_wished(&mut self, ctx: &mut Context<Self>, wished: &mut Wished) {
-        for (hash, asks) in std::mem::take(wished) {
-            self.settle(ctx, hash, &asks);
-        }
-    }
+/// What has changed of one track.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Who asks for a new group.
+    asks: Vec<NodeId>,
+    /// Who wants it no more.
+    pub(super) gone: BTreeSet<NodeId>,
 }
 
-impl Handler<MeshNews> for OriginActor {
-    type Result = ();
+impl OriginActor {
+    /// Each track is settled once for all that want it, or no more: that takes as long as it has nodes, whoever of them it is.
+    pub(super) fn settle_all(&mut self, ctx: &mut Context<Self>, unsettled: Unsettled) {
+        for (hash, change) in unsettled {
+            self.settle(ctx, hash, &change.asks);
+        }
+    }
 
-    fn handle(&mut self, MeshNews(news): MeshNews, ctx: &mut Self::Context) {
-        let mut wished = Wished::new();
-        for news in news {
-            if !matches!(news, News::Subscribe { .. }) {
-                self.settle_wished(ctx, &mut wished);
-            }
+    /// Hears what there is, and settles what follows. The value is what has to wait for that: of a node that has left a track
+    /// the route has to be rid before it joins again, or it would not be one that joins.
+    fn hear(&mut self, ctx: &mut Context<Self>, all: Vec<News>) -> Vec<News> {
+        let (mut unsettled, mut later) = (Unsettled::new(), Vec::new());
+        let mut parting = BTreeMap::<_, Vec<_>>::new();
+        let has_left = |unsettled: &Unsettled, track: FullNameHash, node: NodeId| {
+            let change = unsettled.get(&track);
+            change.is_some_and(|change| change.gone.contains(&node))
+        };
+        for news in all {
             match news {
-                News::Subscribe { source, track, data } => {
-                    self.subscribe(source, track, &data, &mut wished);
+                News::Subscribe { source, track, .. } if has_left(&unsettled, track.full, source) => {
+                    later.push(news);
                 }
-                News::SubscribeGone { source, track } => self.gone(ctx, source, track),
+                News::SubscribeGone { source, track } if has_left(&unsettled, track, source) => {
+                    later.push(news);
+                }
+                News::Subscribe { source, track, data } => {
+                    self.subscribe(source, track, &data, &mut unsettled);
+                }
+                News::SubscribeGone { source, track } => {
+                    if let Some(request) = self.gone(ctx, source, track, &mut unsettled) {
+                        parting.entry(track).or_default().push((source, request));
+                    }
+                }
                 News::NodeReachable {
                     node,
                     node_type,
@@ -166,6 +187,20 @@ impl Handler<MeshNews> for OriginActor {
                 News::PublishGone { source, what } => self.elsewhere.remove(source, &what),
             }
         }
-        self.settle_wished(ctx, &mut wished);
+        for (hash, nodes) in parting {
+            self.parts(ctx, hash, nodes);
+        }
+        self.settle_all(ctx, unsettled);
+        later
+    }
+}
+
+impl Handler<MeshNews> for OriginActor {
+    type Result = ();
+
+    fn handle(&mut self, MeshNews(mut news): MeshNews, ctx: &mut Self::Context) {
+        while !news.is_empty() {
+            news = self.hear(ctx, news);
+        }
     }
 }

@@ -117,6 +117,36 @@ async fn what_is_withdrawn_is_sent_to_its_end() {
     scene.until("mesh_tracks", 0).await;
 }
 
+/// Where the track goes on here all the same, each is told of the end when it has had time to take what came before.
+#[actix::test]
+async fn what_is_withdrawn_ends_though_it_goes_on_here() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    scene.subscribed().await;
+    publisher.begin(1, b"a").await;
+    scene.stream(A).await.header().await;
+    Publisher::withdraw(&scene.env);
+    scene.until("mesh_published", 0).await;
+    let track = hash().full;
+    let gone = NODES.map(|source| News::SubscribeGone { source, track });
+    scene.origin.send(MeshNews(gone.to_vec())).await.unwrap();
+    assert_eq!(scene.count("mesh_wishes").await, 2);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(16)).await;
+    tokio::time::resume();
+    for ((node, id, answer), (to, under)) in scene
+        .heard
+        .answers()
+        .await
+        .into_iter()
+        .zip(NODES.into_iter().zip([41, 42]))
+    {
+        assert_eq!((node, id), (to, under));
+        assert!(matches!(answer, Answer::Done(done) if done.status == PublishDoneStatus::InternalError));
+    }
+    scene.until("mesh_tracks", 0).await;
+}
+
 /// laps peering, "Data Header Messages": the time that objects may take is what the subscribers set, the longest of them; to
 /// a laps relay nothing is without an end.
 #[actix::test]

@@ -304,6 +304,88 @@ async fn many_wishes_in_a_row_are_settled_at_once() {
     assert!(outlets.0.get() <= 3 * once, "{}", outlets.0.get());
     let rows = origin.send(Count).await.unwrap();
     assert!(rows.contains(&census::row("mesh_wishes", 1999usize)), "{rows:?}");
+    // As where a link dies behind which there are many, each of which publishes something too.
+    let before = outlets.0.get();
+    let left = (1..1000).flat_map(|node| {
+        let (source, track) = (NodeId(node), hash().full);
+        let what = Published::Namespace(name().namespace().clone());
+        [
+            News::PublishGone { source, what },
+            News::SubscribeGone { source, track },
+        ]
+    });
+    origin.send(MeshNews(left.collect())).await.unwrap();
+    assert!(outlets.0.get() - before <= once, "{}", outlets.0.get() - before);
+    let rows = origin.send(Count).await.unwrap();
+    assert!(rows.contains(&census::row("mesh_wishes", 1000usize)), "{rows:?}");
+    // New bases tell of none of them again.
+    let before = outlets.0.get();
+    tokio::time::pause();
+    origin.send(heard.began()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(outlets.0.get() - before <= once, "{}", outlets.0.get() - before);
+    let rows = origin.send(Count).await.unwrap();
+    assert!(rows.contains(&census::row("mesh_wishes", 0usize)), "{rows:?}");
+    assert!(rows.contains(&census::row("mesh_tracks", 0usize)), "{rows:?}");
+}
+
+/// A node that leaves, and is there again when that is told, joins: what is open comes to it.
+#[actix::test]
+async fn who_leaves_and_comes_back_at_once_joins() {
+    let mut scene = Scene::new().await;
+    let publisher = Publisher::new(&scene.env).await;
+    scene.subscribed().await;
+    publisher.begin(1, b"object").await;
+    scene.stream(A).await.header().await;
+    let gone = || News::SubscribeGone {
+        source: NODES[1],
+        track: hash().full,
+    };
+    let back = |id| wish(NODES[1], id, |_| {});
+    let news = vec![gone(), back(43), gone(), back(44)];
+    scene.origin.send(MeshNews(news)).await.unwrap();
+    let (node, id, answer) = scene.heard.answer().await;
+    assert!(
+        (node, id) == (NODES[1], 44) && matches!(answer, Answer::Ok(_)),
+        "{answer:?}"
+    );
+    publisher.object(1, 1, b"more").await;
+    let mut aside = scene.stream(A).await;
+    assert_eq!((aside.header().await.group, aside.object().await.0), (1, 1));
+    scene
+        .origin
+        .send(MeshNews(vec![gone(), back(45), gone()]))
+        .await
+        .unwrap();
+    assert_eq!(scene.count("mesh_wishes").await, 1);
+    assert!(scene.heard.answers.try_recv().is_err());
+}
+
+/// The last one that leaves a track gives its place to another track, told of in the same message.
+#[actix::test]
+async fn a_track_that_nobody_wants_any_more_has_no_place() {
+    let limits = Limits {
+        tracks: 1,
+        ..Limits::default()
+    };
+    let mut scene = Scene::with(Faults::default(), limits, Dialect::Own).await;
+    let other = FullTrackName::new(name().namespace().clone(), Bytes::from_static(b"audio")).unwrap();
+    let subscribe = laps_subscribe(other.clone(), 128, None);
+    let before = News::Subscribe {
+        source: NODES[0],
+        track: TrackHash::of(&other),
+        data: encode_subscribe_data(Dialect::Own, RequestId(40), &subscribe).unwrap(),
+    };
+    let gone = News::SubscribeGone {
+        source: NODES[0],
+        track: TrackHash::of(&other).full,
+    };
+    let _publisher = Publisher::new(&scene.env).await;
+    let news = vec![before, gone, wish(NODES[0], 41, |_| {})];
+    scene.origin.send(MeshNews(news)).await.unwrap();
+    let (_, id, answer) = scene.heard.answer().await;
+    assert!(id == 41 && matches!(answer, Answer::Ok(_)), "{answer:?}");
+    assert_eq!(scene.count("mesh_tracks").await, 1);
 }
 
 /// New bases tell again who wants what; who is not told of again is gone.
