@@ -95,7 +95,7 @@ impl Told {
 mod tests {
     use super::*;
 
-    fn host(last: usize) -> About {
+    fn host(last: u64) -> About {
         About::peer(None, &format!("2001:db8::{last:x}"))
     }
 
@@ -130,7 +130,7 @@ mod tests {
         let (told, began) = (Told::default(), Instant::now());
         let at = |secs| began + Duration::from_secs(secs);
         // One a second.
-        let news = (0..1000).filter(|n| told.is_news(host(*n as usize), "a", at(*n)));
+        let news = (0..1000).filter(|n| told.is_news(host(*n), "a", at(*n)));
         assert_eq!(news.count(), STRANGERS);
         assert!(told.is_news(About::Node(NodeId(7)), "a", at(1000)));
         // An hour after the first of them the first of them gives way, and no other does.
