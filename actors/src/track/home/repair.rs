@@ -38,7 +38,7 @@ const SIGN_BYTES: usize = 1024;
 const UNHEARD: Duration = Duration::from_secs(5);
 /// One that was cut short itself is begun again so much later.
 const PAUSE: Duration = Duration::from_millis(500);
-/// So often without getting any further.
+/// So often without getting further than any time before, if only by an object.
 const TRIES: u32 = 5;
 /// Until what was cut short is fetched where its publisher begins nothing new, by which it would be known that another way
 /// is found.
@@ -61,8 +61,8 @@ struct Repair {
     /// When it last got further, and the bytes that came since.
     moved: Instant,
     bytes: usize,
-    /// The group that it is in: what it has of earlier ones is all of them, since they come in order.
-    reached: Option<GroupId>,
+    /// The object that began last: what it has of earlier groups is all of them, since they come in order.
+    reached: Option<Location>,
     /// What it brought, as streams of the node: MOQT has objects of a group in one order, whatever their subgroups.
     streams: BTreeMap<(GroupId, SubgroupId), StreamKey>,
     /// The stream of the object that began last.
@@ -77,7 +77,9 @@ struct Plan {
     range: Torn,
     /// Of groups below this its node sends nothing any more, so that they are whole when all of the answer came.
     settled: GroupId,
-    /// How often that was cut short.
+    /// How far it ever got.
+    reached: Option<Location>,
+    /// How often it was cut short since.
     tries: u32,
 }
 
@@ -132,7 +134,7 @@ impl Repair {
                 Fill::Object(header) => {
                     self.moves();
                     let (group, subgroup) = (header.location.group, header.subgroup);
-                    self.reached = Some(group);
+                    self.reached = Some(header.location);
                     let stream = *self.streams.entry((group, subgroup)).or_insert_with(|| {
                         let stream = fresh_stream();
                         chunks.push(Append::SubgroupOpened {
@@ -178,7 +180,7 @@ impl Repair {
         let streams = self.streams.into_iter();
         let close = |((group, _), stream)| {
             // MOQT-14 §10.4.3 [D14-CLOSE-1], §9.16.3 [D14-FETCH-5]: what was not fetched does not exist.
-            let whole = self.whole || self.reached.is_some_and(|reached| group < reached);
+            let whole = self.whole || self.reached.is_some_and(|reached| group < reached.group);
             let end = if whole && group < self.plan.settled && alone(group) {
                 StreamEnd::Fin
             } else {
@@ -196,6 +198,7 @@ impl TrackActor {
         let plan = Plan {
             range,
             settled: 0,
+            reached: None,
             tries: 0,
         };
         self.begin_repair(ctx, source, plan);
@@ -385,7 +388,7 @@ impl TrackActor {
             repair.upstream.signal(CancelFetch { request });
         }
         let (source, mut plan, next) = (repair.source, repair.plan, repair.next.take());
-        let reached = repair.reached.map(|group| group.min(plan.range.to));
+        let reached = repair.reached;
         ctx.run_later(AFTERWARDS, move |actor, ctx| {
             if let Some(repair) = actor.repairs.open.remove(&key) {
                 let alone = !actor.sources.any_active_beside(source);
@@ -395,13 +398,18 @@ impl TrackActor {
                 actor.append(ctx, source, chunks);
             }
         });
-        if let Some(from) = reached.filter(|from| outcome == Outcome::Cut && *from > plan.range.from) {
-            // What lies before has come.
-            (plan.range.from, plan.tries) = (from, 0);
+        if let Some(at) = reached.filter(|_| outcome == Outcome::Cut) {
+            // What lies before its group has come.
+            plan.range.from = at.group.min(plan.range.to).max(plan.range.from);
+        }
+        if reached > plan.reached {
+            (plan.reached, plan.tries) = (reached, 0);
         }
         if outcome == Outcome::Cut && plan.tries < TRIES {
             let again = Plan {
                 range: next.map_or(plan.range, |next| next.and(plan.range)),
+                // What was lost since may lie before it.
+                reached: plan.reached.filter(|_| next.is_none()),
                 tries: plan.tries + 1,
                 ..plan
             };
@@ -412,8 +420,14 @@ impl TrackActor {
                 }
             });
         } else if let Some(range) = next {
-            let tries = 0;
-            self.begin_repair(ctx, source, Plan { range, tries, ..plan });
+            let (reached, tries) = (None, 0);
+            let plan = Plan {
+                range,
+                reached,
+                tries,
+                ..plan
+            };
+            self.begin_repair(ctx, source, plan);
         }
     }
 

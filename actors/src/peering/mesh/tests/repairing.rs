@@ -230,6 +230,35 @@ fn a_repair_that_is_cut_short_begins_again() {
     });
 }
 
+/// All that was lost is of one long group, and each time a little more of it comes. When nothing more does, that is tried
+/// a few times.
+#[test]
+fn a_repair_goes_on_that_gets_further_in_its_group() {
+    run(async |mut scene| {
+        let (mut reading, number) = reading(&mut scene).await;
+        scene.object(A, 4).await;
+        assert_eq!(reading.objects(1).await, [(4, 0)]);
+        scene.says_again(number, 5).await;
+        let end = StreamEnd::Reset(ResetCode::SessionClosed);
+        let (first, from, to) = scene.asked().await;
+        assert_eq!((from, to), (4, 5));
+        scene.brings(first, &[(5, 0)], end).await;
+        assert_eq!(reading.objects(1).await, [(5, 0)]);
+        for object in 1..12 {
+            let (request, from, to) = scene.asked().await;
+            assert_eq!((from, to), (5, 5));
+            let places: Vec<_> = (0..=object).map(|object| (5, object)).collect();
+            scene.brings(request, &places, end).await;
+            assert_eq!(reading.objects(1).await, [(5, object)]);
+        }
+        for _ in 0..5 {
+            let (request, ..) = scene.asked().await;
+            scene.brings(request, &[(5, 0)], end).await;
+        }
+        scene.says_nothing(Duration::from_secs(60)).await;
+    });
+}
+
 /// A link is so slow that what was lost takes long to come: it is fetched for as long as it comes.
 #[test]
 fn a_repair_may_take_long() {
