@@ -5,8 +5,8 @@ use std::fs;
 
 /// Processes that have this port open. Those of other users are seen by root alone.
 pub(super) fn holders(port: u16) -> BTreeSet<u32> {
-    let tables =
-        ["/proc/net/udp", "/proc/net/udp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"]
+        .map(|table| fs::read_to_string(table).unwrap_or_default());
     let sockets: BTreeSet<String> = tables.iter().flat_map(|table| sockets(table, port)).collect();
     if sockets.is_empty() {
         return BTreeSet::new();
