@@ -170,6 +170,14 @@ fn closed(outputs: &[Output], code: ErrorCode, words: &str) {
     assert_eq!((*found, reason.contains(words)), (code, true), "{reason}");
 }
 
+/// An acceptor that has taken the link of node 2; its answer is not flushed.
+fn accepting(config: Config) -> Side {
+    let mut side = Side::acceptor(config);
+    side.say(S0, &connect_of(2, PeerMode::Both));
+    side.command(Command::Accept).unwrap();
+    side
+}
+
 /// A dialler in `mode` whose CONNECT was answered by node 2, all flushed.
 fn dialled(mode: PeerMode) -> Side {
     let mut config = Config::new(node(1));
@@ -560,9 +568,7 @@ fn one_message_leaves_at_a_time() {
     assert_eq!(side.session.queued(), (0, 0));
     assert_eq!(side.session.sent().of(MessageKind::SubscribeInfoAdvertise), 3);
     // Neither does the answer share a chunk with what follows it.
-    let mut side = Side::acceptor(Config::new(node(1)));
-    side.say(S0, &connect_of(2, PeerMode::Both));
-    side.command(Command::Accept).unwrap();
+    let mut side = accepting(Config::new(node(1)));
     assert_eq!(side.send(subscribe(1)).unwrap(), []);
     assert_eq!(side.input(Input::Flushed(S0)), [written(S0, &subscribe(1))]);
 }
@@ -573,9 +579,7 @@ fn a_peer_that_takes_nothing_is_left() {
         max_queued_messages: 2,
         ..Config::new(node(1))
     };
-    let mut side = Side::acceptor(config);
-    side.say(S0, &connect_of(2, PeerMode::Both));
-    side.command(Command::Accept).unwrap();
+    let mut side = accepting(config);
     assert_eq!(side.session.queue_room(), 2);
     side.send(subscribe(1)).unwrap();
     side.send(subscribe(2)).unwrap();

@@ -107,9 +107,7 @@ fn sets_without_end_end_the_link() {
         max_queued_sets: 2,
         ..Config::new(node(1))
     };
-    let mut side = Side::acceptor(config);
-    side.say(S0, &connect_of(2, PeerMode::Both));
-    side.command(Command::Accept).unwrap();
+    let mut side = accepting(config);
     for id in [1, 2, 1, 2] {
         side.send(set_of(id, 1)).unwrap();
     }
@@ -123,9 +121,7 @@ fn sets_without_measure_end_the_link() {
         max_queued_set_bytes: 100,
         ..Config::new(node(1))
     };
-    let mut side = Side::acceptor(config);
-    side.say(S0, &connect_of(2, PeerMode::Both));
-    side.command(Command::Accept).unwrap();
+    let mut side = accepting(config);
     let large = NodeSet::new(SnsId::new(1).unwrap(), NodeSet::PRIORITY, (1..100).map(NodeId));
     let sent = side.send(Message::NodeSetAdvertise(large));
     assert_eq!(sent, Err(CommandError::Overflow(0)));
