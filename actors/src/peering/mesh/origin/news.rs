@@ -138,24 +138,32 @@ impl OriginActor {
         }
     }
 
-    /// Hears what there is, and settles what follows. The value is what has to wait for that: of a node that has left a track
-    /// the route has to be rid before it joins again, or it would not be one that joins.
-    fn hear(&mut self, ctx: &mut Context<Self>, all: Vec<News>) -> Vec<News> {
-        let (mut unsettled, mut later) = (Unsettled::new(), Vec::new());
-        let mut parting = BTreeMap::<_, Vec<_>>::new();
-        let has_left = |unsettled: &Unsettled, track: FullNameHash, node: NodeId| {
-            let change = unsettled.get(&track);
-            change.is_some_and(|change| change.gone.contains(&node))
-        };
+    /// Of a node that has left a track the route has to be rid before it joins again, or it would not be one that joins.
+    fn settle_leave(
+        &mut self,
+        ctx: &mut Context<Self>,
+        source: NodeId,
+        hash: FullNameHash,
+        unsettled: &mut Unsettled,
+    ) {
+        let change = unsettled.get(&hash);
+        if change.is_some_and(|change| change.gone.contains(&source))
+            && let Some(change) = unsettled.remove(&hash)
+        {
+            self.settle(ctx, hash, &change.asks);
+        }
+    }
+}
+
+impl Handler<MeshNews> for OriginActor {
+    type Result = ();
+
+    fn handle(&mut self, MeshNews(all): MeshNews, ctx: &mut Self::Context) {
+        let (mut unsettled, mut parting) = (Unsettled::new(), BTreeMap::<_, Vec<_>>::new());
         for news in all {
             match news {
-                News::Subscribe { source, track, .. } if has_left(&unsettled, track.full, source) => {
-                    later.push(news);
-                }
-                News::SubscribeGone { source, track } if has_left(&unsettled, track, source) => {
-                    later.push(news);
-                }
                 News::Subscribe { source, track, data } => {
+                    self.settle_leave(ctx, source, track.full, &mut unsettled);
                     self.subscribe(source, track, &data, &mut unsettled);
                 }
                 News::SubscribeGone { source, track } => {
@@ -191,16 +199,5 @@ impl OriginActor {
             self.parts(ctx, hash, nodes);
         }
         self.settle_all(ctx, unsettled);
-        later
-    }
-}
-
-impl Handler<MeshNews> for OriginActor {
-    type Result = ();
-
-    fn handle(&mut self, MeshNews(mut news): MeshNews, ctx: &mut Self::Context) {
-        while !news.is_empty() {
-            news = self.hear(ctx, news);
-        }
     }
 }
